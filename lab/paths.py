@@ -1,0 +1,23 @@
+"""Where the lab keeps things on its machine."""
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+STATE = Path("/var/lib/kubeproof")
+"""What the running lab consists of; `lab.down` removes it."""
+CACHE = Path("/var/cache/kubeproof")
+"""What was built or downloaded, by content; safe to delete, costs only time."""
+RUN = Path("/run/kubeproof")
+"""Process ids and locks; gone after a reboot of the machine, as the processes are."""
+LOG_FILE = Path("/var/log/kubeproof/lab.log")
+
+SSH_DIR = STATE / "ssh"
+SSH_CONFIG = SSH_DIR / "config"
+SSH_KEY = SSH_DIR / "id_ed25519"
+SSH_KNOWN_HOSTS = SSH_DIR / "known_hosts"
+
+MIRROR = STATE / "mirror"
+APT_REPOSITORY = MIRROR / "apt"
+APT_KEY = APT_REPOSITORY / "Release.key"
+NODES = STATE / "nodes"
