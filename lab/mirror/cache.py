@@ -1,0 +1,65 @@
+"""Content-addressed store of what was built: an entry is there in full, or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab import paths
+
+KEY_DIGITS = 32
+PARTIAL = ".partial-"
+
+
+def key(*parts: object) -> str:
+    """A name for content made of these parts (anything JSON can hold): equal parts give equal keys."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+
+
+def entry(kind: str, name: str) -> Path:
+    """Where the entry of this kind (``kubernetes``, ``packages`` …) and key lies once it is built."""
+    return paths.CACHE / kind / name
+
+
+@contextmanager
+def creating(final: Path) -> Iterator[Path]:
+    """Give a fresh path beside ``final`` to build at (file or directory); rename it to ``final`` if all went well.
+
+    An interrupted or failed build leaves ``final`` as it was; leftovers of an earlier one are removed first.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(final)
+    partial = final.parent / f"{PARTIAL}{final.name}-{os.getpid()}"
+    try:
+        yield partial
+        if partial.is_dir() and final.is_dir():
+            shutil.rmtree(final)
+        partial.rename(final)
+    finally:
+        remove(partial)
+
+
+def remove_leftovers(final: Path) -> None:
+    """Remove what interrupted builds of this entry left."""
+    for leftover in final.parent.glob(f"{PARTIAL}{final.name}-*"):
+        remove(leftover)
+
+
+def prune(kind: str, keep: str) -> None:
+    """Remove all entries of a kind but one: what an earlier recipe gave is not wanted again."""
+    directory = paths.CACHE / kind
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if path.name != keep:
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a tree, whatever is there; read-only directories (Go makes some) too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
