@@ -1,0 +1,49 @@
+"""The Debian archive that this machine uses, read from its own apt configuration.
+
+Nothing of the lab names an archive of its own: what the machine reaches is what its administrator configured.
+"""
+
+from dataclasses import dataclass
+
+from kubeproof.errors import UserError
+from lab import shell
+
+RELEASE = "bookworm"
+"""Debian 12, the release of the lab's machine and of its nodes."""
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_FORMAT = "$(TARGET_OF)|$(ORIGIN)|$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(RELEASE)"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One line of a sources.list: a suite (``bookworm-updates``) with its component ``main`` at a URI."""
+
+    uri: str
+    suite: str
+
+    def line(self, kind: str = "deb") -> str:
+        """The source in one-line style, with signatures checked against Debian's keyring."""
+        return f"{kind} [signed-by={KEYRING}] {self.uri} {self.suite} main"
+
+
+def sources() -> tuple[Source, ...]:
+    """Debian 12's suites that this machine is configured for, the release itself first.
+
+    Raises UserError where there is none (no Debian 12, or `apt-get update` never ran).
+    """
+    return parse(shell.run(["apt-get", "indextargets", "--format", _FORMAT]))
+
+
+def parse(targets: str) -> tuple[Source, ...]:
+    """Read lines as ``apt-get indextargets`` prints them in this module's format."""
+    found: dict[Source, None] = {}
+    for line in targets.splitlines():
+        kind, origin, codename, component, uri, suite = line.split("|")
+        if kind == "deb" and origin == "Debian" and component == "main" and codename.startswith(RELEASE):
+            found[Source(uri.rstrip("/"), suite)] = None
+    if not any(source.suite in (RELEASE, "oldstable") for source in found):
+        raise UserError(
+            f"apt sources: no Debian archive for {RELEASE} is configured, or its lists are missing; "
+            "add one to /etc/apt/sources.list.d and run `apt-get update`"
+        )
+    return tuple(sorted(found, key=lambda source: (len(source.suite), source.suite)))

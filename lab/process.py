@@ -1,0 +1,32 @@
+"""Processes that outlive the command that started them, remembered by pid and start time.
+
+A pid alone may belong to something else by now, and a command line reads as empty for a moment while a process calls
+exec; the start time (field 22 of /proc/PID/stat, proc(5)) is neither reused nor changed.
+"""
+
+import json
+from pathlib import Path
+
+
+def remember(file: Path, pid: int) -> None:
+    """Write the identity of a running process."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"pid": pid, "start_time": _start_time(pid)}))
+
+
+def alive(file: Path) -> int | None:
+    """The pid of the process that ``file`` remembers, or None if it has ended or was never started."""
+    if not file.exists():
+        return None
+    known = json.loads(file.read_text())
+    running = known["start_time"] is not None and _start_time(known["pid"]) == known["start_time"]
+    return int(known["pid"]) if running else None
+
+
+def _start_time(pid: int) -> str | None:
+    """None for a process that does not exist or is a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else fields[19]

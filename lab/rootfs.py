@@ -1,0 +1,118 @@
+"""The root filesystem that every lab node starts from: Debian 12 with systemd and OpenSSH, and nothing of Kubernetes.
+
+Made once by mmdebstrap and kept in the cache by content: the package list, the archive and the files of
+lab/node_image decide its key.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from kubeproof.console import step
+from lab import archive, host, shell
+from lab.paths import CACHE, REPOSITORY
+
+PACKAGES = ("mmdebstrap", "debian-archive-keyring")
+"""Debian packages that this module needs on the lab's machine."""
+
+NODE_PACKAGES = (
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "ifupdown",
+    "iproute2",
+    "iputils-ping",
+    "netbase",
+    "procps",
+    "kmod",
+    "ca-certificates",
+    "curl",
+    "less",
+    "jq",
+)
+"""A small server installation. jq serves the runc shim, and people."""
+
+MASKED_UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "fstrim.timer")
+"""Timers that would fight the deploy for apt's lock or touch the machine's disk from inside a container."""
+
+IMAGE = REPOSITORY / "lab" / "node_image"
+SHIM = REPOSITORY / "lab" / "runc_shim" / "runc"
+_RECIPE_VERSION = 1
+
+
+def ensure() -> Path:
+    """Return the root filesystem's folder, making it first if the cache has none for this recipe."""
+    folder = CACHE / "rootfs" / key()
+    if not folder.exists():
+        with step("node root filesystem (mmdebstrap)"):
+            _build(folder)
+    return folder
+
+
+def is_cached() -> bool:
+    """Whether :func:`ensure` would find everything in the cache."""
+    return (CACHE / "rootfs" / key()).exists()
+
+
+def key() -> str:
+    """Hash over everything that decides the content."""
+    digest = hashlib.sha256(repr((_RECIPE_VERSION, NODE_PACKAGES, MASKED_UNITS, _sources())).encode())
+    for file in _image_files():
+        digest.update(file.relative_to(REPOSITORY).as_posix().encode() + file.read_bytes())
+    digest.update(b"shim" if host.lacks_sys_resource() else b"")
+    return digest.hexdigest()[:16]
+
+
+def _sources() -> tuple[str, ...]:
+    return tuple(source.line() for source in archive.sources())
+
+
+def _image_files() -> Iterator[Path]:
+    yield from sorted(file for file in IMAGE.rglob("*") if file.is_file())
+    yield SHIM
+
+
+def _build(folder: Path) -> None:
+    # An interrupted build leaves only this temporary folder, which the next one replaces.
+    building = folder.with_name(folder.name + ".building")
+    shell.run(["rm", "-rf", "--one-file-system", building])
+    building.parent.mkdir(parents=True, exist_ok=True)
+    shell.run(
+        [
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={','.join(NODE_PACKAGES)}",
+            *_hooks(),
+            archive.RELEASE,
+            building,
+        ],
+        stdin="".join(f"{line}\n" for line in _sources()),
+    )
+    _add_image_files(building)
+    building.rename(folder)
+    _forget_others(folder)
+
+
+def _hooks() -> list[str]:
+    hooks = [f'chroot "$1" systemctl mask {" ".join(MASKED_UNITS)}']
+    if host.lacks_sys_resource():
+        # Diverted before runc is ever installed, so that Docker's and containerd's runc is the shim from the start.
+        hooks.append('chroot "$1" dpkg-divert --quiet --add --no-rename --divert /usr/sbin/runc.distrib /usr/sbin/runc')
+    # Keys made here would be shared by all nodes; each node gets its own.
+    hooks.append('rm -f "$1"/etc/ssh/ssh_host_*')
+    return [f"--customize-hook={hook}" for hook in hooks]
+
+
+def _add_image_files(root: Path) -> None:
+    shutil.copytree(IMAGE, root, dirs_exist_ok=True)
+    shell.run(["chroot", root, "systemctl", "enable", "kubeproof-node.service"])
+    if host.lacks_sys_resource():
+        shutil.copy(SHIM, root / "usr/sbin/runc")
+
+
+def _forget_others(kept: Path) -> None:
+    for other in kept.parent.iterdir():
+        if other != kept:
+            shell.run(["rm", "-rf", "--one-file-system", other])
