@@ -270,7 +270,7 @@ def _remove_control_groups(name: str) -> None:
         group = host.CGROUP_ROOT / hierarchy / "kubeproof" / name
         if group.is_dir():
             for folder, _, _ in os.walk(group, topdown=False):
-                os.rmdir(folder)
+                Path(folder).rmdir()
 
 
 def _pid_file(name: str) -> Path:

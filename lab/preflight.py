@@ -90,9 +90,8 @@ def install_packages() -> int:
             shell.run(["apt-get", "-q", "update"], env=_APT)
             shell.run(["apt-get", "-q", "-y", "install", "--no-install-recommends", *missing], env=_APT)
         except CommandError as error:
-            raise UserError(
-                f"packages: apt-get failed; is Debian's archive reachable from this machine? {str(error).splitlines()[1]}"
-            ) from error
+            reason = str(error).splitlines()[1:2] or [str(error)]
+            raise UserError(f"packages: apt-get failed; is Debian's archive reachable? {reason[0]}") from error
     return len(missing)
 
 

@@ -1,0 +1,30 @@
+import pytest
+
+from kubeproof.errors import UserError
+from lab import archive
+
+TARGETS = """\
+deb-src|Debian|bookworm|main|http://archive.example/debian/|bookworm
+deb|Debian|bookworm|main|http://archive.example/debian/|bookworm
+deb|Debian|bookworm-updates|main|http://archive.example/debian/|bookworm-updates
+deb|Debian|bookworm-security|main|http://archive.example/debian-security/|bookworm-security
+deb|Debian|bookworm|contrib|http://archive.example/debian/|bookworm
+deb|Somebody|stable|main|http://tools.example/apt/|stable
+"""
+
+
+def test_only_debians_main_of_this_release_counts_and_the_release_comes_first() -> None:
+    found = archive.parse(TARGETS)
+    assert [source.suite for source in found] == ["bookworm", "bookworm-updates", "bookworm-security"]
+    assert found[0].uri == "http://archive.example/debian"
+
+
+def test_a_line_names_the_keyring_that_must_have_signed_the_suite() -> None:
+    line = archive.parse(TARGETS)[0].line("deb-src")
+    assert line == f"deb-src [signed-by={archive.KEYRING}] http://archive.example/debian bookworm main"
+
+
+@pytest.mark.parametrize("targets", ["", "deb|Somebody|stable|main|http://tools.example/apt/|stable\n"])
+def test_a_machine_without_debians_archive_is_told_what_to_do(targets: str) -> None:
+    with pytest.raises(UserError, match="apt-get update"):
+        archive.parse(targets)
