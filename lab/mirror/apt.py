@@ -1,0 +1,105 @@
+"""A flat, signed apt repository of the mirror's packages, laid out like pkgs.k8s.io: ``deb [signed-by=KEY] URL /``."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from kubeproof.console import step
+from lab import paths, shell
+from lab.mirror import cache
+
+PACKAGES = ("apt-utils", "gpg", "gpg-agent")
+"""Debian packages that this module needs on the lab's machine."""
+
+USER_ID = "Kubeproof lab mirror <root@localhost>"
+RELEASE_FIELDS = {
+    "Origin": "Kubeproof",
+    "Label": "Kubeproof",
+    "Suite": "kubeproof-lab",
+    "Description": "Kubernetes packages built from Debian's source by Kubeproof for its lab",
+}
+KEY_FILE = "Release.key"
+_STAMP = ".content-key"
+
+
+def ensure(debs: Sequence[Path]) -> int:
+    """Publish exactly these .deb files in the repository, and return how many things were built for it (0 or 1)."""
+    fingerprint = signing_key()
+    stamp = cache.key([str(deb) for deb in debs], RELEASE_FIELDS, fingerprint)
+    repository = paths.APT_REPOSITORY
+    if _is_current(repository, stamp):
+        return 0
+    with step("apt repository: index and signature"), cache.creating(repository) as partial:
+        _publish(debs, partial, fingerprint)
+        (partial / _STAMP).write_text(stamp)
+    return 1
+
+
+def signing_key() -> str:
+    """Fingerprint of the key that signs the repository; makes the key if there is none yet.
+
+    It has no passphrase, since nobody is there to type it, and lies in a folder that only root may open.
+    """
+    home = _gpg_home()
+    found = _fingerprint(home)
+    if not found:
+        with step("signing key of the apt repository"):
+            _gpg(home, "--quick-generate-key", USER_ID, "ed25519", "sign", "never")
+        found = _fingerprint(home)
+    return found
+
+
+def release_options() -> list[str]:
+    """Options that give ``apt-ftparchive release`` the fields of the Release file."""
+    return [f"--option=APT::FTPArchive::Release::{name}={text}" for name, text in RELEASE_FIELDS.items()]
+
+
+def parse_fingerprint(listing: str) -> str:
+    """First fingerprint in what ``gpg --with-colons --list-secret-keys`` printed; empty if there is none."""
+    lines = (line.split(":") for line in listing.splitlines())
+    return next((fields[9] for fields in lines if fields[0] == "fpr"), "")
+
+
+def _is_current(repository: Path, stamp: str) -> bool:
+    file = repository / _STAMP
+    return file.is_file() and file.read_text() == stamp
+
+
+def _publish(debs: Sequence[Path], folder: Path, fingerprint: str) -> None:
+    folder.mkdir()
+    for deb in debs:
+        _link_or_copy(deb, folder / deb.name)
+    (folder / "Packages").write_text(shell.run(["apt-ftparchive", "packages", "."], cwd=folder))
+    release = shell.run(["apt-ftparchive", *release_options(), "release", "."], cwd=folder)
+    (folder / "Release").write_text(release)
+    home = _gpg_home()
+    _gpg(home, "--local-user", fingerprint, "--output", folder / "InRelease", "--clearsign", folder / "Release")
+    (folder / KEY_FILE).write_text(_gpg(home, "--armor", "--export", fingerprint))
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # Cache and state may be on different file systems.
+        shutil.copyfile(source, target)
+
+
+def _gpg_home() -> Path:
+    home = paths.MIRROR / "gnupg"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return home
+
+
+def _fingerprint(home: Path) -> str:
+    return parse_fingerprint(_gpg(home, "--with-colons", "--list-secret-keys"))
+
+
+def _gpg(home: Path, *words: str | Path) -> str:
+    # --pinentry-mode loopback with an empty passphrase: gpg must never wait for somebody at a terminal.
+    batch = ["--batch", "--quiet", "--no-permission-warning", "--pinentry-mode", "loopback", "--passphrase", ""]
+    try:
+        return shell.run(["gpg", "--homedir", home, *batch, *words])
+    finally:
+        # gpg starts an agent that would outlive the lab.
+        shell.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)

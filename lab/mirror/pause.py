@@ -1,0 +1,40 @@
+"""The pause program: a static binary built from agents/pause/pause.go with Debian's Go."""
+
+import hashlib
+from pathlib import Path
+
+from kubeproof.console import step
+from kubeproof.errors import UserError
+from lab import shell
+from lab.mirror import cache
+from lab.mirror.images import AGENTS, PAUSE_SOURCE
+
+PACKAGES = ("golang-go",)
+"""Debian packages that this module needs on the lab's machine."""
+
+FLAGS = ("-trimpath", "-ldflags", "-s -w")
+
+
+def ensure(source: Path = AGENTS / PAUSE_SOURCE) -> tuple[Path, int]:
+    """Return the built program, and how many things were built for it (0 or 1).
+
+    The program's folder is named by the content's key.
+    """
+    if not source.is_file():
+        raise UserError(f"{source}: the program of the pause image is missing; restore it from the repository")
+    name = cache.key(hashlib.sha256(source.read_bytes()).hexdigest(), FLAGS)
+    folder = cache.entry("pause", name)
+    built = 0
+    if not folder.is_dir():
+        with step("pause program"), cache.creating(folder) as partial:
+            _compile(source, partial)
+        cache.prune("pause", keep=name)
+        built = 1
+    return folder / "pause", built
+
+
+def _compile(source: Path, folder: Path) -> None:
+    go_cache = folder / "gocache"
+    environment = {"CGO_ENABLED": "0", "GO111MODULE": "off", "GOCACHE": str(go_cache), "GOFLAGS": ""}
+    shell.run(["go", "build", *FLAGS, "-o", folder / "pause", source], env=environment)
+    cache.remove(go_cache)

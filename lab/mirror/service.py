@@ -1,0 +1,102 @@
+"""Builds what the mirror serves, and starts, stops and shows its daemons."""
+
+import fcntl
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab import paths
+from lab.mirror import (
+    apt,
+    assembly,
+    base_layer,
+    daemons,
+    images,
+    kubernetes,
+    packages,
+    pause,
+    proxy,
+    registry,
+    source,
+)
+from lab.mirror.assembly import Image
+from lab.mirror.catalogue import catalogue
+from lab.mirror.daemons import Daemon
+
+if TYPE_CHECKING:
+    from lab.settings import LabSettings
+
+_MODULES = (source, kubernetes, packages, apt, base_layer, assembly, pause, registry, proxy, daemons)
+PACKAGES: tuple[str, ...] = tuple(sorted({name for module in _MODULES for name in module.PACKAGES}))
+"""Debian packages that the mirror needs on the lab's machine."""
+
+
+def build(lab: "LabSettings") -> int:
+    """Build whatever of the mirror's content is not in the cache; returns how many things were built."""
+    del lab  # What is built does not depend on the lab's shape, only where it is served does.
+    _, built = _build()
+    return built
+
+
+def up(lab: "LabSettings") -> int:
+    """Build what is missing, start what does not run, fill the registry; returns how many changes that made."""
+    content, built = _build()
+    started = sum(daemons.start(daemon) for daemon in _daemons(lab))
+    references = images.references(lab)
+    pushed = registry.push(assembly.layout(), {image.tag: references[image.name] for image in content})
+    return built + started + pushed
+
+
+def down(lab: "LabSettings") -> int:
+    """Stop the daemons; what was built stays in the cache. Returns how many ran."""
+    return sum(daemons.stop(daemon) for daemon in _daemons(lab))
+
+
+def status(lab: "LabSettings") -> list[tuple[str, str, str]]:
+    """Rows (name, URL, state) of the daemons."""
+    return [(daemon.name, f"http://{daemon.address}:{daemon.port}", _state(daemon)) for daemon in _daemons(lab)]
+
+
+def check(lab: "LabSettings") -> list[str]:
+    """Reasons why the mirror could not serve on this machine, one line each; for the preflight."""
+    problems = (daemons.port_problem(daemon) for daemon in _daemons(lab))
+    return [problem for problem in problems if problem]
+
+
+def _build() -> tuple[tuple[Image, ...], int]:
+    with _alone():
+        # mmdebstrap mostly waits for downloads and the disk while Go keeps the processors busy.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            base_future = pool.submit(base_layer.ensure, images.base_packages())
+            programs, built_programs = kubernetes.ensure()
+            base, built_base = base_future.result()
+        debs, built_debs = packages.ensure(programs)
+        pause_program, built_pause = pause.ensure()
+        content = catalogue(programs, pause_program, base)
+        counts = (built_programs, built_base, built_debs, built_pause, apt.ensure(debs), _assemble(base, content))
+        return content, sum(counts)
+
+
+def _assemble(base: Path, content: tuple[Image, ...]) -> int:
+    assembly.remove_partials()
+    return assembly.ensure_base(base) + assembly.ensure(content)
+
+
+def _daemons(lab: "LabSettings") -> tuple[Daemon, ...]:
+    return (proxy.daemon(lab), registry.daemon(lab))
+
+
+def _state(daemon: Daemon) -> str:
+    pid = daemons.running_pid(daemon)
+    return f"running (pid {pid})" if pid else "stopped"
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two builds at once would remove each other's unfinished work; the second waits."""
+    paths.RUN.mkdir(parents=True, exist_ok=True)
+    with (paths.RUN / "mirror.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
