@@ -1,0 +1,227 @@
+"""What has to be done to turn the network that is into the one that should be. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from agents.podnet.plan import BRIDGE, DEVICE, Plan, PodnetError, Route, Vxlan
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An ARP entry of the VXLAN device."""
+
+    address: IPv4Address
+    mac: str
+    permanent: bool = True
+
+
+@dataclass(frozen=True)
+class FdbEntry:
+    """A forwarding entry of the VXLAN device: frames to ``mac`` go to the node with the address ``node``."""
+
+    mac: str
+    node: IPv4Address
+    permanent: bool = True
+
+
+@dataclass(frozen=True)
+class Device:
+    """The VXLAN device as it is; ``vxlan`` is None if what has its name is another kind of device."""
+
+    vxlan: Vxlan | None
+    mac: str
+    mtu: int
+    up: bool
+    addresses: frozenset[IPv4Interface] = frozenset()
+    routes: frozenset[Route] = frozenset()
+    neighbours: frozenset[Neighbour] = frozenset()
+    fdb: frozenset[FdbEntry] = frozenset()
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """cni0 as it is; ``ports`` are the names of the interfaces attached to it."""
+
+    addresses: frozenset[IPv4Interface]
+    ports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The parts of a node's network that podnet looks after, as they are."""
+
+    device: Device | None = None
+    bridge: Bridge | None = None
+
+
+@dataclass(frozen=True)
+class DeleteLink:
+    name: str
+    reason: str = field(compare=False, default="")
+
+
+@dataclass(frozen=True)
+class CreateDevice:
+    vxlan: Vxlan
+    mtu: int
+
+
+@dataclass(frozen=True)
+class SetMtu:
+    mtu: int
+
+
+@dataclass(frozen=True)
+class SetUp:
+    pass
+
+
+@dataclass(frozen=True)
+class AddAddress:
+    address: IPv4Interface
+
+
+@dataclass(frozen=True)
+class DeleteAddress:
+    address: IPv4Interface
+
+
+@dataclass(frozen=True)
+class SetRoute:
+    route: Route
+
+
+@dataclass(frozen=True)
+class DeleteRoute:
+    route: Route
+
+
+@dataclass(frozen=True)
+class SetNeighbour:
+    neighbour: Neighbour
+
+
+@dataclass(frozen=True)
+class DeleteNeighbour:
+    neighbour: Neighbour
+
+
+@dataclass(frozen=True)
+class SetFdb:
+    entry: FdbEntry
+
+
+@dataclass(frozen=True)
+class DeleteFdb:
+    entry: FdbEntry
+
+
+Action = (
+    DeleteLink
+    | CreateDevice
+    | SetMtu
+    | SetUp
+    | AddAddress
+    | DeleteAddress
+    | SetRoute
+    | DeleteRoute
+    | SetNeighbour
+    | DeleteNeighbour
+    | SetFdb
+    | DeleteFdb
+)
+
+
+def differences(plan: Plan, observed: Observed) -> list[Action]:
+    """Actions in an order in which each can succeed; none if all is as planned."""
+    actions: list[Action] = []
+    device = observed.device
+    if device is not None and (reason := unfit(plan, device)):
+        actions.append(DeleteLink(DEVICE, reason))
+        device = None
+    if device is None:
+        actions.append(CreateDevice(plan.vxlan, plan.mtu))
+        device = Device(plan.vxlan, mac="", mtu=plan.mtu, up=False)
+    if device.mtu != plan.mtu:
+        actions.append(SetMtu(plan.mtu))
+    actions += _addresses(plan, device)
+    if not device.up:
+        # A device that goes down loses its routes, so all of them are set again.
+        actions.append(SetUp())
+    # Where a packet of a new node goes is known before the route that sends it there.
+    actions += [*_fdb(plan, device), *_neighbours(plan, device), *_routes(plan, device)]
+    return actions
+
+
+def unfit(plan: Plan, device: Device) -> str:
+    """Why a VXLAN device has to be made anew; "" if it fits. These attributes cannot be changed on a device."""
+    found, wanted = device.vxlan, plan.vxlan
+    if found is None:
+        return "it is not a VXLAN device"
+    names = ("vni", "port", "local", "underlay", "learning")
+    changed = [
+        f"{name} is {getattr(found, name)}, not {getattr(wanted, name)}"
+        for name in names
+        if getattr(found, name) != getattr(wanted, name)
+    ]
+    return ", ".join(changed)
+
+
+def stale_bridge(plan: Plan, bridge: Bridge | None) -> list[Action]:
+    """Deal with a cni0 of an earlier cluster, which the bridge plugin refuses to use (kubernetes#39557).
+
+    Raises PodnetError if pods are still attached to it: deleting it would cut them off behind the back of their owner.
+    """
+    if bridge is None or not bridge.addresses or plan.gateway in bridge.addresses:
+        return []
+    found = ", ".join(sorted(str(address) for address in bridge.addresses))
+    if bridge.ports:
+        raise PodnetError(
+            f"{BRIDGE} has {found}, left from an earlier cluster; this node's pods need {plan.gateway}. Interfaces of "
+            f"running pods are attached to it ({', '.join(sorted(bridge.ports))}): end these pods (kubectl drain, or "
+            f"docker rm of leftovers), or cut them off with `ip link delete {BRIDGE}`; podnet then goes on by itself"
+        )
+    return [DeleteLink(BRIDGE, f"it has {found} of an earlier cluster, not {plan.gateway}, and no pod uses it")]
+
+
+def _addresses(plan: Plan, device: Device) -> Iterator[Action]:
+    for address in sorted(device.addresses - {plan.address}):
+        yield DeleteAddress(address)
+    if plan.address not in device.addresses:
+        yield AddAddress(plan.address)
+
+
+def _routes(plan: Plan, device: Device) -> Iterator[Action]:
+    wanted = {route.destination: route for route in plan.routes}
+    for route in _by_destination(device.routes):
+        if route.destination not in wanted:
+            yield DeleteRoute(route)
+    for route in _by_destination(plan.routes if not device.up else plan.routes - device.routes):
+        yield SetRoute(route)
+
+
+def _neighbours(plan: Plan, device: Device) -> Iterator[Action]:
+    wanted = {Neighbour(address, mac) for address, mac in plan.neighbours.items()}
+    for neighbour in sorted(device.neighbours, key=lambda entry: entry.address):
+        # Entries that the kernel made by itself (multicast, failed look-ups) age by themselves.
+        if neighbour.permanent and neighbour.address not in plan.neighbours:
+            yield DeleteNeighbour(neighbour)
+    for neighbour in sorted(wanted - device.neighbours, key=lambda entry: entry.address):
+        yield SetNeighbour(neighbour)
+
+
+def _fdb(plan: Plan, device: Device) -> Iterator[Action]:
+    wanted = {FdbEntry(mac, node) for mac, node in plan.fdb.items()}
+    for entry in sorted(device.fdb, key=lambda entry: entry.mac):
+        if entry.mac not in plan.fdb:
+            yield DeleteFdb(entry)
+    for entry in sorted(wanted - device.fdb, key=lambda entry: entry.mac):
+        yield SetFdb(entry)
+
+
+def _by_destination(routes: frozenset[Route]) -> list[Route]:
+    def position(route: Route) -> tuple[IPv4Network, str]:
+        return route.destination, str(route.gateway)
+
+    return sorted(routes, key=position)

@@ -1,0 +1,72 @@
+"""Files that podnet keeps on the node, and what it checks there."""
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.podnet.plan import CONFLIST_NAME
+
+CNI_SUFFIXES = frozenset({".conf", ".conflist", ".json"})
+"""Files that kubelet takes for CNI configurations (dockershim, containerd: libcni.ConfFiles)."""
+SYSCTLS = {
+    "net/ipv4/ip_forward": "nothing is forwarded between pods and nodes",
+    "net/bridge/bridge-nf-call-iptables": "Services do not work between pods of one node; is br_netfilter loaded?",
+}
+"""Sysctls that must be 1 on a node, and what fails while they are not."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where things are. All of /run/flannel and /etc/cni/net.d are the node's, mounted into the pod."""
+
+    subnet_env: Path = Path("/run/flannel/subnet.env")
+    cni_directory: Path = Path("/etc/cni/net.d")
+    ready: Path = Path("/run/podnet/ready")
+    sysctls: Path = Path("/proc/sys")
+    conflist: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "conflist", self.cni_directory / CONFLIST_NAME)
+
+
+def read(path: Path) -> str:
+    """Text of a file, "" if there is none."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def write_if_changed(path: Path, text: str) -> bool:
+    """Replace a file atomically if its text differs; a reader sees the old or the new one, never a part."""
+    if read(path) == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # kubelet takes only the suffixes of CNI_SUFFIXES for configurations, so it does not see the temporary file.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), 0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return True
+
+
+def files_before_ours(files: Files) -> list[str]:
+    """Names of CNI configurations that kubelet prefers to podnet's: the first by name wins (kubernetes#107127)."""
+    names = (path.name for path in files.cni_directory.iterdir() if path.suffix in CNI_SUFFIXES)
+    return sorted(name for name in names if name < CONFLIST_NAME)
+
+
+def wrong_sysctls(files: Files) -> list[str]:
+    """One line for each sysctl that is not 1, with what fails because of it."""
+    values = {name: read(files.sysctls / name).strip() for name in SYSCTLS}
+    return [
+        f"sysctl {name.replace('/', '.')} is {value or 'missing'}, must be 1: {SYSCTLS[name]}"
+        for name, value in values.items()
+        if value != "1"
+    ]
