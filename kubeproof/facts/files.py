@@ -1,0 +1,34 @@
+"""Facts about files."""
+
+import shlex
+
+from pyinfra.api.facts import FactBase
+
+
+class Text(FactBase[str]):
+    """The text of a file, each line ended by a newline; empty if there is no such file."""
+
+    def command(self, path: str) -> str:
+        return f"cat {shlex.quote(path)} 2>/dev/null || true"
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def process(self, output: list[str]) -> str:
+        return "".join(f"{line}\n" for line in output)
+
+
+class Existing(FactBase[list[str]]):
+    """Those of ``candidates`` that exist, links that lead nowhere included."""
+
+    def command(self, candidates: list[str]) -> str:
+        words = shlex.join(candidates)
+        return f'for path in {words}; do if [ -e "$path" ] || [ -L "$path" ]; then echo "$path"; fi; done'
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line for line in output if line]

@@ -1,0 +1,50 @@
+"""Facts about swap and kernel settings."""
+
+from pyinfra.api.facts import FactBase
+
+from kubeproof.node import paths
+from kubeproof.node.record import read_sysctls
+
+
+class Swaps(FactBase[list[str]]):
+    """Devices and files in use as swap (proc(5), /proc/swaps)."""
+
+    def command(self) -> str:
+        return "tail -n +2 /proc/swaps | awk '{print $1}'"
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line for line in output if line.strip()]
+
+
+class FstabSwaps(FactBase[list[str]]):
+    """Lines of fstab(5) that turn swap on at boot, or with ``disabled`` those that the deploy has disabled."""
+
+    def command(self, disabled: bool = False) -> str:
+        if disabled:
+            return f"grep '^#kubeproof# ' {paths.FSTAB} || true"
+        return f"awk '$1 !~ /^#/ && $3 == \"swap\"' {paths.FSTAB} 2>/dev/null || true"
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line for line in output if line.strip()]
+
+
+class Sysctls(FactBase[dict[str, str]]):
+    """Values of the kernel settings ``names``; those that the kernel does not have are left out."""
+
+    def command(self, names: list[str]) -> str:
+        return f"for name in {' '.join(names)}; do sysctl $name 2>/dev/null; done; true"
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        return read_sysctls(output)

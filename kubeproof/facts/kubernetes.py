@@ -1,0 +1,151 @@
+"""Facts about Kubernetes on a host and, from the control plane host, about the cluster."""
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra.api.exceptions import FactProcessError
+from pyinfra.api.facts import FactBase
+
+from kubeproof.facts import sections
+from kubeproof.node import paths
+
+KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
+REQUEST_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """How far `kubeadm init` came on a host."""
+
+    configured: bool = False
+    """There is an admin.conf: kubeadm has made certificates and kubeconfig files."""
+    interrupted: bool = False
+    """The deploy began an init here and did not see its end."""
+    healthy: bool = False
+    """The API server answers that it is well."""
+    finished: bool = False
+    """What kubeadm's last phases make is there: cluster-info (bootstrap-token) and kube-proxy (addon)."""
+
+
+class ControlPlaneState(FactBase[ControlPlane]):
+    """Reads :class:`ControlPlane`."""
+
+    def command(self) -> str:
+        ask = f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s"
+        return sections.script(
+            {
+                "configured": f"ls {paths.ADMIN_CONF}",
+                "interrupted": f"ls {paths.INIT_MARKER}",
+                "healthy": f"test -e {paths.ADMIN_CONF} && {ask} get --raw /healthz && echo",
+                "finished": f"test -e {paths.ADMIN_CONF} && {ask} get -n kube-public configmap/cluster-info -o name"
+                f" && {ask} get -n kube-system daemonset/kube-proxy -o name",
+            }
+        )
+
+    @staticmethod
+    def default() -> ControlPlane:
+        return ControlPlane()
+
+    def process(self, output: list[str]) -> ControlPlane:
+        found = sections.read(output)
+        return ControlPlane(
+            configured=bool(found.get("configured")),
+            interrupted=bool(found.get("interrupted")),
+            healthy=found.get("healthy") == ["ok"],
+            finished=len(found.get("finished", ())) == 2,
+        )
+
+
+@dataclass(frozen=True)
+class Membership:
+    """How far `kubeadm join` came on a host."""
+
+    joined: bool = False
+    """kubelet has a certificate of the cluster."""
+    interrupted: bool = False
+    """The deploy began a join here and did not see its end."""
+    ca_hash: str = ""
+    """SHA-256 of the certificate of the cluster's CA, as a file."""
+
+
+class MembershipState(FactBase[Membership]):
+    """Reads :class:`Membership`."""
+
+    def command(self) -> str:
+        return sections.script(
+            {
+                "joined": f"ls {paths.KUBELET_CONF}",
+                "interrupted": f"ls {paths.JOIN_MARKER}",
+                "ca": f"sha256sum {paths.CA_CERTIFICATE} | cut -d ' ' -f 1",
+            }
+        )
+
+    @staticmethod
+    def default() -> Membership:
+        return Membership()
+
+    def process(self, output: list[str]) -> Membership:
+        found = sections.read(output)
+        return Membership(
+            joined=bool(found.get("joined")),
+            interrupted=bool(found.get("interrupted")),
+            ca_hash=next(iter(found.get("ca", ())), ""),
+        )
+
+
+class ApiHealthy(FactBase[bool]):
+    """Whether the API server at ``url`` can be reached from this host and is well.
+
+    Anyone may ask (the ClusterRole system:public-info-viewer), and the answer is trusted with nothing, so the server's
+    certificate is not checked.
+    """
+
+    def command(self, url: str) -> str:
+        kubectl = "kubectl --kubeconfig /dev/null --insecure-skip-tls-verify --request-timeout 5s"
+        return f"{kubectl} --server {shlex.quote(url)} get --raw /healthz 2>/dev/null && echo || true"
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def process(self, output: list[str]) -> bool:
+        return "ok" in output
+
+
+class ManifestDiffers(FactBase[bool]):
+    """Whether applying the objects in the file ``path`` would change anything in the cluster (kubectl diff).
+
+    Also true where the file, kubectl or the cluster does not exist yet. kubectl diff exits with 0 only if nothing
+    differs.
+    """
+
+    def command(self, path: str) -> str:
+        return f"{KUBECTL} diff --filename {shlex.quote(path)} >/dev/null 2>&1 || echo differs"
+
+    @staticmethod
+    def default() -> bool:
+        return False
+
+    def process(self, output: list[str]) -> bool:
+        return "differs" in output
+
+
+class Objects(FactBase[list[dict[str, Any]]]):
+    """Nodes, DaemonSets, Deployments and Pods of all namespaces, as the API gives them; empty if it does not answer."""
+
+    def command(self) -> str:
+        kinds = "nodes,daemonsets.apps,deployments.apps,pods"
+        return f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s get {kinds} -A -o json 2>/dev/null || true"
+
+    @staticmethod
+    def default() -> list[dict[str, Any]]:
+        return []
+
+    def process(self, output: list[str]) -> list[dict[str, Any]]:
+        try:
+            items: list[dict[str, Any]] = json.loads("\n".join(output))["items"]
+        except (ValueError, KeyError) as error:
+            raise FactProcessError(f"not a list of objects: {error}") from error
+        return items

@@ -1,0 +1,48 @@
+"""Facts about Debian packages on a host."""
+
+from dataclasses import dataclass
+
+from pyinfra.api.facts import FactBase
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed package."""
+
+    version: str
+    held: bool
+
+
+class Installed(FactBase[dict[str, Package]]):
+    """All completely installed packages by name (dpkg-query(1): Want, Status, Package, Version)."""
+
+    def command(self) -> str:
+        return "dpkg-query --show --showformat '${db:Status-Want} ${db:Status-Status} ${Package} ${Version}\\n'"
+
+    @staticmethod
+    def default() -> dict[str, Package]:
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, Package]:
+        rows = [line.split() for line in output]
+        return {
+            row[2]: Package(version=row[3], held=row[0] == "hold")
+            for row in rows
+            if len(row) == 4 and row[1] == "installed"
+        }
+
+
+class Known(FactBase[list[str]]):
+    """Packages that dpkg knows in any state, among those asked for: also what was removed but left its configuration."""
+
+    def command(self, packages: list[str]) -> str:
+        names = " ".join(packages)
+        return f"dpkg-query --show --showformat '${{Package}} ${{db:Status-Status}}\\n' {names} 2>/dev/null || true"
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        rows = [line.split() for line in output]
+        return [row[0] for row in rows if len(row) == 2 and row[1] != "not-installed"]

@@ -1,0 +1,55 @@
+"""What is wrong with hosts before anything is changed on them. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kubeproof.cluster import Cluster, Node
+
+SUPPORTED_SYSTEM = "debian 12"
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What preflight wants to know about a host."""
+
+    system: str = ""
+    """ID and VERSION_ID of os-release(5), such as "debian 12"."""
+    uid: int = -1
+    addresses: tuple[str, ...] = ()
+    """IPv4 addresses of all links, without prefix length."""
+    swaps: tuple[str, ...] = ()
+    """Devices and files in use as swap (/proc/swaps)."""
+    container: str = ""
+    """Kind of container that the host is (systemd-detect-virt), or empty."""
+    machine_id: str = ""
+
+
+def findings(cluster: Cluster, hosts: Mapping[str, HostFacts]) -> list[str]:
+    """A line for each problem on each host that answered, in the order of the inventory; empty if all are fit."""
+    answered = [node for node in cluster.nodes if node.name in hosts]
+    found = [f"{node.name}: {line}" for node in answered for line in _of_host(node, hosts[node.name])]
+    return found + list(_same_machine_ids(hosts))
+
+
+def _of_host(node: Node, facts: HostFacts) -> Iterator[str]:
+    if facts.system != SUPPORTED_SYSTEM:
+        yield f"runs {facts.system or 'an unknown system'}; install Debian 12, the only system that is supported"
+    if facts.uid != 0:
+        yield "is not entered as root; set ssh_user = 'root', or _sudo = True in inventory/group_data/all.py"
+    if str(node.address) not in facts.addresses:
+        has = ", ".join(facts.addresses) or "none"
+        yield f"does not have the address {node.address} but {has}; correct `address` in the inventory"
+    if facts.swaps and facts.container:
+        yield f"is a container ({facts.container}) on a machine with swap, kubelet refuses; run `swapoff -a` there"
+
+
+def _same_machine_ids(hosts: Mapping[str, HostFacts]) -> Iterator[str]:
+    """Two nodes with one machine-id take each other's DHCP leases and node identity (kubeadm#31)."""
+    by_id = defaultdict(list)
+    for name, facts in hosts.items():
+        if facts.machine_id:
+            by_id[facts.machine_id].append(name)
+    for names in by_id.values():
+        if len(names) > 1:
+            yield f"{', '.join(sorted(names))}: have the same machine-id; empty /etc/machine-id on all but one and reboot"

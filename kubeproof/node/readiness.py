@@ -1,0 +1,123 @@
+"""What is not ready yet in a cluster, from the objects that its API gives. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What has to be ready: nodes by name, and all workloads of some namespaces."""
+
+    nodes: tuple[str, ...]
+    namespaces: tuple[str, ...]
+    workloads: tuple[str, ...] = ()
+    """Workloads that have to exist, as kind/namespace/name."""
+    missing_nodes: frozenset[str] = frozenset()
+    """Nodes that are known to be away: neither they nor what should run on them is waited for."""
+
+    def without(self, nodes: frozenset[str]) -> "Expectation":
+        return replace(self, nodes=tuple(n for n in self.nodes if n not in nodes), missing_nodes=nodes)
+
+
+def unready(objects: Sequence[Object], expected: Expectation) -> list[str]:
+    """A phrase for each thing that is not ready, with the condition and what was last seen; empty if all is."""
+    if not objects:
+        return ["the API server does not answer"]
+    return [
+        *_nodes(objects, expected),
+        *_absent_workloads(objects, expected),
+        *_workloads(objects, expected),
+        *_pods(objects, expected),
+    ]
+
+
+def _nodes(objects: Sequence[Object], expected: Expectation) -> Iterator[str]:
+    conditions = {item["metadata"]["name"]: _condition(item, "Ready") for item in objects if item["kind"] == "Node"}
+    for name in expected.nodes:
+        if name not in conditions:
+            yield f"node {name} is not registered"
+        elif conditions[name].get("status") != "True":
+            yield f"node {name} is not Ready: {_told(conditions[name])}"
+
+
+def _absent_workloads(objects: Sequence[Object], expected: Expectation) -> Iterator[str]:
+    present = {_identity(item) for item in objects}
+    for wanted in expected.workloads:
+        if wanted not in present:
+            yield f"{wanted} does not exist"
+
+
+def _workloads(objects: Sequence[Object], expected: Expectation) -> Iterator[str]:
+    if expected.missing_nodes:
+        # Their replicas may have been placed on a node that is away; the pods that can run are looked at one by one.
+        return
+    for item in objects:
+        if item["kind"] not in ("DaemonSet", "Deployment") or _namespace(item) not in expected.namespaces:
+            continue
+        status = item.get("status", {})
+        if status.get("observedGeneration", 0) < item["metadata"].get("generation", 1):
+            yield f"{_identity(item)} is not processed yet"
+            continue
+        wanted, updated, ready = _replicas(item, status)
+        if min(updated, ready) < wanted:
+            yield f"{_identity(item)} has {ready} of {wanted} pods ready, {updated} up to date"
+
+
+def _replicas(item: Object, status: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Wanted, updated and ready pods (apps/v1)."""
+    if item["kind"] == "DaemonSet":
+        names = ("desiredNumberScheduled", "updatedNumberScheduled", "numberReady")
+        wanted, updated, ready = (int(status.get(name, 0)) for name in names)
+        return wanted, updated, ready
+    return (
+        int(item["spec"].get("replicas", 1)),
+        int(status.get("updatedReplicas", 0)),
+        int(status.get("readyReplicas", 0)),
+    )
+
+
+def _pods(objects: Sequence[Object], expected: Expectation) -> Iterator[str]:
+    for item in objects:
+        if item["kind"] != "Pod" or _namespace(item) not in expected.namespaces:
+            continue
+        node = item["spec"].get("nodeName", "")
+        if node in expected.missing_nodes or "deletionTimestamp" in item["metadata"]:
+            continue
+        if item.get("status", {}).get("phase") != "Succeeded" and _condition(item, "Ready").get("status") != "True":
+            yield f"pod {_namespace(item)}/{item['metadata']['name']} on {node or 'no node'} is not Ready: {_pod_state(item)}"
+
+
+def _pod_state(pod: Object) -> str:
+    """Why a pod is not ready: what its first waiting or ended container says, or else its conditions."""
+    status = pod.get("status", {})
+    for container in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
+        state = container.get("state", {})
+        for kind in ("waiting", "terminated"):
+            told = state.get(kind)
+            if told and told.get("reason") != "Completed":
+                return f"container {container['name']}: {_told(told)}"
+    for kind in ("PodScheduled", "Ready"):
+        condition = _condition(pod, kind)
+        if condition and condition.get("status") != "True":
+            return _told(condition)
+    return str(status.get("phase", "unknown"))
+
+
+def _condition(item: Object, kind: str) -> Mapping[str, Any]:
+    conditions: Sequence[Mapping[str, Any]] = item.get("status", {}).get("conditions", ())
+    return next((condition for condition in conditions if condition["type"] == kind), {})
+
+
+def _told(source: Mapping[str, Any]) -> str:
+    return " ".join(str(source[key]) for key in ("reason", "message") if source.get(key)) or "no condition reported"
+
+
+def _namespace(item: Object) -> str:
+    return str(item["metadata"].get("namespace", ""))
+
+
+def _identity(item: Object) -> str:
+    return f"{item['kind'].lower()}/{_namespace(item)}/{item['metadata']['name']}"

@@ -1,0 +1,116 @@
+"""What a host was like before the first deploy, so that a reset can put it back. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+SYSCTLS = (
+    # set by the deploy (templates/sysctl.conf.j2) or by Docker
+    "net.ipv4.ip_forward",
+    "net.bridge.bridge-nf-call-iptables",
+    "net.bridge.bridge-nf-call-ip6tables",
+    # set by kube-proxy (cmd/kube-proxy/app/server.go, pkg/proxy/iptables/proxier.go)
+    "net.ipv4.conf.all.route_localnet",
+    "net.netfilter.nf_conntrack_max",
+    "net.netfilter.nf_conntrack_tcp_timeout_established",
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait",
+    # set by kubelet (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables)
+    "vm.overcommit_memory",
+    "vm.panic_on_oom",
+    "kernel.panic",
+    "kernel.panic_on_oops",
+    "kernel.keys.root_maxkeys",
+    "kernel.keys.root_maxbytes",
+)
+"""Kernel settings that a cluster changes on a host."""
+
+CLUSTER_PATHS = (
+    "/etc/cni/net.d",
+    "/etc/cni",
+    "/etc/kubernetes",
+    "/opt/cni/bin",
+    "/opt/cni",
+    "/run/flannel",
+    "/run/kubernetes",
+    "/run/dockershim.sock",
+    "/usr/libexec/kubernetes",
+    "/var/lib/calico",
+    "/var/lib/cni",
+    "/var/lib/dockershim",
+    "/var/lib/etcd",
+    "/var/lib/kubelet",
+    "/var/lib/kube-proxy",
+    "/var/log/containers",
+    "/var/log/pods",
+    "/root/.kube",
+)
+"""What kubeadm, kubelet, the pod network and the deploy make on a host, children before parents."""
+DOCKER_PATHS = (
+    "/etc/docker",
+    "/etc/containerd",
+    "/opt/containerd",
+    "/run/containerd",
+    "/run/docker",
+    "/run/docker.sock",
+    "/run/docker.pid",
+    "/run/xtables.lock",
+    "/var/lib/containerd",
+    "/var/lib/docker",
+)
+"""What Docker and containerd make, and iptables for them."""
+OWNED_PATHS = (*CLUSTER_PATHS, *DOCKER_PATHS, "/etc/apt/keyrings")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A host before the first deploy."""
+
+    paths: list[str] = field(default_factory=list)
+    """Those of OWNED_PATHS that existed."""
+    sysctls: dict[str, str] = field(default_factory=dict)
+    swaps: list[str] = field(default_factory=list)
+    nft_tables: list[str] = field(default_factory=list)
+    """Family and name of each nft table, such as "ip filter"."""
+    policies: dict[str, str] = field(default_factory=dict)
+    """Policy of each built-in chain, by "table chain"."""
+    modules: list[str] = field(default_factory=list)
+    packages: list[str] = field(default_factory=list)
+    """Packages that the deploy added, written down before it installs them."""
+
+    @classmethod
+    def from_sections(cls, found: Mapping[str, Sequence[str]]) -> "Record":
+        """Reads the answers to the questions of the fact Before."""
+        return cls(
+            paths=list(found.get("paths", ())),
+            sysctls=read_sysctls(found.get("sysctls", ())),
+            swaps=list(found.get("swaps", ())),
+            nft_tables=[line.removeprefix("table ").strip() for line in found.get("nft_tables", ())],
+            policies=read_policies(found.get("policies", ())),
+            modules=[name for name in found.get("modules", ()) if name == "br_netfilter"],
+        )
+
+    def with_packages(self, added: Sequence[str]) -> "Record":
+        return replace(self, packages=sorted({*self.packages, *added}))
+
+    def json(self) -> str:
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+
+def read_sysctls(lines: Sequence[str]) -> dict[str, str]:
+    """Values by name, from sysctl's ``name = value``."""
+    pairs = (line.partition("=") for line in lines)
+    return {name.strip(): " ".join(value.split()) for name, sign, value in pairs if sign}
+
+
+def read_policies(lines: Sequence[str]) -> dict[str, str]:
+    """Policies of built-in chains by "table chain", from the ``*table`` and ``:chain policy [counters]`` lines."""
+    policies = {}
+    table = ""
+    for line in lines:
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif line.startswith(":"):
+            chain, policy, *_ = line[1:].split()
+            if policy != "-":
+                policies[f"{table} {chain}"] = policy
+    return policies

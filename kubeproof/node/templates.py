@@ -1,0 +1,21 @@
+"""Renders the files in templates/. Pure but for reading them."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+
+_environment = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    autoescape=False,  # noqa: S701  # configuration files, not HTML: values are quoted by the filter tojson
+)
+
+
+def render(name: str, **variables: object) -> str:
+    """The text of a template. Raises jinja2.TemplateError, among others if it uses a variable that is not given."""
+    return _environment.get_template(name).render(**variables)

@@ -1,0 +1,68 @@
+"""Swap and kernel settings, as they are now and at the next boot."""
+
+from collections.abc import Generator, Sequence
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from kubeproof.facts.kernel import FstabSwaps, Swaps, Sysctls
+from kubeproof.node import paths
+from kubeproof.node.record import read_sysctls
+
+DISABLED = "#kubeproof# "
+"""Put before the lines of fstab that are about swap; a reset takes it away again."""
+BRIDGE_SYSCTL = "net.bridge.bridge-nf-call-iptables"
+
+
+@operation()
+def swap_off() -> Generator[str, None, None]:
+    """Turn all swap off and keep it off; kubelet refuses to start otherwise."""
+    swaps, configured = host.get_fact(Swaps), host.get_fact(FstabSwaps)
+    if not swaps and not configured:
+        host.noop("there is no swap")
+        return
+    if swaps:
+        yield "swapoff --all"
+    if configured:
+        yield f"sed -E -i 's/^[^#[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+swap[[:space:]]/{DISABLED}&/' {paths.FSTAB}"
+
+
+@operation()
+def swap_on(devices: Sequence[str]) -> Generator[str, None, None]:
+    """Give back the swap that was turned off: the lines in fstab, and the ``devices`` that were in use."""
+    swaps = host.get_fact(Swaps)
+    disabled = [line for line in host.get_fact(FstabSwaps, disabled=True)]
+    off = [device for device in devices if device not in swaps]
+    if not disabled and not off:
+        host.noop("swap is as it was")
+        return
+    if disabled:
+        yield f"sed -i 's/^{DISABLED}//' {paths.FSTAB}"
+    for device in off:
+        yield f"swapon {device}"
+
+
+@operation()
+def bridge_netfilter() -> Generator[str, None, None]:
+    """Make the kernel show bridged packets to iptables.
+
+    It may do so without modprobe's knowledge: built into the kernel, or loaded by the machine around a container. What
+    counts is that its sysctl is there.
+    """
+    if BRIDGE_SYSCTL in host.get_fact(Sysctls, names=[BRIDGE_SYSCTL]):
+        host.noop("bridge netfilter is there")
+        return
+    yield "modprobe br_netfilter"
+
+
+@operation()
+def sysctls(text: str) -> Generator[str, None, None]:
+    """Set kernel settings now, given in the form of sysctl.conf(5)."""
+    wanted = read_sysctls([line for line in text.splitlines() if not line.startswith("#")])
+    now = host.get_fact(Sysctls, names=list(wanted))
+    different = {name: value for name, value in wanted.items() if now.get(name) != value}
+    if not different:
+        host.noop("sysctls are set")
+        return
+    for name, value in different.items():
+        yield f"sysctl --write '{name}={value}'"

@@ -1,0 +1,109 @@
+"""Commands that run while operations execute: failures become one line and fail their host only."""
+
+import shlex
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+from paramiko import SSHException
+from pyinfra import logger
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from kubeproof.node import paths
+
+ERROR_LINES = 8
+"""How much of what a failed command wrote is shown; kubeadm names all of its complaints within so many lines."""
+LOCK_WAIT_SECONDS = 300
+
+
+class NodeError(Exception):
+    """What went wrong on one host and what to do about it, in one line if it can be."""
+
+
+def on_host(function: Callable[..., None], *args: object) -> FunctionCommand:
+    """A command that calls ``function(host, *args)`` when its operation executes.
+
+    A NodeError fails the host with its text. (Any other exception would be printed by pyinfra with a traceback.)
+    """
+
+    def call(state: State, host: Host) -> bool:
+        try:
+            function(host, *args)
+        except NodeError as error:
+            return _failed(host, str(error))
+        except (ConnectError, OSError, SSHException) as error:
+            return _failed(host, f"connection lost or refused: {error}")
+        return True
+
+    call.__name__ = function.__name__
+    return FunctionCommand(call, (), {})
+
+
+def _failed(host: Host, text: str) -> bool:
+    host.log_styled(text, fg="red", log_func=logger.error)
+    return False
+
+
+def fail(host: Host, text: str) -> None:
+    """Fail this host when its operation executes: ``yield on_host(fail, "why")``."""
+    raise NodeError(text)
+
+
+def run(host: Host, command: Iterable[str], *, stdin: str | None = None, exclusive: bool = False) -> str:
+    """Run a command (words, never a shell string) and return its standard output, which is printed nowhere.
+
+    A secret belongs in ``stdin``. ``exclusive`` waits for other exclusive commands on the host, such as one that an
+    interrupted deploy left running. Raises NodeError with the end of its output if it fails.
+    """
+    words = list(command)
+    done, output = try_run(host, words, stdin=stdin, exclusive=exclusive)
+    if not done:
+        tail = "\n    ".join(output.strip().splitlines()[-ERROR_LINES:]) or "it wrote nothing"
+        raise NodeError(f"{' '.join(words[:3])} failed:\n    {tail}")
+    return output
+
+
+def try_run(
+    host: Host, command: Iterable[str], *, stdin: str | None = None, exclusive: bool = False
+) -> tuple[bool, str]:
+    """Like :func:`run`, for a command whose failure is an answer: whether it succeeded, and its output."""
+    words = exclusively(command) if exclusive else list(command)
+    arguments: dict[str, Any] = {"_sudo": bool(host.data.get("_sudo", False))}
+    if stdin is not None:
+        arguments["_stdin"] = stdin
+    done, output = host.run_shell_command(shlex.join(words), print_output=False, print_input=False, **arguments)
+    return done, output.stdout if done else output.output
+
+
+def exclusively(command: Iterable[str]) -> list[str]:
+    """The command, run under the host's lock."""
+    return ["flock", "--wait", str(LOCK_WAIT_SECONDS), paths.LOCK, *command]
+
+
+def shell(script: str) -> list[str]:
+    """A script with fixed text as a command of words, for what needs redirections; values do not belong in it."""
+    return ["sh", "-ec", script]
+
+
+def write_private(host: Host, path: str, content: str) -> None:
+    """Write a file that only root can read at any moment, without its content appearing in a command line."""
+    directory = path.rpartition("/")[0]
+    run(
+        host,
+        ["sh", "-ec", 'umask 077; mkdir -p "$1"; cat > "$2.new"; mv "$2.new" "$2"', "sh", directory, path],
+        stdin=content,
+    )
+
+
+def wait_until(problem: Callable[[], str], seconds: float, interval: float = 1.0) -> None:
+    """Ask until there is no problem any more. Raises NodeError with the last one when ``seconds`` have passed."""
+    last = ""
+    try:
+        with gevent.Timeout(seconds):
+            while last := problem():
+                gevent.sleep(interval)
+    except gevent.Timeout:
+        raise NodeError(f"gave up after {seconds:.0f} s: {last}") from None

@@ -1,0 +1,28 @@
+"""Docker: its configuration comes before its package, so that it starts with it and needs no restart."""
+
+from io import StringIO
+
+from pyinfra.api import deploy
+from pyinfra.operations import files, systemd
+
+from kubeproof.node import paths, templates
+from kubeproof.operations import docker
+from kubeproof.roles import cluster
+
+
+@deploy("Container runtime")
+def configure() -> None:
+    """Place Docker's configuration."""
+    files.put(
+        name="Configure Docker",
+        src=StringIO(templates.render("daemon.json.j2", settings=cluster().settings)),
+        dest=paths.DOCKER_CONFIG,
+        mode="644",
+    )
+
+
+@deploy("Container runtime")
+def start() -> None:
+    """Have Docker run, with that configuration."""
+    docker.restart_if_reconfigured(name="Restart Docker if its configuration is newer than it")
+    systemd.service(name="Start Docker, now and at boot", service="docker.service", running=True, enabled=True)

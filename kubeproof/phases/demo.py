@@ -1,0 +1,22 @@
+"""The demo application, on which the network is shown and proven."""
+
+from pyinfra.api import deploy
+
+from kubeproof.node.readiness import Expectation
+from kubeproof.operations import kubectl
+from kubeproof.phases import manifests
+from kubeproof.roles import cluster
+
+SECONDS = 180
+WORKLOADS = ("deployment/default/httpd", "deployment/default/kuard")
+
+
+@deploy("Demo")
+def apply() -> None:
+    """Apply the demo, if it is wanted, and wait until it runs. Not before all nodes are Ready, or one gets all pods."""
+    if not cluster().settings.demo:
+        return
+    manifests.apply("httpd", "httpd.yaml.j2")
+    manifests.apply("kuard", "kuard.yaml.j2")
+    expected = Expectation(nodes=(), namespaces=("default",), workloads=WORKLOADS)
+    kubectl.wait_ready(name="Wait for the demo", expected=expected, seconds=SECONDS)

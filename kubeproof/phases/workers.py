@@ -1,0 +1,26 @@
+"""Workers join in parallel once they reach the API server."""
+
+from pyinfra import host
+from pyinfra.api import deploy
+from pyinfra.operations import systemd
+
+from kubeproof.operations import kubeadm
+from kubeproof.roles import cluster, leader_host
+
+
+@deploy("API server")
+def wait_for_api() -> None:
+    """Wait until this host, of whatever role, reaches the API server."""
+    kubeadm.wait_for_api(name="Reach the API server", cluster=cluster(), leader=leader_host())
+
+
+@deploy("Workers")
+def join() -> None:
+    """Have this worker join the cluster."""
+    kubeadm.join(name="Join the cluster", cluster=cluster(), node=cluster().node(host.name), leader=leader_host())
+
+
+@deploy("Kubelet")
+def keep_kubelet() -> None:
+    """Have kubelet run on this host, of whatever role, so that the node comes back after a reboot."""
+    systemd.service(name="Start kubelet, now and at boot", service="kubelet.service", running=True, enabled=True)
