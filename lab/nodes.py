@@ -115,20 +115,24 @@ def status(lab: LabSettings) -> list[NodeStatus]:
 
 def init_pid(name: str) -> int:
     """The node's PID 1 as this machine numbers it; raises UserError if the node is not running."""
-    pid = _pid(name)
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if pid else []
-    if not children:
+    supervisor = _pid(name)
+    nspawn = _child(supervisor) if supervisor else None
+    init = _child(nspawn) if nspawn else None
+    if init is None:
         raise UserError(f"{name}: not running; `./inv lab.start {name}` starts it")
-    return int(children[0])
+    return init
+
+
+def _child(pid: int) -> int | None:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else None
 
 
 def _known(lab: LabSettings, name: str) -> LabNode:
-    for node in lab.nodes:
-        if node.name == name:
-            if (_folder(name) / "root").exists():
-                return node
-            raise UserError(f"{name}: does not exist yet; `./inv lab.up` makes it")
-    raise UserError(f"{name}: no such node; the lab has {', '.join(node.name for node in lab.nodes)}")
+    node = lab.node(name)
+    if not (_folder(name) / "root").exists():
+        raise UserError(f"{name}: does not exist yet; `./inv lab.up` makes it")
+    return node
 
 
 def _folder(name: str) -> Path:
@@ -192,8 +196,6 @@ def _start(lab: LabSettings, nodes: list[LabNode]) -> None:
 
 
 def _launch(lab: LabSettings, name: str) -> None:
-    # Groups left by a node that died would be taken for live ones by its new systemd.
-    _remove_control_groups(name)
     console = LOG_FILE.parent / f"{name}.log"
     console.parent.mkdir(parents=True, exist_ok=True)
     with console.open("ab") as output:
@@ -210,10 +212,12 @@ def _launch(lab: LabSettings, name: str) -> None:
 
 
 def _launcher(name: str) -> list[str]:
+    launcher = [str(REPOSITORY / "lab" / "launch-node"), name]
     if host.cgroup_layout() is host.CgroupLayout.V2_SYSTEMD:
         # systemd owns the one cgroup v2 tree: it gives the node a delegated scope of its own.
-        return ["systemd-run", "--scope", "--quiet", f"--unit=kubeproof-{name}", "--property=Delegate=yes", "--collect"]
-    return [str(REPOSITORY / "lab" / "launch-node"), name]
+        scope = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit=kubeproof-{name}", "--property=Delegate=yes"]
+        return scope + launcher
+    return launcher
 
 
 def _nspawn(lab: LabSettings, name: str) -> list[str]:
@@ -278,7 +282,7 @@ def _pid_file(name: str) -> Path:
 
 
 def _pid(name: str) -> int | None:
-    """The pid of the node's nspawn process, or None."""
+    """The pid of the process that runs the node (lab/launch-node), or None."""
     return process.alive(_pid_file(name))
 
 
