@@ -1,0 +1,118 @@
+"""Every setting of a cluster, its value and its reason. kubeproof/settings.py checks them, all together.
+
+What one installation does differently belongs into a file beside this one, named after its inventory file.
+"""
+
+# --- pyinfra ---
+
+# Most steps need root. (In deploy.py or passed to a phase it would be lost in nested operations.)
+_sudo = True
+
+# --- Kubernetes ---
+
+# The version that everything here has been proven with; kubeadm, kubelet and the images all have it.
+kubernetes_version = "1.20.2"
+
+# A flat apt repository (its packages beside its Release file) with kubeadm, kubelet and kubectl, and the ASCII-armoured
+# key that signs it: a URL, or a path on this machine. No value: the project's public repository does not go back to
+# this version, so it is a mirror of yours, or the lab's.
+kubernetes_apt_url = ""
+kubernetes_apt_key = ""
+
+# Version of the packages, as `apt-cache madison kubeadm` shows it. Empty: the newest of kubernetes_version.
+kubernetes_package_version = ""
+
+# Where kubeadm takes the control plane's images from. This is where Kubernetes publishes them; kubeadm 1.20 would
+# ask its predecessor, which is frozen. Many networks cannot reach it: name a mirror.
+image_repository = "registry.k8s.io"
+
+# Tags of the two images that are not of Kubernetes' own version. Empty: kubeadm's own choice, which a public
+# repository has; a private mirror may have others.
+etcd_image_tag = ""
+pause_image_tag = ""
+
+# --- Addresses ---
+
+# The network that the nodes' addresses are in. No value: nobody else knows it. A pod or Service network that
+# overlaps it would cut nodes off from each other.
+node_network = ""
+
+# Pods: flannel's and Canal's default, so that their manifests need no change.
+pod_cidr = "10.244.0.0/16"
+
+# Size of each node's part of it: 24 gives a node 254 addresses (kubelet runs 110 pods) and a cluster 256 nodes.
+pod_subnet_bits = 24
+
+# Services: kubeadm's default.
+service_cidr = "10.96.0.0/12"
+cluster_domain = "cluster.local"
+
+# Kubernetes' default ends at 32767; the Canal walk-through publishes its demo at 33000.
+node_port_range = "30000-33000"
+
+# kubeadm's default.
+api_port = 6443
+
+# --- Containers ---
+
+# The only choice today: what kubelet 1.20 speaks without a further component.
+container_runtime = "docker"
+
+# Debian's own package; docker-ce where another apt repository is set up.
+docker_package = "docker.io"
+
+# What a host with systemd and one cgroup tree wants: two managers of the same tree fight (kubernetes#43805).
+cgroup_driver = "systemd"
+
+# Registries that are served without TLS, as host:port or network in CIDR form. None: images decide what root runs.
+insecure_registries = []
+
+# Mirrors of Docker's own registry, as URLs.
+registry_mirrors = []
+
+# Without a limit one talkative container fills the disk of a node, and kubelet evicts everything.
+docker_log_max_size = "10m"
+docker_log_max_file = 3
+
+# --- Pod network ---
+
+# This project's own agent, the only choice today. Its image is built by `./inv mirror.build`; no value: name the one
+# in your registry.
+cni = "podnet"
+podnet_image = ""
+
+# VXLAN as flannel has it on Linux: existing firewalls know 8472 (the kernel's older default), not 4789 of RFC 7348.
+vxlan_vni = 1
+vxlan_port = 8472
+
+# --- Cluster DNS ---
+
+# kubeadm's addon. The alternative, dnsmasq, is for registries that have no CoreDNS image, and needs an image.
+cluster_dns = "coredns"
+cluster_dns_image = ""
+
+# --- Demo ---
+
+# Two small workloads that the proof sends its packets to. False for a cluster that is to stay empty; their images are
+# built by `./inv mirror.build`; no value: name those in your registry.
+demo = True
+httpd_image = ""
+kuard_image = ""
+
+# The port at which the Canal walk-through reaches httpd on every node.
+httpd_node_port = 33000
+
+# --- kubeadm and kubelet ---
+
+# kube-proxy's limit of tracked connections per core. None: its own default. 0: leave the kernel's, as where
+# the sysctl is not writable.
+conntrack_max_per_core = None
+
+# A join token is a credential for the whole cluster; a join takes seconds. At most 10.
+join_token_ttl_minutes = 10
+
+# The administrator's copy on this machine, mode 0600. Not ~/.kube/config, which may hold somebody's other clusters.
+kubeconfig = "~/.kube/kubeproof"
+
+# kubeadm's checks that may fail, by kubeadm's names. None: each of them has a reason.
+ignore_preflight_errors = []

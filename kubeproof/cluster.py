@@ -1,0 +1,216 @@
+"""The cluster that an inventory describes: its settings and its nodes, checked together."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Literal, cast
+from weakref import WeakKeyDictionary
+
+from pyinfra.api.inventory import Inventory
+
+from kubeproof import reading
+from kubeproof.errors import EXIT_BAD_INPUT, UserError
+from kubeproof.inventory_check import Contents, HostEntry, checked_hosts
+from kubeproof.settings import Settings, examine
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+Role = Literal["control-plane", "worker"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host of the cluster; ``address`` is the one that the other nodes reach it at."""
+
+    name: str
+    address: IPv4Address
+    role: Role
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Settings and nodes: the control plane host first, then the workers in the order of the inventory."""
+
+    settings: Settings
+    nodes: tuple[Node, ...]
+
+    @property
+    def leader(self) -> Node:
+        """The control plane host on which `kubeadm init` runs."""
+        return self.nodes[0]
+
+    @property
+    def workers(self) -> tuple[Node, ...]:
+        """Hosts that join."""
+        return tuple(node for node in self.nodes if node.role == "worker")
+
+    def node(self, name: str) -> Node:
+        """The node of a name. Raises UserError, naming the nodes there are."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise UserError(f"{name}: no such host in the inventory, use one of {', '.join(n.name for n in self.nodes)}")
+
+
+@dataclass(frozen=True)
+class SshAccess:
+    """How a node is reached: what pyinfra was told, for testinfra and ssh."""
+
+    hostname: str
+    config_file: Path | None = None
+    user: str | None = None
+    port: int | None = None
+    key: Path | None = None
+    sudo: bool = False
+
+    def command(self) -> list[str]:
+        """`ssh` and its options up to the host's name; the remote command follows. Never asks for a password."""
+        words = ["ssh", "-o", "BatchMode=yes"]
+        words += ["-F", str(self.config_file)] if self.config_file else []
+        words += ["-l", self.user] if self.user else []
+        words += ["-p", str(self.port)] if self.port else []
+        words += ["-i", str(self.key)] if self.key else []
+        return [*words, self.hostname]
+
+
+@dataclass(frozen=True)
+class LoadedInventory:
+    """An inventory file, read without connecting to a host. ``ssh`` is by node name."""
+
+    file: Path
+    cluster: Cluster
+    ssh: Mapping[str, SshAccess]
+
+
+_clusters: "WeakKeyDictionary[Inventory, Cluster]" = WeakKeyDictionary()
+
+
+def cluster_of(inventory: Inventory) -> Cluster:
+    """The cluster of a pyinfra inventory, checked once. Raises UserError with all problems of settings and hosts."""
+    if inventory not in _clusters:
+        _clusters[inventory] = cluster_from(contents_of(inventory))
+    return _clusters[inventory]
+
+
+def contents_of(inventory: Inventory, group_files: frozenset[str] | None = None) -> Contents:
+    """What the checks need of a pyinfra inventory; ``group_files`` are names that group_data may have files for."""
+    hosts = tuple(
+        HostEntry(host.name, tuple(host.groups), cast(Mapping[str, object], host.data.dict())) for host in inventory
+    )
+    without_hosts = frozenset(name for name in inventory.group_data if not inventory.groups.get(name))
+    return Contents(hosts, without_hosts, group_files)
+
+
+def cluster_from(contents: Contents) -> Cluster:
+    """Check an inventory's contents and return the cluster. Pure. Raises UserError with all problems."""
+    raw, host_problems = checked_hosts(contents)
+    settings, problems = examine(raw)
+    nodes, address_problems = _nodes(contents.hosts)
+    problems = [*host_problems, *problems, *address_problems, *_misfits(raw, nodes)]
+    if problems or settings is None:
+        raise UserError(problems)
+    return Cluster(settings, tuple(sorted(nodes, key=lambda node: node.role != "control-plane")))
+
+
+def load(inventory_file: Path) -> LoadedInventory:
+    """Read an inventory file and its group_data without connecting. Raises UserError with all problems.
+
+    The file runs in a process of its own: pyinfra's loader replaces parts of the standard library for the whole
+    process (gevent), which those who call this function do not expect.
+    """
+    file = inventory_file.resolve()
+    if not file.is_file():
+        raise UserError(f"{inventory_file}: no such inventory file, use e.g. -i inventory/lab.py")
+    contents = _read_contents(file)
+    cluster = cluster_from(contents)
+    return LoadedInventory(file, cluster, {host.name: _ssh_access(host) for host in contents.hosts})
+
+
+def _read_contents(file: Path) -> Contents:
+    done = subprocess.run(
+        [sys.executable, "-m", "kubeproof.inventory_reader", str(file)],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise UserError(_reasons(file, done))
+    return Contents.from_json(json.loads(done.stdout))
+
+
+def _reasons(file: Path, done: "subprocess.CompletedProcess[str]") -> list[str]:
+    """What the inventory file said before it gave up, or what Python says is wrong with it."""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    if done.returncode == EXIT_BAD_INPUT:
+        return [line.removeprefix("error: ") for line in lines]
+    return [f"{file}: cannot be loaded ({lines[-1] if lines else f'exit code {done.returncode}'}), correct it"]
+
+
+def _nodes(hosts: tuple[HostEntry, ...]) -> tuple[list[Node], list[str]]:
+    nodes: list[Node] = []
+    problems: list[str] = []
+    for host in hosts:
+        if "address" not in host.data:
+            problems.append(f'{host.name}: has no address, write ("{host.name}", {{"address": "a.b.c.d"}})')
+            continue
+        try:
+            address = reading.address(host.data["address"])
+        except reading.RefusedError as refused:
+            problems.append(f"{host.name}: {refused.line('address', host.data['address'])}")
+            continue
+        nodes.append(Node(host.name, address, "control-plane" if "control_plane" in host.groups else "worker"))
+    return nodes, problems
+
+
+def _misfits(raw: Mapping[str, object], nodes: list[Node]) -> Iterator[str]:
+    """What is wrong between nodes, and between nodes and those settings that are right by themselves."""
+    by_address: dict[IPv4Address, str] = {}
+    for node in nodes:
+        other = by_address.setdefault(node.address, node.name)
+        if other != node.name:
+            yield f"{node.name}: has the address of {other} ({node.address}), give each host its own"
+    yield from _outside_of_network(raw, nodes)
+    yield from _too_many(raw, nodes)
+
+
+def _outside_of_network(raw: Mapping[str, object], nodes: list[Node]) -> Iterator[str]:
+    try:
+        network = reading.network(raw.get("node_network"))
+    except reading.RefusedError:
+        return
+    for node in nodes:
+        if node.address not in network:
+            yield f"{node.name}: address is outside of node_network {network} ({node.address}), correct one of them"
+        elif node.address in (network.network_address, network.broadcast_address):
+            yield f"{node.name}: address cannot be a host's in {network} ({node.address}), choose another"
+
+
+def _too_many(raw: Mapping[str, object], nodes: list[Node]) -> Iterator[str]:
+    try:
+        pods = reading.network(raw.get("pod_cidr"))
+        bits = reading.integer(pods.prefixlen, pods.max_prefixlen)(raw.get("pod_subnet_bits"))
+    except reading.RefusedError:
+        return
+    subnets = 2 ** (bits - pods.prefixlen)
+    if len(nodes) > subnets:
+        advice = "use a larger pod_cidr or larger pod_subnet_bits"
+        yield reading.problem("pod_cidr", f"has {subnets} subnets of /{bits} for {len(nodes)} nodes", pods, advice)
+
+
+def _ssh_access(host: HostEntry) -> SshAccess:
+    data = host.data
+    config, key, port = data.get("ssh_config_file"), data.get("ssh_key"), data.get("ssh_port")
+    return SshAccess(
+        hostname=str(data.get("ssh_hostname") or host.name),
+        config_file=Path(str(config)).expanduser() if config else None,
+        user=str(data["ssh_user"]) if data.get("ssh_user") else None,
+        port=int(str(port)) if port else None,
+        key=Path(str(key)).expanduser() if key else None,
+        sudo=bool(data.get("_sudo")),
+    )

@@ -1,0 +1,33 @@
+"""Who is who, for deploy code: the only reader of groups there."""
+
+from pyinfra import host
+from pyinfra.api.exceptions import DeployError
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_inventory
+
+from kubeproof.cluster import Cluster, Node, cluster_of
+from kubeproof.errors import UserError
+
+
+def cluster() -> Cluster:
+    """The cluster of the current pyinfra run. Raises DeployError, which pyinfra prints without a traceback."""
+    try:
+        return cluster_of(ctx_inventory.get())
+    except UserError as error:
+        raise DeployError("\n".join(error.problems)) from error
+
+
+def node() -> Node:
+    """The node that deploy code is being prepared for."""
+    return cluster().node(host.name)
+
+
+def is_leader() -> bool:
+    """Whether that node is the control plane host on which `kubeadm init` runs."""
+    return bool(host.name == cluster().leader.name)
+
+
+def leader_host() -> Host:
+    """The leader as pyinfra's Host; under --limit it is not connected before ``connect()``."""
+    found: Host = ctx_inventory.get().get_host(cluster().leader.name)
+    return found

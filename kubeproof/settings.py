@@ -1,0 +1,274 @@
+"""What a cluster shall be like: every setting, checked once, all wrong ones reported together.
+
+Values and their reasons are in inventory/group_data/all.py; this module knows only what can be taken. Pure.
+"""
+
+# The calls in the fields are descriptions, made once and never shared with an instance.
+# ruff: noqa: RUF009
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
+
+from kubeproof import reading
+from kubeproof.errors import UserError
+from kubeproof.reading import Reader, RefusedError, problem
+
+T = TypeVar("T")
+
+SUPPORTED_MINORS = ("1.20",)
+"""Kubernetes minor versions that the deploy has been proven with."""
+DOCKER_BRIDGE = IPv4Network("172.17.0.0/16")
+"""Docker's own bridge docker0 (Docker's default-address-pools begin with it)."""
+CLUSTER_DNS_INDEX = 10
+"""The DNS Service has the tenth address of the service CIDR (kubeadm: constants.GetDNSIP)."""
+API_SERVICE_INDEX = 1
+"""The Service `kubernetes` has the first address of the service CIDR (kube-apiserver takes it)."""
+MAX_SUBNET_DIFFERENCE = 16
+"""node-cidr-mask-size less the pod CIDR's prefix length: kube-controller-manager refuses more."""
+MAX_TOKEN_MINUTES = 10
+"""A join token is a credential for the whole cluster: no join takes longer."""
+RESERVED_TCP_PORTS = {
+    22: "SSH",
+    2379: "etcd's clients",
+    2380: "etcd's peers",
+    10248: "kubelet's health",
+    10249: "kube-proxy's metrics",
+    10250: "kubelet",
+    10256: "kube-proxy's health",
+    10257: "kube-controller-manager",
+    10259: "kube-scheduler",
+}
+"""TCP ports of a node (Kubernetes documentation, "Ports and Protocols")."""
+
+
+def _version(value: object) -> str:
+    written = reading.text(value)
+    if not re.fullmatch(r"[1-9]\d*\.(0|[1-9]\d*)\.(0|[1-9]\d*)", written):
+        raise RefusedError("is not a version", "write it as MAJOR.MINOR.PATCH without v, e.g. 1.20.2")
+    if written.rpartition(".")[0] not in SUPPORTED_MINORS:
+        raise RefusedError(
+            "is not supported", f"use a version of {', '.join(SUPPORTED_MINORS)}, e.g. {SUPPORTED_MINORS[-1]}.2"
+        )
+    return written
+
+
+def _port_range(value: object) -> str:
+    written = reading.text(value)
+    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", written)
+    if not match:
+        raise RefusedError("is not a port range", "write it as FIRST-LAST, e.g. 30000-32767")
+    first, last = int(match[1]), int(match[2])
+    if not 1 <= first <= last <= reading.MAX_PORT:
+        raise RefusedError("is not a port range", f"use 1 to {reading.MAX_PORT}, the smaller one first")
+    return written
+
+
+def _setting(read: Reader[T]) -> T:
+    """A field that is read from its raw value by ``read``; the type of the field is what the reader returns."""
+    made: T = field(metadata={"read": read})
+    return made
+
+
+_OWN_MIRROR = "name your apt mirror's in a group_data file of your inventory's name (see inventory/example.py)"
+_deb_version = reading.matching(
+    r"[0-9][A-Za-z0-9.+~:-]*", "is not a version of a Debian package", "see `apt-cache madison kubeadm`, e.g. 1.20.2-00"
+)
+_deb_package = reading.matching(
+    r"[a-z0-9][a-z0-9+.-]+", "is not a Debian package's name", "e.g. docker.io or docker-ce"
+)
+_log_size = reading.matching(r"[1-9]\d*[kmg]", "is not a size", "write it as a number and k, m or g, e.g. 10m")
+_preflight_check = reading.matching(
+    r"[A-Za-z0-9-]+", "is not a name of a kubeadm check", "use the name that kubeadm prints, e.g. NumCPU"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A cluster's settings. Make one with :func:`parse`. Networks are IPv4 in CIDR form, ports are numbers."""
+
+    kubernetes_version: str = _setting(_version)
+    kubernetes_apt_url: str = _setting(reading.filled(reading.url, _OWN_MIRROR))
+    kubernetes_apt_key: str = _setting(reading.filled(reading.path_or_url, _OWN_MIRROR))
+    kubernetes_package_version: str = _setting(reading.empty_or(_deb_version))
+    image_repository: str = _setting(reading.image_repository)
+    etcd_image_tag: str = _setting(reading.empty_or(reading.image_tag))
+    pause_image_tag: str = _setting(reading.empty_or(reading.image_tag))
+
+    node_network: IPv4Network = _setting(reading.network)
+    pod_cidr: IPv4Network = _setting(reading.network)
+    pod_subnet_bits: int = _setting(reading.integer(16, 28))
+    service_cidr: IPv4Network = _setting(reading.network)
+    cluster_domain: str = _setting(reading.dns_name)
+    node_port_range: str = _setting(_port_range)
+    api_port: int = _setting(reading.port)
+
+    container_runtime: str = _setting(reading.one_of("docker"))
+    docker_package: str = _setting(_deb_package)
+    cgroup_driver: str = _setting(reading.one_of("systemd", "cgroupfs"))
+    insecure_registries: tuple[str, ...] = _setting(reading.list_of(reading.registry))
+    registry_mirrors: tuple[str, ...] = _setting(reading.list_of(reading.url))
+    docker_log_max_size: str = _setting(_log_size)
+    docker_log_max_file: int = _setting(reading.integer(1, 100))
+
+    cni: str = _setting(reading.one_of("podnet"))
+    podnet_image: str = _setting(reading.empty_or(reading.image))
+    vxlan_vni: int = _setting(reading.integer(1, 2**24 - 1))
+    vxlan_port: int = _setting(reading.port)
+
+    cluster_dns: str = _setting(reading.one_of("coredns", "dnsmasq"))
+    cluster_dns_image: str = _setting(reading.empty_or(reading.image))
+
+    demo: bool = _setting(reading.truth)
+    httpd_image: str = _setting(reading.empty_or(reading.image))
+    kuard_image: str = _setting(reading.empty_or(reading.image))
+    httpd_node_port: int = _setting(reading.port)
+
+    conntrack_max_per_core: int | None = _setting(reading.none_or(reading.integer(0, 2**31 - 1)))
+    join_token_ttl_minutes: int = _setting(reading.integer(1, MAX_TOKEN_MINUTES))
+    kubeconfig: str = _setting(reading.path)
+    ignore_preflight_errors: tuple[str, ...] = _setting(reading.list_of(_preflight_check))
+
+    @property
+    def kubernetes_minor(self) -> str:
+        """Major and minor version, such as "1.20"."""
+        return self.kubernetes_version.rpartition(".")[0]
+
+    @property
+    def cluster_dns_address(self) -> IPv4Address:
+        """Cluster IP of the DNS Service, which kubelet writes into the resolv.conf of pods."""
+        return self.service_cidr[CLUSTER_DNS_INDEX]
+
+    @property
+    def api_service_address(self) -> IPv4Address:
+        """Cluster IP of the Service `kubernetes` in the namespace default."""
+        return self.service_cidr[API_SERVICE_INDEX]
+
+    @property
+    def node_ports(self) -> range:
+        """Ports that a Service of type NodePort can have."""
+        first, _, last = self.node_port_range.partition("-")
+        return range(int(first), int(last) + 1)
+
+    @property
+    def max_nodes(self) -> int:
+        """How many nodes get a subnet of ``pod_subnet_bits`` out of the pod CIDR."""
+        return int(2 ** (self.pod_subnet_bits - self.pod_cidr.prefixlen))
+
+
+NAMES = tuple(item.name for item in fields(Settings))
+"""All settings, in the order in which a person meets them."""
+
+
+def parse(raw: Mapping[str, object]) -> Settings:
+    """Check raw values and return the settings. Raises UserError with a line for each wrong one."""
+    settings, problems = examine(raw)
+    if problems or settings is None:
+        raise UserError(problems)
+    return settings
+
+
+def examine(raw: Mapping[str, object]) -> tuple[Settings | None, list[str]]:
+    """The settings, or None and a line for each problem, for callers that have problems of their own to add."""
+    values: dict[str, object] = {}
+    problems = reading.without_unknown(raw.keys(), NAMES)
+    for item in fields(Settings):
+        try:
+            values[item.name] = _read(item.name, item.metadata["read"], raw)
+        except UserError as error:
+            problems.extend(error.problems)
+    problems.extend(_conflicts(values))
+    return (None if problems else Settings(**values)), problems  # type: ignore[arg-type]  # checked by the readers
+
+
+def _read(name: str, read: Reader[object], raw: Mapping[str, object]) -> object:
+    if name not in raw:
+        raise UserError(f"{name}: is not set, give it a value in inventory/group_data/all.py")
+    try:
+        return read(raw[name])
+    except RefusedError as refused:
+        raise UserError(refused.line(name, raw[name])) from None
+
+
+def _conflicts(values: Mapping[str, object]) -> Iterator[str]:
+    """What is wrong between settings that are right by themselves; those that are not are left out of ``values``."""
+    yield from _overlaps(values)
+    yield from _pod_subnets(values)
+    yield from _service_network(values)
+    yield from _ports(values)
+    yield from _missing_images(values)
+    yield from _package_version(values)
+
+
+def _overlaps(values: Mapping[str, object]) -> Iterator[str]:
+    names = ("node_network", "pod_cidr", "service_cidr")
+    yield from reading.overlaps(values, names)
+    for name in names:
+        network = values.get(name)
+        if isinstance(network, IPv4Network) and network.overlaps(DOCKER_BRIDGE):
+            yield problem(name, f"overlaps Docker's bridge {DOCKER_BRIDGE}", network, "choose another network")
+
+
+def _pod_subnets(values: Mapping[str, object]) -> Iterator[str]:
+    match values:
+        case {"pod_cidr": IPv4Network() as pods, "pod_subnet_bits": int() as bits}:
+            if bits < pods.prefixlen:
+                advice = f"use a pod_cidr of at most /{bits} or more bits"
+                yield problem("pod_cidr", f"is smaller than one node's subnet of /{bits}", pods, advice)
+            elif bits - pods.prefixlen > MAX_SUBNET_DIFFERENCE:
+                advice = f"use at most {pods.prefixlen + MAX_SUBNET_DIFFERENCE} for a pod_cidr of {pods}"
+                yield problem("pod_subnet_bits", "makes more subnets than Kubernetes can count", bits, advice)
+
+
+def _service_network(values: Mapping[str, object]) -> Iterator[str]:
+    match values:
+        case {"service_cidr": IPv4Network() as services} if not 12 <= services.prefixlen <= 28:
+            # kube-apiserver refuses more than 20 bits; with less than 4 there is no tenth address for DNS.
+            yield problem("service_cidr", "has an unfit prefix length", services, "use /12 to /28")
+
+
+def _ports(values: Mapping[str, object]) -> Iterator[str]:
+    range_text = values.get("node_port_range")
+    node_ports = range(0)
+    if isinstance(range_text, str):
+        first, _, last = range_text.partition("-")
+        node_ports = range(int(first), int(last) + 1)
+        taken = [f"{port} ({use})" for port, use in RESERVED_TCP_PORTS.items() if port in node_ports]
+        if taken:
+            advice = "choose a range without them"
+            yield problem("node_port_range", f"includes ports of the node: {', '.join(taken)}", range_text, advice)
+    match values:
+        case {"httpd_node_port": int() as port} if node_ports and port not in node_ports:
+            advice = f"choose one of {range_text} (node_port_range)"
+            yield problem("httpd_node_port", "is outside of the NodePort range", port, advice)
+    match values:
+        case {"api_port": int() as port} if port in RESERVED_TCP_PORTS:
+            yield problem("api_port", f"is the port of {RESERVED_TCP_PORTS[port]}", port, "choose another, e.g. 6443")
+        case {"api_port": int() as port} if port in node_ports:
+            advice = f"choose one outside of {range_text} (node_port_range)"
+            yield problem("api_port", "is within the NodePort range", port, advice)
+
+
+def _missing_images(values: Mapping[str, object]) -> Iterator[str]:
+    """An image may be left empty only if what it is for is not wanted."""
+    wanted = (
+        ("podnet_image", values.get("cni") == "podnet", "cni is podnet", "another cni"),
+        ("cluster_dns_image", values.get("cluster_dns") == "dnsmasq", "cluster_dns is dnsmasq", "coredns"),
+        ("httpd_image", values.get("demo") is True, "demo is True", "demo = False"),
+        ("kuard_image", values.get("demo") is True, "demo is True", "demo = False"),
+    )
+    for name, needed, reason, instead in wanted:
+        if needed and values.get(name) == "":
+            yield problem(
+                name, f"is empty although {reason}", "", f"name an image that the nodes can pull, or use {instead}"
+            )
+
+
+def _package_version(values: Mapping[str, object]) -> Iterator[str]:
+    match values:
+        case {"kubernetes_version": str() as version, "kubernetes_package_version": str() as package} if package:
+            if not package.startswith(f"{version}-"):
+                advice = f"use {version}-… or leave it empty for the newest of that version"
+                yield problem("kubernetes_package_version", f"is not of Kubernetes {version}", package, advice)

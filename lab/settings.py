@@ -1,0 +1,221 @@
+"""The shape of the lab: lab.toml, overridden by KUBEPROOF_LAB_* environment variables; all problems at once."""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Literal
+
+from kubeproof import reading
+from kubeproof.errors import UserError
+from kubeproof.reading import Reader, RefusedError, problem
+from lab.paths import REPOSITORY
+
+FILE = REPOSITORY / "lab" / "lab.toml"
+ENVIRONMENT_PREFIX = "KUBEPROOF_LAB_"
+
+MAX_WORKERS = 9
+GATEWAY_INDEX = 1
+"""The gateway, this machine's address on the lab bridge, is the first address of the node network."""
+LONGEST_PREFIX = 27
+"""A smaller network has no room for ten nodes from `.11` on."""
+SHORTEST_PREFIX = 16
+MAX_INTERFACE_NAME = 15
+"""Linux: IFNAMSIZ less the closing zero byte."""
+RESERVED_PORTS = {22: "SSH", 53: "DNS"}
+TAKEN_NETWORKS = {
+    "Docker's bridge": IPv4Network("172.17.0.0/16"),
+}
+"""Networks that a node has for other purposes."""
+
+PRIVATE_NETWORKS = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+"""RFC 1918."""
+
+Role = Literal["control-plane", "worker"]
+
+
+@dataclass(frozen=True)
+class LabNode:
+    """A host of the lab."""
+
+    name: str
+    address: IPv4Address
+    role: Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabSettings:
+    """What lab.toml says. ``first_node`` is the control plane host's offset in the node network; workers follow."""
+
+    workers: int
+    node_network: IPv4Network
+    first_node: int
+    pod_cidr: IPv4Network
+    service_cidr: IPv4Network
+    bridge: str
+    control_plane_name: str
+    worker_prefix: str
+    registry_port: int
+    apt_port: int
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """This machine's address on the lab bridge."""
+        return self.node_network[GATEWAY_INDEX]
+
+    @property
+    def nodes(self) -> tuple[LabNode, ...]:
+        """The control plane host, then the workers, in the order of their addresses."""
+        leader = LabNode(self.control_plane_name, self.node_network[self.first_node], "control-plane")
+        return (leader, *(self._worker(number) for number in range(1, self.workers + 1)))
+
+    @property
+    def registry(self) -> str:
+        """``host:port`` of the image registry, served without TLS."""
+        return f"{self.gateway}:{self.registry_port}"
+
+    @property
+    def apt_url(self) -> str:
+        """Base URL of the apt mirror, without a slash at its end."""
+        return f"http://{self.gateway}:{self.apt_port}"
+
+    def node(self, name: str) -> LabNode:
+        """The node of a name. Raises UserError, naming those there are."""
+        for item in self.nodes:
+            if item.name == name:
+                return item
+        names = [item.name for item in self.nodes]
+        meant = reading.closest(name, names)
+        hint = f"did you mean {meant}?" if meant else f"use one of {', '.join(names)}"
+        raise UserError(f"{name}: no such node in the lab, {hint}")
+
+    def _worker(self, number: int) -> LabNode:
+        return LabNode(f"{self.worker_prefix}{number}", self.node_network[self.first_node + number], "worker")
+
+
+_bridge = reading.matching(
+    rf"[A-Za-z][A-Za-z0-9_.-]{{0,{MAX_INTERFACE_NAME - 1}}}",
+    "is not a name for a network interface",
+    f"use at most {MAX_INTERFACE_NAME} letters, digits, '.', '_' and '-', beginning with a letter",
+)
+_worker_prefix = reading.matching(
+    r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9-])?",
+    "does not make host names (RFC 1123)",
+    "use at most 62 lower-case letters, digits and hyphens, beginning with a letter or digit",
+)
+
+
+def _node_network(value: object) -> IPv4Network:
+    network = _private_network(value)
+    if not SHORTEST_PREFIX <= network.prefixlen <= LONGEST_PREFIX:
+        raise RefusedError("is not of a fit size", f"use a prefix of /{SHORTEST_PREFIX} to /{LONGEST_PREFIX}")
+    return network
+
+
+def _private_network(value: object) -> IPv4Network:
+    """The lab makes these networks unreachable while it is down: they must not be somebody else's."""
+    network = reading.network(value)
+    if not any(network.subnet_of(private) for private in PRIVATE_NETWORKS):
+        raise RefusedError("is not a private network", "use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
+    for use, taken in TAKEN_NETWORKS.items():
+        if network.overlaps(taken):
+            raise RefusedError(f"overlaps {use} {taken}", "choose another network")
+    return network
+
+
+_READERS: dict[str, Reader[object]] = {
+    "workers": reading.integer(1, MAX_WORKERS),
+    "node_network": _node_network,
+    "first_node": reading.integer(GATEWAY_INDEX + 1, 2 ** (32 - SHORTEST_PREFIX) - 2),
+    "pod_cidr": _private_network,
+    "service_cidr": _private_network,
+    "bridge": _bridge,
+    "control_plane_name": reading.dns_label,
+    "worker_prefix": _worker_prefix,
+    "registry_port": reading.port,
+    "apt_port": reading.port,
+}
+
+
+@cache
+def load() -> LabSettings:
+    """The lab of this repository and environment. Raises UserError with a line for each problem."""
+    return parse(read_file(FILE), os.environ)
+
+
+def read_file(file: Path) -> dict[str, object]:
+    """The raw values of a TOML file. Raises UserError if it cannot be read."""
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}), restore it from the repository") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: is not TOML ({error}), correct it") from error
+
+
+def parse(raw: Mapping[str, object], environment: Mapping[str, str]) -> LabSettings:
+    """Check raw values, those of the environment taking precedence. Pure. Raises UserError with all problems."""
+    overrides = {
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): _from_environment(value)
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX)
+    }
+    merged = {**raw, **overrides}
+    values: dict[str, object] = {}
+    problems = reading.without_unknown(merged.keys(), _READERS.keys())
+    for item in fields(LabSettings):
+        try:
+            values[item.name] = _read(item.name, merged)
+        except UserError as error:
+            problems.extend(error.problems)
+    problems.extend(_conflicts(values))
+    if problems:
+        raise UserError([_with_source(line, overrides) for line in problems])
+    return LabSettings(**values)  # type: ignore[arg-type]  # checked by the readers
+
+
+def _from_environment(value: str) -> object:
+    return int(value) if value.isascii() and value.isdigit() else value
+
+
+def _read(name: str, raw: Mapping[str, object]) -> object:
+    if name not in raw:
+        raise UserError(f"{name}: is not set, give it a value in lab/lab.toml")
+    try:
+        return _READERS[name](raw[name])
+    except RefusedError as refused:
+        raise UserError(refused.line(name, raw[name])) from None
+
+
+def _with_source(line: str, overrides: Mapping[str, object]) -> str:
+    """Lead a problem with where its value was set, so that a forgotten environment variable is found."""
+    name = line.partition(":")[0]
+    return (
+        f"environment {ENVIRONMENT_PREFIX}{line.replace(name, name.upper(), 1)}"
+        if name in overrides
+        else f"lab/lab.toml: {line}"
+    )
+
+
+def _conflicts(values: Mapping[str, object]) -> Iterator[str]:
+    yield from reading.overlaps(values, ("node_network", "pod_cidr", "service_cidr"))
+    match values:
+        case {"registry_port": int() as registry, "apt_port": int() as apt} if registry == apt:
+            yield problem("apt_port", "is registry_port too", apt, "give each its own port")
+    for name in ("registry_port", "apt_port"):
+        port = values.get(name)
+        if isinstance(port, int) and port in RESERVED_PORTS:
+            yield problem(name, f"is the port of {RESERVED_PORTS[port]}", port, "choose another, e.g. 5000")
+    match values:
+        case {"node_network": IPv4Network() as network, "first_node": int() as first, "workers": int() as workers}:
+            room = network.num_addresses - 2 - workers
+            if first > room:
+                advice = f"use at most {room} for {workers} workers in {network}"
+                yield problem("first_node", "leaves no room for the workers", first, advice)
+    match values:
+        case {"control_plane_name": str() as leader, "worker_prefix": str() as prefix, "workers": int() as workers}:
+            if leader in {f"{prefix}{number}" for number in range(1, workers + 1)}:
+                yield problem("control_plane_name", "is the name of a worker too", leader, "choose another name")
