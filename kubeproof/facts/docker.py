@@ -34,7 +34,8 @@ class RunsOldConfig(FactBase[bool]):
     def command(self) -> str:
         return (
             "since=$(systemctl show --property ActiveEnterTimestamp --value docker.service 2>/dev/null); "
-            f'[ -n "$since" ] && [ "$(stat -c %Y {paths.DOCKER_CONFIG})" -gt "$(date -d "$since" +%s)" ] && echo old; true'
+            f"written=$(stat -c %Y {paths.DOCKER_CONFIG}); "
+            '[ -n "$since" ] && [ "$written" -gt "$(date -d "$since" +%s)" ] && echo old; true'
         )
 
     @staticmethod

@@ -32,3 +32,18 @@ class Existing(FactBase[list[str]]):
 
     def process(self, output: list[str]) -> list[str]:
         return [line for line in output if line]
+
+
+class NotEmpty(FactBase[list[str]]):
+    """Those of ``directories`` that have something in them."""
+
+    def command(self, directories: list[str]) -> str:
+        words = shlex.join(directories)
+        return f'for path in {words}; do if [ -n "$(ls -A "$path" 2>/dev/null)" ]; then echo "$path"; fi; done'
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line for line in output if line]

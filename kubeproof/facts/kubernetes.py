@@ -13,6 +13,17 @@ from kubeproof.node import paths
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 REQUEST_SECONDS = 10
+REMAINS = (
+    paths.ADMIN_CONF,
+    paths.KUBELET_CONF,
+    f"{paths.KUBERNETES}/bootstrap-kubelet.conf",
+    f"{paths.KUBERNETES}/controller-manager.conf",
+    f"{paths.KUBERNETES}/scheduler.conf",
+    f"{paths.KUBERNETES}/pki/*",
+    "/var/lib/etcd/member",
+    "/var/lib/kubelet/config.yaml",
+)
+"""What `kubeadm reset` cleans up, as patterns of the shell."""
 
 
 @dataclass(frozen=True)
@@ -149,3 +160,21 @@ class Objects(FactBase[list[dict[str, Any]]]):
         except (ValueError, KeyError) as error:
             raise FactProcessError(f"not a list of objects: {error}") from error
         return items
+
+
+class Remains(FactBase[list[str]]):
+    """What is there of a cluster on this host, begun or finished: files of kubeadm and kubelet, containers of pods."""
+
+    def command(self) -> str:
+        files = " ".join((*REMAINS, paths.INIT_MARKER, paths.JOIN_MARKER))
+        return (
+            f"ls -d {files} 2>/dev/null; ls -A /etc/kubernetes/manifests 2>/dev/null; "
+            "docker ps --all --quiet --filter name=k8s_ 2>/dev/null; true"
+        )
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line for line in output if line.strip()]

@@ -33,7 +33,7 @@ class Installed(FactBase[dict[str, Package]]):
 
 
 class Known(FactBase[list[str]]):
-    """Packages that dpkg knows in any state, among those asked for: also what was removed but left its configuration."""
+    """Those of ``packages`` that dpkg knows in any state: also removed ones that left their configuration."""
 
     def command(self, packages: list[str]) -> str:
         names = " ".join(packages)

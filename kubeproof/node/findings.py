@@ -52,4 +52,5 @@ def _same_machine_ids(hosts: Mapping[str, HostFacts]) -> Iterator[str]:
             by_id[facts.machine_id].append(name)
     for names in by_id.values():
         if len(names) > 1:
-            yield f"{', '.join(sorted(names))}: have the same machine-id; empty /etc/machine-id on all but one and reboot"
+            advice = "empty /etc/machine-id on all but one of them and reboot"
+            yield f"{', '.join(sorted(names))}: have the same machine-id; {advice}"

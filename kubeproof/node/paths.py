@@ -1,4 +1,4 @@
-"""Where things are on a host. Sources: kubeadm's constants.go, kubelet's and Docker's documentation, the CNI plugins."""
+"""Where things are on a host. Sources: kubeadm's constants.go, documentation of kubelet and Docker, CNI plugins."""
 
 STATE = "/var/lib/kubeproof-node"
 """What the deploy remembers about a host; the last thing that a reset removes."""

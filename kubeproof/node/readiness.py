@@ -87,7 +87,8 @@ def _pods(objects: Sequence[Object], expected: Expectation) -> Iterator[str]:
         if node in expected.missing_nodes or "deletionTimestamp" in item["metadata"]:
             continue
         if item.get("status", {}).get("phase") != "Succeeded" and _condition(item, "Ready").get("status") != "True":
-            yield f"pod {_namespace(item)}/{item['metadata']['name']} on {node or 'no node'} is not Ready: {_pod_state(item)}"
+            name = f"{_namespace(item)}/{item['metadata']['name']}"
+            yield f"pod {name} on {node or 'no node'} is not Ready: {_pod_state(item)}"
 
 
 def _pod_state(pod: Object) -> str:

@@ -11,6 +11,8 @@ from kubeproof.node.record import read_sysctls
 
 DISABLED = "#kubeproof# "
 """Put before the lines of fstab that are about swap; a reset takes it away again."""
+SWAP_LINE = r"^[^#[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+swap[[:space:]]"
+"""A line of fstab(5) whose third field is swap, as an extended regular expression."""
 BRIDGE_SYSCTL = "net.bridge.bridge-nf-call-iptables"
 
 
@@ -24,14 +26,14 @@ def swap_off() -> Generator[str, None, None]:
     if swaps:
         yield "swapoff --all"
     if configured:
-        yield f"sed -E -i 's/^[^#[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+swap[[:space:]]/{DISABLED}&/' {paths.FSTAB}"
+        yield f"sed -E -i 's/{SWAP_LINE}/{DISABLED}&/' {paths.FSTAB}"
 
 
 @operation()
 def swap_on(devices: Sequence[str]) -> Generator[str, None, None]:
     """Give back the swap that was turned off: the lines in fstab, and the ``devices`` that were in use."""
     swaps = host.get_fact(Swaps)
-    disabled = [line for line in host.get_fact(FstabSwaps, disabled=True)]
+    disabled = host.get_fact(FstabSwaps, disabled=True)
     off = [device for device in devices if device not in swaps]
     if not disabled and not off:
         host.noop("swap is as it was")

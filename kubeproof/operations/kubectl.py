@@ -27,7 +27,8 @@ def apply(path: str) -> Generator[str, None, None]:
 def wait_ready(expected: Expectation, seconds: float) -> Generator[PyinfraCommand, None, None]:
     """Wait until what is expected is ready. Fails after ``seconds``, naming what is not and why."""
     expected = expected.without(_failed_nodes(host))
-    if not unready(host.get_fact(Objects), expected):
+    objects: list[dict[str, Any]] = host.get_fact(Objects)
+    if not unready(objects, expected):
         host.noop("all is ready")
         return
     yield on_host(_wait_ready, expected, seconds)

@@ -37,7 +37,8 @@ def install(wanted: Mapping[str, str]) -> Generator[PyinfraCommand, None, None]:
     package lists are read anew only if something is missing. What comes along is added to the host's record first, so
     that a reset knows it even if the installation is interrupted.
     """
-    missing = missing_packages(wanted, host.get_fact(Installed))
+    installed: dict[str, Package] = host.get_fact(Installed)
+    missing = missing_packages(wanted, installed)
     if not missing:
         host.noop("all packages are installed at their versions")
         return
@@ -87,3 +88,9 @@ def hold(packages: Sequence[str]) -> Generator[PyinfraCommand | str, None, None]
         host.noop("packages are held")
         return
     yield f"apt-mark hold {' '.join(free)}"
+
+
+def removed_packages(simulation: str) -> list[str]:
+    """Names of the packages that ``apt-get --simulate`` says it would remove (``Remv``) or purge (``Purg``)."""
+    rows = [line.split() for line in simulation.splitlines() if line.startswith(("Remv ", "Purg "))]
+    return [row[1] for row in rows if len(row) > 1]

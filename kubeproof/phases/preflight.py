@@ -1,5 +1,7 @@
 """Everything that can be known to be wrong is said before anything is changed, on all hosts together."""
 
+from collections.abc import Iterable
+
 import gevent
 from gevent.lock import Semaphore
 from pyinfra import state
@@ -9,8 +11,8 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.context import ctx_host
 
 from kubeproof.errors import UserError
-from kubeproof.facts.hosts import Host, HostFacts
-from kubeproof.node.findings import findings
+from kubeproof.facts.hosts import Host
+from kubeproof.node.findings import HostFacts, findings
 from kubeproof.roles import cluster
 
 _one_at_a_time = Semaphore()
@@ -28,8 +30,21 @@ def check() -> None:
             return
         problems = _problems()
         if problems:
-            raise DeployError("\n    ".join(["nothing was changed, because:", *problems]))
+            raise DeployError(_report(problems))
         _checked.add(id(state.inventory))
+
+
+@deploy("Settings")
+def check_settings() -> None:
+    """Check settings and inventory only. Raises DeployError with a line for each problem."""
+    try:
+        cluster()
+    except UserError as error:
+        raise DeployError(_report(error.problems)) from None
+
+
+def _report(problems: Iterable[str]) -> str:
+    return "\n    ".join(["nothing was changed, because:", *problems])
 
 
 def _problems() -> list[str]:

@@ -1,0 +1,48 @@
+"""Which files and directories a reset removes or empties on a host. Pure."""
+
+from dataclasses import dataclass
+
+from kubeproof.node import paths
+from kubeproof.node.record import CLUSTER_PATHS, DOCKER_PATHS, Record
+
+CLUSTER_FILES = ("/etc/cni/net.d/10-podnet.conflist", "/run/flannel/subnet.env", *(paths.MANIFESTS, paths.INIT_CONFIG))
+CLUSTER_DIRECTORIES = (
+    "/run/flannel",
+    "/var/lib/calico",
+    "/var/lib/cni",
+    "/var/lib/dockershim",
+    "/var/lib/etcd",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/log/pods",
+)
+"""Directories in which everything is the cluster's: kubeadm refuses to start with an etcd that is not empty."""
+DOCKER_DIRECTORIES = ("/var/lib/containerd", "/var/lib/docker")
+DEPLOY_FILES = (paths.SYSCTL_FILE, paths.MODULES_FILE, paths.APT_SOURCE, paths.APT_KEYRING, paths.LOCK)
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """Paths to remove with everything below, and directories to empty."""
+
+    removed: tuple[str, ...]
+    emptied: tuple[str, ...]
+
+
+def of_cluster() -> Leftovers:
+    """What only a cluster can have left, whatever was there before."""
+    return Leftovers(removed=CLUSTER_FILES, emptied=CLUSTER_DIRECTORIES)
+
+
+def of_deploy(record: Record, docker: bool) -> Leftovers:
+    """What was not there before the first deploy; what was there is a directory, such as a mount point, and stays.
+
+    ``docker`` tells whether Docker goes as well.
+    """
+    candidates = (*CLUSTER_PATHS, *(DOCKER_PATHS if docker else ()), *DEPLOY_FILES, "/etc/apt/keyrings")
+    kept = set(record.paths)
+    emptied = DOCKER_DIRECTORIES if docker else ()
+    return Leftovers(
+        removed=tuple(path for path in candidates if path not in kept),
+        emptied=tuple(path for path in emptied if path in kept),
+    )

@@ -1,0 +1,146 @@
+"""Takes a cluster off a host and puts the host back to what it was. Each operation finds out what there is to do."""
+
+import shlex
+from collections.abc import Generator, Sequence
+
+from pyinfra import host
+from pyinfra.api import operation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.host import Host
+from pyinfra.facts.files import Sha256File
+
+from kubeproof.facts.files import Existing, NotEmpty
+from kubeproof.facts.kernel import Sysctls
+from kubeproof.facts.kubernetes import Remains
+from kubeproof.facts.network import ClusterLinks, IptablesRules, NftTables
+from kubeproof.facts.packages import Known
+from kubeproof.node import paths
+from kubeproof.node.leftovers import Leftovers
+from kubeproof.node.removal import Owners, idle_nft_tables, removal
+from kubeproof.operations.leaving import leave_cluster
+from kubeproof.operations.packages import APT_GET, removed_packages
+from kubeproof.operations.remote import NodeError, on_host, run, try_run
+
+EMPTY_DIRECTORY = (
+    # Mounts below it first: find would go into them, and what they show is not always the directory's own.
+    "awk -v below=\"$0/\" 'index($2, below) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount --lazy; "
+    'find "$0" -mindepth 1 -delete'
+)
+
+
+@operation()
+def leave() -> Generator[PyinfraCommand, None, None]:
+    """Run kubeadm's reset, if there is anything of a cluster on this host."""
+    if not host.get_fact(Remains):
+        host.noop("there is no cluster on this host")
+        return
+    yield on_host(leave_cluster)
+
+
+@operation()
+def remove_links(names: Sequence[str]) -> Generator[str, None, None]:
+    """Delete network devices, and with them their addresses, routes and neighbours."""
+    links = host.get_fact(ClusterLinks, names=list(names))
+    if not links:
+        host.noop("there are no such links")
+    for link in links:
+        # The other end of a veth pair goes with it.
+        yield f"if [ -e /sys/class/net/{link} ]; then ip link delete dev {link}; fi"
+
+
+@operation()
+def remove_rules(owners: Owners) -> Generator[PyinfraCommand, None, None]:
+    """Take the owners' iptables rules out, in one transaction for each family; all others stay."""
+    rules = host.get_fact(IptablesRules)
+    plans = {"iptables": removal(rules.ipv4, owners), "ip6tables": removal(rules.ipv6, owners)}
+    if not any(plans.values()):
+        host.noop("there are no such rules")
+    for tool, plan in plans.items():
+        if plan:
+            yield on_host(_restore, tool, plan)
+
+
+def _restore(host: Host, tool: str, plan: str) -> None:
+    run(host, [f"{tool}-restore", "--noflush", "--wait", "30"], stdin=plan)
+
+
+@operation()
+def remove_idle_tables(before: Sequence[str]) -> Generator[str, None, None]:
+    """Delete nft tables of the pod network, and of iptables where they came with the deploy and do nothing now."""
+    listed: dict[str, str] = host.get_fact(NftTables)
+    tables = idle_nft_tables(listed, before)
+    if not tables:
+        host.noop("there are no such tables")
+    for table in tables:
+        yield f"nft delete table {table}"
+
+
+@operation()
+def purge(packages: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
+    """Remove packages with their configuration. Refuses if others, installed since, would have to go with them."""
+    known = host.get_fact(Known, packages=list(packages)) if packages else []
+    if not known:
+        host.noop("the packages are not installed")
+        return
+    yield on_host(_purge, tuple(known))
+
+
+def _purge(host: Host, packages: tuple[str, ...]) -> None:
+    command = ("--allow-change-held-packages", "purge", *packages)
+    planned = removed_packages(run(host, [*APT_GET, "--simulate", *command]))
+    others = sorted(set(planned) - set(packages))
+    if others:
+        raise NodeError(
+            f"packages installed since the deploy need the ones to remove: remove {', '.join(others)} first"
+        )
+    run(host, [*APT_GET, *command], exclusive=True)
+
+
+@operation()
+def remove_files(leftovers: Leftovers) -> Generator[PyinfraCommand, None, None]:
+    """Remove and empty what is left over."""
+    removed = host.get_fact(Existing, candidates=list(leftovers.removed)) if leftovers.removed else []
+    emptied = host.get_fact(NotEmpty, directories=list(leftovers.emptied)) if leftovers.emptied else []
+    if not removed and not emptied:
+        host.noop("nothing is left over")
+        return
+    yield on_host(_remove_files, tuple(removed), tuple(emptied))
+
+
+def _remove_files(host: Host, removed: tuple[str, ...], emptied: tuple[str, ...]) -> None:
+    for directory in (*emptied, *removed):
+        try_run(host, ["sh", "-c", EMPTY_DIRECTORY, directory])
+    run(host, ["rm", "-rf", "--", *removed])
+
+
+@operation()
+def restore_files(files: Sequence[str]) -> Generator[str, None, None]:
+    """Put files that the deploy replaced back as they were; those that were not there are removed."""
+    originals = host.get_fact(Existing, candidates=[paths.ORIGINALS + path for path in files])
+    for path in files:
+        original = paths.ORIGINALS + path
+        if original not in originals:
+            continue
+        if host.get_fact(Sha256File, path=path) == host.get_fact(Sha256File, path=original):
+            continue
+        yield f"mkdir -p {shlex.quote(path.rpartition('/')[0])}; cp -a {shlex.quote(original)} {shlex.quote(path)}"
+
+
+@operation()
+def restore_sysctls(before: dict[str, str]) -> Generator[str, None, None]:
+    """Give kernel settings the values that they had."""
+    now = host.get_fact(Sysctls, names=list(before)) if before else {}
+    different = [name for name, value in now.items() if before.get(name) != value]
+    if not different:
+        host.noop("sysctls are as they were")
+    for name in different:
+        yield f"sysctl --write {shlex.quote(f'{name}={before[name]}')}"
+
+
+@operation()
+def unload_modules(before: Sequence[str]) -> Generator[str, None, None]:
+    """Unload the bridge's netfilter module if it was not loaded; it stays where something else uses it by now."""
+    if "br_netfilter" in before or not host.get_fact(Existing, candidates=["/sys/module/br_netfilter/initstate"]):
+        host.noop("modules are as they were")
+        return
+    yield "modprobe --remove br_netfilter || true"

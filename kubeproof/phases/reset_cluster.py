@@ -1,0 +1,37 @@
+"""Takes the cluster off the hosts and leaves the hosts as they are: packages, Docker and settings stay."""
+
+from pyinfra import host
+from pyinfra.api import deploy
+
+from kubeproof.facts.files import Text
+from kubeproof.node import leftovers
+from kubeproof.node.removal import Owners, pod_networks
+from kubeproof.operations import kubeadm, kubeconfig, resetting
+from kubeproof.roles import cluster
+
+LINKS = ("cni0", "flannel.1")
+SUBNET_ENV = "/run/flannel/subnet.env"
+
+
+@deploy("Leave the cluster")
+def leave() -> None:
+    """Take this host out of the cluster."""
+    resetting.leave(name="Reset kubeadm")
+
+
+@deploy("Kubeconfig")
+def forget_kubeconfig() -> None:
+    """Remove the user's copy of this cluster's kubeconfig."""
+    wanted = cluster()
+    kubeconfig.forget(
+        name="Remove the user's copy", destination=wanted.settings.kubeconfig, server=kubeadm.api_url(wanted)
+    )
+
+
+@deploy("Pod network")
+def remove_network() -> None:
+    """Remove the devices, rules and files of the pod network and of kube-proxy."""
+    networks = pod_networks(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
+    resetting.remove_links(name="Delete its links", names=LINKS)
+    resetting.remove_rules(name="Remove its iptables rules", owners=Owners(networks, docker=False))
+    resetting.remove_files(name="Remove its files", leftovers=leftovers.of_cluster())

@@ -1,0 +1,47 @@
+"""Puts a host back to what it was before the first deploy, from what that deploy has remembered of it."""
+
+from pyinfra import host
+from pyinfra.api import deploy
+from pyinfra.operations import systemd
+
+from kubeproof.facts.hosts import Remembered
+from kubeproof.node import leftovers, paths
+from kubeproof.node.leftovers import Leftovers
+from kubeproof.node.record import Record
+from kubeproof.node.removal import Owners
+from kubeproof.operations import hosts, kernel, resetting
+from kubeproof.phases.host_preparation import REPLACED_FILES
+from kubeproof.roles import cluster
+
+DOCKER_UNITS = ("docker.socket", "docker.service", "containerd.service")
+"""The socket first: it would start the service again."""
+
+
+@deploy("Restore the host")
+def restore() -> None:
+    """Undo the deploy. A host that had Docker before keeps it; one that no deploy is remembered of is left alone."""
+    record = host.get_fact(Remembered)
+    if record is None:
+        return
+    docker = cluster().settings.docker_package in record.packages
+    if docker:
+        _remove_docker(record)
+    # While there is still an nft to do it with.
+    resetting.remove_idle_tables(name="Delete nft tables without effect", before=record.nft_tables)
+    resetting.purge(name="Remove packages", packages=record.packages)
+    resetting.restore_files(name="Put replaced files back", files=REPLACED_FILES)
+    resetting.remove_files(name="Remove what is left", leftovers=leftovers.of_deploy(record, docker))
+    hosts.forget_nodes(name="Remove the nodes from /etc/hosts")
+    resetting.unload_modules(name="Unload modules", before=record.modules)
+    resetting.restore_sysctls(name="Restore sysctls", before=record.sysctls)
+    kernel.swap_on(name="Give swap back", devices=record.swaps)
+    # Last: until then an interrupted reset can be repeated.
+    resetting.remove_files(name="Forget the host", leftovers=Leftovers(removed=(paths.STATE,), emptied=()))
+
+
+def _remove_docker(record: Record) -> None:
+    for unit in host.loop(DOCKER_UNITS):
+        systemd.service(name=f"Stop {unit}", service=unit, running=False, enabled=None)
+    resetting.remove_links(name="Delete Docker's bridge", names=("docker0",))
+    owners = Owners(pod_networks=(), docker=True, policies=record.policies)
+    resetting.remove_rules(name="Remove Docker's iptables rules", owners=owners)
