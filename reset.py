@@ -1,12 +1,12 @@
 """Takes the cluster off the hosts of an inventory: `pyinfra inventory/lab.py reset.py`.
 
-Each host ends as it was before the first deploy. With `--data keep_hosts=true` only the cluster goes, and Docker, the
-packages and the images stay for the next one.
+Each host ends as it was before the first deploy. With KUBEPROOF_KEEP_HOSTS=1 in the environment only the cluster goes:
+Docker, the packages and the images stay for the next one.
 
 Workers leave first: each of the two `leave` is one operation, and pyinfra runs operations that no host orders by line.
 """
 
-from pyinfra import host
+import os
 
 from kubeproof.phases import preflight, reset_cluster, reset_host
 from kubeproof.roles import is_leader
@@ -20,5 +20,5 @@ if is_leader():
     reset_cluster.forget_kubeconfig()
 
 reset_cluster.remove_network()
-if not host.data.get("keep_hosts"):
+if not os.environ.get("KUBEPROOF_KEEP_HOSTS"):
     reset_host.restore()

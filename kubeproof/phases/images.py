@@ -1,14 +1,13 @@
 """Images are fetched before they are needed, on all hosts at once, so that nothing later waits for the network."""
 
-from pyinfra import host
 from pyinfra.api import deploy
 
 from kubeproof.node.images import images_for
 from kubeproof.operations import docker
-from kubeproof.roles import cluster
+from kubeproof.roles import cluster, node
 
 
 @deploy("Images")
 def pull() -> None:
     """Pull the images that this host's role needs."""
-    docker.pull(name="Pull images", images=images_for(cluster().node(host.name).role, cluster().settings))
+    docker.pull(name="Pull images", images=images_for(node().role, cluster().settings))

@@ -1,7 +1,5 @@
 """Everything that can be known to be wrong is said before anything is changed, on all hosts together."""
 
-from collections.abc import Iterable
-
 import gevent
 from gevent.lock import Semaphore
 from pyinfra import state
@@ -10,7 +8,6 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.context import ctx_host
 
-from kubeproof.errors import UserError
 from kubeproof.facts.hosts import Host
 from kubeproof.node.findings import HostFacts, findings
 from kubeproof.roles import cluster
@@ -30,28 +27,18 @@ def check() -> None:
             return
         problems = _problems()
         if problems:
-            raise DeployError(_report(problems))
+            raise DeployError("\n".join(problems))
         _checked.add(id(state.inventory))
 
 
 @deploy("Settings")
 def check_settings() -> None:
     """Check settings and inventory only. Raises DeployError with a line for each problem."""
-    try:
-        cluster()
-    except UserError as error:
-        raise DeployError(_report(error.problems)) from None
-
-
-def _report(problems: Iterable[str]) -> str:
-    return "\n    ".join(["nothing was changed, because:", *problems])
+    cluster()
 
 
 def _problems() -> list[str]:
-    try:
-        wanted = cluster()
-    except UserError as error:
-        return list(error.problems)
+    wanted = cluster()
     hosts = list(state.inventory.get_active_hosts())
     asked = {host.name: gevent.spawn(_facts_of, host) for host in hosts}
     gevent.joinall(list(asked.values()))

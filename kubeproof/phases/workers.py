@@ -1,11 +1,10 @@
 """Workers join in parallel once they reach the API server."""
 
-from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.operations import systemd
 
 from kubeproof.operations import kubeadm
-from kubeproof.roles import cluster, leader_host
+from kubeproof.roles import cluster, leader_host, node
 
 
 @deploy("API server")
@@ -17,7 +16,7 @@ def wait_for_api() -> None:
 @deploy("Workers")
 def join() -> None:
     """Have this worker join the cluster."""
-    kubeadm.join(name="Join the cluster", cluster=cluster(), node=cluster().node(host.name), leader=leader_host())
+    kubeadm.join(name="Join the cluster", cluster=cluster(), node=node(), leader=leader_host())
 
 
 @deploy("Kubelet")
