@@ -1,0 +1,17 @@
+"""Tests marked ``netns`` make network namespaces of their own, which needs root."""
+
+import os
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "netns: works in network namespaces of its own; needs root and VXLAN")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() != 0:
+        skip = pytest.mark.skip(reason="needs root: makes network namespaces")
+        for item in items:
+            if item.get_closest_marker("netns"):
+                item.add_marker(skip)
