@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from textwrap import wrap
+from textwrap import fill, wrap
 
 REVISION = 1
 """To be raised with every change of the packages, so that apt sees a new version."""
-MAINTAINER = "Kubeproof lab <root@localhost>"
+MAINTAINER = "Kubeproof lab <lab@kubeproof.invalid>"
 CNI_UPSTREAM = "1.1.1"
 """Version of Debian 12's containernetworking-plugins, which kubernetes-cni points to."""
 CNI_PLUGINS = (
@@ -55,7 +55,7 @@ class Package:
     upstream: str = ""
     depends: tuple[str, ...] = ()
     suggests: tuple[str, ...] = ()
-    section: str = "misc"
+    section: str = "admin"
     programs: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
@@ -147,9 +147,10 @@ def control(package: Package, kubernetes: str, architecture: str, source_version
 
 def changelog(package: Package, kubernetes: str, source_version: str) -> str:
     """The file changelog.Debian: one entry, dated with the upstream release."""
+    entry = fill(_origin(package, source_version), _LINE, initial_indent="  * ", subsequent_indent="    ")
     return (
         f"{package.name} ({version(package, kubernetes)}) bookworm; urgency=medium\n\n"
-        f"  * {_origin(package, source_version)}\n\n"
+        f"{entry}\n\n"
         f" -- {MAINTAINER}  {format_datetime(_EPOCH)}\n"
     )
 

@@ -2,24 +2,24 @@
 
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from kubeproof.errors import CommandError, UserError
 from lab import paths, shell
+from lab.wait import wait_until
 
 PACKAGES = ("iproute2",)
 """Debian packages that this module needs on the lab's machine."""
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
-POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,11 @@ def stop(daemon: Daemon) -> int:
     pid = running_pid(daemon)
     if pid:
         os.kill(pid, signal.SIGTERM)
-        if not _wait(lambda: not running_pid(daemon), STOP_SECONDS):
+        try:
+            _wait_for_end(daemon)
+        except CommandError:
             os.kill(pid, signal.SIGKILL)
-            _wait(lambda: not running_pid(daemon), STOP_SECONDS)
+            _wait_for_end(daemon)
     daemon.pid_file.unlink(missing_ok=True)
     return int(bool(pid))
 
@@ -90,6 +92,8 @@ def running_pid(daemon: Daemon) -> int:
 
 def port_problem(daemon: Daemon) -> str:
     """One line about another program that holds the daemon's port, with what to do; empty if there is none."""
+    if not shutil.which("ss"):  # Not installed yet, so nobody can tell.
+        return ""
     listeners = shell.run(["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"])
     holders = foreign_listeners(listeners, daemon.address, daemon.port, running_pid(daemon))
     if not holders:
@@ -162,14 +166,25 @@ def _spawn(daemon: Daemon) -> "subprocess.Popen[bytes]":
 
 
 def _wait_for_port(daemon: Daemon, process: "subprocess.Popen[bytes]") -> None:
-    answered = _wait(lambda: process.poll() is not None or _answers(daemon), START_SECONDS)
+    wait_until(
+        lambda: process.poll() is not None or _answers(daemon),
+        seconds=START_SECONDS,
+        what=f"{daemon.name} to answer on {daemon.address}:{daemon.port}; see {daemon.log}",
+    )
     if process.poll() is not None:
         daemon.pid_file.unlink(missing_ok=True)
-        raise CommandError(f"{daemon.name}: ended at once with exit code {process.returncode}; see {daemon.log}")
-    if not answered:
         raise CommandError(
-            f"{daemon.name}: no answer on {daemon.address}:{daemon.port} within {START_SECONDS:.0f}s; see {daemon.log}"
+            f"{daemon.name}: ended at once, exit code {process.returncode}: {_last_line(daemon.log)}; see {daemon.log}"
         )
+
+
+def _wait_for_end(daemon: Daemon) -> None:
+    wait_until(lambda: not running_pid(daemon), seconds=STOP_SECONDS, what=f"{daemon.name} to end")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it wrote nothing"
 
 
 def _answers(daemon: Daemon) -> bool:
@@ -178,15 +193,6 @@ def _answers(daemon: Daemon) -> bool:
             return True
     except OSError:
         return False
-
-
-def _wait(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True
 
 
 def _reap(pid: int) -> None:

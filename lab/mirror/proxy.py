@@ -1,6 +1,7 @@
 """Debian's archive and the mirror's own packages for nodes without a route out: apt-cacher-ng on the lab gateway."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +31,7 @@ def daemon(lab: "LabSettings") -> Daemon:
     """The caching proxy with the lab's own configuration; the system's in /etc/apt-cacher-ng is never read."""
     folder = paths.MIRROR / "apt-cacher-ng"
     cached, logs = paths.CACHE / "apt-cacher-ng", paths.LOG_FILE.parent / "apt-cacher-ng"
-    text = render(
-        lab.gateway, lab.apt_port, backends(archive.sources()), upstream_proxy(apt_config.read()), cached, logs
-    )
+    text = render(lab.gateway, lab.apt_port, backends(_sources()), upstream_proxy(apt_config.read()), cached, logs)
     return Daemon(
         name=SERVICE,
         command=(PROGRAM, "-c", str(folder), "ForeGround=1"),
@@ -90,3 +89,9 @@ def render(address: IPv4Address, port: int, behind: Mapping[str, str], proxy: st
 def _port(uri: str) -> int:
     parts = urlsplit(uri)
     return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+@cache
+def _sources() -> tuple[archive.Source, ...]:
+    # Asking apt takes up to a second; the answer holds for one command.
+    return archive.sources()

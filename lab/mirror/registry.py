@@ -48,7 +48,7 @@ def render(address: IPv4Address, port: int, storage: Path) -> str:
     """The registry's configuration (distribution 2.8, docs/configuration.md)."""
     document = {
         "version": 0.1,
-        "log": {"level": "info", "formatter": "text", "accesslog": {"disabled": True}},
+        "log": {"level": "warn", "formatter": "text", "accesslog": {"disabled": True}},
         "storage": {
             "filesystem": {"rootdirectory": str(storage)},
             "delete": {"enabled": False},

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kubeproof.console import say
+from kubeproof.errors import UserError
 from lab import paths
 from lab.mirror import (
     apt,
@@ -61,7 +63,10 @@ def status(lab: "LabSettings") -> list[tuple[str, str, str]]:
 
 def check(lab: "LabSettings") -> list[str]:
     """Reasons why the mirror could not serve on this machine, one line each; for the preflight."""
-    problems = (daemons.port_problem(daemon) for daemon in _daemons(lab))
+    try:
+        problems = [daemons.port_problem(daemon) for daemon in _daemons(lab)]
+    except UserError as error:
+        return list(error.problems)
     return [problem for problem in problems if problem]
 
 
@@ -98,5 +103,9 @@ def _alone() -> Iterator[None]:
     """Two builds at once would remove each other's unfinished work; the second waits."""
     paths.RUN.mkdir(parents=True, exist_ok=True)
     with (paths.RUN / "mirror.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another command builds the mirror; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

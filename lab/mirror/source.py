@@ -43,6 +43,7 @@ class Upstream:
 def fetch() -> Source:
     """Return the newest ``kubernetes`` source of this machine's Debian archive, downloading it unless it is cached.
 
+    What is cached stays until the cache is deleted, so that a build can be repeated and `up` needs no network.
     Signatures are checked on the whole way: Debian's keyring signs the release file, which names the index of sources,
     which names the checksums of the .dsc and of each archive.
     """
