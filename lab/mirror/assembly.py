@@ -11,7 +11,7 @@ from pathlib import Path
 from kubeproof.console import step
 from lab import paths, shell
 from lab.mirror import cache
-from lab.mirror.images import is_executable
+from lab.mirror.images import AGENT_IMAGES, is_executable
 from lab.mirror.registry import layout_digests
 
 PACKAGES = ("umoci",)
@@ -192,6 +192,9 @@ def _present() -> dict[str, str]:
 
 
 def _forget(tags: Iterable[str]) -> None:
-    for tag in tags:
+    stale = list(tags)
+    for tag in stale:
         _remove_tag(tag)
-    shell.run(["umoci", "gc", "--layout", layout()])
+    # Collecting reads every blob, which takes seconds; an agent's layer is too small for that.
+    if any(not tag.startswith(AGENT_IMAGES) for tag in stale):
+        shell.run(["umoci", "gc", "--layout", layout()])
