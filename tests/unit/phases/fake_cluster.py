@@ -1,0 +1,172 @@
+"""Hosts that exist only in their answers, to run whole deploys against, the ways in which they fail included."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).resolve().parent
+ADDRESSES = {"master": "192.0.2.11", "node1": "192.0.2.12", "node2": "192.0.2.13"}
+WORKERS = ("node1", "node2")
+TOKEN = "abcdef.0123456789abcdef"
+CA_HASH = "sha256:" + "ab" * 32
+KUBECONFIG = "server: https://192.0.2.11:6443\nclient-key-data: not-to-be-seen"
+MARK = "##kubeproof "
+
+Rule = dict[str, Any]
+
+
+def sections(**answers: str) -> str:
+    """Output of a fact that asks several questions."""
+    return "".join(f"{MARK}{name}\n{answer}\n" for name, answer in answers.items())
+
+
+def host_facts(host: str, **changes: str) -> Rule:
+    """What preflight reads of a host that is fit, with changes."""
+    answers = {
+        "system": "debian 12",
+        "uid": "0",
+        "addresses": f"127.0.0.1/8\n{ADDRESSES[host]}/24",
+        "swaps": "",
+        "container": "",
+        "machine_id": f"id-of-{host}",
+    }
+    return {"host": host, "match": f"{MARK}machine_id", "stdout": sections(**{**answers, **changes})}
+
+
+def ready_objects() -> list[dict[str, Any]]:
+    """A cluster in which all is ready."""
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    nodes = [{"kind": "Node", "metadata": {"name": name}, "status": ready} for name in ADDRESSES]
+    counts = dict.fromkeys(("desiredNumberScheduled", "updatedNumberScheduled", "numberReady"), 3)
+    proxy = {
+        "kind": "DaemonSet",
+        "metadata": {"namespace": "kube-system", "name": "kube-proxy", "generation": 1},
+        "status": {"observedGeneration": 1, **counts},
+    }
+    replicas = {"updatedReplicas": 3, "readyReplicas": 3, "observedGeneration": 1}
+    demo = [
+        {
+            "kind": "Deployment",
+            "metadata": {"namespace": "default", "name": name, "generation": 1},
+            "spec": {"replicas": 3},
+            "status": replicas,
+        }
+        for name in ("httpd", "kuard")
+    ]
+    return [*nodes, proxy, *demo]
+
+
+def blank_hosts() -> list[Rule]:
+    """Hosts without anything, which become a cluster as they are told to."""
+    return [
+        *(host_facts(name) for name in ADDRESSES),
+        {"match": "umask 077.*before.json", "sets": ["remembered"]},
+        {"match": r"cat \S*before.json$", "when": ["remembered"], "stdout": "{}"},
+        {"match": "--simulate", "stdout": "Inst docker.io (20.10.24 Debian:12 [amd64])"},
+        {"match": "dpkg-query", "when": ["packages"], "stdout": installed_packages()},
+        {"match": "apt-get.* install", "sets": ["packages"]},
+        {"match": "for image in", "stdout": "registry.example.net/pause:3.2"},
+        {
+            "match": f"{MARK}configured",
+            "when": ["initialised"],
+            "stdout": sections(configured="x", healthy="ok", finished="a\nb"),
+        },
+        {"match": "kubeadm init", "sets": ["initialised", "@api"]},
+        {"match": "kubectl --kubeconfig /dev/null", "when": ["@api"], "stdout": "ok"},
+        {"match": "cat /etc/kubernetes/admin.conf", "stdout": KUBECONFIG},
+        {
+            "match": "kubeadm token create",
+            "stdout": f"kubeadm join 192.0.2.11:6443 --token {TOKEN} --discovery-token-ca-cert-hash {CA_HASH}",
+        },
+        {"match": "kubectl .* diff", "stdout": "differs"},
+        {"match": "get nodes,", "when": ["@api"], "stdout": json.dumps({"items": ready_objects()})},
+    ]
+
+
+def installed_packages() -> str:
+    """dpkg-query's answer after the installation."""
+    kubernetes = [f"hold installed {name} 1.20.2-1" for name in ("kubeadm", "kubelet", "kubectl")]
+    others = ("docker.io", "iptables", "nftables", "conntrack", "tcpdump", "iproute2", "procps")
+    return "\n".join([*kubernetes, *(f"install installed {name} 1" for name in others)])
+
+
+@dataclass(frozen=True)
+class Command:
+    """What was run on a host, or the file that was put there."""
+
+    host: str
+    command: str = ""
+    stdin: str | None = None
+    file: str = ""
+
+
+@dataclass
+class Run:
+    """How a run of pyinfra ended."""
+
+    code: int
+    output: str
+    commands: list[Command]
+
+    def places(self, pattern: str, host: str | None = None) -> list[int]:
+        """Positions in the order of execution of commands that match."""
+        return [
+            position
+            for position, item in enumerate(self.commands)
+            if re.search(pattern, item.command) and host in (None, item.host)
+        ]
+
+    def ran(self, pattern: str, host: str | None = None) -> bool:
+        return bool(self.places(pattern, host))
+
+
+@dataclass
+class FakeCluster:
+    """Rules and the folder in which runs leave their traces."""
+
+    folder: Path
+    rules: list[Rule] = field(default_factory=blank_hosts)
+    down: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "kube" / "config"
+
+    def answer(self, match: str, host: str | None = None, **rule: Any) -> None:
+        """Add a rule that goes before all others."""
+        self.rules.insert(0, {"match": match, **({"host": host} if host else {}), **rule})
+
+    def run(self, deploy: str, *arguments: str) -> Run:
+        """Run a deploy file of the repository and see what it did."""
+        world, log, key = (self.folder / name for name in ("world.json", "log.jsonl", "key.asc"))
+        world.write_text(json.dumps({"rules": self.rules, "down": self.down, "flags": self.flags}))
+        log.write_text("")
+        key.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
+        inventory = HERE / "inventory" / "fake.py"
+        command = [sys.executable, "-m", "tests.unit.phases.fake_pyinfra", world, log, inventory, deploy, *arguments]
+        # A host that fails is the deploy's own affair here, whatever config.py says.
+        done = subprocess.run(
+            [*command, "--fail-percent", "100"],
+            cwd=REPOSITORY,
+            env={
+                **os.environ,
+                "FAKE_CLUSTER_KEY": str(key),
+                "FAKE_CLUSTER_KUBECONFIG": str(self.kubeconfig),
+                "PYINFRA_PROGRESS": "off",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        commands = [Command(**json.loads(line)) for line in log.read_text().splitlines()]
+        return Run(done.returncode, done.stdout, commands)

@@ -1,0 +1,191 @@
+"""The whole deploy and the whole reset, against hosts that exist only in their answers."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.phases.fake_cluster import CA_HASH, KUBECONFIG, TOKEN, WORKERS, FakeCluster, host_facts, sections
+
+CHANGES = (
+    r"umask|apt-get|systemctl (start|stop|restart|enable)|kubeadm (init|join|reset|token)|rm -|touch|sysctl --write"
+)
+"""Commands that change something on a host."""
+TRACEBACK = "Traceback"
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> FakeCluster:
+    return FakeCluster(tmp_path)
+
+
+class TestBlankHosts:
+    def test_plan_changes_nothing(self, hosts: FakeCluster) -> None:
+        run = hosts.run("deploy.py", "--dry")
+        assert run.code == 0, run.output
+        assert "Join the cluster" in run.output
+        assert not run.ran(CHANGES)
+        assert not any(item.file for item in run.commands)
+
+    def test_deploy(self, hosts: FakeCluster) -> None:
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 0, run.output
+        init_ends = run.places("delete secrets", "master")[0]
+        assert run.places("kubeadm init", "master")[0] < init_ends
+        joins = run.places("kubeadm join")
+        assert {run.commands[place].host for place in joins} == set(WORKERS)
+        assert init_ends < min(joins)
+        assert max(joins) < run.places("get nodes,", "master")[0]
+        self._token_is_kept_secret(run.commands, run.output)
+        self._kubeconfig_is_private(hosts, run.output)
+
+    def test_each_worker_has_a_token_for_itself_that_is_revoked(self, hosts: FakeCluster) -> None:
+        run = hosts.run("deploy.py", "-y")
+        created, deleted = (
+            run.places("token create --ttl 10m0s", "master"),
+            run.places("token delete abcdef$", "master"),
+        )
+        assert len(created) == len(deleted) == len(WORKERS)
+        for worker in WORKERS:
+            join = run.places("kubeadm join", worker)[0]
+            removed = run.places("rm -f /run/kubeproof-join.yaml", worker)[0]
+            assert created[0] < join < removed
+
+    @staticmethod
+    def _token_is_kept_secret(commands: list[object], output: str) -> None:
+        secret = TOKEN.partition(".")[2]
+        assert secret not in output
+        assert not any(secret in getattr(item, "command", "") for item in commands)
+        handed_over = [item for item in commands if secret in (getattr(item, "stdin", "") or "")]
+        assert len(handed_over) == len(WORKERS)
+        for item in handed_over:
+            assert "umask 077" in getattr(item, "command", "")
+            assert CA_HASH in getattr(item, "stdin", "")
+
+    @staticmethod
+    def _kubeconfig_is_private(hosts: FakeCluster, output: str) -> None:
+        assert hosts.kubeconfig.read_text() == f"{KUBECONFIG}\n"
+        assert hosts.kubeconfig.stat().st_mode & 0o777 == 0o600
+        assert "not-to-be-seen" not in output
+
+
+class TestBadLuck:
+    def test_init_fails(self, hosts: FakeCluster) -> None:
+        hosts.answer(
+            "kubeadm init", success=False, stderr="[ERROR NumCPU]: the number of available CPUs 1 is less than 2"
+        )
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1
+        assert "ERROR NumCPU" in run.output
+        assert "needs the control plane host master, which failed" in run.output
+        assert not run.ran("token create|kubeadm join")
+        assert TRACEBACK not in run.output
+
+    def test_worker_is_down(self, hosts: FakeCluster) -> None:
+        hosts.down = ("node1",)
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1, run.output
+        assert run.ran("kubeadm join", "node2")
+        assert run.ran("get nodes,", "master")
+        assert TRACEBACK not in run.output
+
+    def test_control_plane_is_down(self, hosts: FakeCluster) -> None:
+        hosts.down = ("master",)
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1
+        assert run.ran("apt-get.* install", "node1")
+        assert not run.ran("kubeadm join")
+        assert "needs the control plane host master, which failed" in run.output
+        assert TRACEBACK not in run.output
+
+    def test_join_fails_on_one_worker(self, hosts: FakeCluster) -> None:
+        hosts.answer("kubeadm join", host="node1", success=False, stderr="error execution phase kubelet-start")
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1
+        assert "error execution phase kubelet-start" in run.output
+        assert len(run.places("token delete abcdef$", "master")) == len(WORKERS)
+        assert run.ran("rm -f /run/kubeproof-join.yaml", "node1")
+        assert not run.ran("rm -f /var/lib/kubeproof-node/join-in-progress", "node1")
+        assert run.ran("rm -f /var/lib/kubeproof-node/join-in-progress", "node2")
+        assert TRACEBACK not in run.output
+
+    def test_interrupted_init_is_taken_back_and_begun_again(self, hosts: FakeCluster) -> None:
+        hosts.rules.append({"match": "##kubeproof configured", "stdout": sections(configured="x", interrupted="x")})
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 0, run.output
+        assert run.places("kubeadm reset", "master")[0] < run.places("kubeadm init", "master")[0]
+
+    def test_control_plane_that_does_not_answer_is_never_taken_back(self, hosts: FakeCluster) -> None:
+        question = "##kubeproof configured"
+        hosts.answer(question, stdout=sections(configured="x"), sets=["asked", "@api"])
+        healthy = sections(configured="x", healthy="ok", finished="a\nb")
+        hosts.answer(question, when=["asked"], stdout=healthy)
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 0, run.output
+        assert not run.ran("kubeadm (reset|init)", "master")
+
+    def test_interrupted_join_is_taken_back_and_begun_again(self, hosts: FakeCluster) -> None:
+        hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", interrupted="x"))
+        run = hosts.run("deploy.py", "-y")
+        assert run.places("kubeadm reset", "node1")[0] < run.places("kubeadm join", "node1")[0]
+
+    def test_node_of_another_cluster_is_refused(self, hosts: FakeCluster) -> None:
+        hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", ca="aaaa"))
+        hosts.answer("##kubeproof joined", host="master", stdout=sections(joined="x", ca="bbbb"))
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1
+        assert "belongs to another cluster" in run.output
+        assert not run.ran("kubeadm (join|reset)", "node1")
+
+
+class TestBadInput:
+    def test_findings_of_all_hosts_are_reported_before_anything_changes(self, hosts: FakeCluster) -> None:
+        hosts.rules[:0] = [host_facts("node1", system="ubuntu 22.04"), host_facts("node2", addresses="192.0.2.99/24")]
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1
+        assert "node1: runs ubuntu 22.04" in run.output
+        assert "node2: does not have the address 192.0.2.13 but 192.0.2.99" in run.output
+        assert not run.ran(CHANGES)
+        assert TRACEBACK not in run.output
+
+    def test_wrong_settings(self, hosts: FakeCluster) -> None:
+        run = hosts.run("deploy.py", "-y", "--data", "pod_cidr=10.1.0.0/16", "--data", "kubernetes_version=9.9.9")
+        assert run.code == 1
+        assert "overlaps" in run.output
+        assert "9.9.9" in run.output
+        assert not run.ran(CHANGES)
+        assert TRACEBACK not in run.output
+
+
+class TestReset:
+    def test_workers_leave_first(self, hosts: FakeCluster) -> None:
+        self._remains(hosts)
+        run = hosts.run("reset.py", "-y")
+        assert run.code == 0, run.output
+        assert max(run.places("kubeadm reset", host)[0] for host in WORKERS) < run.places("kubeadm reset", "master")[0]
+
+    def test_unreachable_worker(self, hosts: FakeCluster) -> None:
+        self._remains(hosts)
+        hosts.down = ("node1",)
+        run = hosts.run("reset.py", "-y")
+        assert run.code == 1
+        assert run.ran("kubeadm reset", "node2")
+        assert run.ran("kubeadm reset", "master")
+        assert TRACEBACK not in run.output
+
+    def test_nothing_to_do(self, hosts: FakeCluster) -> None:
+        run = hosts.run("reset.py", "-y")
+        assert run.code == 0, run.output
+        assert not run.ran(CHANGES)
+
+    def test_kubeconfig_of_another_cluster_stays(self, hosts: FakeCluster) -> None:
+        hosts.kubeconfig.parent.mkdir()
+        hosts.kubeconfig.write_text("server: https://198.51.100.1:6443\n")
+        hosts.run("reset.py", "-y")
+        assert hosts.kubeconfig.exists()
+        hosts.kubeconfig.write_text(f"{KUBECONFIG}\n")
+        hosts.run("reset.py", "-y")
+        assert not hosts.kubeconfig.exists()
+
+    @staticmethod
+    def _remains(hosts: FakeCluster) -> None:
+        hosts.answer("ls -d .*admin.conf", stdout="/etc/kubernetes/kubelet.conf")
