@@ -110,12 +110,11 @@ class ApiHealthy(FactBase[bool]):
     """Whether the API server at ``url`` can be reached from this host and is well.
 
     Anyone may ask (the ClusterRole system:public-info-viewer), and the answer is trusted with nothing, so the server's
-    certificate is not checked.
+    certificate is not checked. (kubectl would ask for a user name before it asks the server.)
     """
 
     def command(self, url: str) -> str:
-        kubectl = "kubectl --kubeconfig /dev/null --insecure-skip-tls-verify --request-timeout 5s"
-        return f"{kubectl} --server {shlex.quote(url)} get --raw /healthz 2>/dev/null && echo || true"
+        return f"curl --silent --insecure --max-time 5 {shlex.quote(url)}/healthz || true"
 
     @staticmethod
     def default() -> bool:

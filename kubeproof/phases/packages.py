@@ -12,7 +12,7 @@ from kubeproof.roles import cluster
 from kubeproof.settings import Settings
 
 KUBERNETES_PACKAGES = ("kubeadm", "kubelet", "kubectl")
-TOOLS = ("iptables", "nftables", "conntrack", "tcpdump", "iproute2", "procps")
+TOOLS = ("iptables", "nftables", "conntrack", "tcpdump", "iproute2", "procps", "curl")
 """What the proof looks at a node's network with, and a reset cleans it with."""
 
 

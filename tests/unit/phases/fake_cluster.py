@@ -78,7 +78,7 @@ def blank_hosts() -> list[Rule]:
             "stdout": sections(configured="x", healthy="ok", finished="a\nb"),
         },
         {"match": "kubeadm init", "sets": ["initialised", "@api"]},
-        {"match": "kubectl --kubeconfig /dev/null", "when": ["@api"], "stdout": "ok"},
+        {"match": "curl .*/healthz", "when": ["@api"], "stdout": "ok"},
         {"match": "cat /etc/kubernetes/admin.conf", "stdout": KUBECONFIG},
         {
             "match": "kubeadm token create",
@@ -92,7 +92,7 @@ def blank_hosts() -> list[Rule]:
 def installed_packages() -> str:
     """dpkg-query's answer after the installation."""
     kubernetes = [f"hold installed {name} 1.20.2-1" for name in ("kubeadm", "kubelet", "kubectl")]
-    others = ("docker.io", "iptables", "nftables", "conntrack", "tcpdump", "iproute2", "procps")
+    others = ("docker.io", "iptables", "nftables", "conntrack", "tcpdump", "iproute2", "procps", "curl")
     return "\n".join([*kubernetes, *(f"install installed {name} 1" for name in others)])
 
 
@@ -150,7 +150,16 @@ class FakeCluster:
         log.write_text("")
         key.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
         inventory = HERE / "inventory" / "fake.py"
-        command = [sys.executable, "-m", "tests.unit.phases.fake_pyinfra", world, log, inventory, deploy, *arguments]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "tests.unit.phases.fake_pyinfra",
+            world,
+            log,
+            inventory,
+            deploy,
+            *arguments,
+        ]
         # A host that fails is the deploy's own affair here, whatever config.py says.
         done = subprocess.run(
             [*command, "--fail-percent", "100"],

@@ -1,4 +1,4 @@
-"""The pyinfra command against hosts that do not exist: run as `python fake_pyinfra.py WORLD.json LOG.jsonl ARGUMENT...`.
+"""The pyinfra command against hosts that do not exist: `python -m … WORLD.json LOG.jsonl ARGUMENT...`.
 
 WORLD.json holds an ordered list of rules; the first that fits a command on a host answers it, any other command
 succeeds and prints nothing. A rule can require or set flags of its host, so that commands change what later ones see.
@@ -30,7 +30,7 @@ class ScriptedConnector(FakeConnector):
         if self.host.name in RULES["down"]:
             raise ConnectError("no route to host")
 
-    def run_shell_command(  # type: ignore[override]  # the arguments that matter here
+    def run_shell_command(
         self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
     ) -> tuple[bool, CommandOutput]:
         text = command if isinstance(command, str) else command.get_raw_value()

@@ -1,5 +1,6 @@
 """The whole deploy and the whole reset, against hosts that exist only in their answers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ class TestBlankHosts:
             assert created[0] < join < removed
 
     @staticmethod
-    def _token_is_kept_secret(commands: list[object], output: str) -> None:
+    def _token_is_kept_secret(commands: Sequence[object], output: str) -> None:
         secret = TOKEN.partition(".")[2]
         assert secret not in output
         assert not any(secret in getattr(item, "command", "") for item in commands)
