@@ -2,11 +2,12 @@
 
 from pyinfra import config
 
-# A cluster is one thing: when one host fails a step, the others must not go on as if it were there. Without this,
-# workers try to join a control plane that was never initialised. (Set in deploy.py it would have no effect.)
-config.FAIL_PERCENT = 0
+# A host that fails does not stop the others: they finish what does not need it, and the exit code is 1. What does need
+# it, such as a join after a failed init, asks for its state and fails with that reason. (Set in deploy.py this would
+# have no effect.)
+config.FAIL_PERCENT = None
 
 config.REQUIRE_PYINFRA_VERSION = "~=3.10"
 
-# A host that does not answer within this many seconds is down, not slow.
+# Seconds; a host that does not answer within them is down, not slow.
 config.CONNECT_TIMEOUT = 10

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from kubeproof.front import started_from_repository
 from lab.inventory import hosts
 
-# Before anything else: started elsewhere, pyinfra would miss config.py, and FAIL_PERCENT with it.
+# Before anything else: started elsewhere, pyinfra would miss config.py.
 started_from_repository()
 
 # Refuses to name hosts while the lab is down: packets to their addresses would leave by the machine's uplink.

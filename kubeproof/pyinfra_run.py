@@ -1,0 +1,152 @@
+"""Runs a deploy file with the pyinfra command: progress as it comes, everything in a log file, changes counted.
+
+pyinfra's loader replaces parts of the standard library for its whole process (gevent), so it has one of its own. The
+counts are those of its JSON output, not read from text that is made for people.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from rich.markup import escape
+
+from kubeproof.console import say
+from kubeproof.errors import CommandError
+from kubeproof.front import REPOSITORY
+
+END_SECONDS = 10
+"""How long pyinfra may take to disconnect after Ctrl-C before it is ended."""
+_UNCHANGED = re.compile(r"^\[.*\] (No changes|Ready|Loaded fact|Skipped)|^-->.*(config|inventory)\.\.\.$")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class Change:
+    """An operation and the hosts that it changed, or would change; ``maybe`` are those where a condition decides."""
+
+    operation: str
+    hosts: tuple[str, ...]
+    maybe: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        perhaps = f"perhaps {', '.join(self.maybe)}" if self.maybe else ""
+        return f"{self.operation}: {', '.join([*self.hosts, *([perhaps] if perhaps else [])])}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did, or what a dry run would do. A change is one operation on one host."""
+
+    changes: tuple[Change, ...]
+    failed_hosts: tuple[str, ...]
+    log: Path
+
+    @property
+    def count(self) -> int:
+        """Number of changes, without those that only a condition may bring."""
+        return sum(len(change.hosts) for change in self.changes)
+
+
+def run(inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, str] | None = None) -> Outcome:
+    """Run a deploy file against an inventory file; ``env`` is added to the environment.
+
+    Raises CommandError if pyinfra ends without a result; hosts that failed are part of the outcome.
+    """
+    log = log_file(f"{deploy.stem}{'-plan' if dry else ''}")
+    command = [sys.executable, "-m", "pyinfra", str(inventory), str(deploy), "--dry" if dry else "--yes", "--json"]
+    with tempfile.TemporaryFile("w+") as output, log.open("w") as log_text:
+        log_text.write(f"$ {' '.join(command)}\n")
+        code, last = _stream(command, output, log_text, env or {})
+        output.seek(0)
+        document = output.read()
+        log_text.write(document)
+    return outcome(_document(document, code, last, log), log)
+
+
+def outcome(document: Mapping[str, Any], log: Path) -> Outcome:
+    """Read pyinfra's JSON: its plan after a dry run, else its results."""
+    results = document["results"]
+    if results is None:
+        changes = [
+            Change(item["name"], tuple(item["hosts_with_change"]), tuple(item["hosts_with_conditional_change"]))
+            for item in document["plan"]
+        ]
+        failed: tuple[str, ...] = ()
+    else:
+        changes = [Change(item["name"], tuple(item["success"])) for item in results["operations"]]
+        failed = tuple(results["failed_hosts"])
+    return Outcome(tuple(change for change in changes if change.hosts or change.maybe), failed, log)
+
+
+def log_file(name: str) -> Path:
+    """Path of a log below the machine's log folder for root, else below the user's own; its folder exists."""
+    folder = Path("/var/log/kubeproof") if os.geteuid() == 0 else Path.home() / ".local/state/kubeproof"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.log"
+
+
+def progress(lines: Iterator[str]) -> Iterator[str]:
+    """The lines that tell a person something: not what is as it should be, and of a traceback only its last line."""
+    trace: list[str] = []
+    for line in lines:
+        text = _ANSI.sub("", line).strip()
+        if not text or _UNCHANGED.search(text):
+            continue
+        if trace or text.startswith("Traceback "):
+            trace.append(text)
+        else:
+            yield text
+    yield from trace[-1:]
+
+
+def _stream(command: list[str], output: IO[str], log: IO[str], env: Mapping[str, str]) -> tuple[int, str]:
+    """Run, showing progress; return the exit code and the last line shown."""
+    last = ""
+    with subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        try:
+            for last in progress(_tee(process.stderr, log)):
+                say(escape(last))
+            return process.wait(), last
+        except KeyboardInterrupt:
+            _end(process)
+            raise
+
+
+def _tee(lines: IO[str] | None, log: IO[str]) -> Iterator[str]:
+    for line in lines or ():
+        log.write(line)
+        log.flush()
+        yield line
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Ctrl-C has reached pyinfra too, which disconnects; it gets a moment for that."""
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _document(text: str, code: int, last: str, log: Path) -> Mapping[str, Any]:
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError:
+        reason = last.removeprefix("--> ") or f"exit code {code}"
+        raise CommandError(f"pyinfra: ended without a result: {reason} (full log: {log})") from None
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,73 @@
+"""The lab as a whole: from nothing to running nodes, and back to nothing."""
+
+from pathlib import Path
+
+from rich.table import Table
+
+from kubeproof.console import console, say
+from kubeproof.errors import UserError
+from kubeproof.summary import Summary
+from lab import host, mirror, network, nodes, preflight, rootfs, shell
+from lab.paths import RUN, STATE
+from lab.settings import LabSettings
+
+
+def up(lab: LabSettings, summary: Summary) -> None:
+    """Bring up whatever is not; safe to repeat, also after an interruption. Raises UserError, CommandError."""
+    summary.check("preflight", lambda: preflight.check(lab))
+    summary.change("system packages", preflight.install_packages)
+    summary.change("lab network", lambda: network.up(lab))
+    summary.change("mirror", lambda: mirror.up(lab))
+    summary.change("root filesystem", _ensure_rootfs)
+    summary.change("nodes", lambda: nodes.up(lab))
+
+
+def down(lab: LabSettings) -> int:
+    """Remove the lab from this machine but for its caches; returns how many things there were to remove.
+
+    The routes that make the lab's addresses unreachable stay until the machine reboots: something may still send to
+    them, and its packets would leave by the uplink.
+    """
+    require_root()
+    changes = nodes.down(lab) + mirror.down(lab) + network.down(lab)
+    return changes + _remove(STATE) + _remove(RUN)
+
+
+def show_status(lab: LabSettings) -> bool:
+    """Print what runs; return whether all of it does."""
+    table = Table("what", "address", "state", "memory", "disk", box=None, pad_edge=False, header_style="bold")
+    network_up = network.is_up(lab)
+    table.add_row(f"bridge {lab.bridge}", str(lab.gateway), "up" if network_up else "down")
+    services = mirror.status(lab)
+    for name, url, state in services:
+        table.add_row(name, url, state)
+    states = nodes.status(lab)
+    for node in states:
+        memory, disk = (f"{node.memory_mib} MiB", f"{node.disk_mib} MiB") if node.memory_mib else ("", "")
+        table.add_row(node.name, node.address, node.state, memory, disk)
+    console.print(table)
+    if host.lacks_sys_resource():
+        say("runc shim: in use, because root lacks CAP_SYS_RESOURCE on this machine (OOM scores are not adjusted)")
+    else:
+        say("runc shim: not needed on this machine")
+    running = all(nodes.is_running(node.name) for node in lab.nodes)
+    return network_up and running and all(state.startswith("running") for _, _, state in services)
+
+
+def require_root() -> None:
+    """Raise UserError unless this is root."""
+    if not host.is_root():
+        raise UserError("user: the lab's devices and containers need root, run it with sudo")
+
+
+def _ensure_rootfs() -> int:
+    cached = rootfs.is_cached()
+    rootfs.ensure()
+    return 0 if cached else 1
+
+
+def _remove(folder: Path) -> int:
+    if not folder.exists():
+        return 0
+    shell.run(["rm", "-rf", "--one-file-system", folder])
+    return 1

@@ -1,0 +1,308 @@
+"""The commands of ./inv, each a thin front of what does the work."""
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, CommandError, UserError
+
+EXIT_INTERRUPTED = 130
+ROOT = Path(__file__).resolve().parent
+INVENTORY_HELP = {"inventory": "inventory file (default: the lab's)"}
+
+# What a command needs is imported when it runs: listing them takes no time, and one part's fault stops no other part.
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Turn what a user can act on into its lines and exit code; the function's result is the exit code."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            code = function(*args, **kwargs) or 0
+        except UserError as error:
+            code = _report(error.problems, EXIT_BAD_INPUT)
+        except CommandError as error:
+            code = _report([_one_line(error)], EXIT_NOT_HOLDING)
+        except KeyboardInterrupt:
+            print("interrupted; run the command again to go on", file=sys.stderr)
+            code = EXIT_INTERRUPTED
+        if code:
+            raise Exit(code=code)
+
+    return run
+
+
+def _report(problems: "list[str] | tuple[str, ...]", code: int) -> int:
+    for line in problems:
+        print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+def _one_line(error: CommandError) -> str:
+    """The command, the last line that it wrote, and the log."""
+    first, *rest = str(error).splitlines()
+    return " ".join([f"{first}:" if rest else first, *rest[-2:]])
+
+
+def _path(written: str) -> Path:
+    """A path as the user's shell sees it: ./inv changes to the repository's root before anything else."""
+    return Path(os.environ.get("KUBEPROOF_CALLER_FOLDER", ROOT), written)
+
+
+def _inventory(written: str) -> Path:
+    return _path(written) if written else ROOT / "inventory" / "lab.py"
+
+
+def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str] | None" = None) -> int:
+    """Check an inventory and run a deploy file on it; return the number of changes. CommandError if one fails."""
+    from rich.markup import escape
+
+    from kubeproof import cluster, pyinfra_run
+    from kubeproof.console import say
+    from kubeproof.summary import counted
+
+    loaded = cluster.load(_inventory(inventory))
+    outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env)
+    for change in outcome.changes if dry else ():
+        say(escape(f"would change: {change}"))
+    if outcome.failed_hosts:
+        raise CommandError(f"failed on {', '.join(outcome.failed_hosts)} (full log: {outcome.log})")
+    say(f"[bold]{counted(outcome.count, 'change')}[/bold]{' to make' if dry else ''} (full log: {outcome.log})")
+    return outcome.count
+
+
+def _verify(inventory: str, json_file: str) -> int:
+    from kubeproof import cluster, proof
+
+    return int(proof.verify(cluster.load(_inventory(inventory)), _path(json_file) if json_file else None))
+
+
+@task
+@command
+def up(_context: Context) -> int:
+    """Everything, from nothing to a proven cluster."""
+    from kubeproof.console import console
+    from kubeproof.summary import Summary
+    from lab import lifecycle, settings
+
+    summary = Summary()
+    verdicts: list[int] = []
+    lab_settings = settings.load()
+    lifecycle.up(lab_settings, summary)
+    summary.change("deploy", lambda: _deploy("", "deploy.py"))
+    summary.check("proof", lambda: verdicts.append(_verify("", "")))
+    summary.show()
+    console.print(
+        "\nTry next: ./inv demo · ./inv kubectl -- get pods -A -o wide · ./inv status · ./inv reset · ./inv lab.down"
+    )
+    return verdicts[0]
+
+
+@task(help=INVENTORY_HELP)
+@command
+def plan(_context: Context, inventory: str = "") -> None:
+    """Show what `apply` would change, changing nothing."""
+    _deploy(inventory, "deploy.py", dry=True)
+
+
+@task(help=INVENTORY_HELP)
+@command
+def apply(_context: Context, inventory: str = "") -> None:
+    """Make the hosts a cluster, or bring it to what is set."""
+    _deploy(inventory, "deploy.py")
+
+
+@task(help={**INVENTORY_HELP, "json": "also write the results to this file"})
+@command
+def verify(_context: Context, inventory: str = "", json: str = "") -> int:
+    """Prove the cluster's network, all of it."""
+    return _verify(inventory, json)
+
+
+@task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})
+@command
+def reset(_context: Context, inventory: str = "", keep_hosts: bool = False) -> None:
+    """Tear the cluster down; the hosts are as before it."""
+    _deploy(inventory, "reset.py", env={"KUBEPROOF_KEEP_HOSTS": "1"} if keep_hosts else None)
+
+
+@task(help=INVENTORY_HELP)
+@command
+def demo(_context: Context, inventory: str = "") -> int:
+    """Ask the demo application on every node, from outside."""
+    from kubeproof import cluster, demo_client
+
+    return demo_client.show(cluster.load(_inventory(inventory)).cluster)
+
+
+@task(help=INVENTORY_HELP)
+@command
+def status(_context: Context, inventory: str = "") -> int:
+    """Show the lab, the cluster's nodes and its pods."""
+    from kubeproof import cluster, remote_kubectl
+
+    if not inventory:
+        from lab import lifecycle, settings
+
+        lifecycle.show_status(settings.load())
+    loaded = cluster.load(_inventory(inventory))
+    codes = [remote_kubectl.run(loaded, ["get", what, "-A", "-o", "wide"]) for what in ("nodes", "pods")]
+    return max(codes)
+
+
+@task(help=INVENTORY_HELP)
+@command
+def kubectl(context: Context, inventory: str = "") -> int:
+    """Run kubectl: ./inv kubectl -- get pods -A."""
+    import shlex
+
+    from kubeproof import cluster, remote_kubectl
+
+    return remote_kubectl.run(cluster.load(_inventory(inventory)), shlex.split(context.remainder))
+
+
+@task
+@command
+def bench(_context: Context) -> int:
+    """Time the deploy beside the bare commands, on the lab."""
+    from lab import bench as lab_bench
+    from lab import settings
+
+    return int(lab_bench.run(settings.load()))
+
+
+def _run_all(commands: list[list[str]]) -> int:
+    """Run development tools one after the other, all of them; the worst exit code."""
+    worst = 0
+    for words in commands:
+        print(f"$ {' '.join(words)}", flush=True)
+        worst = max(worst, subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode)
+    return min(worst, EXIT_NOT_HOLDING)
+
+
+LINT = [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy"]]
+
+
+@task
+@command
+def lint(_context: Context) -> int:
+    """Format, style and types of the code."""
+    return _run_all(LINT)
+
+
+@task(name="test", help={"fast": "only what needs neither root nor the lab"})
+@command
+def run_tests(_context: Context, fast: bool = False) -> int:
+    """All tests, with the lab; --fast: without root and lab."""
+    code = _run_all([*LINT, ["pytest", "-q", "tests/unit"]])
+    if fast or code:
+        return code
+    return _run_all([["pytest", "-q", "-x", "tests/lab"]])
+
+
+@task(name="up")
+@command
+def lab_up(_context: Context) -> None:
+    """Bring up the lab's mirror and nodes, without a cluster."""
+    from kubeproof.summary import Summary
+    from lab import lifecycle, settings
+
+    summary = Summary()
+    lifecycle.up(settings.load(), summary)
+    summary.show()
+
+
+@task(name="down")
+@command
+def lab_down(_context: Context) -> None:
+    """Remove the lab from the machine; caches stay."""
+    from kubeproof.console import say
+    from kubeproof.summary import counted
+    from lab import lifecycle, settings
+
+    say(f"lab removed: {counted(lifecycle.down(settings.load()), 'change')}")
+
+
+def _node_task(action: str, name: str) -> None:
+    from kubeproof.console import say
+    from kubeproof.summary import counted
+    from lab import lifecycle, nodes, settings
+
+    lab_settings = settings.load()
+    lab_settings.node(name)
+    lifecycle.require_root()
+    changes = getattr(nodes, action)(lab_settings, name)
+    say(f"{name}: {counted(changes, 'change')}")
+
+
+@task(name="start", help={"node": "its name, e.g. k8s-node1"})
+@command
+def lab_start(_context: Context, node: str) -> None:
+    """Start a node of the lab."""
+    _node_task("start", node)
+
+
+@task(name="stop", help={"node": "its name, e.g. k8s-node1"})
+@command
+def lab_stop(_context: Context, node: str) -> None:
+    """Shut a node of the lab down."""
+    _node_task("stop", node)
+
+
+@task(name="reboot", help={"node": "its name, e.g. k8s-node1"})
+@command
+def lab_reboot(_context: Context, node: str) -> None:
+    """Shut a node of the lab down and start it again."""
+    _node_task("reboot", node)
+
+
+@task(name="status")
+@command
+def lab_status(_context: Context) -> int:
+    """Show the lab's bridge, mirror and nodes."""
+    from lab import lifecycle, settings
+
+    return EXIT_NOT_HOLDING if not lifecycle.show_status(settings.load()) else 0
+
+
+@task(name="build")
+@command
+def mirror_build(_context: Context) -> None:
+    """Build what the mirror serves, if it is not cached."""
+    from kubeproof.summary import Summary
+    from lab import mirror, preflight, settings
+
+    summary = Summary()
+    lab_settings = settings.load()
+    summary.check("preflight", lambda: preflight.check(lab_settings))
+    summary.change("system packages", preflight.install_packages)
+    summary.change("mirror", lambda: mirror.build(lab_settings))
+    summary.show()
+
+
+@task(name="status")
+@command
+def mirror_status(_context: Context) -> int:
+    """Show the mirror's services."""
+    from kubeproof.console import say
+    from lab import mirror, settings
+
+    rows = mirror.status(settings.load())
+    for name, url, state in rows:
+        say(f"{name}: {state} at {url}")
+    return EXIT_NOT_HOLDING if not all(state.startswith("running") for _, _, state in rows) else 0
+
+
+namespace = Collection(up, plan, apply, verify, reset, demo, status, kubectl, bench, lint, run_tests)
+namespace.add_collection(Collection("lab", lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_status))
+namespace.add_collection(Collection("mirror", mirror_build, mirror_status))
