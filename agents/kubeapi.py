@@ -81,9 +81,9 @@ class Api:
         }
         connection = self._connect()
         try:
-            response = self._send(connection, "GET", f"{path}?{urlencode(query)}")
+            connection.connect()
             _notice_a_dead_peer(connection.sock)
-            for line in response:
+            for line in self._send(connection, "GET", f"{path}?{urlencode(query)}"):
                 event: Json = json.loads(line)
                 if event["type"] == "ERROR":
                     status = event.get("object", {})
@@ -163,8 +163,11 @@ class Follower(Generic[T]):
                     log.info("%s: resourceVersion is too old, listing again", self._path)
                     continue
                 log.warning("%s; trying again", error)
-                self._stopped.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
-                failures += 1
+            except Exception:
+                # Whatever it was: a follower that ends would leave its agent with stale data, and nobody would know.
+                log.exception("%s: trying again", self._path)
+            self._stopped.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+            failures += 1
 
     def _list(self) -> str:
         answer = self._api.get(self._path)

@@ -62,6 +62,8 @@ class Agent:
 
     def _round(self) -> bool:
         started = time.monotonic()
+        if self._nodes() is None:
+            return False  # the follower says what keeps it from knowing them
         try:
             changes = self.reconcile()
         except (PodnetError, OSError) as problem:
@@ -111,6 +113,8 @@ class Agent:
                 changes += 1
             except PodnetError as problem:
                 problems.append(str(problem))
+                if isinstance(action, CreateDevice):
+                    break  # without the device all the rest fails, too, and would only hide the reason
         return changes
 
     def _rules(self, plan: Plan) -> int:

@@ -67,4 +67,5 @@ def main() -> None:
         worker.agent.run()
 
 
-main()
+if __name__ == "__main__":
+    main()
