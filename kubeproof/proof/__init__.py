@@ -1,0 +1,5 @@
+"""The proof that a cluster's network is what Kubernetes promises: checks of live state, probes, and their report."""
+
+from kubeproof.proof.verify import verify
+
+__all__ = ["verify"]

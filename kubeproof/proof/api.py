@@ -1,0 +1,221 @@
+"""The API objects that checks are held against, parsed from one `kubectl get … -o json`. Pure."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+
+from kubeproof.network.errors import ParseError
+from kubeproof.network.jsontext import Item, read
+
+COMMAND = (
+    "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s get nodes,pods,services,endpoints -A -o json"
+)
+"""Run on the control plane node, where kubeadm leaves the administrator's kubeconfig."""
+SOURCE = "kubectl get"
+FINISHED = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class NodeObject:
+    """A node as the API has it. ``ready`` is the status of its Ready condition: True, False or Unknown."""
+
+    name: str
+    pod_cidr: IPv4Network | None
+    internal_ip: IPv4Address | None
+    ready: str
+    ready_message: str
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod. ``ip`` is None until it has one; ``host_network`` pods have their node's."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    ip: IPv4Address | None
+    host_network: bool
+    phase: str
+    ready: bool
+    terminating: bool
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.phase == "Running" and not self.terminating
+
+
+@dataclass(frozen=True)
+class ServicePort:
+    name: str
+    protocol: str
+    """In lower case, as iptables writes it."""
+    port: int
+    node_port: int | None
+
+
+@dataclass(frozen=True)
+class Service:
+    """A Service; ``cluster_ip`` is None for a headless one and for an ExternalName."""
+
+    namespace: str
+    name: str
+    cluster_ip: IPv4Address | None
+    ports: tuple[ServicePort, ...]
+    local_traffic_only: bool
+    """externalTrafficPolicy: Local."""
+    session_affinity: bool
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    def port_name(self, port: ServicePort) -> str:
+        """As kube-proxy names a port of a Service in comments: namespace/name[:port]."""
+        return f"{self.full_name}:{port.name}" if port.name else self.full_name
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A ready endpoint's address and port."""
+
+    address: IPv4Address
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class ApiObjects:
+    nodes: tuple[NodeObject, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    services: tuple[Service, ...] = ()
+    endpoints: dict[tuple[str, str, str], frozenset[Backend]] = field(default_factory=dict)
+    """Ready endpoints by namespace, Service name and port name."""
+
+    def node(self, name: str) -> NodeObject | None:
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def service(self, full_name: str) -> Service | None:
+        return next((service for service in self.services if service.full_name == full_name), None)
+
+    def backends(self, service: Service, port: ServicePort) -> frozenset[Backend]:
+        """Ready endpoints of one port of a Service."""
+        return self.endpoints.get((service.namespace, service.name, port.name), frozenset())
+
+    def pods_with_own_address(self, node: str) -> tuple[Pod, ...]:
+        """Running pods of a node that are in the pod network (not hostNetwork), by name."""
+        pods = (pod for pod in self.pods if pod.node == node and not pod.host_network and pod.is_running and pod.ip)
+        return tuple(sorted(pods, key=lambda pod: pod.full_name))
+
+    def labelled(self, namespace: str, label: str, value: str) -> tuple[Pod, ...]:
+        """Running and ready pods with a label, by name."""
+        pods = (
+            pod
+            for pod in self.pods
+            if pod.namespace == namespace and pod.labels.get(label) == value and pod.is_running and pod.ready
+        )
+        return tuple(sorted(pods, key=lambda pod: pod.name))
+
+
+def parse_objects(text: str) -> ApiObjects:
+    """Parse a v1 List of nodes, pods, services and endpoints. Raises ParseError."""
+    top = Item(SOURCE, "top", read(SOURCE, text))
+    items = top.items("items")
+    by_kind: dict[str, list[Item]] = {}
+    for item in items:
+        by_kind.setdefault(item.text("kind"), []).append(item)
+    endpoints: dict[tuple[str, str, str], frozenset[Backend]] = {}
+    for item in by_kind.get("Endpoints", []):
+        _collect_backends(item, endpoints)
+    return ApiObjects(
+        nodes=tuple(_node(item) for item in by_kind.get("Node", [])),
+        pods=tuple(_pod(item) for item in by_kind.get("Pod", [])),
+        services=tuple(_service(item) for item in by_kind.get("Service", [])),
+        endpoints=endpoints,
+    )
+
+
+def _node(item: Item) -> NodeObject:
+    metadata, spec, status = item.item("metadata"), item.item("spec"), item.item("status")
+    ready = _condition(status, "Ready")
+    internal = next((entry for entry in status.items("addresses") if entry.text("type") == "InternalIP"), None)
+    return NodeObject(
+        name=metadata.text("name"),
+        pod_cidr=spec.network("podCIDR") if "podCIDR" in spec else None,
+        internal_ip=internal.address("address") if internal else None,
+        ready=ready.text("status") if ready else "Unknown",
+        ready_message=(ready.text_or_none("message") or "") if ready else "the node object has no Ready condition",
+        annotations=metadata.mapping("annotations"),
+    )
+
+
+def _condition(status: Item, kind: str) -> Item | None:
+    return next((entry for entry in status.items("conditions") if entry.text("type") == kind), None)
+
+
+def _pod(item: Item) -> Pod:
+    metadata, spec, status = item.item("metadata"), item.item("spec"), item.item("status")
+    ready = _condition(status, "Ready")
+    return Pod(
+        namespace=metadata.text("namespace"),
+        name=metadata.text("name"),
+        uid=metadata.text("uid"),
+        node=spec.text_or_none("nodeName") or "",
+        ip=status.address_or_none("podIP") if status.text_or_none("podIP") else None,
+        host_network=spec.truth("hostNetwork"),
+        phase=status.text_or_none("phase") or "",
+        ready=ready is not None and ready.text("status") == "True",
+        terminating="deletionTimestamp" in metadata,
+        labels=metadata.mapping("labels"),
+    )
+
+
+def _service(item: Item) -> Service:
+    metadata, spec = item.item("metadata"), item.item("spec")
+    has_address = spec.text_or_none("clusterIP") not in (None, "", "None")
+    return Service(
+        namespace=metadata.text("namespace"),
+        name=metadata.text("name"),
+        cluster_ip=spec.address("clusterIP") if has_address else None,
+        ports=tuple(_service_port(port) for port in spec.items("ports")),
+        local_traffic_only=spec.text_or_none("externalTrafficPolicy") == "Local",
+        session_affinity=spec.text_or_none("sessionAffinity") == "ClientIP",
+    )
+
+
+def _service_port(item: Item) -> ServicePort:
+    return ServicePort(
+        name=item.text_or_none("name") or "",
+        protocol=(item.text_or_none("protocol") or "TCP").lower(),
+        port=item.number("port"),
+        node_port=item.number_or_none("nodePort") or None,
+    )
+
+
+def _collect_backends(item: Item, endpoints: dict[tuple[str, str, str], frozenset[Backend]]) -> None:
+    metadata = item.item("metadata")
+    for subset in item.items("subsets"):
+        addresses = [entry.address("ip") for entry in subset.items("addresses")]
+        for port in subset.items("ports"):
+            key = (metadata.text("namespace"), metadata.text("name"), port.text_or_none("name") or "")
+            backends = frozenset(Backend(address, port.number("port")) for address in addresses)
+            endpoints[key] = endpoints.get(key, frozenset()) | backends
+
+
+def missing_kinds(objects: ApiObjects) -> str | None:
+    """What an API of a running cluster cannot lack; None if all is there."""
+    if not objects.nodes:
+        return "the API has no node"
+    if objects.service("default/kubernetes") is None:
+        return "the API has no Service default/kubernetes"
+    return None
+
+
+__all__ = ["ApiObjects", "Backend", "NodeObject", "ParseError", "Pod", "Service", "ServicePort", "parse_objects"]

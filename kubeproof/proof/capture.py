@@ -1,0 +1,100 @@
+"""One packet captured between two nodes: the command that captures it, and the judgement on its headers. Pure."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+from kubeproof.network.errors import ParseError
+from kubeproof.network.packets import Echo, VxlanPacket, parse_echo, parse_pcap, parse_vxlan
+from kubeproof.proof.probe import Verdict, broken, fails, holds
+from kubeproof.proof.script import Output
+
+NO_CAPTURE = 98
+"""Exit code of the command where tcpdump did not come up."""
+INNER_PROTOCOL = "udp[39]"
+"""The inner IPv4 header's protocol: after UDP (8), VXLAN (8), Ethernet (14), at 9."""
+SNAPSHOT_BYTES = 256
+REPETITIONS = 2
+"""How often a packet of 56 bytes of data holds the doubled nonce, of 8 bytes, behind the time stamp of 16."""
+POLLS = 60
+"""Looks at what tcpdump has written, 0.05 s apart, before giving up."""
+
+
+def capture_command(*, interface: str, port: int, nodes: tuple[IPv4Address, IPv4Address], ping: str, nonce: str) -> str:
+    """Shell text: capture ICMP inside VXLAN between two nodes, send a ping, print the capture as base64.
+
+    ``ping`` fills its packets with ``nonce`` (8 letters or digits), by which they are found again. It starts when
+    tcpdump says that it listens; capturing ends when request and reply are there, or with a deadline.
+    """
+    first, second = nodes
+    return f"""
+command -v tcpdump >/dev/null || {{ echo "tcpdump: not found" >&2; exit 127; }}
+d=$(mktemp -d) || exit {NO_CAPTURE}; tcpdump=
+trap '[ -z "$tcpdump" ] || kill $tcpdump; rm -rf "$d"' EXIT
+tcpdump -i {interface} -n -s {SNAPSHOT_BYTES} --immediate-mode -U -w - \\
+  'udp dst port {port} and host {first} and host {second} and {INNER_PROTOCOL} = 1' >"$d/c.pcap" 2>"$d/err" & tcpdump=$!
+poll() {{ n=0; until "$@"; do n=$((n + 1)); [ $n -le {POLLS} ] && kill -0 $tcpdump || return 1; sleep 0.05; done; }}
+listens() {{ grep -q 'listening on' "$d/err"; }}
+both() {{ [ "$(grep -ao {nonce}{nonce} "$d/c.pcap" | wc -l)" -ge {2 * REPETITIONS} ]; }}
+poll listens || {{ cat "$d/err" >&2; exit {NO_CAPTURE}; }}
+{ping} >"$d/ping" 2>&1; code=$?; echo "ping $code"
+[ $code -ne 0 ] || poll both
+kill -INT $tcpdump; wait $tcpdump; tcpdump=
+base64 "$d/c.pcap"
+"""
+
+
+def judge_capture(
+    *,
+    nonce: bytes,
+    nodes: tuple[IPv4Address, IPv4Address],
+    pods: tuple[IPv4Address, IPv4Address],
+    port: int,
+    vni: int,
+) -> Callable[[Output], Verdict]:
+    """Both directions must be there: outer node to node, inner pod to pod with addresses unchanged."""
+    expected = {
+        _shown(nodes[0], nodes[1], port, vni, pods[0], pods[1], "request"),
+        _shown(nodes[1], nodes[0], port, vni, pods[1], pods[0], "reply"),
+    }
+
+    def judge(output: Output) -> Verdict:
+        if output.code != 0:
+            return broken(f"the capture did not work: {output.last_words}")
+        first, _, encoded = output.out.partition("\n")
+        try:
+            frames = parse_pcap(base64.b64decode(encoded))
+        except (ParseError, binascii.Error) as error:
+            return broken(f"the capture cannot be read: {error}")
+        found = {_line(packet, echo) for packet, echo in _marked(frames, nonce)}
+        if not found:
+            return fails(f"no such packet between the nodes ({first.replace('ping ', 'ping ended with ')})")
+        return (holds if found == expected else fails)("\n".join(sorted(found)))
+
+    return judge
+
+
+def _marked(frames: tuple[bytes, ...], nonce: bytes) -> list[tuple[VxlanPacket, Echo]]:
+    """The VXLAN packets whose inner echo carries our nonce."""
+    packets = [packet for frame in frames if (packet := parse_vxlan(frame))]
+    pairs = [(packet, echo) for packet in packets if (echo := parse_echo(packet.inner))]
+    return [(packet, echo) for packet, echo in pairs if nonce in echo.data]
+
+
+def _line(packet: VxlanPacket, echo: Echo) -> str:
+    kind = "request" if echo.is_request else "reply"
+    outer, inner = packet.outer, packet.inner
+    return _shown(outer.source, outer.destination, packet.port, packet.vni, inner.source, inner.destination, kind)
+
+
+def _shown(
+    outer_from: IPv4Address,
+    outer_to: IPv4Address,
+    port: int,
+    vni: int,
+    inner_from: IPv4Address,
+    inner_to: IPv4Address,
+    kind: str,
+) -> str:
+    return f"{outer_from} > {outer_to} UDP {port} VNI {vni} around {inner_from} > {inner_to} echo {kind}"

@@ -1,0 +1,111 @@
+"""Checks of the rules that let pod traffic through and masquerade what leaves the pod network."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+from kubeproof.network.iptables import Match, Rule, Ruleset
+from kubeproof.proof.context import Context, Finding, check, same_sequence
+
+MULTICAST = IPv4Network("224.0.0.0/4")
+"""RFC 5771; flannel leaves multicast unmasqueraded."""
+REFUSALS = ("DROP", "REJECT")
+
+
+@check(
+    "FORWARD drops by default, and accepts what comes from and what goes to the pod CIDR",
+    needs=("iptables",),
+    look="iptables -S FORWARD",
+)
+def forward_accepts(context: Context) -> Finding:
+    """Docker sets the policy DROP; without the ACCEPTs nothing crosses nodes (kubernetes#40182, flannel#872)."""
+    pods = context.cluster.settings.pod_cidr
+    wanted = [
+        Rule("FORWARD", "ACCEPT", source=Match(pods)),
+        Rule("FORWARD", "ACCEPT", destination=Match(pods)),
+    ]
+    ruleset = context.state.iptables
+    chain = ruleset.chain("filter", "FORWARD")
+    rules = chain.rules if chain else ()
+    policy = chain.policy if chain else None
+    missing = [rule for rule in wanted if rule not in rules]
+    last = max((rules.index(rule) for rule in wanted if rule in rules), default=len(rules))
+    barriers = list(_barriers(ruleset, rules[:last], pods))
+    notes = [f"policy {policy or 'unknown (no chain FORWARD)'}"]
+    notes += [f"missing: {rule}" for rule in missing]
+    notes += [f"before it, all pod traffic is refused by: {rule}" for rule in barriers]
+    notes += [] if missing else ["ACCEPT both ways"]
+    return Finding(
+        policy == "DROP" and not missing and not barriers,
+        "\n".join(["policy DROP", *map(str, wanted)]),
+        "\n".join(notes),
+    )
+
+
+def _barriers(ruleset: Ruleset, rules: tuple[Rule, ...], pods: IPv4Network, depth: int = 8) -> Iterator[Rule]:
+    """Rules, here or in chains that are jumped to, that refuse everything of the pod network."""
+    for rule in rules:
+        if not _takes_all(rule, pods):
+            continue
+        if rule.target in REFUSALS:
+            yield rule
+        elif depth > 0:
+            yield from _barriers(ruleset, ruleset.rules("filter", rule.target), pods, depth - 1)
+
+
+def _takes_all(rule: Rule, pods: IPv4Network) -> bool:
+    """Whether every packet between pods matches."""
+    bare = replace(rule, source=None, destination=None)
+    unconditional = bare == Rule(rule.chain, rule.target, goto=rule.goto, other=_target_options(rule))
+    return unconditional and all(
+        side is None or (not side.negated and pods.subnet_of(side.value)) for side in (rule.source, rule.destination)
+    )
+
+
+def _target_options(rule: Rule) -> tuple[str, ...]:
+    """REJECT's own option is none that narrows a match."""
+    return rule.other if rule.other[:1] == ("--reject-with",) else ()
+
+
+@check(
+    "POSTROUTING: pod to pod unchanged, pod to elsewhere masqueraded, elsewhere to S unchanged, "
+    "elsewhere to other pods masqueraded",
+    needs=("iptables",),
+    look="iptables -t nat -S POSTROUTING",
+)
+def postrouting_order(context: Context) -> Finding:
+    """The four rules in their order, after kube-proxy's KUBE-POSTROUTING, with nothing before that could match pods.
+
+    KUBE-POSTROUTING has to come first: a marked packet from pod to pod (a pod that reaches itself by a Service) would
+    otherwise return unmasqueraded.
+    """
+    pods = context.cluster.settings.pod_cidr
+    rules = context.state.iptables.rules("nat", "POSTROUTING")
+    first_kept, expected = "KUBE-POSTROUTING", _masquerading(pods, context.subnet)
+    relevant = [rule for rule in rules if _may_match_pods(rule, pods)]
+    wanted = [f"-A POSTROUTING -j {first_kept}", *map(str, expected)]
+    ours = [str(replace(rule, random_fully=False)) for rule in relevant]
+    return same_sequence(wanted, ours[: len(wanted)])
+
+
+def _masquerading(pods: IPv4Network, subnet: IPv4Network) -> list[Rule]:
+    inside, outside = Match(pods), Match(pods, negated=True)
+    return [
+        Rule("POSTROUTING", "RETURN", source=inside, destination=inside),
+        Rule("POSTROUTING", "MASQUERADE", source=inside, destination=Match(MULTICAST, negated=True)),
+        Rule("POSTROUTING", "RETURN", source=outside, destination=Match(subnet)),
+        Rule("POSTROUTING", "MASQUERADE", source=outside, destination=inside),
+    ]
+
+
+def _may_match_pods(rule: Rule, pods: IPv4Network) -> bool:
+    """Whether a packet that comes from a pod or goes to one can match: not if another network is named on one side."""
+    from_elsewhere = rule.source is not None and not rule.source.negated and not rule.source.value.overlaps(pods)
+    to_elsewhere = (
+        rule.destination is not None and not rule.destination.negated and not rule.destination.value.overlaps(pods)
+    )
+    docker_only = from_elsewhere and rule.destination is None
+    return not (docker_only or (to_elsewhere and rule.source is None) or (from_elsewhere and to_elsewhere))
+
+
+RULE_CHECKS = (forward_accepts, postrouting_order)

@@ -1,0 +1,42 @@
+"""Reads live state: every node in one round trip, all at once, and the API's objects along with the leader's."""
+
+from kubeproof.cluster import LoadedInventory
+from kubeproof.network.errors import ParseError
+from kubeproof.network.node import NodeState
+from kubeproof.proof import api
+from kubeproof.proof.api import ApiObjects
+from kubeproof.proof.hosts import UnreachableError, run_everywhere
+from kubeproof.proof.node_script import COMMANDS, parse_state
+from kubeproof.proof.script import Output
+from kubeproof.proof.snapshot import API, Snapshot
+
+
+def collect(loaded: LoadedInventory) -> Snapshot:
+    """Read all nodes of an inventory and the API. Never raises for what does not answer."""
+    leader = loaded.cluster.leader.name
+    commands = {node.name: dict(COMMANDS) for node in loaded.cluster.nodes}
+    commands[leader][API] = api.COMMAND
+    states: dict[str, NodeState] = {}
+    unreachable: dict[str, str] = {}
+    objects: ApiObjects | str = ""
+    for name, answer in run_everywhere(commands, loaded.ssh).items():
+        if isinstance(answer, UnreachableError):
+            unreachable[name] = str(answer)
+        else:
+            states[name] = parse_state(name, answer)
+        if name == leader:
+            objects = _objects(answer)
+    return Snapshot(loaded, states, unreachable, objects)
+
+
+def _objects(answer: dict[str, Output] | UnreachableError) -> ApiObjects | str:
+    if isinstance(answer, UnreachableError):
+        return f"the control plane node cannot be reached ({answer})"
+    output = answer[API]
+    if output.code != 0:
+        return f"kubectl: exit code {output.code}: {output.last_words}"
+    try:
+        objects = api.parse_objects(output.out)
+    except ParseError as error:
+        return str(error)
+    return api.missing_kinds(objects) or objects

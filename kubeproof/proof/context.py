@@ -1,0 +1,206 @@
+"""What a check is given, what it answers, and how one is declared. Pure."""
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+
+from kubeproof.cluster import Cluster, Node
+from kubeproof.network.model import Link
+from kubeproof.network.node import NodeState
+from kubeproof.proof.api import ApiObjects, Pod
+from kubeproof.proof.result import CheckResult, Status
+
+VXLAN_DEVICE = "flannel.1"
+"""Flannel names its device after the VNI; podnet keeps the name."""
+BRIDGE = "cni0"
+DOCKER_BRIDGE = "docker0"
+POD_DEVICE = "eth0"
+VXLAN_OVERHEAD = 50
+"""Bytes that VXLAN over IPv4 adds: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348)."""
+VTEP_ANNOTATIONS = ("podnet.kubeproof.dev/vtep-mac", "flannel.alpha.coreos.com/backend-data")
+"""Where podnet and flannel write the MAC of a node's flannel.1 for the others to read."""
+
+
+class UndecidedError(Exception):
+    """A check cannot be decided, because what it compares with is not known; it then fails with this text."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One node, as read, together with the others and the API.
+
+    ``states`` holds each node that could be read, by name; ``objects`` the API's, or why they could not be read;
+    ``shell`` is the start of a command that runs another one on this node, such as ``ssh k8s-node1``.
+    """
+
+    node: Node
+    cluster: Cluster
+    state: NodeState
+    states: Mapping[str, NodeState]
+    objects: ApiObjects | str
+    shell: str = "ssh"
+
+    @property
+    def api(self) -> ApiObjects:
+        """The API's objects; no check passes without those that it needs."""
+        if isinstance(self.objects, str):
+            raise UndecidedError(f"the API could not be read: {self.objects}")
+        return self.objects
+
+    @property
+    def subnet(self) -> IPv4Network:
+        """S: the pods' network on this node, a.b.N.0/24, as its node object has it."""
+        return self.subnet_of(self.node.name)
+
+    def subnet_of(self, name: str) -> IPv4Network:
+        found = self.api.node(name)
+        if found is None:
+            raise UndecidedError(f"the API has no node {name}: it has not joined the cluster")
+        if found.pod_cidr is None:
+            raise UndecidedError(
+                f"the node object {name} has no podCIDR: does kube-controller-manager allocate node CIDRs?"
+            )
+        return found.pod_cidr
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The address of cni0: the first host of S."""
+        return self.subnet[1]
+
+    @property
+    def others(self) -> tuple[Node, ...]:
+        """The other nodes of the inventory."""
+        return tuple(node for node in self.cluster.nodes if node.name != self.node.name)
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        """Pods of the pod network that run here."""
+        return self.api.pods_with_own_address(self.node.name)
+
+    @property
+    def underlay(self) -> Link:
+        """The interface that carries the node's address."""
+        link = self.state.underlay(self.node.address)
+        if link is None:
+            raise UndecidedError(f"no interface of this node carries its address {self.node.address}")
+        return link
+
+    @property
+    def overlay_mtu(self) -> int:
+        """Bytes that an inner packet may have: the underlay's MTU less the overhead of VXLAN."""
+        return self.underlay.mtu - VXLAN_OVERHEAD
+
+    def vtep_mac(self, name: str) -> str:
+        """The MAC of another node's flannel.1: as that node has it, or as it was announced if it cannot be read."""
+        state = self.states.get(name)
+        link = state.network.link(VXLAN_DEVICE) if state else None
+        if link is not None:
+            return link.mac
+        found = self.api.node(name)
+        announced = _announced_mac(found.annotations) if found else None
+        if announced is None:
+            raise UndecidedError(f"the MAC of {VXLAN_DEVICE} on {name} is not known: no such device, or node not read")
+        return announced
+
+
+def _announced_mac(annotations: Mapping[str, str]) -> str | None:
+    ours, flannels = (annotations.get(name) for name in VTEP_ANNOTATIONS)
+    if ours is not None or flannels is None:
+        return ours
+    try:
+        mac = json.loads(flannels).get("VtepMAC")
+    except (ValueError, AttributeError):
+        return None
+    return str(mac) if mac else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer of a check: what was expected and what was found, for people."""
+
+    ok: bool
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A line of what must be true on every node. ``needs`` are the parts of NodeState that it reads.
+
+    ``look`` is the command to look further with, run on the node.
+    """
+
+    name: str
+    title: str
+    needs: tuple[str, ...]
+    look: str
+    decide: Callable[[Context], Finding] = field(repr=False)
+
+    def run(self, context: Context) -> CheckResult:
+        """Decide it for one node. Never raises for what a node or the API may lack."""
+        finding = self._finding(context)
+        return CheckResult(
+            node=context.node.name,
+            name=self.name,
+            status=Status.HOLDS if finding.ok else Status.FAILS,
+            expected=finding.expected,
+            found=finding.found,
+            look_further=f"{context.shell} {shlex.quote(self.look)}",
+        )
+
+    def _finding(self, context: Context) -> Finding:
+        unreadable = [
+            f"{part} could not be read: {context.state.unreadable[part]}"
+            for part in self.needs
+            if part in context.state.unreadable
+        ]
+        if unreadable:
+            return Finding(False, self.title, "; ".join(unreadable))
+        try:
+            return self.decide(context)
+        except UndecidedError as undecided:
+            return Finding(False, self.title, str(undecided))
+
+
+def check(title: str, *, needs: tuple[str, ...] = (), look: str) -> Callable[[Callable[[Context], Finding]], Check]:
+    """Declare a check, named as its function."""
+
+    def declare(decide: Callable[[Context], Finding]) -> Check:
+        return Check(decide.__name__, title, needs, look, decide)
+
+    return declare
+
+
+def same(expected: object, found: object) -> Finding:
+    """Whether two values are equal, shown as they print."""
+    return Finding(expected == found, str(expected), "nothing" if found is None else str(found))
+
+
+def same_set(expected: Iterable[object], found: Iterable[object], *, nothing: str = "none") -> Finding:
+    """Whether two collections hold the same lines in any order; what is missing and what is too much is named."""
+    wanted, present = sorted(map(str, expected)), sorted(map(str, found))
+    missing = [line for line in wanted if line not in present]
+    surplus = [line for line in present if line not in wanted]
+    doubled = [line for line in set(present) if present.count(line) > wanted.count(line) and line in wanted]
+    notes = [f"missing: {line}" for line in missing]
+    notes += [f"not expected: {line}" for line in surplus]
+    notes += [f"more than once: {line}" for line in sorted(doubled)]
+    shown = "\n".join(notes) if notes else ("\n".join(present) or nothing)
+    return Finding(wanted == present, "\n".join(wanted) or nothing, shown)
+
+
+def same_sequence(expected: Iterable[object], found: Iterable[object], *, nothing: str = "none") -> Finding:
+    """Whether two collections hold the same lines in the same order."""
+    wanted, present = list(map(str, expected)), list(map(str, found))
+    return Finding(wanted == present, "\n".join(wanted) or nothing, "\n".join(present) or nothing)
+
+
+def all_of(findings: Iterable[tuple[str, Finding]], *, expected: str, nothing: str) -> Finding:
+    """Many findings about things with names: holds if all hold, and names those that do not."""
+    made = list(findings)
+    wrong = [f"{name}: expected {item.expected}, found {item.found}" for name, item in made if not item.ok]
+    if wrong:
+        return Finding(False, expected, "\n".join(wrong))
+    return Finding(True, expected, ", ".join(name for name, _ in made) or nothing)

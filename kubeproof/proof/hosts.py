@@ -1,0 +1,75 @@
+"""Running a script on nodes, through testinfra, one round trip for each, all nodes at once."""
+
+import secrets
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import testinfra  # type: ignore[import-untyped]  # has no stubs
+from testinfra.host import Host  # type: ignore[import-untyped]
+
+from kubeproof.cluster import SshAccess
+from kubeproof.network.errors import ParseError
+from kubeproof.proof import script
+from kubeproof.proof.script import Output
+
+CONNECT_SECONDS = 5
+COMMAND_SECONDS = 8
+"""Longest time of one command of a script; none that reads state needs a tenth of it."""
+KEEPALIVE = "-o BatchMode=yes -o ServerAliveInterval=2 -o ServerAliveCountMax=3"
+"""A node that falls silent after the connection is given up after six seconds."""
+
+
+class UnreachableError(Exception):
+    """A node that could not be asked; says why in one line."""
+
+
+def connect(access: SshAccess) -> Host:
+    """A testinfra host for a node, with the SSH settings of its inventory. Does not connect yet."""
+    name = f"{access.user}@{access.hostname}" if access.user else access.hostname
+    name = f"{name}:{access.port}" if access.port else name
+    return testinfra.get_host(
+        f"ssh://{name}",
+        ssh_config=str(access.config_file) if access.config_file else None,
+        ssh_identity_file=str(access.key) if access.key else None,
+        sudo=access.sudo,
+        timeout=CONNECT_SECONDS,
+        controlpersist=0,
+        ssh_extra_args=KEEPALIVE,
+    )
+
+
+def run(access: SshAccess, commands: Mapping[str, str]) -> dict[str, Output]:
+    """Run all commands (name -> shell text) on a node at once. Raises UnreachableError."""
+    marker = secrets.token_hex(8)
+    text = script.build(commands, marker=marker, timeout=COMMAND_SECONDS)
+    try:
+        done = connect(access).run(text)
+        return script.read(done.stdout, commands, marker=marker)
+    except RuntimeError as error:
+        raise UnreachableError(_reason(error)) from error
+    except ParseError as error:
+        raise UnreachableError(str(error)) from error
+
+
+def run_everywhere(
+    commands: Mapping[str, Mapping[str, str]], access: Mapping[str, SshAccess]
+) -> dict[str, dict[str, Output] | UnreachableError]:
+    """Run a script on each node (node -> name -> shell text), all nodes in parallel. A failure is the node's own."""
+
+    def ask(node: str) -> dict[str, Output] | UnreachableError:
+        try:
+            return run(access[node], commands[node])
+        except UnreachableError as error:
+            return error
+
+    if not commands:
+        return {}
+    with ThreadPoolExecutor(max_workers=len(commands)) as pool:
+        return dict(zip(commands, pool.map(ask, commands), strict=True))
+
+
+def _reason(error: RuntimeError) -> str:
+    """ssh's last words; testinfra raises with the whole result of the command."""
+    result = error.args[0] if error.args else error
+    lines = str(getattr(result, "stderr", result)).strip().splitlines()
+    return lines[-1] if lines else "ssh ended without a word"

@@ -1,0 +1,153 @@
+"""What is run on a node to read its network state, and how the answers become a NodeState. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from kubeproof.network.errors import ParseError
+from kubeproof.network.hostfiles import SUBNET_ENV, parse_subnet_env, parse_swaps, parse_sysctls
+from kubeproof.network.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes
+from kubeproof.network.iptables import Ruleset, parse_iptables_save
+from kubeproof.network.jsontext import Item, read
+from kubeproof.network.model import Namespace
+from kubeproof.network.node import Container, NodeState
+from kubeproof.proof.checks_host import SYSCTLS
+from kubeproof.proof.script import Output
+
+T = TypeVar("T")
+
+_NAMESPACE = {
+    "links": "ip -j -d link show",
+    "addresses": "ip -4 -j addr show",
+    "routes": "ip -4 -j -d route show table all",
+    "neighbours": "ip -4 -j neigh show",
+}
+
+_DOCKER_FORMAT = (
+    "{{.State.Pid}} {{.HostConfig.NetworkMode}} "
+    '{{index .Config.Labels "io.kubernetes.docker.type"}} '
+    '{"id":{{json .Id}},"network_mode":{{json .HostConfig.NetworkMode}},"pid":{{.State.Pid}},"labels":{'
+    + ",".join(
+        f'"{short}":{{{{json (index .Config.Labels "{label}")}}}}'
+        for short, label in (
+            ("type", "io.kubernetes.docker.type"),
+            ("name", "io.kubernetes.container.name"),
+            ("pod", "io.kubernetes.pod.name"),
+            ("namespace", "io.kubernetes.pod.namespace"),
+            ("uid", "io.kubernetes.pod.uid"),
+        )
+    )
+    + "}}"
+)
+"""Labels that dockershim sets (pkg/kubelet/types/labels.go, dockershim/docker_service.go)."""
+
+_ENTER = (
+    'json() { out=$(nsenter -t "$pid" -n "$@") || exit 1; printf "%s" "${out:-[]}"; }; '
+    + 'printf ",\\"network\\":{"; sep=; '
+    + "".join(f'printf \'%s"{part}":\' "$sep"; json {command}; sep=,; ' for part, command in _NAMESPACE.items())
+    + 'printf "}"'
+)
+
+_CONTAINERS = f"""
+ids=$(docker ps -q --no-trunc --filter label=io.kubernetes.pod.uid) || exit 1
+[ -n "$ids" ] || exit 0
+list=$(docker inspect --format '{_DOCKER_FORMAT}' $ids) || [ -n "$list" ] || exit 1
+ended() {{ [ ! -e "/proc/$pid" ]; }}
+printf '%s\n' "$list" | while read -r pid mode type about; do
+  netns=$(readlink "/proc/$pid/ns/net") || {{ ended && continue; exit 1; }}
+  more=
+  case "$type $mode" in
+    "podsandbox host") ;;
+    podsandbox*) more=$({_ENTER}) || {{ ended && continue; exit 1; }} ;;
+  esac
+  printf '{{"netns":"%s","about":%s%s}}\\n' "$netns" "$about" "$more"
+done
+"""
+"""One line of JSON for each running container of a pod. One that ends meanwhile is left out, as it is gone."""
+
+_OTHER_IPTABLES = """
+if iptables --version | grep -q nf_tables; then
+  if grep -q . /proc/net/ip_tables_names 2>/dev/null; then iptables-legacy-save; fi
+elif command -v iptables-nft-save >/dev/null; then iptables-nft-save; fi
+"""
+"""Legacy tables exist only where the kernel lists them; asking for them otherwise would create them."""
+
+COMMANDS: dict[str, str] = {
+    **_NAMESPACE,
+    "fdb": "bridge -j fdb show",
+    "iptables": "iptables-save",
+    "other_iptables": _OTHER_IPTABLES,
+    "subnet_env": f"cat {SUBNET_ENV}",
+    "sysctls": f"sysctl {' '.join(SYSCTLS)}",
+    "swaps": "cat /proc/swaps",
+    "containers": _CONTAINERS,
+}
+"""Name of a part -> shell text, all of them reading only."""
+
+
+def parse_state(node: str, outputs: Mapping[str, Output]) -> NodeState:
+    """Put a node's state together from the outputs of :data:`COMMANDS`. What cannot be parsed becomes unreadable."""
+    unreadable: dict[str, str] = {}
+
+    def part(name: str, parse: Callable[[str], T], empty: T, owner: str = "") -> T:
+        output = outputs[name]
+        try:
+            if output.code != 0:
+                raise ParseError(name, f"exit code {output.code}", output.last_words)
+            return parse(output.out)
+        except ParseError as error:
+            unreadable.setdefault(owner or name, str(error))
+            return empty
+
+    return NodeState(
+        name=node,
+        network=Namespace(
+            links=part("links", parse_links, (), "network"),
+            addresses=part("addresses", parse_addresses, (), "network"),
+            routes=part("routes", parse_routes, (), "network"),
+            neighbours=part("neighbours", parse_neighbours, (), "network"),
+        ),
+        fdb=part("fdb", parse_fdb, ()),
+        iptables=part("iptables", parse_iptables_save, Ruleset()),
+        other_iptables=part("other_iptables", parse_iptables_save, Ruleset(), "iptables"),
+        subnet_env=part("subnet_env", parse_subnet_env, None),
+        sysctls=part("sysctls", parse_sysctls, {}),
+        swaps=part("swaps", parse_swaps, ()),
+        containers=part("containers", parse_containers, ()),
+        unreadable=unreadable,
+    )
+
+
+def parse_containers(text: str) -> tuple[Container, ...]:
+    """Containers from the lines of JSON that the `containers` command prints. Raises ParseError."""
+    return tuple(
+        _container(Item("docker", f"line {number}", read("docker", line)))
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip()
+    )
+
+
+def _container(item: Item) -> Container:
+    about = item.item("about")
+    labels = about.item("labels")
+    return Container(
+        id=about.text("id"),
+        pod_namespace=labels.text("namespace"),
+        pod_name=labels.text("pod"),
+        pod_uid=labels.text("uid"),
+        name=labels.text("name"),
+        is_sandbox=labels.text("type") == "podsandbox",
+        network_mode=about.text("network_mode"),
+        pid=about.number("pid"),
+        netns=item.text("netns"),
+        network=_namespace(item) if "network" in item else None,
+    )
+
+
+def _namespace(item: Item) -> Namespace:
+    network = item.item("network")
+    return Namespace(
+        links=parse_links(network.json("links")),
+        addresses=parse_addresses(network.json("addresses")),
+        routes=parse_routes(network.json("routes")),
+        neighbours=parse_neighbours(network.json("neighbours")),
+    )

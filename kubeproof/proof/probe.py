@@ -1,0 +1,172 @@
+"""A probe: a command somewhere, what it should bring, and how its outcome is judged. Pure.
+
+Expected is worked out before anything is sent; observed is judged against it. A probe that could not work at all
+(no such program, no answer that can be read) is broken, which is neither "blocked" nor "allowed".
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from kubeproof.proof.result import CheckResult, Status
+from kubeproof.proof.script import NOT_EXECUTABLE, NOT_FOUND, Output
+
+REQUEST_SECONDS = 4
+"""How long a probe waits for an answer: a packet that is dropped never brings one."""
+
+CURL_BLOCKED = {
+    6: "the name cannot be resolved",
+    7: "cannot connect",
+    28: f"no answer within {REQUEST_SECONDS} s",
+    52: "an empty answer",
+    56: "the connection was reset",
+}
+"""Exit codes of curl(1) that tell something about the network, and not about curl or its command line."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    status: Status
+    found: str
+
+
+def holds(found: str) -> Verdict:
+    return Verdict(Status.HOLDS, found)
+
+
+def fails(found: str) -> Verdict:
+    return Verdict(Status.FAILS, found)
+
+
+def broken(found: str) -> Verdict:
+    return Verdict(Status.BROKEN, found)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One command. ``node`` is where it runs, and the column of its result; ``name`` the row.
+
+    With a ``container`` (Docker's id) the command runs inside of it.
+    """
+
+    name: str
+    node: str
+    label: str
+    """What goes from where to where."""
+    command: str
+    expected: str
+    judge: Callable[[Output], Verdict] = field(repr=False)
+    container: str | None = None
+
+
+def judged(probe: Probe, output: Output) -> Verdict:
+    """The verdict on an output, after what means a broken probe whatever it was about."""
+    if output.code in (NOT_FOUND, NOT_EXECUTABLE):
+        return broken(f"the probe's program cannot be run: {output.last_words}")
+    if output.timed_out:
+        return broken("the probe itself did not end in time")
+    return probe.judge(output)
+
+
+def summarize(outcomes: Iterable[tuple[Probe, Verdict]], shell: Callable[[str], str]) -> list[CheckResult]:
+    """One result for each row and node: fails if a probe failed, else broken if one was, else it holds."""
+    groups: dict[tuple[str, str], list[tuple[Probe, Verdict]]] = {}
+    for probe, verdict in outcomes:
+        groups.setdefault((probe.name, probe.node), []).append((probe, verdict))
+    return [_summary(name, node, group, shell(node)) for (name, node), group in groups.items()]
+
+
+def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], shell: str) -> CheckResult:
+    order = (Status.FAILS, Status.BROKEN, Status.HOLDS)
+    status = min((verdict.status for _, verdict in group), key=order.index)
+    shown = [(probe, verdict) for probe, verdict in group if verdict.status is not Status.HOLDS] or list(group)
+    first = shown[0][0]
+    return CheckResult(
+        node=node,
+        name=name,
+        status=status,
+        expected="\n".join(dict.fromkeys(f"{probe.label}: {probe.expected}" for probe, _ in shown)),
+        found="\n".join(dict.fromkeys(f"{probe.label}: {verdict.found}" for probe, verdict in shown)),
+        look_further=f"{shell} {_quoted(first)}",
+    )
+
+
+def _quoted(probe: Probe) -> str:
+    inside = f"docker exec {probe.container} sh -c {shlex.quote(probe.command)}" if probe.container else probe.command
+    return shlex.quote(inside)
+
+
+# Commands -----------------------------------------------------------------------------------------------------------
+
+FOOT = "@@"
+"""Starts the line that curl adds to the answer."""
+
+
+def curl(url: str, *, seconds: int = REQUEST_SECONDS) -> str:
+    """Shell text: GET, print the body, then a line with the status and the client's own address and port."""
+    return (
+        f"curl --silent --show-error --noproxy '*' --max-time {seconds} "
+        f"--write-out '\\n{FOOT} %{{http_code}} %{{local_ip}} %{{local_port}}\\n' '{url}'"
+    )
+
+
+def in_namespace(pid: int, command: str) -> str:
+    """Shell text: a program of the node, in the network namespace of a process."""
+    return f"nsenter -t {pid} -n {command}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What curl brought: HTTP status, body, and the address and port that the client itself had."""
+
+    status: int
+    body: str
+    local_address: IPv4Address
+    local_port: int
+
+
+def read_answer(output: Output) -> Answer | Verdict:
+    """The answer, or the verdict that there was none."""
+    if output.code in CURL_BLOCKED:
+        return fails(f"{CURL_BLOCKED[output.code]} ({output.last_words})")
+    if output.code != 0:
+        return broken(f"curl: exit code {output.code}: {output.last_words}")
+    body, found, foot = output.out.rpartition(f"\n{FOOT} ")
+    try:
+        status, address, port = foot.split()
+        return Answer(int(status), body, IPv4Address(address), int(port))
+    except ValueError:
+        return broken(f"curl's output cannot be read: {(found + foot)[:60]!r}")
+
+
+@dataclass(frozen=True)
+class Whoami:
+    """What kuard's /whoami tells: who answered, and the client that it saw."""
+
+    pod: str
+    node: str
+    pod_ip: IPv4Address
+    client: IPv4Address
+    client_port: int
+
+
+def read_whoami(output: Output) -> tuple[Answer, Whoami] | Verdict:
+    """The answer of /whoami, or the verdict that there was none."""
+    answer = read_answer(output)
+    if isinstance(answer, Verdict):
+        return answer
+    if answer.status != 200:
+        return fails(f"HTTP status {answer.status}")
+    try:
+        values = json.loads(answer.body)
+        return answer, Whoami(
+            str(values["pod"]),
+            str(values["node"]),
+            IPv4Address(values["pod_ip"]),
+            IPv4Address(values["client"]),
+            int(values["client_port"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        return broken(f"/whoami did not answer as it should ({type(error).__name__}: {error}): {answer.body[:60]!r}")

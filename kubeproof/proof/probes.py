@@ -1,0 +1,495 @@
+"""The probe matrix between demo pods, nodes and Services: what is sent, and what must come back. Pure."""
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from kubeproof.cluster import Node
+from kubeproof.proof.api import ApiObjects, Pod, Service
+from kubeproof.proof.capture import capture_command, judge_capture
+from kubeproof.proof.context import VXLAN_OVERHEAD
+from kubeproof.proof.probe import (
+    REQUEST_SECONDS,
+    Answer,
+    Probe,
+    Verdict,
+    Whoami,
+    broken,
+    curl,
+    fails,
+    holds,
+    in_namespace,
+    read_answer,
+    read_whoami,
+)
+from kubeproof.proof.result import CheckResult, Status
+from kubeproof.proof.script import Output
+from kubeproof.proof.snapshot import Snapshot
+
+KUARD = "default/kuard"
+HTTPD = "default/httpd-svc"
+KUBERNETES = "default/kubernetes"
+KUARD_PORT = 8080
+REPETITIONS = 4
+"""Requests to one Service: each goes to an endpoint at random, the client's own pod included."""
+LARGE_BYTES = 8 * 1024 * 1024
+LARGE_SECONDS = 6
+ICMP_HEADERS = 28
+"""Bytes of IPv4 and ICMP headers: what an echo's data is shorter than the packet."""
+
+TITLES = {
+    "pod_to_pod_same_node": "a pod reaches a pod of its node, which sees the client's own address and port",
+    "pod_to_pod_other_node": "a pod reaches a pod of another node, which sees the client's own address and port",
+    "pod_to_node": "a pod reaches each node's address",
+    "node_to_pod": "a node reaches each demo pod, which sees an address of that node's subnet",
+    "service_by_address": "a pod reaches a Service by its cluster IP, and an endpoint answers",
+    "service_by_name": "a pod reaches Services by DNS name",
+    "dns_names": "names of Services resolve to their cluster IPs in a pod",
+    "dns_reverse": "a cluster IP resolves to the name of its Service in a pod",
+    "node_port": "a client outside of the cluster reaches the demo by its NodePort on this node",
+    "large_transfer": f"{LARGE_BYTES >> 20} MiB arrive whole from a pod of another node",
+    "path_mtu": "the largest packet that fits the pod network passes unfragmented, one byte more does not",
+    "packet_on_the_wire": "between nodes: outer addresses of the nodes, VXLAN, inner addresses of the pods unchanged",
+}
+"""Rows of the matrix, in the order in which a person reads them."""
+LOOK_AT_DEMO = "kubectl get pods,services,endpoints -o wide"
+FROM_PODS = tuple(name for name in TITLES if name not in ("node_to_pod", "node_port"))
+
+
+@dataclass(frozen=True)
+class Client:
+    """A demo pod that probes can be sent from: its pause's process, and its container's id."""
+
+    pod: Pod
+    pid: int
+    container: str | None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All probes, and a row for each that cannot be run, with the reason."""
+
+    probes: tuple[Probe, ...]
+    not_run: tuple[CheckResult, ...]
+
+
+def plan(snapshot: Snapshot) -> Matrix:
+    """The probes of a cluster as it was read. Without the demo, or without the API, there are none."""
+    names = [node.name for node in snapshot.loaded.cluster.nodes]
+    if not snapshot.loaded.cluster.settings.demo:
+        return Matrix((), _rows(names, Status.NOT_RUN, "the demo is switched off (demo = False)"))
+    if isinstance(snapshot.objects, str):
+        return Matrix((), _rows(names, Status.BROKEN, f"no API: {snapshot.objects}"))
+    missing = _missing_demo(snapshot.objects)
+    if missing:
+        return Matrix((), _rows(names, Status.BROKEN, missing))
+    planner = _Planner(snapshot, snapshot.objects)
+    probes = tuple(planner.probes())
+    return Matrix(probes, tuple(planner.gaps(probes)))
+
+
+def _rows(nodes: list[str], status: Status, reason: str) -> tuple[CheckResult, ...]:
+    """Every row of the matrix on every node, with one and the same end."""
+    return tuple(
+        CheckResult(node, name, status, title, reason, LOOK_AT_DEMO) for name, title in TITLES.items() for node in nodes
+    )
+
+
+def _missing_demo(objects: ApiObjects) -> str | None:
+    if not objects.labelled("default", "app", "kuard"):
+        return "no pod of the Deployment default/kuard is ready"
+    services = [name for name in (KUARD, HTTPD) if objects.service(name) is None]
+    return f"there is no Service {', '.join(services)}" if services else None
+
+
+class _Planner:
+    """Works out the probes from one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, objects: ApiObjects) -> None:
+        self.snapshot = snapshot
+        self.objects = objects
+        self.cluster = snapshot.loaded.cluster
+        self.nodes = [node for node in self.cluster.nodes if node.name in snapshot.states]
+        self.servers = objects.labelled("default", "app", "kuard")
+        self.clients = [client for pod in self.servers if (client := self._client(pod))]
+
+    def _client(self, pod: Pod) -> Client | None:
+        state = self.snapshot.states.get(pod.node)
+        pause = state.sandbox(pod.full_name) if state else None
+        if state is None or pause is None:
+            return None
+        inside = next((item.id for item in state.containers if item.pod == pod.full_name and not item.is_sandbox), None)
+        return Client(pod, pause.pid, inside)
+
+    def probes(self) -> Iterator[Probe]:
+        for client in self.clients:
+            yield from self._to_pods(client)
+            yield from self._to_nodes(client)
+            yield from self._to_services(client)
+            yield from self._by_names(client)
+        yield from self._from_nodes()
+        yield from self._across_nodes()
+
+    # Addresses ------------------------------------------------------------------------------------------------------
+
+    def _subnet_address(self, node: str, index: int) -> IPv4Address | None:
+        found = self.objects.node(node)
+        return found.pod_cidr[index] if found and found.pod_cidr else None
+
+    def _service(self, full_name: str) -> Service:
+        service = self.objects.service(full_name)
+        if service is None:  # _missing_demo and missing_kinds have looked
+            raise LookupError(full_name)
+        return service
+
+    def _url(self, pod: Pod, path: str) -> str:
+        return f"http://{pod.ip}:{KUARD_PORT}{path}"
+
+    # Pods to pods, nodes and Services ---------------------------------------------------------------------------------
+
+    def _to_pods(self, client: Client) -> Iterator[Probe]:
+        for server in self.servers:
+            if server == client.pod:
+                continue
+            same = server.node == client.pod.node
+            yield Probe(
+                name="pod_to_pod_same_node" if same else "pod_to_pod_other_node",
+                node=client.pod.node,
+                label=f"{client.pod.name} to {server.name}",
+                command=in_namespace(client.pid, curl(self._url(server, "/whoami"))),
+                expected=f"{server.name} answers and sees {client.pod.ip} with the client's own port",
+                judge=_judge_direct(server, client.pod.ip),
+            )
+
+    def _to_nodes(self, client: Client) -> Iterator[Probe]:
+        for node in self.nodes:
+            yield Probe(
+                name="pod_to_node",
+                node=client.pod.node,
+                label=f"{client.pod.name} to {node.name} {node.address}",
+                command=in_namespace(client.pid, f"ping -n -c 1 -W {REQUEST_SECONDS} {node.address}"),
+                expected="an echo reply",
+                judge=_judge_ping,
+            )
+
+    def _to_services(self, client: Client) -> Iterator[Probe]:
+        service = self._service(KUARD)
+        for number in range(REPETITIONS):
+            yield Probe(
+                name="service_by_address",
+                node=client.pod.node,
+                label=f"{client.pod.name} to {service.cluster_ip}, request {number + 1}",
+                command=in_namespace(client.pid, curl(f"http://{service.cluster_ip}:{service.ports[0].port}/whoami")),
+                expected=self._expected_of_service(client),
+                judge=self._judge_service(client),
+            )
+
+    def _expected_of_service(self, client: Client) -> str:
+        bridge = self._subnet_address(client.pod.node, 1)
+        return f"a pod of kuard answers and sees {client.pod.ip}, or {bridge} if it is the client itself"
+
+    def _judge_service(self, client: Client) -> Callable[[Output], Verdict]:
+        """Reaching itself by the Service, a pod's packet is masqueraded (KUBE-SEP marks it), or the reply would
+        never pass conntrack."""
+        bridge = self._subnet_address(client.pod.node, 1)
+        by_name = {pod.name: pod for pod in self.servers}
+
+        def judge(output: Output) -> Verdict:
+            got = read_whoami(output)
+            if isinstance(got, Verdict):
+                return got
+            _, who = got
+            server = by_name.get(who.pod)
+            if server is None:
+                return fails(f"{who.pod} answered, which is no ready pod of kuard")
+            expected = bridge if server == client.pod else client.pod.ip
+            return _compared(who.pod_ip == server.ip and who.client == expected, _seen(who))
+
+        return judge
+
+    def _by_names(self, client: Client) -> Iterator[Probe]:
+        if client.container is None:
+            return
+        domain = self.cluster.settings.cluster_domain
+        kuard, httpd = self._service(KUARD), self._service(HTTPD)
+        full = f"kuard.default.svc.{domain}"
+        for name, service in ((full, kuard), ("httpd-svc", httpd), ("kubernetes.default", self._service(KUBERNETES))):
+            yield Probe(
+                name="dns_names",
+                node=client.pod.node,
+                label=f"{name} in {client.pod.name}",
+                command=f"getent ahostsv4 {name}",
+                expected=str(service.cluster_ip),
+                judge=_judge_name(service.cluster_ip),
+                container=client.container,
+            )
+        yield Probe(
+            name="dns_reverse",
+            node=client.pod.node,
+            label=f"{kuard.cluster_ip} in {client.pod.name}",
+            command=f"getent hosts {kuard.cluster_ip}",
+            expected=full,
+            judge=_judge_reverse(full),
+            container=client.container,
+        )
+        yield Probe(
+            name="service_by_name",
+            node=client.pod.node,
+            label=f"{client.pod.name} to {full}",
+            command=curl(f"http://{full}:{kuard.ports[0].port}/whoami"),
+            expected=self._expected_of_service(client),
+            judge=self._judge_service(client),
+            container=client.container,
+        )
+        yield Probe(
+            name="service_by_name",
+            node=client.pod.node,
+            label=f"{client.pod.name} to httpd-svc",
+            command=curl(f"http://httpd-svc:{httpd.ports[0].port}/"),
+            expected="HTTP status 200 and a page",
+            judge=judge_page,
+            container=client.container,
+        )
+
+    # Nodes to pods ----------------------------------------------------------------------------------------------------
+
+    def _from_nodes(self) -> Iterator[Probe]:
+        for node in self.nodes:
+            for server in self.servers:
+                # The route's device gives the source: cni0 for the node's own pods, flannel.1 for the others.
+                source = self._subnet_address(node.name, 1 if server.node == node.name else 0)
+                yield Probe(
+                    name="node_to_pod",
+                    node=node.name,
+                    label=f"{node.name} to {server.name}",
+                    command=curl(self._url(server, "/whoami")),
+                    expected=f"{server.name} answers and sees {source} with the client's own port",
+                    judge=_judge_direct(server, source),
+                )
+
+    # Across nodes -----------------------------------------------------------------------------------------------------
+
+    def _pairs(self) -> Iterator[tuple[Client, Pod]]:
+        """For each node with a demo pod, one client there and one server elsewhere."""
+        for node in self.nodes:
+            client = next((item for item in self.clients if item.pod.node == node.name), None)
+            server = next((pod for pod in self.servers if pod.node != node.name), None)
+            if client and server:
+                yield client, server
+
+    def _across_nodes(self) -> Iterator[Probe]:
+        for client, server in self._pairs():
+            label = f"{server.name} to {client.pod.name}"
+            yield Probe(
+                name="large_transfer",
+                node=client.pod.node,
+                label=label,
+                command=_large_transfer(client, self._url(server, f"/bytes/{LARGE_BYTES}")),
+                expected=f"{LARGE_BYTES} bytes, the same as the client's own /bytes gives over loopback",
+                judge=_judge_large,
+            )
+            yield from self._path_mtu(client, server)
+            yield from self._capture(client, server)
+
+    def _path_mtu(self, client: Client, server: Pod) -> Iterator[Probe]:
+        state = self.snapshot.states[client.pod.node]
+        underlay = state.underlay(self.cluster.node(client.pod.node).address)
+        if underlay is None:
+            return
+        mtu = underlay.mtu - VXLAN_OVERHEAD
+        fits, too_large = mtu - ICMP_HEADERS, mtu - ICMP_HEADERS + 1
+        ping = f"ping -n -c 1 -W {REQUEST_SECONDS} -M do"
+        yield Probe(
+            name="path_mtu",
+            node=client.pod.node,
+            label=f"{client.pod.name} to {server.name}",
+            command=(
+                f'{in_namespace(client.pid, f"{ping} -s {fits} {server.ip}")} 2>&1; echo "code $?"; '
+                f'{in_namespace(client.pid, f"{ping} -s {too_large} {server.ip}")} 2>&1; echo "code $?"'
+            ),
+            expected=f"packets of {mtu} bytes pass, {mtu + 1} bytes are refused as too long",
+            judge=_judge_path_mtu(mtu),
+        )
+
+    def _capture(self, client: Client, server: Pod) -> Iterator[Probe]:
+        here, there = self.cluster.node(client.pod.node), self.cluster.node(server.node)
+        underlay = self.snapshot.states[here.name].underlay(here.address)
+        if underlay is None or client.pod.ip is None or server.ip is None:
+            return
+        nonce = secrets.token_hex(4)
+        settings = self.cluster.settings
+        yield Probe(
+            name="packet_on_the_wire",
+            node=here.name,
+            label=f"{client.pod.name} to {server.name} on {underlay.name}",
+            command=capture_command(
+                interface=underlay.name,
+                port=settings.vxlan_port,
+                nodes=(here.address, there.address),
+                ping=in_namespace(
+                    client.pid, f"ping -n -c 1 -W {REQUEST_SECONDS} -p {nonce.encode().hex()} {server.ip}"
+                ),
+                nonce=nonce,
+            ),
+            expected=(
+                f"{here.address} > {there.address} UDP {settings.vxlan_port} VNI {settings.vxlan_vni} around "
+                f"{client.pod.ip} > {server.ip} echo request, and the reply the other way round"
+            ),
+            judge=judge_capture(
+                nonce=nonce.encode(),
+                nodes=(here.address, there.address),
+                pods=(client.pod.ip, server.ip),
+                port=settings.vxlan_port,
+                vni=settings.vxlan_vni,
+            ),
+        )
+
+    # What cannot be run -----------------------------------------------------------------------------------------------
+
+    def gaps(self, probes: tuple[Probe, ...]) -> Iterator[CheckResult]:
+        """A row for each probe that no node can run, so that it is not taken for passed."""
+        run = {(probe.name, probe.node) for probe in probes}
+        workers = {pod.node for pod in self.servers}
+        for name in FROM_PODS:
+            if any(row == name for row, _ in run):
+                # Somewhere it runs; say of the nodes with demo pods why it does not there.
+                silent = sorted(workers - {node for row, node in run if row == name})
+            else:
+                silent = sorted(workers)
+            for node in silent:
+                yield CheckResult(node, name, *self._reason(name, node), LOOK_AT_DEMO)
+
+    def _reason(self, name: str, node: str) -> tuple[Status, str, str]:
+        if node not in self.snapshot.states:
+            return Status.BROKEN, TITLES[name], f"{node} cannot be reached, its demo pods cannot be asked"
+        if not any(client.pod.node == node for client in self.clients):
+            return Status.BROKEN, TITLES[name], "no pause container was found for the demo pods here"
+        if name == "pod_to_pod_same_node":
+            return Status.NOT_RUN, TITLES[name], "only one demo pod runs here"
+        if len({pod.node for pod in self.servers}) == 1:
+            several = len(self.cluster.workers) > 1
+            status = Status.BROKEN if several else Status.NOT_RUN
+            return status, TITLES[name], "all demo pods are on one node; delete one of them, or add a node"
+        return Status.BROKEN, TITLES[name], "the node's own interface or the pod's container was not found"
+
+
+# Judging ------------------------------------------------------------------------------------------------------------
+
+
+def _compared(ok: bool, found: str) -> Verdict:
+    return holds(found) if ok else fails(found)
+
+
+def _seen(who: Whoami) -> str:
+    return f"{who.pod} ({who.pod_ip}) saw {who.client} port {who.client_port}"
+
+
+def _judge_direct(server: Pod, source: IPv4Address | None) -> Callable[[Output], Verdict]:
+    """Without NAT the server sees the very address and port that the client's socket has."""
+
+    def judge(output: Output) -> Verdict:
+        got = read_whoami(output)
+        if isinstance(got, Verdict):
+            return got
+        answer, who = got
+        right_server = (who.pod, who.node, who.pod_ip) == (server.name, server.node, server.ip)
+        return _compared(right_server and who.client == source and _unchanged(answer, who), _seen(who))
+
+    return judge
+
+
+def _unchanged(answer: Answer, who: Whoami) -> bool:
+    return (who.client, who.client_port) == (answer.local_address, answer.local_port)
+
+
+def _judge_ping(output: Output) -> Verdict:
+    """iputils: 0 with a reply, 1 without, 2 for an error of its own."""
+    if output.code == 0:
+        return holds("an echo reply")
+    if output.code == 1:
+        return fails(f"no echo reply within {REQUEST_SECONDS} s")
+    return broken(f"ping: exit code {output.code}: {output.last_words}")
+
+
+def _judge_name(address: IPv4Address | None) -> Callable[[Output], Verdict]:
+    """getent(1): 0 with addresses, 2 for a name that cannot be found."""
+
+    def judge(output: Output) -> Verdict:
+        if output.code == 2:
+            return fails("the name cannot be resolved")
+        if output.code != 0:
+            return broken(f"getent: exit code {output.code}: {output.last_words}")
+        found = sorted({line.split()[0] for line in output.out.splitlines() if line.strip()})
+        return _compared(found == [str(address)], ", ".join(found) or "no address")
+
+    return judge
+
+
+def _judge_reverse(name: str) -> Callable[[Output], Verdict]:
+    def judge(output: Output) -> Verdict:
+        if output.code == 2:
+            return fails("the address has no name")
+        words = output.out.split()
+        if output.code != 0 or len(words) < 2:
+            return broken(f"getent: exit code {output.code}: {output.last_words}")
+        return _compared(words[1] == name, words[1])
+
+    return judge
+
+
+def judge_page(output: Output) -> Verdict:
+    """Any page with status 200."""
+    answer = read_answer(output)
+    if isinstance(answer, Verdict):
+        return answer
+    return _compared(answer.status == 200 and bool(answer.body.strip()), _page(answer.status, len(answer.body)))
+
+
+def _page(status: int, length: int) -> str:
+    return f"HTTP status {status} and {length} characters"
+
+
+def _large_transfer(client: Client, url: str) -> str:
+    """Fetch the same bytes from the other node, and from the client's own pod over loopback, for comparison."""
+
+    def fetch(address: str) -> str:
+        get = f"curl --silent --show-error --noproxy '*' --fail --max-time {LARGE_SECONDS} --output \"$f\" '{address}'"
+        return f'{in_namespace(client.pid, get)} || exit; stat -c "size %s" "$f"; sha256sum <"$f"'
+
+    own = f"http://127.0.0.1:{KUARD_PORT}/bytes/{LARGE_BYTES}"
+    return f"f=$(mktemp) || exit 99; trap 'rm -f \"$f\"' EXIT; {fetch(own)}; echo remote; {fetch(url)}"
+
+
+def _judge_large(output: Output) -> Verdict:
+    own, reached, remote = output.out.partition("remote\n")
+    if not reached:
+        return broken(f"the client's own pod did not give {LARGE_BYTES} bytes over loopback: {output.last_words}")
+    if output.code != 0:
+        return fails(f"no whole answer: {output.last_words}")
+    found = re.fullmatch(r"size (\d+)\n(\w{64})  -\n?", remote)
+    if not found or not re.fullmatch(rf"size {LARGE_BYTES}\n\w{{64}}  -\n", own):
+        return broken(f"the output cannot be read: {output.out[:80]!r}")
+    same = own.strip() == remote.strip()
+    return _compared(same, f"{found[1]} bytes, {'the same' if same else 'others than the client has itself'}")
+
+
+def _judge_path_mtu(mtu: int) -> Callable[[Output], Verdict]:
+    def judge(output: Output) -> Verdict:
+        codes = [int(code) for code in re.findall(r"^code (\d+)$", output.out, re.MULTILINE)]
+        if len(codes) != 2 or any(code > 2 for code in codes):
+            return broken(f"ping: exit codes {codes}: {output.last_words}")
+        first, second = re.split(r"^code \d+\n", output.out, maxsplit=1, flags=re.MULTILINE)
+        refused = "message too long" in second.lower()
+        small = "pass" if codes[0] == 0 else "are refused as too long" if "too long" in first.lower() else "are lost"
+        large = "pass too" if codes[1] == 0 else "are refused as too long" if refused else "are lost without a word"
+        return _compared(
+            codes[0] == 0 and codes[1] != 0 and refused, f"packets of {mtu} bytes {small}, {mtu + 1} bytes {large}"
+        )
+
+    return judge
+
+
+def node_port_url(node: Node, port: int) -> str:
+    return f"http://{node.address}:{port}/"

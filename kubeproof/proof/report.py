@@ -1,0 +1,194 @@
+"""The report: a table by check and node, a headline, and each failure with what to look at. JSON for programs."""
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kubeproof.cluster import Cluster
+from kubeproof.errors import UserError
+from kubeproof.proof.checks import CHECKS
+from kubeproof.proof.probes import TITLES
+from kubeproof.proof.result import CheckResult, Status
+from kubeproof.proof.snapshot import API, REACHABLE
+
+SCHEMA = "kubeproof.proof"
+SCHEMA_VERSION = 1
+"""Raised when a field is renamed, removed, or changes its meaning; not when one is added."""
+
+SYMBOLS = {
+    Status.HOLDS: "[green]✓[/green]",
+    Status.FAILS: "[bold red]✗[/bold red]",
+    Status.BROKEN: "[bold yellow]![/bold yellow]",
+    Status.NOT_RUN: "[dim]not run[/dim]",
+}
+TITLES_BY_NAME = (
+    {REACHABLE: "the node answers by ssh", API: "the API answers"}
+    | {check.name: check.title for check in CHECKS}
+    | TITLES
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All results of one proof. ``seconds`` is what it took."""
+
+    cluster: Cluster
+    results: tuple[CheckResult, ...]
+    taken_at: datetime
+    seconds: float
+
+    @property
+    def counts(self) -> Counter[Status]:
+        return Counter(result.status for result in self.results)
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything that was run holds, and something was run."""
+        counts = self.counts
+        return counts[Status.HOLDS] > 0 and not counts[Status.FAILS] and not counts[Status.BROKEN]
+
+    @property
+    def headline(self) -> str:
+        counts = self.counts
+        run = len(self.results) - counts[Status.NOT_RUN]
+        parts = [f"{counts[Status.HOLDS]} of {run} hold"]
+        parts += [f"{counts[Status.FAILS]} do not"] if counts[Status.FAILS] else []
+        parts += [f"{counts[Status.BROKEN]} probes did not work"] if counts[Status.BROKEN] else []
+        parts += [f"{counts[Status.NOT_RUN]} not run"] if counts[Status.NOT_RUN] else []
+        return ", ".join(parts)
+
+
+def cni_line(cluster: Cluster) -> str:
+    """What CNI is in force, and what it does not do."""
+    if cluster.settings.cni == "podnet":
+        return "CNI in force: podnet, this project's own pod network, not flannel; it enforces no NetworkPolicy"
+    return f"CNI in force: {cluster.settings.cni}"
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the table, the failures, and the headline last, where the eye ends."""
+    console.print(_table(report))
+    for result in report.results:
+        if result.status in (Status.FAILS, Status.BROKEN):
+            _show_failure(result, console)
+    _show_not_run(report, console)
+    console.print(cni_line(report.cluster), markup=False)
+    colour = "green" if report.holds else "red"
+    console.print(f"[bold {colour}]{report.headline}[/bold {colour}] ({report.seconds:.1f}s)")
+
+
+def _table(report: Report) -> Table:
+    nodes = [node.name for node in report.cluster.nodes]
+    table = Table(
+        title="Proof", caption="✓ holds  ✗ does not hold  ! the probe itself did not work  – nothing to look at"
+    )
+    table.add_column("check")
+    for node in nodes:
+        table.add_column(node, justify="center")
+    cells = {(result.name, result.node): SYMBOLS[result.status] for result in report.results}
+    for name in dict.fromkeys(result.name for result in report.results):
+        table.add_row(name, *(cells.get((name, node), "[dim]–[/dim]") for node in nodes))
+    return table
+
+
+def _show_failure(result: CheckResult, console: Console) -> None:
+    console.print(f"\n{SYMBOLS[result.status]} [bold]{escape(result.node)}  {escape(result.name)}[/bold]")
+    title = TITLES_BY_NAME.get(result.name, "")
+    for heading, text in (
+        ("what", title),
+        ("expected", result.expected),
+        ("found", result.found),
+        ("look further", result.look_further),
+    ):
+        console.print(f"  [dim]{heading:12}[/dim]  {escape(text).replace(chr(10), chr(10) + ' ' * 16)}")
+
+
+def _show_not_run(report: Report, console: Console) -> None:
+    """One line for each reason, naming the rows."""
+    reasons: dict[str, dict[str, None]] = {}
+    for result in report.results:
+        if result.status is Status.NOT_RUN:
+            reasons.setdefault(result.found, {})[f"{result.name}@{result.node}"] = None
+    for reason, rows in reasons.items():
+        console.print(f"not run, since {escape(reason)}: {escape(', '.join(rows))}")
+    if reasons:
+        console.print()
+
+
+def to_json(report: Report) -> dict[str, object]:
+    """The stable form of a report: see SCHEMA_VERSION."""
+    counts = report.counts
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "taken_at": report.taken_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "seconds": round(report.seconds, 2),
+        "holds": report.holds,
+        "counts": {status.value: counts[status] for status in Status},
+        "cluster": {
+            "kubernetes_version": report.cluster.settings.kubernetes_version,
+            "cni": report.cluster.settings.cni,
+            "network_policy_enforced": False,
+            "pod_cidr": str(report.cluster.settings.pod_cidr),
+            "service_cidr": str(report.cluster.settings.service_cidr),
+            "nodes": [
+                {"name": node.name, "address": str(node.address), "role": node.role} for node in report.cluster.nodes
+            ],
+        },
+        "results": [_result(result) for result in report.results],
+    }
+
+
+def _result(result: CheckResult) -> dict[str, str]:
+    return {
+        "node": result.node,
+        "name": result.name,
+        "kind": "probe" if result.name in TITLES else "check",
+        "title": TITLES_BY_NAME.get(result.name, ""),
+        "status": result.status.value,
+        "expected": result.expected,
+        "found": result.found,
+        "look_further": result.look_further,
+    }
+
+
+def require_writable(file: Path) -> None:
+    """Raise UserError unless a file can be written there."""
+    folder = file.absolute().parent
+    if file.is_dir():
+        raise UserError(f"--json {file}: is a folder, name a file in it")
+    if not folder.is_dir():
+        raise UserError(f"--json {file}: there is no folder {folder}, make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"--json {file}: the folder {folder} cannot be written to, choose another")
+
+
+def write_json(report: Report, file: Path) -> None:
+    """Write the whole file or leave the old one: readers never see half of it. Raises UserError."""
+    text = json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n"
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=file.absolute().parent, prefix=f".{file.name}.", delete=False) as out:
+            temporary = Path(out.name)
+            out.write(text)
+        temporary.chmod(0o644)
+        temporary.replace(file)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise UserError(f"--json {file}: cannot be written ({error.strerror}), choose another place") from error
+
+
+def ordered(results: Sequence[CheckResult], cluster: Cluster) -> tuple[CheckResult, ...]:
+    """By row, then by node in the order of the inventory."""
+    rows, nodes = list(TITLES_BY_NAME), [node.name for node in cluster.nodes]
+    return tuple(sorted(results, key=lambda result: (rows.index(result.name), nodes.index(result.node))))

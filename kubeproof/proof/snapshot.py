@@ -1,0 +1,65 @@
+"""What was read of a cluster at one time. Pure."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kubeproof.cluster import LoadedInventory
+from kubeproof.network.node import NodeState
+from kubeproof.proof.api import ApiObjects
+from kubeproof.proof.context import Context
+from kubeproof.proof.result import CheckResult, Status
+
+API = "api"
+REACHABLE = "reachable"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was read at one time. Each node is in ``states`` or, with the reason, in ``unreachable``.
+
+    ``objects`` is a text where the API could not be read: the reason.
+    """
+
+    loaded: LoadedInventory
+    states: Mapping[str, NodeState]
+    unreachable: Mapping[str, str]
+    objects: ApiObjects | str
+
+    def contexts(self) -> list[Context]:
+        """What the checks of each node that could be read are given, in the order of the inventory."""
+        return [self.context(node.name) for node in self.loaded.cluster.nodes if node.name in self.states]
+
+    def context(self, name: str) -> Context:
+        return Context(
+            node=self.loaded.cluster.node(name),
+            cluster=self.loaded.cluster,
+            state=self.states[name],
+            states=self.states,
+            objects=self.objects,
+            shell=self.shell(name),
+        )
+
+    def shell(self, name: str) -> str:
+        """The start of a command line that runs a command on a node."""
+        return shlex.join(self.loaded.ssh[name].command())
+
+    def reachability(self) -> list[CheckResult]:
+        """A row for each node, and one for the API if it could not be read."""
+        rows = [self._reached(node.name) for node in self.loaded.cluster.nodes]
+        if isinstance(self.objects, str):
+            leader = self.loaded.cluster.leader.name
+            look = f"{self.shell(leader)} {shlex.quote('kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes')}"
+            rows.append(CheckResult(leader, API, Status.FAILS, "objects from the API", self.objects, look))
+        return rows
+
+    def _reached(self, name: str) -> CheckResult:
+        reason = self.unreachable.get(name)
+        return CheckResult(
+            node=name,
+            name=REACHABLE,
+            status=Status.HOLDS if reason is None else Status.FAILS,
+            expected="the node answers by ssh",
+            found="it answers" if reason is None else f"{reason}; start the node, or take it out of the inventory",
+            look_further=f"{self.shell(name)} true",
+        )
