@@ -1,0 +1,40 @@
+"""The commands that users type, run as they run them."""
+
+import subprocess
+from dataclasses import dataclass
+
+from lab.paths import REPOSITORY
+
+TIMEOUT_SECONDS = 1800
+"""The longest command builds Kubernetes on a machine with empty caches."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command exited with and printed, both streams together."""
+
+    code: int
+    output: str
+
+
+def inv(*words: str, timeout: float = TIMEOUT_SECONDS) -> Outcome:
+    """Run ./inv with these words."""
+    done = subprocess.run(
+        [REPOSITORY / "inv", *words],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    print(done.stdout)
+    return Outcome(done.returncode, done.stdout)
+
+
+def succeed(*words: str, timeout: float = TIMEOUT_SECONDS) -> str:
+    """Run ./inv with these words, which must succeed, and return what it printed."""
+    outcome = inv(*words, timeout=timeout)
+    assert outcome.code == 0, f"./inv {' '.join(words)}: exit code {outcome.code}\n{outcome.output[-3000:]}"
+    return outcome.output

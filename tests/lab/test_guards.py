@@ -1,0 +1,66 @@
+"""Nothing of the lab's traffic can leave its machine, whatever the machine's own settings are."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import network, shell
+from lab.paths import SSH_CONFIG
+from lab.settings import load
+
+NAMESPACE = "kubeproof-outside"
+OUTSIDE = "198.51.100.1"
+"""A documentation address (RFC 5737) that exists only in this test's own network namespace."""
+UPLINK = "198.51.100.2"
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+@pytest.fixture
+def outside() -> Iterator[None]:
+    """A host beyond a second link of this machine, which forwards for everyone as a laptop with Docker does."""
+    forwarding = FORWARDING.read_text()
+    shell.run(["ip", "netns", "add", NAMESPACE])
+    try:
+        shell.run(["ip", "link", "add", "kp-out0", "type", "veth", "peer", "name", "kp-out1", "netns", NAMESPACE])
+        shell.run(["ip", "addr", "add", f"{UPLINK}/30", "dev", "kp-out0"])
+        shell.run(["ip", "link", "set", "kp-out0", "up"])
+        inside = ["ip", "-n", NAMESPACE]
+        shell.run([*inside, "addr", "add", f"{OUTSIDE}/30", "dev", "kp-out1"])
+        shell.run([*inside, "link", "set", "kp-out1", "up"])
+        shell.run([*inside, "route", "add", str(load().node_network), "via", UPLINK])
+        FORWARDING.write_text("1")
+        yield
+    finally:
+        FORWARDING.write_text(forwarding)
+        shell.run(["ip", "netns", "delete", NAMESPACE])
+
+
+def _node_reaches_outside() -> bool:
+    words = ["ssh", "-F", SSH_CONFIG, load().nodes[0].name, "ping", "-c", "1", "-W", "2", OUTSIDE]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_node_reaches_nothing_beyond_its_machine() -> None:
+    assert not _node_reaches_outside()
+    # The same packet passes without the guard, so it is the guard that stops it.
+    shell.run(["nft", "delete", "table", "inet", network.TABLE])
+    try:
+        assert _node_reaches_outside()
+    finally:
+        assert network.up(load()) == 1
+    assert not _node_reaches_outside()
+
+
+def test_a_node_reaches_only_the_mirror_on_its_machine() -> None:
+    lab = load()
+    script = " ; ".join(
+        f"timeout 2 bash -c '</dev/tcp/{lab.gateway}/{port}' 2>/dev/null && echo {port}"
+        for port in (22, lab.registry_port, lab.apt_port)
+    )
+    done = subprocess.run(
+        ["ssh", "-F", SSH_CONFIG, lab.nodes[0].name, script], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [str(lab.registry_port), str(lab.apt_port)]
