@@ -52,7 +52,7 @@ def command(config: Config, upstream: Sequence[str]) -> list[str]:
         "--keep-in-foreground",
         "--conf-file=/dev/null",
         "--log-facility=-",
-        # Dropping root needs capabilities that the pod does not have; all it may do is to bind port 53.
+        # Another user would need capabilities to change to it; the pod's let root bind port 53 and little else.
         "--user=root",
         "--group=root",
         "--pid-file=",

@@ -15,6 +15,9 @@ class Neighbour:
     mac: str
     permanent: bool = True
 
+    def __str__(self) -> str:
+        return f"{self.address} is at {self.mac}"
+
 
 @dataclass(frozen=True)
 class FdbEntry:
@@ -23,6 +26,9 @@ class FdbEntry:
     mac: str
     node: IPv4Address
     permanent: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.mac} dst {self.node}"
 
 
 @dataclass(frozen=True)
@@ -60,61 +66,95 @@ class DeleteLink:
     name: str
     reason: str = field(compare=False, default="")
 
+    def __str__(self) -> str:
+        return f"delete {self.name}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class CreateDevice:
     vxlan: Vxlan
     mtu: int
 
+    def __str__(self) -> str:
+        return f"create {DEVICE}: VNI {self.vxlan.vni}, UDP {self.vxlan.port}, local {self.vxlan.local}, MTU {self.mtu}"
+
 
 @dataclass(frozen=True)
 class SetMtu:
     mtu: int
 
+    def __str__(self) -> str:
+        return f"set {DEVICE} MTU {self.mtu}"
+
 
 @dataclass(frozen=True)
 class SetUp:
-    pass
+    def __str__(self) -> str:
+        return f"set {DEVICE} up"
 
 
 @dataclass(frozen=True)
 class AddAddress:
     address: IPv4Interface
 
+    def __str__(self) -> str:
+        return f"add address {self.address} to {DEVICE}"
+
 
 @dataclass(frozen=True)
 class DeleteAddress:
     address: IPv4Interface
+
+    def __str__(self) -> str:
+        return f"delete address {self.address} from {DEVICE}"
 
 
 @dataclass(frozen=True)
 class SetRoute:
     route: Route
 
+    def __str__(self) -> str:
+        return f"set route {self.route}"
+
 
 @dataclass(frozen=True)
 class DeleteRoute:
     route: Route
+
+    def __str__(self) -> str:
+        return f"delete route {self.route}"
 
 
 @dataclass(frozen=True)
 class SetNeighbour:
     neighbour: Neighbour
 
+    def __str__(self) -> str:
+        return f"set ARP entry {self.neighbour}"
+
 
 @dataclass(frozen=True)
 class DeleteNeighbour:
     neighbour: Neighbour
+
+    def __str__(self) -> str:
+        return f"delete ARP entry {self.neighbour}"
 
 
 @dataclass(frozen=True)
 class SetFdb:
     entry: FdbEntry
 
+    def __str__(self) -> str:
+        return f"set FDB entry {self.entry}"
+
 
 @dataclass(frozen=True)
 class DeleteFdb:
     entry: FdbEntry
+
+    def __str__(self) -> str:
+        return f"delete FDB entry {self.entry}"
 
 
 Action = (

@@ -60,6 +60,9 @@ class Route:
     gateway: IPv4Address | None
     onlink: bool = True
 
+    def __str__(self) -> str:
+        return f"{self.destination} via {self.gateway} dev {DEVICE}"
+
 
 @dataclass(frozen=True)
 class Plan:

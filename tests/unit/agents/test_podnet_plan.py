@@ -141,6 +141,23 @@ def test_from_nothing_the_device_comes_first_and_routes_last() -> None:
     assert [type(action) for action in actions[-2:]] == [SetRoute, SetRoute]
 
 
+def test_actions_read_as_sentences() -> None:
+    assert [str(action) for action in differences(planned({"one": NODES["one"], "two": NODES["two"]}), Observed())] == [
+        "create flannel.1: VNI 1, UDP 8472, local 192.168.200.11, MTU 1450",
+        "add address 10.244.0.0/32 to flannel.1",
+        "set flannel.1 up",
+        "set FDB entry 02:00:00:00:00:01 dst 192.168.200.12",
+        "set ARP entry 10.244.1.0 is at 02:00:00:00:00:01",
+        "set route 10.244.1.0/24 via 10.244.1.0 dev flannel.1",
+    ]
+
+
+def test_a_device_made_for_another_vni_is_replaced_and_the_reason_is_told() -> None:
+    plan = planned()
+    device = replace(as_planned(plan), vxlan=replace(plan.vxlan, vni=7))
+    assert str(differences(plan, Observed(device))[0]) == "delete flannel.1: vni is 7, not 1"
+
+
 def test_another_mtu_is_set_in_place() -> None:
     device = replace(as_planned(planned()), mtu=1400)
     assert differences(planned(), Observed(device)) == [SetMtu(1450)]
