@@ -83,7 +83,10 @@ def _take_chain(table_name: str, table: Table, line: str, owners: Owners) -> Non
 
 def _is_owned(rule: str, owners: Owners) -> bool:
     """Whether a rule outside of the owners' chains belongs to them; rules within go with their chains."""
-    words = shlex.split(rule)
+    try:
+        words = shlex.split(rule)
+    except ValueError:
+        return False  # what cannot be read is nothing that a cluster writes
     chain = words[1]
     if chain.startswith(owners.chains):
         return False
@@ -140,5 +143,5 @@ def idle_nft_tables(tables: Mapping[str, str], before: Sequence[str]) -> list[st
 
 def is_idle(listing: str) -> bool:
     """Whether a table holds nothing but base chains that accept everything."""
-    harmless = re.compile(r"table \S+ \S+ \{|chain \S+ \{|type .* policy accept;|\}|")
+    harmless = re.compile(r"table \S+ \S+ \{|chain \S+ \{|type .* policy accept;|\}|#.*|")
     return all(harmless.fullmatch(line.strip()) for line in listing.splitlines())

@@ -55,7 +55,7 @@ def ready_objects() -> list[dict[str, Any]]:
             "kind": "Deployment",
             "metadata": {"namespace": "default", "name": name, "generation": 1},
             "spec": {"replicas": 3},
-            "status": replicas,
+            "status": dict(replicas),
         }
         for name in ("httpd", "kuard")
     ]

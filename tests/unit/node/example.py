@@ -1,0 +1,57 @@
+"""A cluster to render and compute with."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import Any
+
+from kubeproof.cluster import Cluster, Node
+from kubeproof.settings import parse
+
+RAW: dict[str, object] = {
+    "kubernetes_version": "1.20.2",
+    "kubernetes_apt_url": "http://192.0.2.1:3142/kubernetes/",
+    "kubernetes_apt_key": "/key.asc",
+    "kubernetes_package_version": "",
+    "image_repository": "192.0.2.1:5000",
+    "etcd_image_tag": "",
+    "pause_image_tag": "",
+    "node_network": "192.0.2.0/24",
+    "pod_cidr": "10.244.0.0/16",
+    "pod_subnet_bits": 24,
+    "service_cidr": "10.96.0.0/12",
+    "cluster_domain": "cluster.local",
+    "node_port_range": "30000-33000",
+    "api_port": 6443,
+    "container_runtime": "docker",
+    "docker_package": "docker.io",
+    "cgroup_driver": "systemd",
+    "insecure_registries": ["192.0.2.1:5000"],
+    "registry_mirrors": [],
+    "docker_log_max_size": "10m",
+    "docker_log_max_file": 3,
+    "cni": "podnet",
+    "podnet_image": "192.0.2.1:5000/podnet:1",
+    "vxlan_vni": 1,
+    "vxlan_port": 8472,
+    "cluster_dns": "coredns",
+    "cluster_dns_image": "",
+    "demo": True,
+    "httpd_image": "192.0.2.1:5000/httpd:1",
+    "kuard_image": "192.0.2.1:5000/kuard:1",
+    "httpd_node_port": 33000,
+    "conntrack_max_per_core": None,
+    "join_token_ttl_minutes": 10,
+    "kubeconfig": "~/.kube/kubeproof",
+    "ignore_preflight_errors": [],
+}
+
+NODES = (
+    Node("master", IPv4Address("192.0.2.11"), "control-plane"),
+    Node("node1", IPv4Address("192.0.2.12"), "worker"),
+    Node("node2", IPv4Address("192.0.2.13"), "worker"),
+)
+
+
+def cluster(**changes: Any) -> Cluster:
+    """A cluster of three nodes with some settings changed."""
+    return Cluster(replace(parse(RAW), **changes), NODES)

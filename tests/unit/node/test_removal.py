@@ -1,0 +1,149 @@
+from ipaddress import IPv4Network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubeproof.node.removal import Owners, idle_nft_tables, is_idle, pod_networks, removal
+
+PODS = IPv4Network("10.244.0.0/16")
+CLUSTER = Owners((PODS,), docker=False)
+DOCKER = Owners((), docker=True, policies={"filter FORWARD": "ACCEPT"})
+
+FILTER = r"""
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [7:420]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-USER - [0:0]
+:KUBE-FIREWALL - [0:0]
+:KUBE-FORWARD - [0:0]
+:MINE - [0:0]
+-A INPUT -p tcp -m tcp --dport 22 -m comment --comment "KUBE-FIREWALL -j KUBE-FORWARD is it\'s \"name\"" -j ACCEPT
+-A INPUT -j KUBE-FIREWALL
+-A INPUT -s 10.244.0.0/16 -j MINE
+-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
+-A FORWARD -j DOCKER-USER
+-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -i br-0123456789ab ! -o br-0123456789ab -j ACCEPT
+-A FORWARD -i br-lan -j ACCEPT
+-A FORWARD -s 10.244.0.0/16 -j ACCEPT
+-A FORWARD -d 10.244.0.0/16 -j ACCEPT
+-A FORWARD -s 10.0.0.0/8 -j ACCEPT
+-A DOCKER-USER -j RETURN
+-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP
+-A MINE -g KUBE-FORWARD
+-A MINE -d 10.244.0.0/16 -j ACCEPT
+COMMIT
+"""
+NAT = """
+*nat
+:PREROUTING ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:CNI-HOSTPORT-DNAT - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+-A POSTROUTING ! -s 10.244.0.0/16 -d 10.244.1.0/24 -j RETURN
+-A POSTROUTING -s 192.0.2.0/24 -j MASQUERADE
+COMMIT
+"""
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
+def test_cluster_rules_go_and_all_others_stay() -> None:
+    assert lines(removal(FILTER, CLUSTER)) == [
+        "*filter",
+        ":KUBE-FIREWALL - [0:0]",
+        ":KUBE-FORWARD - [0:0]",
+        "-D INPUT -j KUBE-FIREWALL",
+        '-D FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD',
+        "-D FORWARD -s 10.244.0.0/16 -j ACCEPT",
+        "-D FORWARD -d 10.244.0.0/16 -j ACCEPT",
+        "-D MINE -g KUBE-FORWARD",
+        "-X KUBE-FIREWALL",
+        "-X KUBE-FORWARD",
+        "COMMIT",
+    ]
+
+
+def test_docker_rules_go_with_docker_and_the_policy_that_it_set() -> None:
+    without_cluster = "\n".join(line for line in FILTER.splitlines() if "KUBE" not in line)
+    assert lines(removal(without_cluster, DOCKER)) == [
+        "*filter",
+        ":FORWARD ACCEPT [0:0]",
+        ":DOCKER - [0:0]",
+        ":DOCKER-USER - [0:0]",
+        "-D FORWARD -j DOCKER-USER",
+        "-D FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-D FORWARD -i br-0123456789ab ! -o br-0123456789ab -j ACCEPT",
+        "-X DOCKER",
+        "-X DOCKER-USER",
+        "COMMIT",
+    ]
+
+
+def test_policy_that_was_there_before_docker_stays() -> None:
+    owners = Owners((), docker=True, policies={"filter FORWARD": "DROP"})
+    assert ":FORWARD" not in removal(FILTER, owners)
+
+
+def test_nat_and_subnets_of_the_pod_network() -> None:
+    assert lines(removal(NAT, CLUSTER)) == [
+        "*nat",
+        ":CNI-HOSTPORT-DNAT - [0:0]",
+        "-D PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT",
+        "-D POSTROUTING ! -s 10.244.0.0/16 -d 10.244.1.0/24 -j RETURN",
+        "-X CNI-HOSTPORT-DNAT",
+        "COMMIT",
+    ]
+
+
+def test_nothing_to_remove() -> None:
+    assert removal("", CLUSTER) == ""
+    assert removal("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n", CLUSTER) == ""
+    assert removal("# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n", CLUSTER) == ""
+
+
+def test_rule_that_cannot_be_read_stays() -> None:
+    assert removal('*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m comment --comment "a -j KUBE-X\nCOMMIT\n', CLUSTER) == ""
+
+
+@given(st.lists(st.sampled_from([line for line in FILTER.splitlines() if line.startswith("-A ")]), unique=True))
+def test_only_owned_rules_are_ever_named(rules: list[str]) -> None:
+    header = [line for line in FILTER.splitlines() if line.startswith(("*", ":"))]
+    plan = removal("\n".join([*header, *rules, "COMMIT"]), CLUSTER)
+    deleted = {line for line in plan.splitlines() if line.startswith("-D ")}
+    assert deleted <= {line.replace("-A ", "-D ", 1) for line in rules}
+    assert not any("MINE" in line and "KUBE" not in line for line in deleted)
+    assert not any("--dport 22" in line or "DOCKER" in line or "10.0.0.0/8" in line for line in deleted)
+
+
+def test_pod_networks_of_settings_and_of_the_host() -> None:
+    earlier = "FLANNEL_NETWORK=10.9.0.0/16\nFLANNEL_SUBNET=10.9.1.1/24\n"
+    assert pod_networks(PODS, earlier) == (IPv4Network("10.9.0.0/16"), PODS)
+    assert pod_networks(PODS, "") == (PODS,)
+    assert pod_networks(PODS, "FLANNEL_NETWORK=broken\n") == (PODS,)
+
+
+IDLE = """# Warning: table ip nat is managed by iptables-nft, do not touch!
+table ip nat {
+	chain PREROUTING {
+		type nat hook prerouting priority dstnat; policy accept;
+	}
+}"""
+DROPPING = IDLE.replace("accept", "drop")
+WITH_RULE = IDLE.replace("policy accept;", "policy accept;\n\t\ttcp dport 22 counter accept")
+
+
+def test_idle_tables() -> None:
+    assert is_idle(IDLE)
+    assert not is_idle(DROPPING)
+    assert not is_idle(WITH_RULE)
+
+
+def test_tables_that_go() -> None:
+    tables = {"ip nat": IDLE, "ip filter": WITH_RULE, "ip6 filter": IDLE, "inet mine": IDLE, "inet podnet": WITH_RULE}
+    assert idle_nft_tables(tables, before=["ip6 filter"]) == ["ip nat", "inet podnet"]

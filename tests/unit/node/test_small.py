@@ -1,0 +1,131 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubeproof.node import leftovers, paths
+from kubeproof.node.blocks import BEGIN, END, with_block, without_block
+from kubeproof.node.findings import HostFacts, findings
+from kubeproof.node.joining import credentials
+from kubeproof.node.record import OWNED_PATHS, Record, read_policies, read_sysctls
+from tests.unit.node.example import cluster
+
+PRINTED = (
+    "kubeadm join 192.0.2.11:6443 --token abcdef.0123456789abcdef     "
+    "--discovery-token-ca-cert-hash sha256:" + "0a" * 32 + " "
+)
+
+
+class TestBlocks:
+    @given(
+        st.lists(st.sampled_from(["127.0.0.1 localhost", "# mine", "", "::1 ip6"])).map(lambda x: "\n".join([*x, ""]))
+    )
+    def test_removing_undoes_adding(self, text: str) -> None:
+        added = with_block(text, "192.0.2.11 master\n")
+        assert without_block(added) == text
+        assert with_block(added, "192.0.2.11 master\n") == added
+
+    def test_replaces_an_earlier_block_and_keeps_what_follows(self) -> None:
+        text = f"a\n{BEGIN}\nold\n{END}\nb\n"
+        assert with_block(text, "new\n") == f"a\nb\n{BEGIN}\nnew\n{END}\n"
+
+    def test_file_without_a_last_line_break(self) -> None:
+        assert with_block("a", "new\n") == f"a\n{BEGIN}\nnew\n{END}\n"
+
+
+class TestCredentials:
+    def test_reads_what_kubeadm_prints(self) -> None:
+        made = credentials(PRINTED)
+        assert made is not None
+        assert (made.token, made.token_id, made.ca_hash) == (
+            "abcdef.0123456789abcdef",
+            "abcdef",
+            "sha256:" + "0a" * 32,
+        )
+        assert "0123456789abcdef" not in repr(made)
+
+    @pytest.mark.parametrize("text", ["", "error: x", PRINTED.replace("sha256:", ""), PRINTED.replace("abcdef.", "")])
+    def test_refuses_anything_else(self, text: str) -> None:
+        assert credentials(text) is None
+
+
+def fit(number: int, **changes: object) -> HostFacts:
+    facts: dict[str, object] = {
+        "system": "debian 12",
+        "uid": 0,
+        "addresses": ("127.0.0.1", f"192.0.2.{number}"),
+        "machine_id": str(number),
+        **changes,
+    }
+    return HostFacts(**facts)  # type: ignore[arg-type]
+
+
+class TestFindings:
+    def test_hosts_that_are_fit(self) -> None:
+        assert findings(cluster(), {"master": fit(11), "node1": fit(12), "node2": fit(13)}) == []
+
+    def test_all_problems_of_all_hosts(self) -> None:
+        hosts = {
+            "master": fit(11, system="", uid=1000),
+            "node1": fit(99, swaps=("/dev/sda2",)),
+            "node2": fit(13, swaps=("/dev/sda2",), container="systemd-nspawn", machine_id="11"),
+        }
+        found = findings(cluster(), hosts)
+        assert [line.split(";")[0] for line in found] == [
+            "master: runs an unknown system",
+            "master: is not entered as root",
+            "node1: does not have the address 192.0.2.12 but 127.0.0.1, 192.0.2.99",
+            "node2: is a container (systemd-nspawn) on a machine with swap, kubelet refuses",
+            "master, node2: have the same machine-id",
+        ]
+        assert all(";" in line for line in found)
+
+    def test_host_that_could_not_be_asked_is_left_out(self) -> None:
+        assert findings(cluster(), {"master": fit(11)}) == []
+
+
+class TestRecord:
+    def test_sysctls(self) -> None:
+        assert read_sysctls(["net.ipv4.ip_forward = 0", "a.b = 1\t2", "sysctl: cannot stat"]) == {
+            "net.ipv4.ip_forward": "0",
+            "a.b": "1 2",
+        }
+
+    def test_policies(self) -> None:
+        lines = [
+            "*filter",
+            ":INPUT ACCEPT [1:2]",
+            ":FORWARD DROP [0:0]",
+            ":MINE - [0:0]",
+            "*nat",
+            ":OUTPUT ACCEPT [0:0]",
+        ]
+        assert read_policies(lines) == {"filter INPUT": "ACCEPT", "filter FORWARD": "DROP", "nat OUTPUT": "ACCEPT"}
+
+    def test_packages_are_added_to_those_of_an_earlier_attempt(self) -> None:
+        assert Record(packages=["b"]).with_packages(["a", "b"]).packages == ["a", "b"]
+
+
+class TestLeftovers:
+    def test_what_was_there_stays(self) -> None:
+        record = Record(paths=["/var/lib/docker", "/root/.kube", "/etc/apt/keyrings"])
+        found = leftovers.of_deploy(record, docker=True)
+        assert not {"/var/lib/docker", "/root/.kube", "/etc/apt/keyrings"} & set(found.removed)
+        assert {"/var/lib/containerd", "/etc/kubernetes", paths.APT_SOURCE} <= set(found.removed)
+        assert found.emptied == ("/var/lib/docker",)
+
+    def test_docker_that_stays_keeps_its_files(self) -> None:
+        found = leftovers.of_deploy(Record(), docker=False)
+        assert not any(
+            "docker" in path and path != "/var/lib/dockershim"
+            for path in (*found.removed, *found.emptied)
+            if path != "/run/dockershim.sock"
+        )
+
+    def test_without_a_record_only_what_is_surely_the_clusters(self) -> None:
+        found = leftovers.of_cluster()
+        assert "/root/.kube" not in found.removed
+        assert "/etc/cni/net.d" not in (*found.removed, *found.emptied)
+
+    def test_only_owned_paths_are_ever_removed(self) -> None:
+        deploys = (paths.SYSCTL_FILE, paths.MODULES_FILE, paths.APT_SOURCE, paths.APT_KEYRING, paths.LOCK)
+        assert set(leftovers.of_deploy(Record(), docker=True).removed) == {*OWNED_PATHS, *deploys}

@@ -1,0 +1,105 @@
+import json
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import UndefinedError
+
+from kubeproof.node import paths, templates
+from kubeproof.phases.control_plane import ignored_errors, init_config
+from tests.unit.node.example import cluster
+
+
+def documents(text: str) -> dict[str, dict[str, Any]]:
+    return {document["kind"]: document for document in yaml.safe_load_all(text)}
+
+
+class TestInitConfiguration:
+    def test_what_the_settings_say(self) -> None:
+        found = documents(init_config(cluster(conntrack_max_per_core=0, etcd_image_tag="3.4.23")))
+        init = found["InitConfiguration"]
+        assert init["localAPIEndpoint"] == {"advertiseAddress": "192.0.2.11", "bindPort": 6443}
+        assert init["bootstrapTokens"] == [{"ttl": "10m0s"}]
+        assert init["nodeRegistration"]["name"] == "master"
+        assert init["nodeRegistration"]["kubeletExtraArgs"]["node-ip"] == "192.0.2.11"
+        assert "taints" not in init["nodeRegistration"]
+        assert found["ClusterConfiguration"] == {
+            "apiVersion": "kubeadm.k8s.io/v1beta2",
+            "kind": "ClusterConfiguration",
+            "kubernetesVersion": "v1.20.2",
+            "imageRepository": "192.0.2.1:5000",
+            "networking": {
+                "podSubnet": "10.244.0.0/16",
+                "serviceSubnet": "10.96.0.0/12",
+                "dnsDomain": "cluster.local",
+            },
+            "apiServer": {"extraArgs": {"service-node-port-range": "30000-33000"}},
+            "controllerManager": {"extraArgs": {"node-cidr-mask-size": "24"}},
+            "etcd": {"local": {"imageTag": "3.4.23"}},
+        }
+        assert found["KubeletConfiguration"]["cgroupDriver"] == "systemd"
+        assert found["KubeletConfiguration"]["clusterDNS"] == ["10.96.0.10"]
+        assert found["KubeProxyConfiguration"]["mode"] == "iptables"
+        assert found["KubeProxyConfiguration"]["clusterCIDR"] == "10.244.0.0/16"
+        assert found["KubeProxyConfiguration"]["conntrack"] == {"maxPerCore": 0}
+
+    def test_what_is_left_to_kubeadm(self) -> None:
+        found = documents(init_config(cluster()))
+        assert "etcd" not in found["ClusterConfiguration"]
+        assert "conntrack" not in found["KubeProxyConfiguration"]
+
+    def test_image_pull_is_ignored_only_without_coredns(self) -> None:
+        assert ignored_errors(cluster()) == []
+        assert ignored_errors(cluster(cluster_dns="dnsmasq", ignore_preflight_errors=("NumCPU",))) == [
+            "NumCPU",
+            "ImagePull",
+        ]
+
+
+def test_join_configuration() -> None:
+    text = templates.render(
+        "kubeadm-join.yaml.j2",
+        node=cluster().nodes[1],
+        endpoint="192.0.2.11:6443",
+        token="abcdef.0123456789abcdef",
+        ca_hash="sha256:00",
+        pause_image="pause:3.2",
+        ignored_errors=[],
+    )
+    join = documents(text)["JoinConfiguration"]
+    assert join["discovery"]["bootstrapToken"] == {
+        "apiServerEndpoint": "192.0.2.11:6443",
+        "token": "abcdef.0123456789abcdef",
+        "caCertHashes": ["sha256:00"],
+    }
+    assert join["nodeRegistration"]["kubeletExtraArgs"]["node-ip"] == "192.0.2.12"
+
+
+def test_docker_configuration() -> None:
+    assert json.loads(templates.render("daemon.json.j2", settings=cluster().settings)) == {
+        "exec-opts": ["native.cgroupdriver=systemd"],
+        "storage-driver": "overlay2",
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "10m", "max-file": "3"},
+        "insecure-registries": ["192.0.2.1:5000"],
+        "registry-mirrors": [],
+    }
+
+
+def test_hosts_and_apt_source() -> None:
+    assert templates.render("hosts.j2", cluster=cluster()) == "192.0.2.11 master\n192.0.2.12 node1\n192.0.2.13 node2\n"
+    source = templates.render("kubernetes.list.j2", settings=cluster().settings, keyring=paths.APT_KEYRING)
+    assert source == "deb [signed-by=/etc/apt/keyrings/kubernetes.asc] http://192.0.2.1:3142/kubernetes/ /\n"
+
+
+@pytest.mark.parametrize("name", ["podnet", "cluster-dns", "httpd", "kuard"])
+def test_objects_are_what_kubectl_takes(name: str) -> None:
+    wanted = cluster(cluster_dns="dnsmasq", cluster_dns_image="dns:1")
+    text = templates.render(f"{name}.yaml.j2", cluster=wanted, settings=wanted.settings)
+    for document in yaml.safe_load_all(text):
+        assert {"apiVersion", "kind", "metadata"} <= set(document)
+
+
+def test_variable_that_is_not_given() -> None:
+    with pytest.raises(UndefinedError):
+        templates.render("hosts.j2")
