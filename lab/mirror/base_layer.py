@@ -14,7 +14,7 @@ from kubeproof.errors import CommandError
 from lab import archive, shell
 from lab.mirror import apt_config, cache, versions
 
-PACKAGES = ("mmdebstrap", "debian-archive-keyring")
+PACKAGES = ("mmdebstrap", "debian-archive-keyring", "util-linux")
 """Debian packages that this module needs on the lab's machine."""
 
 LEFT_OUT = (
@@ -82,6 +82,9 @@ def _make(packages: Sequence[str], folder: Path) -> None:
     settings.write_text(apt_settings(apt_config.read()))
     emptied = " ".join(f'"$1/{path}"' for path in EMPTIED)
     command: list[str | Path] = [
+        # Its own mount namespace: of a build that is killed no mount stays behind.
+        "unshare",
+        "--mount",
         "mmdebstrap",
         "--variant=essential",
         "--format=tar",
@@ -95,7 +98,7 @@ def _make(packages: Sequence[str], folder: Path) -> None:
         folder / "layer.tar",
     ]
     lines = "".join(f"{source.line()}\n" for source in archive.sources())
-    shell.run(command, stdin=lines, env={"SOURCE_DATE_EPOCH": SOURCE_DATE})
+    shell.run(command, stdin=lines, env={"SOURCE_DATE_EPOCH": SOURCE_DATE, "TMPDIR": str(folder)})
     settings.unlink()
     _check_etcd(folder / "layer.tar")
 

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab import paths
+from kubeproof.errors import CommandError
+from lab import paths, shell
 
 KEY_DIGITS = 32
 PARTIAL = ".partial-"
@@ -37,7 +37,7 @@ def creating(final: Path) -> Iterator[Path]:
     try:
         yield partial
         if partial.is_dir() and final.is_dir():
-            shutil.rmtree(final)
+            remove(final)
         partial.rename(final)
     finally:
         remove(partial)
@@ -58,8 +58,6 @@ def prune(kind: str, keep: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a tree, whatever is there; read-only directories (Go makes some) too."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Remove a file or a tree, if it is there; never what may be mounted inside, as in a killed build's chroot."""
+    if not shell.succeeds(["rm", "-rf", "--one-file-system", path]):
+        raise CommandError(f"{path}: cannot be removed; is something mounted inside? `findmnt` shows it")

@@ -138,7 +138,7 @@ def _build(fetched: Source, folder: Path) -> None:
         shell.run(["go", "install", *flags, *commands], cwd=tree, env=_go_environment(work))
     with cache.creating(folder) as partial:
         _collect(gopath, tree, partial, fetched, upstream)
-    shutil.rmtree(work)
+    cache.remove(work)
 
 
 def _collect(gopath: Path, tree: Path, folder: Path, fetched: Source, upstream: Upstream) -> None:

@@ -12,7 +12,7 @@ from lab.mirror.images import AGENTS, PAUSE_SOURCE
 PACKAGES = ("golang-go",)
 """Debian packages that this module needs on the lab's machine."""
 
-FLAGS = ("-trimpath", "-ldflags", "-s -w")
+FLAGS = ("-trimpath", "-ldflags", "-s -w -buildid=")
 
 
 def ensure(source: Path = AGENTS / PAUSE_SOURCE) -> tuple[Path, int]:

@@ -74,19 +74,21 @@ def _build() -> tuple[tuple[Image, ...], int]:
     with _alone():
         # mmdebstrap mostly waits for downloads and the disk while Go keeps the processors busy.
         with ThreadPoolExecutor(max_workers=1) as pool:
-            base_future = pool.submit(base_layer.ensure, images.base_packages())
+            base_future, pause_future = pool.submit(_base), pool.submit(pause.ensure)
             programs, built_programs = kubernetes.ensure()
+            debs, built_debs = packages.ensure(programs)
+            published = apt.ensure(debs)
             base, built_base = base_future.result()
-        debs, built_debs = packages.ensure(programs)
-        pause_program, built_pause = pause.ensure()
+            pause_program, built_pause = pause_future.result()
         content = catalogue(programs, pause_program, base)
-        counts = (built_programs, built_base, built_debs, built_pause, apt.ensure(debs), _assemble(base, content))
-        return content, sum(counts)
+        assembled = assembly.ensure(content)
+        return content, built_programs + built_debs + published + built_base + built_pause + assembled
 
 
-def _assemble(base: Path, content: tuple[Image, ...]) -> int:
+def _base() -> tuple[Path, int]:
+    layer, built = base_layer.ensure(images.base_packages())
     assembly.remove_partials()
-    return assembly.ensure_base(base) + assembly.ensure(content)
+    return layer, built + assembly.ensure_base(layer)
 
 
 def _daemons(lab: "LabSettings") -> tuple[Daemon, ...]:
