@@ -99,13 +99,18 @@ def _masquerading(pods: IPv4Network, subnet: IPv4Network) -> list[Rule]:
 
 
 def _may_match_pods(rule: Rule, pods: IPv4Network) -> bool:
-    """Whether a packet that comes from a pod or goes to one can match: not if another network is named on one side."""
-    from_elsewhere = rule.source is not None and not rule.source.negated and not rule.source.value.overlaps(pods)
-    to_elsewhere = (
-        rule.destination is not None and not rule.destination.negated and not rule.destination.value.overlaps(pods)
-    )
-    docker_only = from_elsewhere and rule.destination is None
-    return not (docker_only or (to_elsewhere and rule.source is None) or (from_elsewhere and to_elsewhere))
+    """Whether a rule may change what happens to pod traffic: not if it is about another network on one side.
+
+    A rule with the source of another network counts only if it names pods as its destination.
+    """
+    from_elsewhere = _names_other(rule.source, pods)
+    to_pods = rule.destination is not None and not rule.destination.negated and not _names_other(rule.destination, pods)
+    to_others_from_anywhere = _names_other(rule.destination, pods) and rule.source is None
+    return not ((from_elsewhere and not to_pods) or to_others_from_anywhere)
+
+
+def _names_other(side: Match[IPv4Network] | None, pods: IPv4Network) -> bool:
+    return side is not None and not side.negated and not side.value.overlaps(pods)
 
 
 RULE_CHECKS = (forward_accepts, postrouting_order)

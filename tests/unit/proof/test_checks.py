@@ -1,0 +1,493 @@
+"""Every check holds on a good state, and fails on each mutation that matters, with something to go by."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
+
+import pytest
+
+from kubeproof.network.hostfiles import SubnetEnv
+from kubeproof.network.iptables import parse_iptables_save
+from kubeproof.network.model import Address, FdbEntry, Link, Namespace, Neighbour, Route
+from kubeproof.network.node import Container, NodeState
+from kubeproof.proof.api import ApiObjects, Backend
+from kubeproof.proof.checks import CHECKS, by_name
+from kubeproof.proof.context import Context
+from kubeproof.proof.result import Status
+from tests.unit.proof import good
+
+Change = Callable[[NodeState], NodeState]
+ApiChange = Callable[[ApiObjects], ApiObjects]
+
+
+def network(**changes: Any) -> Change:
+    return lambda state: replace(state, network=replace(state.network, **changes))
+
+
+def link(name: str, **changes: Any) -> Change:
+    """The same state with one link changed."""
+
+    def change(state: NodeState) -> NodeState:
+        assert state.network.link(name), name
+        links = tuple(replace(item, **changes) if item.name == name else item for item in state.network.links)
+        return replace(state, network=replace(state.network, links=links))
+
+    return change
+
+
+def tunnel(**changes: Any) -> Change:
+    def change(state: NodeState) -> NodeState:
+        device = state.network.link("flannel.1")
+        assert device
+        assert device.vxlan
+        return link("flannel.1", vxlan=replace(device.vxlan, **changes))(state)
+
+    return change
+
+
+def without_link(name: str) -> Change:
+    return lambda state: replace(
+        state,
+        network=replace(state.network, links=tuple(item for item in state.network.links if item.name != name)),
+    )
+
+
+def more(part: str, *items: Any) -> Change:
+    """The same state with more addresses, routes, neighbours or links."""
+    return lambda state: replace(
+        state, network=replace(state.network, **{part: (*getattr(state.network, part), *items)})
+    )
+
+
+def less(part: str, drop: Callable[[Any], bool]) -> Change:
+    return lambda state: replace(
+        state,
+        network=replace(state.network, **{part: tuple(i for i in getattr(state.network, part) if not drop(i))}),
+    )
+
+
+def fdb(*items: FdbEntry, drop: Callable[[FdbEntry], bool] = lambda _: False) -> Change:
+    return lambda state: replace(state, fdb=(*(entry for entry in state.fdb if not drop(entry)), *items))
+
+
+def rules(*changes: tuple[str, str]) -> Change:
+    return lambda state: replace(state, iptables=good.rules(state.name, *changes))
+
+
+def subnet_env(**changes: Any) -> Change:
+    def change(state: NodeState) -> NodeState:
+        assert state.subnet_env
+        return replace(state, subnet_env=replace(state.subnet_env, **changes))
+
+    return change
+
+
+def container(name: str, sandbox: bool, **changes: Any) -> Change:
+    """The same state with the pause, or else the container, of one pod changed."""
+
+    def change(state: NodeState) -> NodeState:
+        def changed(item: Container) -> Container:
+            return replace(item, **changes) if (item.pod_name, item.is_sandbox) == (name, sandbox) else item
+
+        return replace(state, containers=tuple(map(changed, state.containers)))
+
+    return change
+
+
+def in_pod(name: str, **changes: Any) -> Change:
+    """The same state with the inside of one pod changed."""
+
+    def change(state: NodeState) -> NodeState:
+        pause = state.sandbox(f"default/{name}")
+        assert pause
+        assert pause.network
+        return container(name, True, network=replace(pause.network, **changes))(state)
+
+    return change
+
+
+def without_containers(drop: Callable[[Container], bool]) -> Change:
+    return lambda state: replace(state, containers=tuple(item for item in state.containers if not drop(item)))
+
+
+def node_object(name: str, **changes: Any) -> ApiChange:
+    return lambda api: replace(
+        api, nodes=tuple(replace(node, **changes) if node.name == name else node for node in api.nodes)
+    )
+
+
+def pod(name: str, **changes: Any) -> ApiChange:
+    return lambda api: replace(
+        api, pods=tuple(replace(item, **changes) if item.name == name else item for item in api.pods)
+    )
+
+
+def service(name: str, **changes: Any) -> ApiChange:
+    return lambda api: replace(
+        api, services=tuple(replace(item, **changes) if item.name == name else item for item in api.services)
+    )
+
+
+def endpoints(*backends: str) -> ApiChange:
+    parsed = frozenset(Backend(IPv4Address(ip), int(port)) for ip, port in (text.split(":") for text in backends))
+    return lambda api: replace(api, endpoints={**api.endpoints, ("default", "web", ""): parsed})
+
+
+def without_node(name: str) -> ApiChange:
+    return lambda api: replace(api, nodes=tuple(node for node in api.nodes if node.name != name))
+
+
+SUBNET_B, SUBNET_C = good.subnet("node-b"), good.subnet("node-c")
+UNREACHABLE_POD = IPv4Network("10.98.9.0/24")
+STALE_ROUTE = Route(UNREACHABLE_POD, "flannel.1", via=UNREACHABLE_POD[0], flags=frozenset({"onlink"}))
+PERMANENT = frozenset({"PERMANENT"})
+SELF = frozenset({"self"})
+
+WEB_NODE_PORT = '-A KUBE-NODEPORTS -p tcp -m comment --comment "default/web" -m tcp --dport 31000 -j '
+TO_WEB = (
+    "-A KUBE-SERVICES -d 10.97.0.50/32 -p tcp "
+    '-m comment --comment "default/web cluster IP" -m tcp --dport 80 -j KUBE-SVC-WEB\n'
+)
+POD_TO_POD = "-A POSTROUTING -s 10.98.0.0/16 -d 10.98.0.0/16 -j RETURN\n"
+POD_OUT = "-A POSTROUTING -s 10.98.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully\n"
+KUBE_FIRST = '-A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING\n'
+FORWARD_SOURCE = "-A FORWARD -s 10.98.0.0/16 -j ACCEPT\n"
+LAST_ENDPOINT = '-A KUBE-SVC-WEB -m comment --comment "default/web" -j KUBE-SEP-3\n'
+
+ON_NODE_B: list[tuple[str, Change, str]] = [
+    # check, what is changed on node-b, what `found` has to say
+    ("subnet_env", subnet_env(mtu=1500), "FLANNEL_MTU=1500"),
+    ("subnet_env", subnet_env(masquerade=False), "FLANNEL_IPMASQ=false"),
+    ("subnet_env", subnet_env(network=IPv4Network("10.0.0.0/8")), "FLANNEL_NETWORK=10.0.0.0/8"),
+    ("subnet_env", subnet_env(subnet=IPv4Interface("10.98.1.2/24")), "FLANNEL_SUBNET=10.98.1.2/24"),
+    ("subnet_env", lambda s: replace(s, subnet_env=None, unreadable={"subnet_env": "No such file"}), "No such file"),
+    ("subnet_of_node_object", subnet_env(subnet=IPv4Interface("10.98.7.1/24")), "10.98.7.0/24"),
+    ("subnet_of_node_object", subnet_env(subnet=IPv4Interface("10.98.1.1/25")), "10.98.1.0/25"),
+    ("sysctls", lambda s: replace(s, sysctls={**s.sysctls, "net.ipv4.ip_forward": "0"}), "ip_forward=0"),
+    ("sysctls", lambda s: replace(s, sysctls={"net.ipv4.ip_forward": "1"}), "iptables=not there"),
+    ("swap_off", lambda s: replace(s, swaps=("/dev/dm-1",)), "/dev/dm-1"),
+    (
+        "iptables_variant",
+        lambda s: replace(s, other_iptables=parse_iptables_save("*nat\n:X -\n-A X -j DROP\nCOMMIT\n")),
+        "1 rules in the other variant too",
+    ),
+    ("iptables_variant", lambda s: replace(s, iptables=parse_iptables_save("")), "no variant"),
+    (
+        "iptables_variant",
+        lambda s: replace(s, iptables=replace(s.iptables, incompatible=("nat",))),
+        "cannot show: nat",
+    ),
+    ("flannel_device", without_link("flannel.1"), "there is no link flannel.1"),
+    ("flannel_device", tunnel(vni=2), "id 2"),
+    ("flannel_device", tunnel(port=4789), "dstport 4789"),
+    ("flannel_device", tunnel(learning=True), " learning"),
+    ("flannel_device", tunnel(local=IPv4Address("10.99.0.200")), "local 10.99.0.200"),
+    ("flannel_device", tunnel(underlay="docker0"), "dev docker0"),
+    ("flannel_device", link("flannel.1", flags=frozenset()), "down"),
+    ("flannel_device", link("flannel.1", kind="dummy", vxlan=None), "of kind dummy"),
+    ("flannel_device", less("addresses", lambda a: a.device == "eth9"), "no interface of this node carries"),
+    ("flannel_address", less("addresses", lambda a: a.device == "flannel.1"), "no IPv4 address"),
+    ("flannel_address", more("addresses", Address("flannel.1", IPv4Interface("10.98.9.0/32"), "global")), "10.98.9.0"),
+    ("flannel_mtu", link("flannel.1", mtu=1500), "1500"),
+    ("flannel_mtu", link("eth9", mtu=9000), "1450"),
+    ("cni0_address", without_link("cni0"), "there is no link cni0"),
+    ("cni0_address", more("addresses", Address("cni0", IPv4Interface("10.98.7.1/24"), "global")), "10.98.7.1/24"),
+    ("cni0_address", less("addresses", lambda a: a.device == "cni0"), "no IPv4 address"),
+    ("cni0_address", link("cni0", flags=frozenset()), "down"),
+    ("cni0_mtu", link("cni0", mtu=1500), "1500"),
+    ("cni0_mtu", without_link("cni0"), "there is no link cni0"),
+    ("docker0_down", link("docker0", flags=frozenset({"UP", "LOWER_UP"})), "carrier"),
+    ("docker0_down", more("links", Link(60, "veth60", "", 1500, "DOWN", master="docker0")), "ports: veth60"),
+    ("route_to_own_pods", less("routes", lambda r: r.device == "cni0"), "missing: 10.98.1.0/24 dev cni0"),
+    ("route_to_own_pods", more("routes", Route(IPv4Network("10.98.1.7/32"), "eth9")), "not expected: 10.98.1.7/32"),
+    ("route_to_own_pods", more("routes", Route(SUBNET_B, "cni0", table="100")), "more than once"),
+    ("routes_to_other_nodes", less("routes", lambda r: r.destination == SUBNET_C), f"missing: {SUBNET_C}"),
+    ("routes_to_other_nodes", more("routes", STALE_ROUTE), "not expected: 10.98.9.0/24"),
+    ("routes_to_other_nodes", more("routes", Route(UNREACHABLE_POD, None, type="blackhole")), "blackhole"),
+    (
+        "routes_to_other_nodes",
+        lambda s: more("routes", Route(SUBNET_C, "flannel.1", via=SUBNET_C[0]))(
+            less("routes", lambda r: r.destination == SUBNET_C)(s)
+        ),
+        "missing: 10.98.2.0/24 via 10.98.2.0 dev flannel.1 onlink",
+    ),
+    ("arp_entries", less("neighbours", lambda n: n.address == SUBNET_C[0]), "missing: 10.98.2.0"),
+    ("arp_entries", more("neighbours", Neighbour(UNREACHABLE_POD[0], "flannel.1", "02::9", PERMANENT)), "not expected"),
+    (
+        "arp_entries",
+        lambda s: replace(
+            s,
+            network=replace(s.network, neighbours=tuple(replace(n, states=frozenset()) for n in s.network.neighbours)),
+        ),
+        "missing",
+    ),
+    (
+        "arp_entries",
+        lambda s: replace(
+            s, network=replace(s.network, neighbours=tuple(replace(n, mac="02::8") for n in s.network.neighbours))
+        ),
+        "not expected: 10.98.0.0 lladdr 02::8",
+    ),
+    ("fdb_entries", fdb(drop=lambda e: e.mac == good.mac("node-c")), "missing: 02:00:00:00:00:0c dst 10.99.0.13"),
+    ("fdb_entries", fdb(FdbEntry("02::9", "flannel.1", IPv4Address("10.99.0.99"), SELF, "permanent")), "not expected"),
+    (
+        "fdb_entries",
+        lambda s: fdb(FdbEntry(good.mac("node-c"), "flannel.1", IPv4Address("10.99.0.99"), SELF, "permanent"))(
+            fdb(drop=lambda e: e.mac == good.mac("node-c"))(s)
+        ),
+        "not expected: 02:00:00:00:00:0c dst 10.99.0.99",
+    ),
+    (
+        "fdb_entries",
+        lambda s: replace(s, fdb=tuple(replace(e, state="") for e in s.fdb)),
+        "missing",
+    ),
+    ("pod_addresses", in_pod("web-b2", addresses=()), "default/web-b2: expected 10.98.1.2/24"),
+    (
+        "pod_addresses",
+        in_pod("web-b2", addresses=(Address("eth0", IPv4Interface("10.98.1.9/24"), "global"),)),
+        "found 10.98.1.9/24",
+    ),
+    ("pod_addresses", without_containers(lambda c: c.pod_name == "web-b2"), "expected a pause container, found none"),
+    ("pod_addresses", container("web-b2", True, network=None, network_mode="bridge"), "found NetworkMode bridge"),
+    ("pod_default_routes", in_pod("web-b3", routes=()), "missing: 0.0.0.0/0 via 10.98.1.1 dev eth0"),
+    (
+        "pod_default_routes",
+        in_pod("web-b3", routes=(Route(IPv4Network("0.0.0.0/0"), "eth0", via=IPv4Address("10.98.1.254")),)),
+        "not expected: 0.0.0.0/0 via 10.98.1.254",
+    ),
+    ("pod_veths", in_pod("web-b3", links=()), "no eth0 in the pod"),
+    ("pod_veths", link("veth3", master="docker0"), "veth in docker0"),
+    ("pod_veths", link("veth3", master=None, bridge_port=None), "in no bridge"),
+    ("pod_veths", without_link("veth3"), "without an end on the node"),
+    (
+        "pod_veths",
+        lambda s: link("veth3", bridge_port=replace(s.network.link("veth3").bridge_port, hairpin=False))(s),  # type: ignore[union-attr,type-var]
+        "hairpin off",
+    ),
+    (
+        "pod_veths",
+        lambda s: link("veth3", bridge_port=replace(s.network.link("veth3").bridge_port, state="disabled"))(s),  # type: ignore[union-attr,type-var]
+        "disabled",
+    ),
+    ("pod_namespaces", container("web-b2", False, network_mode="bridge"), "main NetworkMode bridge"),
+    ("pod_namespaces", container("web-b2", False, netns="net:[666]"), "in net:[666]"),
+    ("pod_namespaces", container("web-b2", True, network_mode="host"), "pause NetworkMode host"),
+    ("pod_namespaces", without_containers(lambda c: c.is_sandbox), "expected a pause container, found none"),
+    ("pod_namespaces", without_containers(lambda c: not c.is_sandbox), "expected containers beside the pause"),
+    ("forward_accepts", rules((":FORWARD DROP", ":FORWARD ACCEPT")), "policy ACCEPT"),
+    ("forward_accepts", rules((FORWARD_SOURCE, "")), "missing: -A FORWARD -s 10.98.0.0/16 -j ACCEPT"),
+    ("forward_accepts", rules((FORWARD_SOURCE, FORWARD_SOURCE.replace("-j", "-p tcp -j"))), "missing"),
+    ("forward_accepts", rules((FORWARD_SOURCE, "-A FORWARD -j DROP\n" + FORWARD_SOURCE)), "refused by: -A FORWARD"),
+    ("forward_accepts", rules(("-A DOCKER-USER -j RETURN", "-A DOCKER-USER -j DROP")), "-A DOCKER-USER -j DROP"),
+    ("postrouting_order", rules((POD_TO_POD, "")), "MASQUERADE"),
+    ("postrouting_order", rules((POD_TO_POD + POD_OUT, POD_OUT + POD_TO_POD)), "MASQUERADE"),
+    ("postrouting_order", rules((POD_OUT, POD_OUT.replace("! -d 224.0.0.0/4 ", ""))), "-s 10.98.0.0/16 -j MASQUERADE"),
+    ("postrouting_order", rules((KUBE_FIRST, "-A POSTROUTING -o eth9 -j MASQUERADE\n" + KUBE_FIRST)), "-o eth9"),
+    ("postrouting_order", rules((KUBE_FIRST, "")), "RETURN"),
+    ("postrouting_order", rules((f"-d {SUBNET_B} -j RETURN", f"-d {SUBNET_C} -j RETURN")), f"-d {SUBNET_C}"),
+    ("service_chains", rules((TO_WEB, "")), "default/web/tcp"),
+    ("service_chains", rules((TO_WEB, TO_WEB * 2)), "default/web/tcp"),
+    ("service_chains", rules((TO_WEB, TO_WEB + TO_WEB.replace("10.97.0.50", "10.97.9.9"))), "other cluster IPs"),
+    ("service_chains", rules((TO_WEB, TO_WEB.replace("-j", "-s 10.0.0.0/8 -j"))), "default/web/tcp"),
+    (
+        "service_chains",
+        rules(('-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES\n', "")),
+        "PREROUTING: expected -A PREROUTING -j KUBE-SERVICES, found none",
+    ),
+    ("service_chains", rules(("-A KUBE-SERVICES -d 10.97.0.77/32", "-A KUBE-SERVICES -d 10.97.0.79/32")), "idle"),
+    ("service_endpoints", rules((TO_WEB, "")), "no jump to one from KUBE-SERVICES"),
+    ("service_endpoints", rules((LAST_ENDPOINT, "")), "probabilities"),
+    ("service_endpoints", rules(("0.33333333349", "0.50000000000")), "0.5000000\n0.5000000\n1.0000000"),
+    ("service_endpoints", rules((LAST_ENDPOINT, LAST_ENDPOINT.replace("SEP-3", "SEP-1"))), "KUBE-SEP chains"),
+    ("service_endpoints", rules(("--to-destination 10.98.2.2:8080", "--to-destination 10.98.2.9:8080")), "10.98.2.9"),
+    ("service_endpoints", rules(("--to-destination 10.98.2.2:8080", "--to-destination 10.98.2.2:80")), "10.98.2.2:80"),
+    (
+        "service_endpoints",
+        rules(('-A KUBE-SEP-3 -s 10.98.2.2/32 -m comment --comment "default/web" -j KUBE-MARK-MASQ\n', "")),
+        "missing: -A KUBE-SEP -s 10.98.2.2/32 -j KUBE-MARK-MASQ",
+    ),
+    ("node_ports", rules((WEB_NODE_PORT + "KUBE-MARK-MASQ\n", "")), "default/web/tcp"),
+    ("node_ports", rules((WEB_NODE_PORT + "KUBE-SVC-WEB\n", "")), "default/web/tcp"),
+    ("node_ports", rules((WEB_NODE_PORT + "KUBE-SVC-WEB", WEB_NODE_PORT + "KUBE-SVC-API")), "KUBE-SVC-API"),
+    (
+        "node_ports",
+        rules(
+            (
+                WEB_NODE_PORT + "KUBE-SVC-WEB\n",
+                WEB_NODE_PORT + "KUBE-SVC-WEB\n-A KUBE-NODEPORTS -p tcp -j KUBE-SVC-API\n",
+            )
+        ),
+        "other ports",
+    ),
+    ("node_ports", rules(("-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS", "-j KUBE-NODEPORTS")), "KUBE-SERVICES"),
+    ("service_masquerade", rules(("--set-xmark 0x4000/0x4000", "--set-xmark 0x8000/0x8000")), "0x8000"),
+    ("service_masquerade", rules(("-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n", "")), "MARK"),
+]
+
+IN_API: list[tuple[str, ApiChange, str]] = [
+    ("node_ready", node_object("node-b", ready="False", ready_message="cni config uninitialized"), "uninitialized"),
+    ("node_ready", node_object("node-b", ready="Unknown"), "Ready=Unknown"),
+    ("node_ready", node_object("node-b", internal_ip=IPv4Address("10.99.0.200")), "InternalIP 10.99.0.200"),
+    ("node_ready", without_node("node-b"), "no node node-b: it has not joined"),
+    ("subnet_env", node_object("node-b", pod_cidr=UNREACHABLE_POD), "FLANNEL_SUBNET=10.98.1.1/24"),
+    ("subnet_of_node_object", node_object("node-b", pod_cidr=None), "has no podCIDR"),
+    ("subnet_of_node_object", node_object("node-c", pod_cidr=SUBNET_B), "also the podCIDR of node-c"),
+    ("flannel_address", node_object("node-b", pod_cidr=UNREACHABLE_POD), "10.98.1.0/32"),
+    ("cni0_address", node_object("node-b", pod_cidr=UNREACHABLE_POD), "10.98.1.1/24"),
+    ("routes_to_other_nodes", node_object("node-c", pod_cidr=UNREACHABLE_POD), "missing: 10.98.9.0/24"),
+    ("routes_to_other_nodes", without_node("node-c"), "no node node-c"),
+    ("pod_addresses", pod("web-b2", ip=IPv4Address("10.98.1.9")), "expected 10.98.1.9/24"),
+    ("pod_addresses", pod("web-b2", ip=None, phase="Pending"), "default/web-b2: expected an address, found none"),
+    ("service_chains", service("web", cluster_ip=IPv4Address("10.97.0.51")), "default/web/tcp"),
+    ("service_chains", endpoints(), "default/web/tcp"),
+    ("service_endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080", "10.98.2.9:8080"), "missing"),
+    ("service_endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080"), "probabilities"),
+    ("node_ports", service("web", local_traffic_only=True), "default/web/tcp"),
+]
+
+
+@pytest.mark.parametrize("name", good.NAMES)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_holds_on_a_good_state(check: Any, name: str) -> None:
+    result = check.run(good.context(name))
+    assert result.ok, f"expected {result.expected}\nfound {result.found}"
+
+
+def assert_fails(name: str, context: Context, words: str) -> None:
+    check = by_name(name)
+    result = check.run(context)
+    assert result.status is Status.FAILS
+    assert result.expected
+    assert words in f"{result.expected}\n{result.found}", result
+    assert result.found != result.expected
+    assert result.look_further.startswith("ssh node-b ")
+    assert len(result.look_further) > len("ssh node-b ")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"), ON_NODE_B, ids=[f"{name}-{number}" for number, (name, *_) in enumerate(ON_NODE_B)]
+)
+def test_fails_when_the_node_is_otherwise(name: str, change: Change, words: str) -> None:
+    assert_fails(name, good.context("node-b", here=change(good.state("node-b"))), words)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"), IN_API, ids=[f"{name}-{number}" for number, (name, *_) in enumerate(IN_API)]
+)
+def test_fails_when_the_api_says_otherwise(name: str, change: ApiChange, words: str) -> None:
+    assert_fails(name, good.context("node-b", objects=change(good.api())), words)
+
+
+def test_every_check_was_seen_failing() -> None:
+    assert {check.name for check in CHECKS} == {name for name, *_ in [*ON_NODE_B, *IN_API]}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_what_cannot_be_read_holds_for_nobody(check: Any) -> None:
+    parts = ("network", "fdb", "iptables", "subnet_env", "sysctls", "swaps", "containers")
+    blind = NodeState("node-b", unreadable=dict.fromkeys(parts, "no such program"))
+    result = check.run(good.context("node-b", here=blind, objects="no API"))
+    assert result.status is Status.FAILS
+    assert "no such program" in result.found or "no API" in result.found
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_an_empty_state_holds_for_nobody(check: Any) -> None:
+    """A state where nothing was found, and nothing was reported unreadable, cannot pass but where none is right."""
+    result = check.run(good.context("node-b", here=NodeState("node-b")))
+    assert result.ok == (check.name in ("node_ready", "swap_off", "docker0_down"))
+
+
+# Where no pod of the pod network runs ---------------------------------------------------------------------------------
+
+
+def test_without_pods_the_bridge_may_be_absent_but_not_wrong() -> None:
+    here = good.state("node-a")
+    assert here.network.link("cni0") is None
+    result = by_name("cni0_address").run(good.context("node-a"))
+    assert result.ok
+    assert "no pod of the pod network runs here (API)" in result.found
+    stale = more("links", Link(5, "cni0", "", 1450, "DOWN", frozenset({"UP"})))(here)
+    stale = more("addresses", Address("cni0", IPv4Interface("10.98.7.1/24"), "global"))(stale)
+    assert not by_name("cni0_address").run(good.context("node-a", here=stale)).ok
+    assert not by_name("route_to_own_pods").run(good.context("node-a", here=stale)).ok
+
+
+def test_that_no_pod_runs_is_asked_from_the_api_and_not_assumed() -> None:
+    objects = pod("web-b2", node="node-a", ip=IPv4Address("10.98.0.2"))(good.api())
+    for name in ("cni0_address", "cni0_mtu", "route_to_own_pods", "pod_addresses"):
+        assert not by_name(name).run(good.context("node-a", objects=objects)).ok, name
+
+
+# Details --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_mac_of_a_node_that_cannot_be_read_is_taken_from_its_announcement() -> None:
+    context = good.context("node-b")
+    states = {name: state for name, state in context.states.items() if name != "node-c"}
+    without = replace(context, states=states)
+    assert not by_name("arp_entries").run(without).ok
+    for annotation in (
+        {"podnet.kubeproof.dev/vtep-mac": good.mac("node-c")},
+        {"flannel.alpha.coreos.com/backend-data": f'{{"VNI":1,"VtepMAC":"{good.mac("node-c")}"}}'},
+    ):
+        announced = replace(without, objects=node_object("node-c", annotations=annotation)(good.api()))
+        assert by_name("arp_entries").run(announced).ok
+        assert by_name("fdb_entries").run(announced).ok
+
+
+def test_rules_of_others_that_cannot_match_pods_are_nobodys_business() -> None:
+    harmless = "-A POSTROUTING -s 192.168.122.0/24 ! -d 192.168.122.0/24 -j MASQUERADE\n"
+    here = rules((KUBE_FIRST, harmless + KUBE_FIRST))(good.state("node-b"))
+    assert by_name("postrouting_order").run(good.context("node-b", here=here)).ok
+
+
+def test_session_affinity_adds_rules_that_are_right() -> None:
+    recent = "-m recent --rcheck --seconds 10800 --reap --name {0} --mask 255.255.255.255 --rsource -j {0}\n"
+    first = '-A KUBE-SVC-WEB -m comment --comment "default/web" -m statistic --mode random --probability 0.33333333349'
+    sticky = "".join(f"-A KUBE-SVC-WEB {recent.format(f'KUBE-SEP-{number}')}" for number in (1, 2, 3))
+    changes = [(first, sticky + first)]
+    for number, ip in ((1, "10.98.1.2"), (2, "10.98.1.3"), (3, "10.98.2.2")):
+        name = f"-m recent --set --name KUBE-SEP-{number} --mask 255.255.255.255 --rsource"
+        old = (
+            f'-A KUBE-SEP-{number} -p tcp -m comment --comment "default/web" -m tcp -j DNAT --to-destination {ip}:8080'
+        )
+        changes.append((old, old.replace("-p tcp", f"-p tcp {name}")))
+    here = rules(*changes)(good.state("node-b"))
+    assert not by_name("service_endpoints").run(good.context("node-b", here=here)).ok
+    sticky_service = service("web", session_affinity=True)(good.api())
+    result = by_name("service_endpoints").run(good.context("node-b", here=here, objects=sticky_service))
+    assert result.ok, result.found
+
+
+def test_external_traffic_policy_local() -> None:
+    masqueraded = WEB_NODE_PORT.replace("-A KUBE-NODEPORTS", "-A KUBE-NODEPORTS -s 127.0.0.0/8") + "KUBE-MARK-MASQ"
+    here = rules(
+        (WEB_NODE_PORT + "KUBE-MARK-MASQ", masqueraded),
+        (WEB_NODE_PORT + "KUBE-SVC-WEB", WEB_NODE_PORT + "KUBE-XLB-WEB"),
+    )(good.state("node-b"))
+    local = service("web", local_traffic_only=True)(good.api())
+    assert by_name("node_ports").run(good.context("node-b", here=here, objects=local)).ok
+
+
+def test_a_node_with_no_other_needs_no_routes() -> None:
+    context = good.context("node-b")
+    alone = replace(
+        context,
+        cluster=replace(context.cluster, nodes=(context.node,)),
+        state=replace(
+            context.state,
+            fdb=(),
+            network=Namespace(routes=(Route(SUBNET_B, "cni0"),), links=context.state.network.links),
+        ),
+    )
+    for name in ("routes_to_other_nodes", "arp_entries", "fdb_entries"):
+        assert by_name(name).run(alone).ok
+
+
+def test_subnet_env_prints_as_the_file_does() -> None:
+    env = SubnetEnv(good.PODS, IPv4Interface("10.98.1.1/24"), 1450, masquerade=True)
+    result = by_name("subnet_env").run(good.context("node-b"))
+    assert (result.expected, result.found) == (str(env), str(env))

@@ -1,0 +1,77 @@
+"""Scripts of many commands, run by a real shell."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from kubeproof.network.errors import ParseError
+from kubeproof.proof import script
+
+MARKER = "m4rk3r"
+Builder = Callable[..., str]
+
+pytestmark = pytest.mark.skipif(shutil.which("timeout") is None, reason="timeout(1) is not here")
+
+
+def run(builder: Builder, commands: dict[str, str], timeout: float = 10) -> dict[str, script.Output]:
+    text = builder(commands, marker=MARKER, timeout=timeout)
+    done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
+    return script.read(done.stdout, commands, marker=MARKER)
+
+
+@pytest.mark.parametrize("builder", [script.build, script.build_inside])
+def test_each_command_has_its_own_output_and_code(builder: Builder) -> None:
+    commands = {
+        "two lines": "echo one; echo two",
+        "fails": "echo so far; exit 3",
+        "quotes": """printf '%s %%' "it's" """,
+        "nothing": "true",
+        "unknown": "no-such-program-here",
+    }
+    outputs = run(builder, commands)
+    assert list(outputs) == list(commands)
+    assert outputs["two lines"].out.rstrip("\n") == "one\ntwo"
+    assert (outputs["fails"].code, outputs["fails"].last_words) == (3, "so far")
+    assert outputs["quotes"].out == "it's %"
+    assert (outputs["nothing"].code, outputs["nothing"].last_words) == (0, "nothing was printed")
+    assert outputs["unknown"].code == script.NOT_FOUND
+
+
+def test_standard_error_is_kept_apart() -> None:
+    output = run(script.build, {"both": "echo out; echo err >&2"})["both"]
+    assert (output.out, output.err, output.last_words) == ("out\n", "err\n", "err")
+
+
+@pytest.mark.parametrize("builder", [script.build, script.build_inside])
+def test_a_command_that_does_not_end_is_ended_and_the_others_are_there(builder: Builder) -> None:
+    outputs = run(builder, {"hangs": "sleep 30", "works": "echo here"}, timeout=0.2)
+    assert outputs["hangs"].timed_out
+    assert outputs["works"].out.strip() == "here"
+
+
+def test_the_commands_run_at_once() -> None:
+    commands = {
+        "first": "f=$(mktemp -u); echo here",
+        **{f"waits {number}": "read -r line; echo done" for number in range(3)},
+    }
+    assert all(output.code in (0, 1) for output in run(script.build, commands).values())
+
+
+def test_output_that_was_cut_off_is_refused() -> None:
+    whole = subprocess.run(
+        ["sh", "-c", script.build({"a": "echo x"}, marker=MARKER, timeout=5)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    with pytest.raises(ParseError, match="the end mark is missing"):
+        script.read(whole[:-5], {"a": ""}, marker=MARKER)
+    with pytest.raises(ParseError, match="there is none of b"):
+        script.read(whole, {"a": "", "b": ""}, marker=MARKER)
+
+
+def test_the_marker_is_one_word() -> None:
+    with pytest.raises(ValueError, match="one word"):
+        script.build({}, marker="a b", timeout=1)
