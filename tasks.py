@@ -175,10 +175,11 @@ def kubectl(context: Context, inventory: str = "") -> int:
 @command
 def bench(_context: Context) -> int:
     """Time the deploy beside the bare commands, on the lab."""
-    from lab import bench as lab_bench
+    from importlib import import_module
+
     from lab import settings
 
-    return int(lab_bench.run(settings.load()))
+    return int(import_module("lab.bench").run(settings.load()))
 
 
 def _run_all(commands: list[list[str]]) -> int:

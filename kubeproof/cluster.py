@@ -107,7 +107,11 @@ def contents_of(inventory: Inventory, group_files: frozenset[str] | None = None)
 
 def cluster_from(contents: Contents) -> Cluster:
     """Check an inventory's contents and return the cluster. Pure. Raises UserError with all problems."""
+    if not contents.hosts:
+        raise UserError("inventory: names no host, list them in control_plane and workers")
     raw, host_problems = checked_hosts(contents)
+    if not raw:
+        raise UserError("inventory: has no settings, keep its file in inventory/, beside group_data")
     settings, problems = examine(raw)
     nodes, address_problems = _nodes(contents.hosts)
     problems = [*host_problems, *problems, *address_problems, *_misfits(raw, nodes)]

@@ -87,8 +87,6 @@ def _unknown_data(raw: dict[str, object]) -> list[str]:
 
 
 def _name_problems(contents: Contents) -> Iterator[str]:
-    if not contents.hosts:
-        yield "inventory: names no host, list them in control_plane and workers"
     for host in contents.hosts:
         try:
             reading.dns_name(host.name)

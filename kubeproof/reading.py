@@ -40,8 +40,9 @@ class RefusedError(Exception):
 
 
 def problem(name: str, wrong: str, value: object, advice: str) -> str:
-    """One line for one problem; a value that is a network or address is shown as it is written."""
-    shown = repr(value) if value == "" else str(value)
+    """One line for one problem, whatever is in the value."""
+    written = str(value)
+    shown = written if written and written.isprintable() else repr(value)
     return f"{name}: {wrong} ({shown}), {advice}"
 
 

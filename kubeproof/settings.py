@@ -215,7 +215,7 @@ def _pod_subnets(values: Mapping[str, object]) -> Iterator[str]:
     match values:
         case {"pod_cidr": IPv4Network() as pods, "pod_subnet_bits": int() as bits}:
             if bits < pods.prefixlen:
-                advice = f"use a pod_cidr of at most /{bits} or more bits"
+                advice = f"use /{bits} or shorter, or larger pod_subnet_bits"
                 yield problem("pod_cidr", f"is smaller than one node's subnet of /{bits}", pods, advice)
             elif bits - pods.prefixlen > MAX_SUBNET_DIFFERENCE:
                 advice = f"use at most {pods.prefixlen + MAX_SUBNET_DIFFERENCE} for a pod_cidr of {pods}"
@@ -254,16 +254,14 @@ def _ports(values: Mapping[str, object]) -> Iterator[str]:
 def _missing_images(values: Mapping[str, object]) -> Iterator[str]:
     """An image may be left empty only if what it is for is not wanted."""
     wanted = (
-        ("podnet_image", values.get("cni") == "podnet", "cni is podnet", "another cni"),
-        ("cluster_dns_image", values.get("cluster_dns") == "dnsmasq", "cluster_dns is dnsmasq", "coredns"),
-        ("httpd_image", values.get("demo") is True, "demo is True", "demo = False"),
-        ("kuard_image", values.get("demo") is True, "demo is True", "demo = False"),
+        ("podnet_image", values.get("cni") == "podnet", "cni is podnet", ""),
+        ("cluster_dns_image", values.get("cluster_dns") == "dnsmasq", "cluster_dns is dnsmasq", ", or use coredns"),
+        ("httpd_image", values.get("demo") is True, "demo is True", ", or use demo = False"),
+        ("kuard_image", values.get("demo") is True, "demo is True", ", or use demo = False"),
     )
     for name, needed, reason, instead in wanted:
         if needed and values.get(name) == "":
-            yield problem(
-                name, f"is empty although {reason}", "", f"name an image that the nodes can pull, or use {instead}"
-            )
+            yield problem(name, f"is empty although {reason}", "", f"name an image that the nodes can pull{instead}")
 
 
 def _package_version(values: Mapping[str, object]) -> Iterator[str]:

@@ -183,7 +183,7 @@ def _from_environment(value: str) -> object:
 
 def _read(name: str, raw: Mapping[str, object]) -> object:
     if name not in raw:
-        raise UserError(f"{name}: is not set, give it a value in lab/lab.toml")
+        raise UserError(f"{name}: is not set, give it a value")
     try:
         return _READERS[name](raw[name])
     except RefusedError as refused:

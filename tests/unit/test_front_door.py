@@ -1,0 +1,154 @@
+"""./inv and its commands: names, exit codes, and one line for what is wrong."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from invoke.exceptions import Exit
+
+import tasks
+from kubeproof.errors import CommandError, UserError
+from kubeproof.front import REPOSITORY
+
+COMMANDS = """apply bench demo kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint mirror.build
+mirror.status plan reset status test up verify"""
+DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
+
+
+def invoke(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "invoke", *words],
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_command_is_listed_in_one_line() -> None:
+    lines = [line.split() for line in invoke("--list").stdout.splitlines() if line.startswith("  ")]
+    assert sorted(words[0] for words in lines) == sorted(COMMANDS.split())
+    assert all(len(words) > 2 for words in lines)
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "verify", "reset", "demo", "kubectl"])
+def test_nothing_is_sent_to_a_lab_that_is_down(command: str) -> None:
+    done = invoke(command, **DOWN)
+    assert done.returncode == 2
+    assert done.stderr == "error: lab: is down (no bridge kpnosuchbridge), start it with `./inv lab.up`\n"
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    done = invoke("plan", KUBEPROOF_LAB_WORKERS="10", KUBEPROOF_LAB_APT_PORT="0")
+    assert done.returncode == 2
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error", "error"]
+
+
+def test_unknown_node() -> None:
+    done = invoke("lab.stop", "k8s-nod1")
+    assert done.returncode == 2
+    assert done.stderr == "error: k8s-nod1: no such node in the lab, did you mean k8s-node1?\n"
+
+
+def test_example_inventory_names_every_setting_that_it_must_have() -> None:
+    done = invoke("plan", "-i", "inventory/example.py")
+    assert done.returncode == 2
+    example = (REPOSITORY / "inventory/example.py").read_text()
+    for line in done.stderr.splitlines():
+        assert f"    {line.removeprefix('error: ').partition(':')[0]} = " in example
+
+
+def test_paths_are_those_of_the_caller(tmp_path: Path) -> None:
+    done = invoke("plan", "-i", "mine.py", KUBEPROOF_CALLER_FOLDER=str(tmp_path))
+    assert done.stderr == f"error: {tmp_path}/mine.py: no such inventory file, use e.g. -i inventory/lab.py\n"
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def function() -> None:
+        raise error
+
+    return tasks.command(function)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "lines"),
+    [
+        (UserError(["a: wrong", "b: wrong"]), 2, "error: a: wrong\nerror: b: wrong\n"),
+        (CommandError("apt-get x: exit code 100\nHit\nE: none\n(full log: /l)"), 1, "E: none (full log: /l)\n"),
+        (CommandError("failed on a (full log: /l)"), 1, "error: failed on a (full log: /l)\n"),
+        (KeyboardInterrupt(), 130, "interrupted; run the command again to go on\n"),
+    ],
+)
+def test_errors_become_lines_and_exit_codes(
+    error: BaseException, code: int, lines: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exit) as ended:
+        raising(error)()
+    assert ended.value.code == code
+    assert capsys.readouterr().err.endswith(lines)
+
+
+def pyinfra(*words: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "pyinfra", *words, "--dry"],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_pyinfra_itself_refuses_a_lab_that_is_down() -> None:
+    done = pyinfra("inventory/lab.py", "deploy.py", cwd=REPOSITORY, **DOWN)
+    assert done.returncode == 2
+    assert "error: lab: is down" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_pyinfra_itself_refuses_another_folder() -> None:
+    done = pyinfra("lab.py", "../deploy.py", cwd=REPOSITORY / "inventory")
+    assert done.returncode == 2
+    assert f"run `cd {REPOSITORY}` first" in done.stderr
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The script with a lock of its own and a Python that only pretends to install, so that no index is asked."""
+    shutil.copy(REPOSITORY / "inv", tmp_path)
+    (tmp_path / "requirements.lock").write_text("first\n")
+    return tmp_path
+
+
+def test_inv_runs_what_is_installed_from_the_callers_folder(copy: Path) -> None:
+    python = copy / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$PWD $KUBEPROOF_CALLER_FOLDER $*"\n')
+    python.chmod(0o755)
+    (copy / ".venv/installed.lock").write_text("first\n")
+    done = subprocess.run([copy / "inv", "plan", "-i", "a b"], cwd="/", capture_output=True, text=True, check=True)
+    assert done.stdout == f"{copy} / -m invoke plan -i a b\n"
+    done = subprocess.run([copy / "inv"], cwd="/", capture_output=True, text=True, check=True)
+    assert done.stdout == f"{copy} / -m invoke --list\n"
+
+
+def test_inv_names_the_log_when_the_packages_cannot_be_installed(copy: Path) -> None:
+    done = subprocess.run([copy / "inv"], cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"error: python packages: pip failed (whole log: {copy}/.venv-install.log)" in done.stderr
+    assert (copy / ".venv-install.log").exists()
+    assert not (copy / ".venv/installed.lock").exists()
+
+
+def test_lock_names_no_index_and_no_path_and_has_a_hash_for_each_package() -> None:
+    text = (REPOSITORY / "requirements.lock").read_text()
+    pins = [line for line in text.splitlines() if "==" in line and not line.startswith((" ", "#"))]
+    assert len(pins) > 20
+    assert all(line.endswith(" \\") for line in pins)
+    assert "://" not in text
+    assert "--find-links " not in text.replace("--no-emit-find-links ", "")

@@ -1,0 +1,83 @@
+"""Running pyinfra: what is shown, what is counted, and what is said when it ends early."""
+
+from pathlib import Path
+
+import pytest
+
+from kubeproof.errors import CommandError
+from kubeproof.pyinfra_run import Change, outcome, progress, run
+
+LOG = Path("/x/log")
+
+
+def test_plan_tells_sure_changes_from_those_that_a_condition_decides() -> None:
+    plan = [
+        {"name": "Docker | Write daemon.json", "hosts_with_change": ["a", "b"], "hosts_with_conditional_change": []},
+        {"name": "Docker | Restart", "hosts_with_change": [], "hosts_with_conditional_change": ["a"]},
+        {"name": "Swap", "hosts_with_change": [], "hosts_with_conditional_change": []},
+    ]
+    found = outcome({"plan": plan, "results": None}, LOG)
+    assert found.count == 2
+    assert [str(change) for change in found.changes] == [
+        "Docker | Write daemon.json: a, b",
+        "Docker | Restart: perhaps a",
+    ]
+
+
+def test_results_count_an_operation_on_a_host() -> None:
+    operations = [{"name": "x", "success": ["a", "b"], "no_change": ["c"], "error": []}, {"name": "y", "success": []}]
+    found = outcome({"plan": [], "results": {"operations": operations, "failed_hosts": ["c"]}}, LOG)
+    assert found.changes == (Change("x", ("a", "b")),)
+    assert found.count == 2
+    assert found.failed_hosts == ("c",)
+
+
+def test_progress_leaves_out_what_is_as_it_should_be() -> None:
+    lines = [
+        "\n",
+        "--> Loading config...\n",
+        "--> Starting operation: Swap\n",
+        "    [a] No changes\n",
+        "    \x1b[32m[b] Success\x1b[0m\n",
+        "    Traceback (most recent call last):\n",
+        '      File "x.py", line 1\n',
+        "    ValueError: boo\n",
+    ]
+    assert list(progress(iter(lines))) == ["--> Starting operation: Swap", "[b] Success", "ValueError: boo"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An inventory of this machine, and logs kept out of the real folder."""
+    monkeypatch.setattr("kubeproof.pyinfra_run.log_file", lambda name: tmp_path / f"{name}.log")
+    (tmp_path / "here.py").write_text('hosts = ["@local"]\n')
+    (tmp_path / "make.py").write_text(
+        f"from pyinfra.operations import files\nfiles.file(name='Make the file', path={str(tmp_path / 'made')!r})\n"
+    )
+    return tmp_path
+
+
+def test_a_plan_changes_nothing_and_a_second_run_has_nothing_to_do(folder: Path) -> None:
+    planned = run(folder / "here.py", folder / "make.py", dry=True)
+    assert planned.changes == (Change("Make the file", ("@local",)),)
+    assert not (folder / "made").exists()
+    assert run(folder / "here.py", folder / "make.py").count == 1
+    assert (folder / "made").exists()
+    assert run(folder / "here.py", folder / "make.py").count == 0
+    assert "Make the file" in (folder / "make.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise ValueError('boo')", "ValueError: boo"),
+        ("from pyinfra.api import DeployError\nraise DeployError('pod_cidr: is wrong')", "pod_cidr: is wrong"),
+        ("from pyinfra.operations import server\nserver.shell(commands=['false'])", "No hosts remaining"),
+    ],
+)
+def test_an_early_end_names_its_reason_and_the_log(folder: Path, code: str, reason: str) -> None:
+    (folder / "bad.py").write_text(code)
+    with pytest.raises(CommandError, match=reason) as error:
+        run(folder / "here.py", folder / "bad.py")
+    assert str(folder / "bad.log") in str(error.value)
+    assert "\n" not in str(error.value)
