@@ -1,4 +1,4 @@
-"""A flat, signed apt repository of the mirror's packages, laid out like pkgs.k8s.io: ``deb [signed-by=KEY] URL /``."""
+"""A signed apt repository of the mirror's packages, flat as the Kubernetes project lays out its own: ``deb [signed-by=KEY] URL /``."""
 
 import os
 import shutil
