@@ -8,7 +8,7 @@ from pyinfra.api.facts import FactBase
 from kubeproof.facts import sections
 from kubeproof.node import paths
 from kubeproof.node.findings import HostFacts
-from kubeproof.node.record import OWNED_PATHS, SYSCTLS, Record
+from kubeproof.node.record import DOCKER_GROUP, OWNED_PATHS, SYSCTLS, Record
 
 
 class Host(FactBase[HostFacts]):
@@ -57,6 +57,7 @@ class Before(FactBase[Record]):
                 "nft_tables": "nft list tables",
                 "policies": "iptables-save | grep -E '^[*:]'",
                 "modules": "lsmod | awk '{print $1}'",
+                "groups": f"getent group {DOCKER_GROUP} | cut -d : -f 1",
             }
         )
 

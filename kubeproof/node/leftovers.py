@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kubeproof.node import paths
-from kubeproof.node.record import CLUSTER_PATHS, DOCKER_PATHS, Record
+from kubeproof.node.record import CLUSTER_PATHS, DEPLOY_PATHS, DOCKER_PATHS, Record
 
 CLUSTER_FILES = ("/etc/cni/net.d/10-podnet.conflist", "/run/flannel/subnet.env", *(paths.MANIFESTS, paths.INIT_CONFIG))
 CLUSTER_DIRECTORIES = (
@@ -18,6 +18,7 @@ CLUSTER_DIRECTORIES = (
 )
 """Directories in which everything is the cluster's: kubeadm refuses to start with an etcd that is not empty."""
 DOCKER_DIRECTORIES = ("/var/lib/containerd", "/var/lib/docker")
+APT_LISTS = "/var/lib/apt/lists"
 DEPLOY_FILES = (paths.SYSCTL_FILE, paths.MODULES_FILE, paths.APT_SOURCE, paths.APT_KEYRING, paths.LOCK)
 
 
@@ -34,12 +35,18 @@ def of_cluster() -> Leftovers:
     return Leftovers(removed=CLUSTER_FILES, emptied=CLUSTER_DIRECTORIES)
 
 
+def apt_lists(url: str) -> tuple[str, ...]:
+    """Files in which apt keeps the index of a flat repository (apt's URItoFileName: no scheme, _ for each slash)."""
+    stem = url.partition("://")[2].rstrip("/").replace("_", "%5f").replace("/", "_")
+    return tuple(f"{APT_LISTS}/{stem}_{name}" for name in ("InRelease", "Release", "Release.gpg", "Packages"))
+
+
 def of_deploy(record: Record, docker: bool) -> Leftovers:
     """What was not there before the first deploy; what was there is a directory, such as a mount point, and stays.
 
     ``docker`` tells whether Docker goes as well.
     """
-    candidates = (*CLUSTER_PATHS, *(DOCKER_PATHS if docker else ()), *DEPLOY_FILES, "/etc/apt/keyrings")
+    candidates = (*CLUSTER_PATHS, *(DOCKER_PATHS if docker else ()), *DEPLOY_FILES, *DEPLOY_PATHS)
     kept = set(record.paths)
     emptied = DOCKER_DIRECTORIES if docker else ()
     return Leftovers(

@@ -58,7 +58,11 @@ DOCKER_PATHS = (
     "/var/lib/docker",
 )
 """What Docker and containerd make, and iptables for them."""
-OWNED_PATHS = (*CLUSTER_PATHS, *DOCKER_PATHS, "/etc/apt/keyrings")
+DOCKER_GROUP = "docker"
+"""Debian's docker.io makes it and leaves it behind even when it is purged."""
+DEPLOY_PATHS = ("/etc/apt/keyrings", "/run/adduser")
+"""What else comes with the deploy: adduser's lock is from packages that make users."""
+OWNED_PATHS = (*CLUSTER_PATHS, *DOCKER_PATHS, *DEPLOY_PATHS)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Record:
     policies: dict[str, str] = field(default_factory=dict)
     """Policy of each built-in chain, by "table chain"."""
     modules: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
     """Packages that the deploy added, written down before it installs them."""
 
@@ -87,6 +92,7 @@ class Record:
             nft_tables=[line.removeprefix("table ").strip() for line in found.get("nft_tables", ())],
             policies=read_policies(found.get("policies", ())),
             modules=[name for name in found.get("modules", ()) if name == "br_netfilter"],
+            groups=list(found.get("groups", ())),
         )
 
     def with_packages(self, added: Sequence[str]) -> "Record":

@@ -21,6 +21,9 @@ APT_GET = (
     "--quiet",
     "--option",
     f"DPkg::Lock::Timeout={LOCK_WAIT_SECONDS}",
+    # A node has no use for them once they are installed.
+    "--option",
+    "APT::Keep-Downloaded-Packages=false",
     # Files of the deploy are placed before the packages that might ship them: ours stay.
     "--option",
     "DPkg::Options::=--force-confdef",

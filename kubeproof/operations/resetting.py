@@ -8,6 +8,7 @@ from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.facts.files import Sha256File
+from pyinfra.facts.server import Groups
 
 from kubeproof.facts.files import Existing, NotEmpty
 from kubeproof.facts.kernel import Sysctls
@@ -94,6 +95,15 @@ def _purge(host: Host, packages: tuple[str, ...]) -> None:
             f"packages installed since the deploy need the ones to remove: remove {', '.join(others)} first"
         )
     run(host, [*APT_GET, *command], exclusive=True)
+
+
+@operation()
+def remove_group(group: str) -> Generator[str, None, None]:
+    """Delete a group that a removed package has left."""
+    if group not in host.get_fact(Groups):
+        host.noop("there is no such group")
+        return
+    yield f"groupdel {group}"
 
 
 @operation()

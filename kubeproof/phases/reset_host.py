@@ -7,7 +7,7 @@ from pyinfra.operations import systemd
 from kubeproof.facts.hosts import Remembered
 from kubeproof.node import leftovers, paths
 from kubeproof.node.leftovers import Leftovers
-from kubeproof.node.record import Record
+from kubeproof.node.record import DOCKER_GROUP, Record
 from kubeproof.node.removal import Owners
 from kubeproof.operations import hosts, kernel, resetting
 from kubeproof.phases.host_preparation import REPLACED_FILES
@@ -23,14 +23,19 @@ def restore() -> None:
     record = host.get_fact(Remembered)
     if record is None:
         return
-    docker = cluster().settings.docker_package in record.packages
+    settings = cluster().settings
+    docker = settings.docker_package in record.packages
     if docker:
         _remove_docker(record)
     # While there is still an nft to do it with.
     resetting.remove_idle_tables(name="Delete nft tables without effect", before=record.nft_tables)
     resetting.purge(name="Remove packages", packages=record.packages)
+    if docker and DOCKER_GROUP not in record.groups:
+        resetting.remove_group(name="Remove Docker's group", group=DOCKER_GROUP)
     resetting.restore_files(name="Put replaced files back", files=REPLACED_FILES)
     resetting.remove_files(name="Remove what is left", leftovers=leftovers.of_deploy(record, docker))
+    lists = Leftovers(removed=leftovers.apt_lists(settings.kubernetes_apt_url), emptied=())
+    resetting.remove_files(name="Remove apt's lists of the Kubernetes packages", leftovers=lists)
     hosts.forget_nodes(name="Remove the nodes from /etc/hosts")
     resetting.unload_modules(name="Unload modules", before=record.modules)
     resetting.restore_sysctls(name="Restore sysctls", before=record.sysctls)

@@ -126,6 +126,10 @@ class TestLeftovers:
         assert "/root/.kube" not in found.removed
         assert "/etc/cni/net.d" not in (*found.removed, *found.emptied)
 
+    def test_apt_lists_have_apts_names(self) -> None:
+        lists = leftovers.apt_lists("http://192.0.2.1:3142/kubernetes_1/")
+        assert lists[0] == "/var/lib/apt/lists/192.0.2.1:3142_kubernetes%5f1_InRelease"
+
     def test_only_owned_paths_are_ever_removed(self) -> None:
         deploys = (paths.SYSCTL_FILE, paths.MODULES_FILE, paths.APT_SOURCE, paths.APT_KEYRING, paths.LOCK)
         assert set(leftovers.of_deploy(Record(), docker=True).removed) == {*OWNED_PATHS, *deploys}
