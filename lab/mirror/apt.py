@@ -1,4 +1,4 @@
-"""A signed apt repository of the mirror's packages, flat as the Kubernetes project lays out its own: ``deb [signed-by=KEY] URL /``."""
+"""A signed apt repository of the mirror's packages, all in one folder: ``deb [signed-by=KEY] URL /``."""
 
 import os
 import shutil
