@@ -1,7 +1,7 @@
 """Everything that can be known to be wrong is said before anything is changed, on all hosts together."""
 
-import gevent
-from gevent.lock import Semaphore
+import gevent  # type: ignore[import-untyped]
+from gevent.lock import Semaphore  # type: ignore[import-untyped]
 from pyinfra import state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
