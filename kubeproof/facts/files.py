@@ -39,7 +39,7 @@ class NotEmpty(FactBase[list[str]]):
 
     def command(self, directories: list[str]) -> str:
         words = shlex.join(directories)
-        return f'for path in {words}; do if [ -n "$(ls -A "$path" 2>/dev/null)" ]; then echo "$path"; fi; done'
+        return f'for path in {words}; do if [ -d "$path" ] && [ -n "$(ls -A "$path")" ]; then echo "$path"; fi; done'
 
     @staticmethod
     def default() -> list[str]:

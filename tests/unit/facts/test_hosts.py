@@ -1,0 +1,129 @@
+"""Facts that ask several questions at once, and what their scripts do in a real shell."""
+
+import subprocess
+
+import pytest
+from pyinfra.api.exceptions import FactProcessError
+
+from kubeproof.facts import sections
+from kubeproof.facts.files import Existing, NotEmpty, Text
+from kubeproof.facts.hosts import Before, Host, Remembered
+from kubeproof.facts.kubernetes import ControlPlane, ControlPlaneState, MembershipState, Objects
+from kubeproof.facts.network import IptablesRules
+from kubeproof.node.findings import HostFacts
+from tests.unit.phases.fake_cluster import sections as answered
+
+
+def shell(script: str) -> list[str]:
+    """Lines that a script prints; it has to succeed, or pyinfra would give up the host."""
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+class TestSections:
+    def test_what_is_asked_is_what_is_read(self) -> None:
+        script = sections.script(
+            {"one": "printf 'a\\n\\nb\\n'", "two": "exit_is_ignored", "three": "false; echo '##x'"}
+        )
+        assert sections.read(shell(script)) == {"one": ["a", "b"], "two": [], "three": ["##x"]}
+
+    def test_text_before_the_first_section_is_dropped(self) -> None:
+        assert sections.read(["Welcome!", "##kubeproof a", "1"]) == {"a": ["1"]}
+
+
+class TestHost:
+    def test_answers(self) -> None:
+        output = answered(
+            system="debian 12",
+            uid="0",
+            addresses="127.0.0.1/8\n192.0.2.11/24",
+            swaps="/dev/sda2",
+            container="systemd-nspawn",
+            machine_id="abc",
+        )
+        assert Host().process(output.splitlines()) == HostFacts(
+            system="debian 12",
+            uid=0,
+            addresses=("127.0.0.1", "192.0.2.11"),
+            swaps=("/dev/sda2",),
+            container="systemd-nspawn",
+            machine_id="abc",
+        )
+
+    def test_what_cannot_be_read_fails_the_host_and_not_the_run(self) -> None:
+        with pytest.raises(FactProcessError):
+            Host().process(["##kubeproof uid", "nobody"])
+        with pytest.raises(FactProcessError, match="damaged"):
+            Remembered().process(["{"])
+        with pytest.raises(FactProcessError, match="damaged"):
+            Remembered().process(['{"unknown": 1}'])
+        with pytest.raises(FactProcessError):
+            Objects().process(["{}"])
+
+    def test_scripts_run_on_this_machine(self) -> None:
+        assert Host().process(shell(Host().command())).uid >= 0
+        assert "net.ipv4.ip_forward" in Before().process(shell(Before().command())).sysctls
+
+
+def test_before() -> None:
+    output = answered(
+        paths="/root/.kube",
+        sysctls="net.ipv4.ip_forward = 0",
+        swaps="/swapfile",
+        nft_tables="table ip filter\ntable inet mine",
+        policies="*filter\n:FORWARD DROP [0:0]",
+        modules="br_netfilter\nveth",
+        groups="docker",
+    )
+    record = Before().process(output.splitlines())
+    assert record.paths == ["/root/.kube"]
+    assert record.sysctls == {"net.ipv4.ip_forward": "0"}
+    assert record.swaps == ["/swapfile"]
+    assert record.nft_tables == ["ip filter", "inet mine"]
+    assert record.policies == {"filter FORWARD": "DROP"}
+    assert record.modules == ["br_netfilter"]
+    assert record.groups == ["docker"]
+    assert record.packages == []
+
+
+class TestControlPlane:
+    @pytest.mark.parametrize(
+        ("answers", "state"),
+        [
+            ({}, ControlPlane()),
+            ({"interrupted": "x"}, ControlPlane(interrupted=True)),
+            ({"configured": "x", "healthy": "ok", "finished": "a\nb"}, ControlPlane(True, False, True, True)),
+            ({"configured": "x", "healthy": "ok", "finished": "a"}, ControlPlane(True, False, True, False)),
+        ],
+    )
+    def test_state(self, answers: dict[str, str], state: ControlPlane) -> None:
+        assert ControlPlaneState().process(answered(**answers).splitlines()) == state
+
+    def test_blank_host(self) -> None:
+        assert ControlPlaneState.default() == ControlPlane()
+        assert MembershipState().process([]) == MembershipState.default()
+
+
+class TestFiles:
+    def test_existing_and_not_empty(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        folder = tmp_path_factory.mktemp("it's here")
+        (folder / "full").mkdir()
+        (folder / "full" / ".hidden").touch()
+        (folder / "empty").mkdir()
+        (folder / "dangling").symlink_to("nowhere")
+        paths = [str(folder / name) for name in ("full", "empty", "dangling", "absent")]
+        assert Existing().process(shell(Existing().command(paths))) == paths[:3]
+        assert NotEmpty().process(shell(NotEmpty().command(paths))) == paths[:1]
+
+    def test_text(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        file = tmp_path_factory.mktemp("a b") / "c"
+        assert shell(Text().command(str(file))) == []
+        file.write_text("x\n\ny\n")
+        assert Text().process(shell(Text().command(str(file)))) == "x\n\ny\n"
+
+
+def test_rules_of_both_families() -> None:
+    output = answered(ipv4="*filter\n:INPUT ACCEPT [0:0]", ipv6="*nat").splitlines()
+    rules = IptablesRules().process(output)
+    assert rules.ipv4 == "*filter\n:INPUT ACCEPT [0:0]"
+    assert rules.ipv6 == "*nat"
