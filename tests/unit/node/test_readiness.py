@@ -98,6 +98,13 @@ def test_pod_says_why(item: dict[str, Any], said: str) -> None:
     assert unready([*ready_objects(), item], EXPECTED) == [said]
 
 
+@pytest.mark.parametrize(("state", "is_up"), [({"running": {}}, True), ({"waiting": {"reason": "Error"}}, False)])
+def test_static_pod_is_up_when_it_runs(state: dict[str, Any], is_up: bool) -> None:
+    item = ready_pod("etcd-master", "False", containerStatuses=[{"name": "etcd", "state": state}])
+    item["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    assert (unready([*ready_objects(), item], EXPECTED) == []) is is_up
+
+
 def test_pod_that_is_being_deleted_is_not_waited_for() -> None:
     item = pod("old", phase="Running")
     item["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
