@@ -1,5 +1,15 @@
-"""The proof that a cluster's network is what Kubernetes promises: checks of live state, probes, and their report."""
+"""The proof that a cluster's network is what Kubernetes promises: checks of live state, probes, and their report.
 
-from kubeproof.proof.verify import verify
+Modules that call themselves pure import nothing that does I/O; so does this one, until :func:`verify` is called.
+"""
 
-__all__ = ["verify"]
+from pathlib import Path
+
+from kubeproof.cluster import LoadedInventory
+
+
+def verify(loaded: LoadedInventory, json_file: Path | None = None) -> int:
+    """Prove a cluster's network and print the report; see :func:`kubeproof.proof.proving.verify` for the exit code."""
+    from kubeproof.proof import proving
+
+    return proving.verify(loaded, json_file)

@@ -25,16 +25,18 @@ def capture_command(*, interface: str, port: int, nodes: tuple[IPv4Address, IPv4
     """Shell text: capture ICMP inside VXLAN between two nodes, send a ping, print the capture as base64.
 
     ``ping`` fills its packets with ``nonce`` (8 letters or digits), by which they are found again. It starts when
-    tcpdump says that it listens; capturing ends when request and reply are there, or with a deadline.
+    tcpdump says that it listens; capturing ends when request and reply are there, or with a deadline. tcpdump stays
+    root, since the user that it would become may not exist where its package was not configured.
     """
     first, second = nodes
     return f"""
 command -v tcpdump >/dev/null || {{ echo "tcpdump: not found" >&2; exit 127; }}
 d=$(mktemp -d) || exit {NO_CAPTURE}; tcpdump=
-trap '[ -z "$tcpdump" ] || kill $tcpdump; rm -rf "$d"' EXIT
-tcpdump -i {interface} -n -s {SNAPSHOT_BYTES} --immediate-mode -U -w - \\
+trap '[ -z "$tcpdump" ] || kill $tcpdump 2>/dev/null; rm -rf "$d"' EXIT
+tcpdump -i {interface} -n -s {SNAPSHOT_BYTES} --immediate-mode -Z root -U -w - \\
   'udp dst port {port} and host {first} and host {second} and {INNER_PROTOCOL} = 1' >"$d/c.pcap" 2>"$d/err" & tcpdump=$!
-poll() {{ n=0; until "$@"; do n=$((n + 1)); [ $n -le {POLLS} ] && kill -0 $tcpdump || return 1; sleep 0.05; done; }}
+alive() {{ kill -0 $tcpdump 2>/dev/null; }}
+poll() {{ n=0; until "$@"; do n=$((n + 1)); [ $n -le {POLLS} ] && alive || return 1; sleep 0.05; done; }}
 listens() {{ grep -q 'listening on' "$d/err"; }}
 both() {{ [ "$(grep -ao {nonce}{nonce} "$d/c.pcap" | wc -l)" -ge {2 * REPETITIONS} ]; }}
 poll listens || {{ cat "$d/err" >&2; exit {NO_CAPTURE}; }}

@@ -50,7 +50,7 @@ TITLES = {
     "dns_reverse": "a cluster IP resolves to the name of its Service in a pod",
     "node_port": "a client outside of the cluster reaches the demo by its NodePort on this node",
     "large_transfer": f"{LARGE_BYTES >> 20} MiB arrive whole from a pod of another node",
-    "path_mtu": "the largest packet that fits the pod network passes unfragmented, one byte more does not",
+    "path_mtu": "a packet of the pod network's MTU passes with DF set, one byte more is refused",
     "packet_on_the_wire": "between nodes: outer addresses of the nodes, VXLAN, inner addresses of the pods unchanged",
 }
 """Rows of the matrix, in the order in which a person reads them."""

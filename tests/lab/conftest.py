@@ -1,0 +1,62 @@
+"""What all tests against the running lab share: whether it is up, and its state, read once."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kubeproof.cluster import LoadedInventory, load
+from kubeproof.proof import probes
+from kubeproof.proof.collect import collect
+from kubeproof.proof.probe_run import run_matrix
+from kubeproof.proof.result import CheckResult
+from kubeproof.proof.snapshot import Snapshot
+from lab import settings
+from lab.paths import REPOSITORY, SSH_CONFIG
+
+INVENTORY = REPOSITORY / "inventory" / "lab.py"
+INTERFACES = Path("/sys/class/net")
+
+
+def why_not_up() -> str | None:
+    """What is missing of the lab, or None if it is up."""
+    lab = settings.load()
+    if not (INTERFACES / lab.bridge).exists():
+        return f"the lab is down: there is no bridge {lab.bridge}; start it with `./inv up`"
+    if not SSH_CONFIG.exists():
+        return f"the lab has no nodes: there is no {SSH_CONFIG}; start it with `./inv up`"
+    return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _lab_is_up() -> None:
+    """Skip without a lab; in CI, where it has to be there, fail."""
+    reason = why_not_up()
+    if reason and os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def inventory(request: pytest.FixtureRequest) -> LoadedInventory:
+    """The lab's inventory; --ssh-config of testinfra replaces the ssh configuration that it names."""
+    loaded = load(INVENTORY)
+    given = request.config.getoption("ssh_config", default=None)
+    if given is None:
+        return loaded
+    config = Path(str(given)).absolute()
+    return replace(loaded, ssh={name: replace(access, config_file=config) for name, access in loaded.ssh.items()})
+
+
+@pytest.fixture(scope="session")
+def snapshot(inventory: LoadedInventory) -> Snapshot:
+    """Live state of all nodes and the API."""
+    return collect(inventory)
+
+
+@pytest.fixture(scope="session")
+def probed(snapshot: Snapshot) -> dict[tuple[str, str], CheckResult]:
+    """Results of all probes by row and node."""
+    return {(row.name, row.node): row for row in run_matrix(probes.plan(snapshot), snapshot)}

@@ -1,0 +1,66 @@
+"""The rule checks on captures from the real flannel and kube-proxy, where those are at hand."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from kubeproof.cluster import Cluster, Node
+from kubeproof.network.iptables import Ruleset, parse_iptables_save
+from kubeproof.network.node import NodeState
+from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Service, ServicePort
+from kubeproof.proof.checks import by_name
+from kubeproof.proof.context import Context
+from tests.unit.proof import good
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+GOLDEN = REPOSITORY.parent / "shared" / "golden"
+
+pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"there are no captures in {GOLDEN}")
+
+NODE = Node("k8s-node1", IPv4Address("192.168.200.12"), "worker")
+SERVICES = (
+    Service("default", "kubernetes", IPv4Address("10.1.0.1"), (ServicePort("https", "tcp", 443, None),), False, False),
+    Service("default", "httpd-svc", IPv4Address("10.1.115.87"), (ServicePort("", "tcp", 8080, 33000),), False, False),
+)
+ENDPOINTS = {
+    ("default", "kubernetes", "https"): frozenset({Backend(IPv4Address("192.168.200.11"), 6443)}),
+    ("default", "httpd-svc", ""): frozenset(
+        Backend(IPv4Address(ip), 80) for ip in ("10.244.1.2", "10.244.1.3", "10.244.2.2")
+    ),
+}
+CHECKS = (
+    "forward_accepts",
+    "postrouting_order",
+    "service_chains",
+    "service_endpoints",
+    "node_ports",
+    "service_masquerade",
+    "iptables_variant",
+)
+
+
+@pytest.fixture(scope="module")
+def node1() -> Context:
+    settings = good.settings(pod_cidr=IPv4Network("10.244.0.0/16"), service_cidr=IPv4Network("10.1.0.0/16"))
+    ruleset: Ruleset = parse_iptables_save(
+        (GOLDEN / "node1-nat.save").read_text() + (GOLDEN / "node1-filter.save").read_text()
+    )
+    state = NodeState(NODE.name, iptables=ruleset)
+    node = NodeObject(NODE.name, IPv4Network("10.244.1.0/24"), NODE.address, "True", "")
+    objects = ApiObjects(nodes=(node,), services=SERVICES, endpoints=ENDPOINTS)
+    return Context(NODE, Cluster(settings, (NODE,)), state, {NODE.name: state}, objects)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_real_rules_hold(name: str, node1: Context) -> None:
+    result = by_name(name).run(node1)
+    assert result.ok, f"expected {result.expected}\nfound {result.found}"
+
+
+def test_one_endpoint_less_in_the_api_is_noticed(node1: Context) -> None:
+    fewer = dict(ENDPOINTS)
+    fewer["default", "httpd-svc", ""] = frozenset({Backend(IPv4Address("10.244.1.2"), 80)})
+    objects = ApiObjects(nodes=node1.api.nodes, services=SERVICES, endpoints=fewer)
+    assert not by_name("service_endpoints").run(replace(node1, objects=objects)).ok
