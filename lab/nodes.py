@@ -40,9 +40,10 @@ def up(lab: LabSettings) -> int:
     """Make and start every node of the lab; return how many had to be made or started."""
     base = rootfs.ensure()
     missing = [node for node in lab.nodes if not (_folder(node.name) / "root").exists()]
-    for node in missing:
-        with step(f"node {node.name}: root filesystem"):
-            _create(lab, node, base)
+    if missing:
+        with step(f"root filesystems of {', '.join(node.name for node in missing)}"), ThreadPoolExecutor() as pool:
+            ssh.ensure_key()
+            list(pool.map(lambda node: _create(lab, node, base), missing))
     changed = _write_ssh_config(lab)
     stopped = [node for node in lab.nodes if not is_running(node.name)]
     if stopped:
@@ -215,7 +216,14 @@ def _launcher(name: str) -> list[str]:
     launcher = [str(REPOSITORY / "lab" / "launch-node"), name]
     if host.cgroup_layout() is host.CgroupLayout.V2_SYSTEMD:
         # systemd owns the one cgroup v2 tree: it gives the node a delegated scope of its own.
-        scope = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit=kubeproof-{name}", "--property=Delegate=yes"]
+        scope = [
+            "systemd-run",
+            "--scope",
+            "--quiet",
+            "--collect",
+            f"--unit=kubeproof-{name}",
+            "--property=Delegate=yes",
+        ]
         return scope + launcher
     return launcher
 

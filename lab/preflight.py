@@ -15,8 +15,6 @@ MEMORY_GIB = 4
 """Three nodes take less than 3 GiB; the build of Kubernetes takes more for a while."""
 
 MODULES_WITH_PACKAGES = (network, nodes, rootfs, ssh, mirror)
-SERVICES_NOT_WANTED = ("apt-cacher-ng.service", "docker-registry.service")
-"""Debian enables these for the whole machine on installation; the lab runs its own, on its own address only."""
 
 
 def check(lab: LabSettings) -> None:
@@ -84,8 +82,8 @@ def install_packages() -> int:
     if not missing:
         return 0
     say(f"this machine lacks {len(missing)} Debian packages, which are installed now: {' '.join(missing)}")
-    with step("Debian packages for the lab"):
-        _keep_services_off()
+    # Debian would start some of them for the whole machine; the lab runs its own, on its own address only.
+    with step("Debian packages for the lab"), mirror.kept_from_starting():
         try:
             shell.run(["apt-get", "-q", "update"], env=_APT)
             shell.run(["apt-get", "-q", "-y", "install", "--no-install-recommends", *missing], env=_APT)
@@ -96,12 +94,3 @@ def install_packages() -> int:
 
 
 _APT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-
-
-def _keep_services_off() -> None:
-    """Mask units before their packages come, so that nothing listens on the machine's own addresses."""
-    for service in SERVICES_NOT_WANTED:
-        unit = Path("/etc/systemd/system", service)
-        if not unit.exists() and not Path("/lib/systemd/system", service).exists():
-            unit.parent.mkdir(parents=True, exist_ok=True)
-            unit.symlink_to("/dev/null")

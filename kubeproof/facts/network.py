@@ -30,6 +30,20 @@ class IptablesRules(FactBase[Rules]):
         return Rules(*("\n".join(found.get(family, ())) for family in ("ipv4", "ipv6")))
 
 
+class ForwardPolicy(FactBase[str]):
+    """Default of iptables' FORWARD chain, "ACCEPT" or "DROP"; empty where there is no iptables yet."""
+
+    def command(self) -> str:
+        return "iptables --wait 30 --list-rules FORWARD 2>/dev/null | head -n 1; true"
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def process(self, output: list[str]) -> str:
+        return output[0].rpartition(" ")[2] if output else ""
+
+
 class ClusterLinks(FactBase[list[str]]):
     """Network devices that a pod network leaves: the named ones and whatever is plugged into the bridge cni0."""
 

@@ -19,7 +19,14 @@ CLUSTER_DIRECTORIES = (
 """Directories in which everything is the cluster's: kubeadm refuses to start with an etcd that is not empty."""
 DOCKER_DIRECTORIES = ("/var/lib/containerd", "/var/lib/docker")
 APT_LISTS = "/var/lib/apt/lists"
-DEPLOY_FILES = (paths.SYSCTL_FILE, paths.MODULES_FILE, paths.APT_SOURCE, paths.APT_KEYRING, paths.LOCK)
+DEPLOY_FILES = (
+    paths.SYSCTL_FILE,
+    paths.MODULES_FILE,
+    paths.APT_SOURCE,
+    paths.APT_KEYRING,
+    paths.DOCKER_DROP_IN,
+    paths.LOCK,
+)
 
 
 @dataclass(frozen=True)

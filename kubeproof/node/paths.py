@@ -20,6 +20,7 @@ APT_SOURCE = "/etc/apt/sources.list.d/kubernetes.list"
 APT_KEYRING = "/etc/apt/keyrings/kubernetes.asc"
 """Apt takes an ASCII-armoured key for signed-by if its name ends in .asc (sources.list(5))."""
 DOCKER_CONFIG = "/etc/docker/daemon.json"
+DOCKER_DROP_IN = "/etc/systemd/system/docker.service.d/kubeproof.conf"
 
 KUBERNETES = "/etc/kubernetes"
 ADMIN_CONF = f"{KUBERNETES}/admin.conf"

@@ -6,9 +6,6 @@ from typing import Any
 
 Object = Mapping[str, Any]
 
-STATIC_POD = "kubernetes.io/config.mirror"
-"""Annotation of a pod that a kubelet runs from a file, such as the API server (Kubernetes documentation, "Static Pods")."""
-
 MIRROR = "kubernetes.io/config.mirror"
 """Annotation of pods that kubelet runs from files, as kubeadm has it run the control plane."""
 
@@ -106,16 +103,6 @@ def _is_up(pod: Object) -> bool:
     containers = status.get("containerStatuses", ())
     is_static = MIRROR in pod["metadata"].get("annotations", {})
     return is_static and bool(containers) and all("running" in container.get("state", {}) for container in containers)
-
-
-def _works(pod: Object) -> bool:
-    status = pod.get("status", {})
-    if STATIC_POD in pod["metadata"].get("annotations", {}):
-        # kubelet 1.20 notices that a startup probe has passed at its next look at the pod, up to a minute later. The
-        # control plane answers long before, or there would be no objects to look at.
-        containers = status.get("containerStatuses", ())
-        return bool(containers) and all("running" in container.get("state", {}) for container in containers)
-    return status.get("phase") == "Succeeded" or _condition(pod, "Ready").get("status") == "True"
 
 
 def _pod_state(pod: Object) -> str:

@@ -47,6 +47,7 @@ CLUSTER_PATHS = (
 """What kubeadm, kubelet, the pod network and the deploy make on a host, children before parents."""
 DOCKER_PATHS = (
     "/etc/docker",
+    "/etc/systemd/system/docker.service.d",
     "/etc/containerd",
     "/opt/containerd",
     "/run/containerd",

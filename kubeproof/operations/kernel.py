@@ -6,6 +6,7 @@ from pyinfra import host
 from pyinfra.api import operation
 
 from kubeproof.facts.kernel import FstabSwaps, Swaps, Sysctls
+from kubeproof.facts.network import ForwardPolicy
 from kubeproof.node import paths
 from kubeproof.node.record import read_sysctls
 
@@ -68,3 +69,12 @@ def sysctls(text: str) -> Generator[str, None, None]:
         return
     for name, value in different.items():
         yield f"sysctl --write '{name}={value}'"
+
+
+@operation()
+def drop_forwarded() -> Generator[str, None, None]:
+    """Set the default of the FORWARD chain to DROP, so that a node forwards only what rules accept."""
+    if host.get_fact(ForwardPolicy) == "DROP":
+        host.noop("forwarded packets are dropped by default")
+        return
+    yield "iptables --wait 30 --policy FORWARD DROP"

@@ -6,7 +6,7 @@ from pyinfra.api import deploy
 from pyinfra.operations import files, systemd
 
 from kubeproof.node import paths, templates
-from kubeproof.operations import docker
+from kubeproof.operations import docker, kernel
 from kubeproof.roles import cluster
 
 
@@ -19,6 +19,12 @@ def configure() -> None:
         dest=paths.DOCKER_CONFIG,
         mode="644",
     )
+    files.put(
+        name="Have Docker drop forwarded packets by default, at boot",
+        src=StringIO(templates.render("docker-drop-in.conf.j2")),
+        dest=paths.DOCKER_DROP_IN,
+        mode="644",
+    )
 
 
 @deploy("Container runtime")
@@ -26,3 +32,4 @@ def start() -> None:
     """Have Docker run, with that configuration."""
     docker.restart_if_reconfigured(name="Restart Docker if its configuration is newer than it")
     systemd.service(name="Start Docker, now and at boot", service="docker.service", running=True, enabled=True)
+    kernel.drop_forwarded(name="Drop forwarded packets by default, now")

@@ -58,7 +58,7 @@ def take(name: str) -> Snapshot:
     return {
         "links": sorted(_links(init)),
         "addresses": sorted(_addresses(init)),
-        "routes": sorted(_lines(init, "ip", "route", "show", "table", "all")),
+        "routes": sorted(_lines(init, "ip", "-4", "route", "show", "table", "all")),
         "rules": sorted(_lines(init, "ip", "rule")),
         "neighbours": sorted(_lines(init, "ip", "neigh", "show", "nud", "permanent")),
         # Counters and handles left out; what iptables-nft made is in here too.
