@@ -38,7 +38,7 @@ class Owners:
     pod_networks: tuple[IPv4Network, ...]
     docker: bool
     policies: Mapping[str, str] = field(default_factory=dict)
-    """Policies before the first deploy by "table chain"; those that Docker has changed are set back with its rules."""
+    """Policies before the first deploy by "table chain": that of FORWARD is set back."""
 
     @property
     def chains(self) -> tuple[str, ...]:
@@ -75,9 +75,9 @@ def _take_chain(table_name: str, table: Table, line: str, owners: Owners) -> Non
         if chain.startswith(owners.chains):
             table.chains.append(chain)
         return
-    # Docker sets the policy of FORWARD to DROP and leaves it so.
-    wanted = owners.policies.get(f"{table_name} {chain}", "ACCEPT")
-    if owners.docker and chain == "FORWARD" and policy != wanted:
+    # Docker and the deploy set the policy of FORWARD to DROP and leave it so. Where nothing is known, there was none.
+    wanted = owners.policies.get(f"{table_name} {chain}", "ACCEPT" if owners.docker else policy)
+    if chain == "FORWARD" and policy != wanted:
         table.policies[chain] = wanted
 
 

@@ -13,8 +13,10 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.facts.files import Sha256File
 
+from kubeproof.facts.files import Mentions
 from kubeproof.node import paths
 from kubeproof.operations.remote import NodeError, on_host, run
+from kubeproof.operations.resetting import restore_file
 
 PRIVATE = 0o600
 
@@ -70,6 +72,15 @@ def forget(destination: str, server: str) -> Generator[PyinfraCommand, None, Non
         host.noop("there is no copy of this cluster's kubeconfig")
         return
     yield on_host(_forget, path)
+
+
+@operation()
+def forget_roots(server: str) -> Generator[str, None, None]:
+    """Give root on the control plane host the kubeconfig from before back, if the present one is of ``server``."""
+    if not host.get_fact(Mentions, path=paths.ROOT_KUBECONFIG, text=f"server: {server}"):
+        host.noop("root has no kubeconfig of this cluster")
+        return
+    yield from restore_file(paths.ROOT_KUBECONFIG)
 
 
 def _forget(host: Host, path: Path) -> None:

@@ -126,14 +126,20 @@ def _remove_files(host: Host, removed: tuple[str, ...], emptied: tuple[str, ...]
 @operation()
 def restore_files(files: Sequence[str]) -> Generator[str, None, None]:
     """Put files that the deploy replaced back as they were; those that were not there are removed."""
-    originals = host.get_fact(Existing, candidates=[paths.ORIGINALS + path for path in files])
     for path in files:
-        original = paths.ORIGINALS + path
-        if original not in originals:
-            continue
-        if host.get_fact(Sha256File, path=path) == host.get_fact(Sha256File, path=original):
-            continue
-        yield f"mkdir -p {shlex.quote(path.rpartition('/')[0])}; cp -a {shlex.quote(original)} {shlex.quote(path)}"
+        yield from restore_file(path)
+
+
+def restore_file(path: str) -> Generator[str, None, None]:
+    """The command that puts one file back, if it takes one."""
+    original = paths.ORIGINALS + path
+    now, before = (host.get_fact(Sha256File, path=file) for file in (path, original))
+    if now == before:
+        host.noop(f"{path} is as it was")
+    elif before is None:
+        yield f"rm -f {path}"
+    else:
+        yield f"mkdir -p {path.rpartition('/')[0]}; cp -a {original} {path}"
 
 
 @operation()

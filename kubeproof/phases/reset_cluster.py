@@ -21,11 +21,11 @@ def leave() -> None:
 
 @deploy("Kubeconfig")
 def forget_kubeconfig() -> None:
-    """Remove the user's copy of this cluster's kubeconfig."""
+    """Remove the copies of this cluster's kubeconfig: the user's, and root's on this host."""
     wanted = cluster()
-    kubeconfig.forget(
-        name="Remove the user's copy", destination=wanted.settings.kubeconfig, server=kubeadm.api_url(wanted)
-    )
+    server = kubeadm.api_url(wanted)
+    kubeconfig.forget(name="Remove the user's copy", destination=wanted.settings.kubeconfig, server=server)
+    kubeconfig.forget_roots(name="Remove root's copy", server=server)
 
 
 @deploy("Pod network")

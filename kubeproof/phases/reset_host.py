@@ -7,7 +7,7 @@ from pyinfra.operations import systemd
 from kubeproof.facts.hosts import Remembered
 from kubeproof.node import leftovers, paths
 from kubeproof.node.leftovers import Leftovers
-from kubeproof.node.record import DOCKER_GROUP, Record
+from kubeproof.node.record import DOCKER_GROUP
 from kubeproof.node.removal import Owners
 from kubeproof.operations import hosts, kernel, resetting
 from kubeproof.phases.host_preparation import REPLACED_FILES
@@ -26,13 +26,23 @@ def restore() -> None:
     settings = cluster().settings
     docker = settings.docker_package in record.packages
     if docker:
-        _remove_docker(record)
+        _stop_docker()
+    owners = Owners(pod_networks=(), docker=docker, policies=record.policies)
+    resetting.remove_rules(name="Restore iptables", owners=owners)
     # While there is still an nft to do it with.
     resetting.remove_idle_tables(name="Delete nft tables without effect", before=record.nft_tables)
     resetting.purge(name="Remove packages", packages=record.packages)
     if docker and DOCKER_GROUP not in record.groups:
         resetting.remove_group(name="Remove Docker's group", group=DOCKER_GROUP)
-    resetting.restore_files(name="Put replaced files back", files=REPLACED_FILES)
+    restored = resetting.restore_files(name="Put replaced files back", files=REPLACED_FILES)
+    if not docker:
+        systemd.service(
+            name="Restart Docker with its own configuration",
+            service="docker.service",
+            restarted=True,
+            enabled=None,
+            _if=restored.did_change,
+        )
     resetting.remove_files(name="Remove what is left", leftovers=leftovers.of_deploy(record, docker))
     lists = Leftovers(removed=leftovers.apt_lists(settings.kubernetes_apt_url), emptied=())
     resetting.remove_files(name="Remove apt's lists of the Kubernetes packages", leftovers=lists)
@@ -44,9 +54,7 @@ def restore() -> None:
     resetting.remove_files(name="Forget the host", leftovers=Leftovers(removed=(paths.STATE,), emptied=()))
 
 
-def _remove_docker(record: Record) -> None:
+def _stop_docker() -> None:
     for unit in host.loop(DOCKER_UNITS):
         systemd.service(name=f"Stop {unit}", service=unit, running=False, enabled=None)
     resetting.remove_links(name="Delete Docker's bridge", names=("docker0",))
-    owners = Owners(pod_networks=(), docker=True, policies=record.policies)
-    resetting.remove_rules(name="Remove Docker's iptables rules", owners=owners)

@@ -6,7 +6,7 @@ import pytest
 from pyinfra.api.exceptions import FactProcessError
 
 from kubeproof.facts import sections
-from kubeproof.facts.files import Existing, NotEmpty, Text
+from kubeproof.facts.files import Existing, Mentions, NotEmpty, Text
 from kubeproof.facts.hosts import Before, Host, Remembered
 from kubeproof.facts.kubernetes import ControlPlane, ControlPlaneState, MembershipState, Objects
 from kubeproof.facts.network import IptablesRules
@@ -127,3 +127,11 @@ def test_rules_of_both_families() -> None:
     rules = IptablesRules().process(output)
     assert rules.ipv4 == "*filter\n:INPUT ACCEPT [0:0]"
     assert rules.ipv6 == "*nat"
+
+
+def test_mentions(tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("a") / "config"
+    file.write_text("clusters:\n    server: https://192.0.2.11:6443\n")
+    assert Mentions().process(shell(Mentions().command(str(file), "server: https://192.0.2.11:6443")))
+    assert not Mentions().process(shell(Mentions().command(str(file), "server: https://192.0.2.1:6443")))
+    assert not Mentions().process(shell(Mentions().command(f"{file}.absent", "server")))

@@ -90,6 +90,12 @@ def test_policy_that_was_there_before_docker_stays() -> None:
     assert ":FORWARD" not in removal(FILTER, owners)
 
 
+def test_policy_is_set_back_where_docker_stays() -> None:
+    owners = Owners((), docker=False, policies={"filter FORWARD": "ACCEPT", "filter INPUT": "DROP"})
+    text = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:DOCKER - [0:0]\n-A FORWARD -j DOCKER\nCOMMIT\n"
+    assert lines(removal(text, owners)) == ["*filter", ":FORWARD ACCEPT [0:0]", "COMMIT"]
+
+
 def test_nat_and_subnets_of_the_pod_network() -> None:
     assert lines(removal(NAT, CLUSTER)) == [
         "*nat",

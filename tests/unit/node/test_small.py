@@ -6,7 +6,7 @@ from kubeproof.node import leftovers, paths
 from kubeproof.node.blocks import BEGIN, END, with_block, without_block
 from kubeproof.node.findings import HostFacts, findings
 from kubeproof.node.joining import credentials
-from kubeproof.node.record import OWNED_PATHS, Record, read_policies, read_sysctls
+from kubeproof.node.record import DOCKER_PATHS, OWNED_PATHS, Record, read_policies, read_sysctls
 from tests.unit.node.example import cluster
 
 PRINTED = (
@@ -115,11 +115,7 @@ class TestLeftovers:
 
     def test_docker_that_stays_keeps_its_files(self) -> None:
         found = leftovers.of_deploy(Record(), docker=False)
-        assert not any(
-            "docker" in path and path != "/var/lib/dockershim"
-            for path in (*found.removed, *found.emptied)
-            if path != "/run/dockershim.sock"
-        )
+        assert not set(DOCKER_PATHS) & {*found.removed, *found.emptied}
 
     def test_without_a_record_only_what_is_surely_the_clusters(self) -> None:
         found = leftovers.of_cluster()
@@ -131,5 +127,5 @@ class TestLeftovers:
         assert lists[0] == "/var/lib/apt/lists/192.0.2.1:3142_kubernetes%5f1_InRelease"
 
     def test_only_owned_paths_are_ever_removed(self) -> None:
-        deploys = (paths.SYSCTL_FILE, paths.MODULES_FILE, paths.APT_SOURCE, paths.APT_KEYRING, paths.LOCK)
-        assert set(leftovers.of_deploy(Record(), docker=True).removed) == {*OWNED_PATHS, *deploys}
+        owned = {*OWNED_PATHS, *leftovers.DEPLOY_FILES}
+        assert set(leftovers.of_deploy(Record(), docker=True).removed) == owned
