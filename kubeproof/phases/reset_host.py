@@ -35,15 +35,16 @@ def restore() -> None:
     if docker and DOCKER_GROUP not in record.groups:
         resetting.remove_group(name="Remove Docker's group", group=DOCKER_GROUP)
     restored = resetting.restore_files(name="Put replaced files back", files=REPLACED_FILES)
+    resetting.remove_files(name="Remove what is left", leftovers=leftovers.of_deploy(record, docker))
     if not docker:
         systemd.service(
             name="Restart Docker with its own configuration",
             service="docker.service",
             restarted=True,
+            daemon_reload=True,
             enabled=None,
             _if=restored.did_change,
         )
-    resetting.remove_files(name="Remove what is left", leftovers=leftovers.of_deploy(record, docker))
     lists = Leftovers(removed=leftovers.apt_lists(settings.kubernetes_apt_url), emptied=())
     resetting.remove_files(name="Remove apt's lists of the Kubernetes packages", leftovers=lists)
     hosts.forget_nodes(name="Remove the nodes from /etc/hosts")
