@@ -14,9 +14,13 @@ from kubeproof.proof.result import CheckResult
 from kubeproof.proof.snapshot import Snapshot
 from lab import settings
 from lab.paths import REPOSITORY, SSH_CONFIG
+from tests.lab.commands import succeed
+from tests.lab.snapshot import take
 
 INVENTORY = REPOSITORY / "inventory" / "lab.py"
 INTERFACES = Path("/sys/class/net")
+ORDER = ("test_up", "test_network", "test_nodes", "test_guards", "test_reset", "test_down")
+"""A lab's life: each module leaves what the next one needs."""
 
 
 def why_not_up() -> str | None:
@@ -29,8 +33,33 @@ def why_not_up() -> str | None:
     return None
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _lab_is_up() -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the modules in the order of a lab's life; one that is not named comes before the reset."""
+    last = ORDER.index("test_reset") - 0.5
+
+    def position(item: pytest.Item) -> float:
+        return ORDER.index(item.path.stem) if item.path.stem in ORDER else last
+
+    own = Path(__file__).parent
+    mine = iter(sorted((item for item in items if item.path.parent == own), key=position))
+    items[:] = [next(mine) if item.path.parent == own else item for item in items]
+
+
+@pytest.fixture(scope="session")
+def before_first_deploy() -> dict[str, dict[str, list[str]]]:
+    """What each node of a lab made from nothing consists of, before anything of a cluster was on it.
+
+    Takes a lab that runs away first.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("the lab can be made by root only")
+    succeed("lab.down")
+    succeed("lab.up")
+    return {node.name: take(node.name) for node in settings.load().nodes}
+
+
+@pytest.fixture(scope="session")
+def running_lab() -> None:
     """Skip without a lab; in CI, where it has to be there, fail."""
     reason = why_not_up()
     if reason and os.environ.get("CI") == "true":
@@ -40,7 +69,7 @@ def _lab_is_up() -> None:
 
 
 @pytest.fixture(scope="session")
-def inventory(request: pytest.FixtureRequest) -> LoadedInventory:
+def inventory(request: pytest.FixtureRequest, running_lab: None) -> LoadedInventory:
     """The lab's inventory; --ssh-config of testinfra replaces the ssh configuration that it names."""
     loaded = load(INVENTORY)
     given = request.config.getoption("ssh_config", default=None)

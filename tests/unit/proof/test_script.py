@@ -1,8 +1,10 @@
 """Scripts of many commands, run by a real shell."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -51,12 +53,14 @@ def test_a_command_that_does_not_end_is_ended_and_the_others_are_there(builder: 
     assert outputs["works"].out.strip() == "here"
 
 
-def test_the_commands_run_at_once() -> None:
-    commands = {
-        "first": "f=$(mktemp -u); echo here",
-        **{f"waits {number}": "read -r line; echo done" for number in range(3)},
-    }
-    assert all(output.code in (0, 1) for output in run(script.build, commands).values())
+@pytest.mark.parametrize("builder", [script.build, script.build_inside])
+def test_the_commands_run_at_once(builder: Builder, tmp_path: Path) -> None:
+    """Each waits for the other: one after the other, neither would end."""
+    there, back = tmp_path / "there", tmp_path / "back"
+    os.mkfifo(there)
+    os.mkfifo(back)
+    outputs = run(builder, {"first": f"cat {there}; echo 2 >{back}", "second": f"echo 1 >{there}; cat {back}"})
+    assert [output.out.strip() for output in outputs.values()] == ["1", "2"]
 
 
 def test_output_that_was_cut_off_is_refused() -> None:
