@@ -8,7 +8,9 @@ from pyinfra.api.facts import FactBase
 from kubeproof.facts import sections
 from kubeproof.node import paths
 from kubeproof.node.findings import HostFacts
-from kubeproof.node.record import DOCKER_GROUP, OWNED_PATHS, SYSCTLS, Record
+from kubeproof.node.record import DOCKER_GROUP, OWNED_PATHS, SHARED_DIRECTORIES, SYSCTLS, Record
+
+_PATHS = " ".join((*OWNED_PATHS, *SHARED_DIRECTORIES))
 
 
 class Host(FactBase[HostFacts]):
@@ -51,7 +53,7 @@ class Before(FactBase[Record]):
     def command(self) -> str:
         return sections.script(
             {
-                "paths": f"for path in {' '.join(OWNED_PATHS)}; do [ -e $path ] && echo $path; done",
+                "paths": f"for path in {_PATHS}; do [ -e $path ] && echo $path; done",
                 "sysctls": "; ".join(f"sysctl {name}" for name in SYSCTLS),
                 "swaps": "tail -n +2 /proc/swaps | awk '{print $1}'",
                 "nft_tables": "nft list tables",

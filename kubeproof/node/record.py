@@ -64,6 +64,8 @@ DOCKER_GROUP = "docker"
 DEPLOY_PATHS = ("/etc/apt/keyrings", "/run/adduser")
 """What else comes with the deploy: adduser's lock is from packages that make users."""
 OWNED_PATHS = (*CLUSTER_PATHS, *DOCKER_PATHS, *DEPLOY_PATHS)
+SHARED_DIRECTORIES = ("/opt",)
+"""Directories that packages of the deploy have files in. dpkg removes one that they leave empty, whoever made it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Record:
     """A host before the first deploy."""
 
     paths: list[str] = field(default_factory=list)
-    """Those of OWNED_PATHS that existed."""
+    """Those of OWNED_PATHS and SHARED_DIRECTORIES that existed."""
     sysctls: dict[str, str] = field(default_factory=dict)
     swaps: list[str] = field(default_factory=list)
     nft_tables: list[str] = field(default_factory=list)

@@ -143,6 +143,17 @@ def restore_file(path: str) -> Generator[str, None, None]:
 
 
 @operation()
+def restore_directories(directories: Sequence[str]) -> Generator[str, None, None]:
+    """Make directories that were there before and have gone since."""
+    present = host.get_fact(Existing, candidates=list(directories)) if directories else []
+    missing = [directory for directory in directories if directory not in present]
+    if not missing:
+        host.noop("directories are as they were")
+        return
+    yield f"mkdir -p {shlex.join(missing)}"
+
+
+@operation()
 def restore_sysctls(before: dict[str, str]) -> Generator[str, None, None]:
     """Give kernel settings the values that they had."""
     now = host.get_fact(Sysctls, names=list(before)) if before else {}

@@ -7,7 +7,7 @@ from pyinfra.operations import systemd
 from kubeproof.facts.hosts import Remembered
 from kubeproof.node import leftovers, paths
 from kubeproof.node.leftovers import Leftovers
-from kubeproof.node.record import DOCKER_GROUP
+from kubeproof.node.record import DOCKER_GROUP, SHARED_DIRECTORIES
 from kubeproof.node.removal import Owners
 from kubeproof.operations import hosts, kernel, resetting
 from kubeproof.phases.host_preparation import REPLACED_FILES
@@ -36,6 +36,8 @@ def restore() -> None:
         resetting.remove_group(name="Remove Docker's group", group=DOCKER_GROUP)
     restored = resetting.restore_files(name="Put replaced files back", files=REPLACED_FILES)
     resetting.remove_files(name="Remove what is left", leftovers=leftovers.of_deploy(record, docker))
+    shared = [directory for directory in SHARED_DIRECTORIES if directory in record.paths]
+    resetting.restore_directories(name="Make directories that packages took with them", directories=shared)
     if not docker:
         systemd.service(
             name="Restart Docker with its own configuration",

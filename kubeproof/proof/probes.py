@@ -129,6 +129,7 @@ class _Planner:
             yield from self._to_nodes(client)
             yield from self._to_services(client)
             yield from self._by_names(client)
+        yield from self._from_pages()
         yield from self._from_nodes()
         yield from self._across_nodes()
 
@@ -162,6 +163,13 @@ class _Planner:
                 expected=f"{server.name} answers and sees {client.pod.ip} with the client's own port",
                 judge=_judge_direct(server, client.pod.ip),
             )
+
+    def _from_pages(self) -> Iterator[Probe]:
+        """From httpd's pods, to kuard on the same node: where a node has one kuard only, nobody else could ask it."""
+        for pod in self.objects.labelled("default", "name", "networkpolicy-demo"):
+            client = self._client(pod)
+            probes = self._to_pods(client) if client else iter(())
+            yield from (probe for probe in probes if probe.name == "pod_to_pod_same_node")
 
     def _to_nodes(self, client: Client) -> Iterator[Probe]:
         for node in self.nodes:
