@@ -1,6 +1,7 @@
 """What all tests against the running lab share: whether it is up, and its state, read once."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,24 @@ from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
 from kubeproof.proof.result import CheckResult
 from kubeproof.proof.snapshot import Snapshot
-from lab import settings
+from lab import nodes, settings
 from lab.paths import REPOSITORY, SSH_CONFIG
 from tests.lab.commands import succeed
 from tests.lab.snapshot import take
 
 INVENTORY = REPOSITORY / "inventory" / "lab.py"
 INTERFACES = Path("/sys/class/net")
-ORDER = ("test_up", "test_network", "test_nodes", "test_guards", "test_reset", "test_down")
+ORDER = (
+    "test_up",
+    "test_network",
+    "test_golden",
+    "test_podnet",
+    "test_nodes",
+    "test_guards",
+    "test_reset",
+    "test_interrupted",
+    "test_down",
+)
 """A lab's life: each module leaves what the next one needs."""
 
 
@@ -46,16 +57,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def before_first_deploy() -> dict[str, dict[str, list[str]]]:
+def before_first_deploy() -> Iterator[dict[str, dict[str, list[str]]]]:
     """What each node of a lab made from nothing consists of, before anything of a cluster was on it.
 
-    Takes a lab that runs away first.
+    Takes a lab that is there away first, and at the very end makes it again, except in CI.
     """
     if os.geteuid() != 0:
         pytest.skip("the lab can be made by root only")
+    had_a_lab = bool(nodes.existing()) and os.environ.get("CI") != "true"
     succeed("lab.down")
     succeed("lab.up")
-    return {node.name: take(node.name) for node in settings.load().nodes}
+    yield {node.name: take(node.name) for node in settings.load().nodes}
+    if had_a_lab:
+        succeed("up")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lab import nodes, shell
@@ -52,23 +52,28 @@ IGNORED = (
 Snapshot = dict[str, list[str]]
 
 
-def take(name: str) -> Snapshot:
-    """Sections of a node's state, each a sorted list of lines."""
+NETWORK = ("links", "addresses", "routes", "rules", "neighbours", "nftables")
+"""Sections that cost next to nothing to read."""
+
+
+def take(name: str, sections: Sequence[str] | None = None) -> Snapshot:
+    """Sections of a node's state, all by default, each a list of lines; sorted where order means nothing."""
     init = nodes.init_pid(name)
-    return {
-        "links": sorted(_links(init)),
-        "addresses": sorted(_addresses(init)),
-        "routes": sorted(_lines(init, "ip", "-4", "route", "show", "table", "all")),
-        "rules": sorted(_lines(init, "ip", "rule")),
-        "neighbours": sorted(_lines(init, "ip", "neigh", "show", "nud", "permanent")),
+    readers: dict[str, Callable[[], Iterable[str]]] = {
+        "links": lambda: sorted(_links(init)),
+        "addresses": lambda: sorted(_addresses(init)),
+        "routes": lambda: sorted(_lines(init, "ip", "-4", "route", "show", "table", "all")),
+        "rules": lambda: sorted(_lines(init, "ip", "rule")),
+        "neighbours": lambda: sorted(_lines(init, "ip", "neigh", "show", "nud", "permanent")),
         # Counters and handles left out; what iptables-nft made is in here too.
-        "nftables": _lines(init, "nft", "--stateless", "list", "ruleset"),
-        "sysctls": sorted(_sysctls(name)),
-        "mounts": sorted(_mounts(init)),
-        "units": sorted(_units(name)),
-        "files": sorted(_files(NODES / name / "root", FOLDERS)),
-        "run": sorted(_files(Path(f"/proc/{init}/root"), (RUN,))),
+        "nftables": lambda: _lines(init, "nft", "--stateless", "list", "ruleset"),
+        "sysctls": lambda: sorted(_sysctls(name)),
+        "mounts": lambda: sorted(_mounts(init)),
+        "units": lambda: sorted(_units(name)),
+        "files": lambda: sorted(_files(NODES / name / "root", FOLDERS)),
+        "run": lambda: sorted(_files(Path(f"/proc/{init}/root"), (RUN,))),
     }
+    return {section: list(readers[section]()) for section in sections or readers}
 
 
 def difference(before: Snapshot, after: Snapshot) -> list[str]:
