@@ -13,7 +13,7 @@ SECOND_UP_SECONDS = 30
 
 
 def test_the_lab_comes_up_from_nothing(before_first_deploy: dict[str, Snapshot]) -> None:
-    """Bare hosts: nothing of Docker or Kubernetes is on them (the files of the lab itself are named kubeproof) until the deploy."""
+    """Bare hosts: nothing of Docker or Kubernetes is on them; the files of the lab itself are named kubeproof."""
     assert nodes.existing() == sorted(node.name for node in load().nodes)
     for name, state in before_first_deploy.items():
         assert not [line for line in state["files"] if re.search(r"kube(?!proof)|docker|cni", line, re.IGNORECASE)], (
