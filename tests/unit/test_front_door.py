@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from invoke.context import Context
 from invoke.exceptions import Exit
 
 import tasks
+from kubeproof.command_line import explain
 from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
 
@@ -21,7 +23,7 @@ DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 def invoke(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "invoke", *words],
+        [sys.executable, "tasks.py", *words],
         cwd=REPOSITORY,
         env={**os.environ, **environment},
         capture_output=True,
@@ -55,6 +57,58 @@ def test_unknown_node() -> None:
     assert done.stderr == "error: k8s-nod1: no such node in the lab, did you mean k8s-node1?\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("aply", "aply: no such command, did you mean apply?"),
+        ("lab.stopp k8s-node1", "lab.stopp: no such command, did you mean lab.stop?"),
+        ("zzz", "zzz: no such command, `./inv` lists them"),
+        ("--help zzz", "zzz: no such command, `./inv` lists them"),
+        ("lab.stop", "lab.stop: needs NODE, see `./inv lab.stop --help`"),
+        ("verify --jso x", "--jso: no such option of verify, see `./inv verify --help`"),
+        ("verify -i", "--inventory: needs a value, see `./inv verify --help`"),
+        ("kubectl get", "get: neither an argument of kubectl nor a command, see `./inv kubectl --help`"),
+        ("--zzz", "--zzz: no such option, see `./inv --help`"),
+        ("--dry apply", "--dry: has no effect here, use `./inv plan`"),
+    ],
+)
+def test_what_is_mistyped_gets_one_line(words: str, line: str) -> None:
+    done = invoke(*words.split())
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {line}\n")
+
+
+def test_what_the_parser_says_otherwise_is_kept() -> None:
+    assert explain("'x' is ambiguous", "verify", ["verify"]) == "'x' is ambiguous"
+
+
+@pytest.mark.parametrize("name", ["lab_down", "lab_start"])
+def test_only_root_changes_the_lab(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lab.host.is_root", lambda: False)
+    # Whatever is wrong with the check: this test takes nobody's lab away.
+    for needed in ("lab.lifecycle.nodes", "lab.nodes.start"):
+        monkeypatch.setattr(needed, None)
+    node = ["k8s-node1"] if name == "lab_start" else []
+    with pytest.raises(Exit) as ended:
+        getattr(tasks, name).body(Context(), *node)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: user: the lab's devices and containers need root, run it with sudo\n"
+
+
+@pytest.mark.parametrize(("fast", "runs"), [(True, ["tests/unit -m not netns"]), (False, ["tests/unit", "tests/lab"])])
+def test_fast_tests_need_no_root(fast: bool, runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run: list[str] = []
+
+    def note(commands: list[list[str]]) -> int:
+        run.extend(" ".join(words) for words in commands)
+        return 0
+
+    monkeypatch.setattr(tasks, "_run_all", note)
+    tasks.run_tests.body(Context(), fast=fast)
+    assert [line.partition("tests/")[1] + line.partition("tests/")[2] for line in run if "pytest" in line] == runs
+
+
 def test_example_inventory_names_every_setting_that_it_must_have() -> None:
     done = invoke("plan", "-i", "inventory/example.py")
     assert done.returncode == 2
@@ -81,6 +135,7 @@ def raising(error: BaseException) -> Callable[[], None]:
         (UserError(["a: wrong", "b: wrong"]), 2, "error: a: wrong\nerror: b: wrong\n"),
         (CommandError("apt-get x: exit code 100\nHit\nE: none\n(full log: /l)"), 1, "E: none (full log: /l)\n"),
         (CommandError("failed on a (full log: /l)"), 1, "error: failed on a (full log: /l)\n"),
+        (PermissionError(13, "Permission denied", "/l"), 2, "error: /l: Permission denied, run it as root\n"),
         (KeyboardInterrupt(), 130, "interrupted; run the command again to go on\n"),
     ],
 )
@@ -132,9 +187,9 @@ def test_inv_runs_what_is_installed_from_the_callers_folder(copy: Path) -> None:
     python.chmod(0o755)
     (copy / ".venv/installed.lock").write_text("first\n")
     done = subprocess.run([copy / "inv", "plan", "-i", "a b"], cwd="/", capture_output=True, text=True, check=True)
-    assert done.stdout == f"{copy} / -m invoke plan -i a b\n"
+    assert done.stdout == f"{copy} / tasks.py plan -i a b\n"
     done = subprocess.run([copy / "inv"], cwd="/", capture_output=True, text=True, check=True)
-    assert done.stdout == f"{copy} / -m invoke --list\n"
+    assert done.stdout == f"{copy} / tasks.py --list\n"
 
 
 def test_inv_names_the_log_when_the_packages_cannot_be_installed(copy: Path) -> None:

@@ -1,0 +1,77 @@
+"""./inv's command line: invoke's own, but what is mistyped gets one line that says what to do, and exit code 2."""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from invoke.exceptions import Exit, ParseError
+from invoke.program import Program
+
+from kubeproof.errors import EXIT_BAD_INPUT
+
+UNKNOWN = re.compile(r"No idea what '(?P<word>.*)' is!")
+MISSING = re.compile(r"'(?P<command>.*)' did not receive required positional arguments: (?P<names>.*)")
+WITHOUT_VALUE = re.compile(r"Flag <Argument: (?P<name>[\w-]+).*> needed value")
+"""Messages of invoke.parser, of the version in requirements.lock."""
+
+
+class CommandLine(Program):
+    """Runs the commands of a namespace."""
+
+    def parse_core_args(self) -> None:
+        with self._explained():
+            super().parse_core_args()
+            if self.args.dry.value:
+                # invoke's option means commands that are run through invoke, and none is.
+                raise ParseError("--dry: has no effect here, use `./inv plan`")
+
+    def parse_tasks(self) -> None:
+        with self._explained():
+            super().parse_tasks()
+
+    def parse_cleanup(self) -> None:
+        with self._explained():
+            super().parse_cleanup()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except ParseError as error:
+            within = (error.context.name if error.context else None) or ""
+            print(f"error: {explain(str(error), within, self._commands())}", file=sys.stderr)
+            raise Exit(code=EXIT_BAD_INPUT) from None
+
+    def _commands(self) -> list[str]:
+        # invoke names no commands before its own options are parsed.
+        return list(self.namespace.task_names) if self.namespace else []
+
+
+def explain(message: str, within: str, commands: Iterable[str]) -> str:
+    """Say in one line what invoke's parser complains of. Pure.
+
+    ``within`` is the command that was being read, or empty; ``commands`` are the names of all.
+    """
+    see = f"see `./inv {within} --help`" if within else "see `./inv --help`"
+    if found := UNKNOWN.fullmatch(message):
+        return _unknown(found["word"], within, commands, see)
+    if found := MISSING.fullmatch(message):
+        names = found["names"].replace("'", "").upper()
+        return f"{found['command']}: needs {names}, {see}"
+    if found := WITHOUT_VALUE.match(message):
+        return f"--{found['name']}: needs a value, {see}"
+    return message
+
+
+def _unknown(word: str, within: str, commands: Iterable[str], see: str) -> str:
+    if word.startswith("-"):
+        return f"{word}: no such option{f' of {within}' if within else ''}, {see}"
+    # Only now: it costs time, and most commands are spelled right.
+    from kubeproof.reading import closest
+
+    if meant := closest(word, commands):
+        return f"{word}: no such command, did you mean {meant}?"
+    if within:
+        return f"{word}: neither an argument of {within} nor a command, {see}"
+    return f"{word}: no such command, `./inv` lists them"
