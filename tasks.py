@@ -226,15 +226,15 @@ def lab_up(_context: Context) -> None:
     summary.show()
 
 
-@task(name="down")
+@task(name="down", help={"all": "caches, logs and guarding routes too"})
 @command
-def lab_down(_context: Context) -> None:
+def lab_down(_context: Context, all: bool = False) -> None:
     """Remove the lab from the machine; caches stay."""
     from kubeproof.console import say
     from kubeproof.summary import counted
     from lab import lifecycle, settings
 
-    say(f"lab removed: {counted(lifecycle.down(settings.load()), 'change')}")
+    say(f"lab removed: {counted(lifecycle.down(settings.load(), everything=all), 'change')}")
 
 
 def _node_task(action: str, name: str) -> None:

@@ -8,7 +8,7 @@ from kubeproof.console import console, say
 from kubeproof.errors import UserError
 from kubeproof.summary import Summary
 from lab import host, mirror, network, nodes, preflight, rootfs, shell
-from lab.paths import RUN, STATE
+from lab.paths import CACHE, LOG_FILE, RUN, STATE
 from lab.settings import LabSettings
 
 
@@ -22,15 +22,22 @@ def up(lab: LabSettings, summary: Summary) -> None:
     summary.change("nodes", lambda: nodes.up(lab))
 
 
-def down(lab: LabSettings) -> int:
-    """Remove the lab from this machine but for its caches; returns how many things there were to remove.
+def down(lab: LabSettings, *, everything: bool = False) -> int:
+    """Remove the lab from this machine; returns how many things there were to remove.
 
-    The routes that make the lab's addresses unreachable stay until the machine reboots: something may still send to
-    them, and its packets would leave by the uplink.
+    Caches stay, and the routes that make the lab's addresses unreachable: something may still send to them, and its
+    packets would leave by the uplink. With ``everything`` both go too.
     """
     require_root()
-    changes = nodes.down(lab) + mirror.down(lab) + network.down(lab)
-    return changes + _remove(STATE) + _remove(RUN)
+    changes = nodes.down(lab) + mirror.down(lab) + network.down(lab) + _remove(STATE) + _remove(RUN)
+    if everything:
+        return changes + network.remove_guards(lab) + _remove(CACHE) + _remove(LOG_FILE.parent)
+    say(
+        f"kept: what was built ({CACHE}), logs ({LOG_FILE.parent}), Debian packages, and routes that make "
+        f"{', '.join(map(str, network.guarded(lab)))} unreachable until the machine reboots; "
+        "`./inv lab.down --all` removes all of it but the packages"
+    )
+    return changes
 
 
 def show_status(lab: LabSettings) -> bool:
@@ -43,8 +50,7 @@ def show_status(lab: LabSettings) -> bool:
         table.add_row(name, url, state)
     states = nodes.status(lab)
     for node in states:
-        memory, disk = (f"{node.memory_mib} MiB", f"{node.disk_mib} MiB") if node.memory_mib else ("", "")
-        table.add_row(node.name, node.address, node.state, memory, disk)
+        table.add_row(node.name, node.address, node.state, _mib(node.memory_mib), _mib(node.disk_mib))
     console.print(table)
     if host.lacks_sys_resource():
         say("runc shim: in use, because root lacks CAP_SYS_RESOURCE on this machine (OOM scores are not adjusted)")
@@ -71,3 +77,7 @@ def _remove(folder: Path) -> int:
         return 0
     shell.run(["rm", "-rf", "--one-file-system", folder])
     return 1
+
+
+def _mib(size: int | None) -> str:
+    return "" if size is None else f"{size} MiB"

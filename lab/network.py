@@ -6,9 +6,12 @@ An nftables table of the lab's own forbids forwarding between the bridge and any
 machine's ip_forward says, and lets nodes reach only the mirror on the gateway.
 """
 
-import ipaddress
+import hashlib
 import json
-from ipaddress import IPv4Network
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from kubeproof.console import say
@@ -18,8 +21,21 @@ from lab.settings import LabSettings
 PACKAGES = ("iproute2", "nftables")
 
 TABLE = "kubeproof_lab"
+MARK = "kubeproof-lab"
+"""Alias of the lab's bridge and comment of its iptables rule: what the lab made, and may take away."""
 GUARD_METRIC = 4294967295
 """The least preferred metric there is: any real route wins."""
+PROC_ROUTES = Path("/proc/net/route")
+REJECTING_ROUTE = 0x200
+"""RTF_REJECT of linux/route.h."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where this machine sends packets to a network; ``device`` is "-" where the route names none."""
+
+    to: IPv4Network
+    device: str
 
 
 def up(lab: LabSettings) -> int:
@@ -27,16 +43,20 @@ def up(lab: LabSettings) -> int:
     changes = sum(_ensure_guard(network) for network in guarded(lab))
     changes += _ensure_bridge(lab)
     changes += _ensure_table(lab)
+    changes += _ensure_bridged_passes(lab)
     if changes:
         say(f"lab network {lab.node_network} on bridge {lab.bridge}, gateway {lab.gateway}")
     return changes
 
 
 def down(lab: LabSettings) -> int:
-    """Take the bridge and the nftables table away. The unreachable routes stay: see :func:`remove_guards`."""
+    """Take the bridge and the rules away. The unreachable routes stay: see :func:`remove_guards`."""
     changes = 0
-    if _link_exists(lab.bridge):
-        shell.run(["ip", "link", "delete", lab.bridge])
+    for bridge in _own_bridges():
+        if shutil.which("iptables") and _bridged_passes(bridge):
+            shell.run(["iptables", "--wait", "30", "--delete", "FORWARD", *_bridged(bridge)])
+            changes += 1
+        shell.run(["ip", "link", "delete", bridge])
         changes += 1
     if _table() is not None:
         shell.run(["nft", "delete", "table", "inet", TABLE])
@@ -63,19 +83,60 @@ def guarded(lab: LabSettings) -> tuple[IPv4Network, ...]:
 
 
 def check(lab: LabSettings) -> list[str]:
-    """Ranges of the lab that this machine already uses otherwise; one line each."""
-    problems = []
-    for route in json.loads(shell.run(["ip", "-json", "-4", "route", "show"]) or "[]"):
-        if route["dst"] == "default" or route.get("type") == "unreachable" or route.get("dev") == lab.bridge:
-            continue
-        used = ipaddress.ip_network(route["dst"], strict=False)
-        problems += [
-            f"{network} of the lab overlaps this machine's route to {used} (dev {route.get('dev', '-')}); "
-            "set another range in lab/lab.toml"
-            for network in guarded(lab)
-            if network.overlaps(used)
-        ]
-    return problems
+    """Links and ranges of the lab that this machine already uses otherwise; one line each."""
+    own = _own_bridges()
+    problems = [
+        f"{other}: is the bridge of a lab with other settings; run `./inv lab.down` first"
+        for other in own
+        if other != lab.bridge
+    ]
+    if _link_exists(lab.bridge) and lab.bridge not in own:
+        problems.append(f"{lab.bridge}: is a network device of this machine; set another bridge in lab/lab.toml")
+    return problems + overlaps(lab, _routes())
+
+
+def _routes() -> list[Route]:
+    if shutil.which("ip"):
+        return parse_routes(shell.run(["ip", "-json", "-4", "route", "show"]))
+    # A minimal machine, before the lab's packages are installed.
+    return parse_proc_routes(PROC_ROUTES.read_text())
+
+
+def _own_bridges() -> list[str]:
+    """Links that bear the lab's mark, whatever the settings call them."""
+    aliases = Path("/sys/class/net").glob("*/ifalias")
+    return sorted(file.parent.name for file in aliases if file.read_text().strip() == MARK)
+
+
+def overlaps(lab: LabSettings, routes: Iterable[Route]) -> list[str]:
+    """A line for each route of the machine that leads to addresses of the lab, but the lab's own. Pure."""
+    return [
+        f"{network} of the lab overlaps this machine's route to {route.to} (dev {route.device}); "
+        "set another range in lab/lab.toml"
+        for route in routes
+        for network in guarded(lab)
+        if route.device != lab.bridge and network.overlaps(route.to)
+    ]
+
+
+def parse_routes(ip_json: str) -> list[Route]:
+    """Routes from ``ip -json -4 route show``, without the default route and those that lead nowhere."""
+    return [
+        Route(IPv4Network(route["dst"], strict=False), route.get("dev", "-"))
+        for route in json.loads(ip_json or "[]")
+        if route["dst"] != "default" and route.get("type") != "unreachable"
+    ]
+
+
+def parse_proc_routes(text: str) -> list[Route]:
+    """The same from /proc/net/route: addresses are hexadecimal, in the byte order of the machine (proc(5))."""
+    routes = []
+    for line in text.splitlines()[1:]:
+        device, destination, _, flags, _, _, _, mask, *_ = line.split()
+        if int(mask, 16) and not int(flags, 16) & REJECTING_ROUTE:
+            address, netmask = (IPv4Address(bytes.fromhex(word)[::-1]) for word in (destination, mask))
+            routes.append(Route(IPv4Network(f"{address}/{netmask}"), device))
+    return routes
 
 
 def _ensure_bridge(lab: LabSettings) -> int:
@@ -83,11 +144,34 @@ def _ensure_bridge(lab: LabSettings) -> int:
         return 0
     if not _link_exists(lab.bridge):
         shell.run(["ip", "link", "add", lab.bridge, "type", "bridge"])
+        shell.run(["ip", "link", "set", lab.bridge, "alias", MARK])
     # The lab is IPv4 only; without this the machine would announce itself to the nodes by IPv6.
-    Path(f"/proc/sys/net/ipv6/conf/{lab.bridge}/disable_ipv6").write_text("1")
+    ipv6 = Path(f"/proc/sys/net/ipv6/conf/{lab.bridge}/disable_ipv6")
+    if ipv6.exists():
+        ipv6.write_text("1")
     shell.run(["ip", "addr", "replace", f"{lab.gateway}/{lab.node_network.prefixlen}", "dev", lab.bridge])
     shell.run(["ip", "link", "set", lab.bridge, "up"])
     return 1
+
+
+def _ensure_bridged_passes(lab: LabSettings) -> int:
+    """Let packets between nodes pass this machine's own firewall, where it has one.
+
+    With br_netfilter they go through its FORWARD chain although it only bridges them, and Docker makes that drop.
+    """
+    if not shutil.which("iptables") or _bridged_passes(lab.bridge):
+        return 0
+    shell.run(["iptables", "--wait", "30", "--insert", "FORWARD", *_bridged(lab.bridge)])
+    return 1
+
+
+def _bridged_passes(bridge: str) -> bool:
+    return shell.succeeds(["iptables", "--wait", "30", "--check", "FORWARD", *_bridged(bridge)])
+
+
+def _bridged(bridge: str) -> list[str]:
+    match = ["--in-interface", bridge, "--out-interface", bridge]
+    return [*match, "--match", "comment", "--comment", MARK, "--jump", "ACCEPT"]
 
 
 def _ensure_guard(network: IPv4Network) -> int:
@@ -126,13 +210,20 @@ def _comment(text: str) -> str:
 
 def render_table(lab: LabSettings) -> str:
     """The nftables rules, replacing what an earlier version loaded in one transaction."""
-    ranges = ", ".join(str(network) for network in guarded(lab))
-    ports = f"{lab.registry_port}, {lab.apt_port}"
+    chains = _render_chains(lab)
+    version = hashlib.sha256(chains.encode()).hexdigest()[:16]
     return f"""\
 table inet {TABLE} {{}}
 delete table inet {TABLE}
 table inet {TABLE} {{
-    comment "kubeproof lab: bridge {lab.bridge}, ranges {ranges}, mirror ports {ports}"
+    comment "rules of the kubeproof lab, version {version}"
+{chains}}}
+"""
+
+
+def _render_chains(lab: LabSettings) -> str:
+    ranges = ", ".join(str(network) for network in guarded(lab))
+    return f"""\
     chain forward {{
         type filter hook forward priority -10; policy accept;
         iifname "{lab.bridge}" oifname != "{lab.bridge}" counter drop
@@ -140,9 +231,10 @@ table inet {TABLE} {{
     }}
     chain input {{
         type filter hook input priority -10; policy accept;
+        iifname != {{ "lo", "{lab.bridge}" }} ip daddr {{ {ranges} }} counter drop
         iifname != "{lab.bridge}" accept
         ct state established,related accept
-        ip daddr {lab.gateway} tcp dport {{ {ports} }} accept
+        ip daddr {lab.gateway} tcp dport {{ {lab.registry_port}, {lab.apt_port} }} accept
         ip daddr {lab.gateway} icmp type echo-request accept
         counter drop
     }}
@@ -150,7 +242,6 @@ table inet {TABLE} {{
         type filter hook output priority -10; policy accept;
         oifname != {{ "lo", "{lab.bridge}" }} ip daddr {{ {ranges} }} counter drop
     }}
-}}
 """
 
 

@@ -1,5 +1,6 @@
 """The commands that users type, run as they run them."""
 
+import re
 import subprocess
 from dataclasses import dataclass
 
@@ -15,6 +16,13 @@ class Outcome:
 
     code: int
     output: str
+
+
+def changes(output: str) -> int:
+    """The number of changes that a command ended with: the total of `up`, or what `apply` and the others say."""
+    found = re.findall(r"(?<![0-9])([0-9]+) changes?\b", output)
+    assert found, f"no number of changes in:\n{output[-2000:]}"
+    return int(found[-1])
 
 
 def inv(*words: str, timeout: float = TIMEOUT_SECONDS) -> Outcome:

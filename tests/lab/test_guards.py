@@ -43,18 +43,32 @@ def _node_reaches_outside() -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.usefixtures("outside")
+@pytest.mark.usefixtures("running_lab", "outside")
 def test_a_node_reaches_nothing_beyond_its_machine() -> None:
     assert not _node_reaches_outside()
-    # The same packet passes without the guard, so it is the guard that stops it.
-    shell.run(["nft", "delete", "table", "inet", network.TABLE])
+    # The same packet passes where the guard makes an exception, so it is the guard that stops it.
+    for direction in ("daddr", "saddr"):
+        rule = ["inet", network.TABLE, "forward", "ip", direction, OUTSIDE, "accept"]
+        shell.run(["nft", "insert", "rule", *rule])
     try:
         assert _node_reaches_outside()
     finally:
-        assert network.up(load()) == 1
+        shell.run(["nft", "-f", "-"], stdin=network.render_table(load()))
     assert not _node_reaches_outside()
 
 
+@pytest.mark.usefixtures("running_lab", "outside")
+def test_nobody_outside_reaches_the_mirror() -> None:
+    """A neighbour with a route to the gateway's address must not get in by another link (Linux' weak host model)."""
+    inside = ["ip", "netns", "exec", NAMESPACE]
+    target = f"</dev/tcp/{load().gateway}/{load().registry_port}"
+    assert not shell.succeeds([*inside, "timeout", "2", "bash", "-c", target])
+    with socket.create_server((UPLINK, 0)) as reachable:
+        port = reachable.getsockname()[1]
+        assert shell.succeeds([*inside, "timeout", "2", "bash", "-c", f"</dev/tcp/{UPLINK}/{port}"])
+
+
+@pytest.mark.usefixtures("running_lab")
 def test_a_node_reaches_only_the_mirror_on_its_machine() -> None:
     lab = load()
     with socket.create_server((str(lab.gateway), 0)) as other:

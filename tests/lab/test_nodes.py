@@ -3,6 +3,8 @@
 import re
 import subprocess
 
+import pytest
+
 from lab import nodes, ssh
 from lab.paths import SSH_CONFIG, SSH_KNOWN_HOSTS
 from lab.settings import load
@@ -10,6 +12,8 @@ from lab.wait import wait_until
 from tests.lab.commands import inv, succeed
 
 SETTLE_SECONDS = 180
+
+pytestmark = pytest.mark.usefixtures("running_lab")
 
 
 def _holds() -> bool:

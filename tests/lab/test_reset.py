@@ -2,7 +2,7 @@
 
 from lab.settings import load
 from tests.lab import snapshot
-from tests.lab.commands import succeed
+from tests.lab.commands import changes, succeed
 from tests.lab.snapshot import Snapshot
 
 
@@ -16,4 +16,4 @@ def test_reset_leaves_the_nodes_as_they_were(before_first_deploy: dict[str, Snap
 
 
 def test_reset_again_has_nothing_to_do() -> None:
-    assert "0 changes" in succeed("reset")
+    assert changes(succeed("reset")) == 0

@@ -1,0 +1,95 @@
+"""A node's files: a copy of the root filesystem, and what makes it this node and no other."""
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from lab import archive, shell, ssh
+from lab.paths import NODES
+from lab.settings import LabNode, LabSettings
+
+
+def root_of(name: str) -> Path:
+    """The node's root filesystem on this machine."""
+    return NODES / name / "root"
+
+
+def create(lab: LabSettings, node: LabNode, base: Path) -> None:
+    """Copy the root filesystem and make it this node's; what an interrupted call left is made anew."""
+    making = NODES / node.name / "making"
+    shell.run(["rm", "-rf", "--one-file-system", making])
+    making.parent.mkdir(parents=True, exist_ok=True)
+    making.parent.chmod(0o700)
+    shell.run(["cp", "--archive", "--reflink=auto", base, making])
+    _write(making, {**identity(lab, node), "etc/machine-id": f"{uuid.uuid4().hex}\n"})
+    authorized = making / "root/.ssh/authorized_keys"
+    authorized.parent.mkdir(mode=0o700, exist_ok=True)
+    authorized.write_text(ssh.ensure_key())
+    authorized.chmod(0o600)
+    ssh.ensure_host_key(making, node.name)
+    _fingerprint_file(node.name).write_text(fingerprint(lab, node))
+    making.rename(root_of(node.name))
+
+
+def exists(name: str) -> bool:
+    """Whether the node has been made."""
+    return root_of(name).exists()
+
+
+def existing() -> list[str]:
+    """Names of all nodes that have files on this machine, also of those that the settings no longer name."""
+    return sorted(folder.name for folder in NODES.iterdir()) if NODES.exists() else []
+
+
+def problems(lab: LabSettings) -> list[str]:
+    """Nodes that were made for other settings than the present ones; one line each."""
+    wanted = {node.name: node for node in lab.nodes}
+    mend = "run `./inv lab.down` first, or take the settings back"
+    lines = [
+        f"{name}: exists, but lab/lab.toml no longer names it; {mend}" for name in existing() if name not in wanted
+    ]
+    for name, node in wanted.items():
+        if exists(name) and _fingerprint_file(name).read_text() != fingerprint(lab, node):
+            lines.append(f"{name}: was made with other addresses or sources than are set now; {mend}")
+    return lines
+
+
+def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:
+    """Text of the files that differ from node to node, by path below the root."""
+    return {
+        "etc/hostname": f"{node.name}\n",
+        "etc/hosts": f"127.0.0.1 localhost\n{node.address} {node.name}\n",
+        # No resolver: the lab has none, and names of nodes come from /etc/hosts.
+        "etc/resolv.conf": "",
+        "etc/apt/sources.list": "".join(f"{line}\n" for line in _apt_sources(lab)),
+        # The default route exists because flanneld takes the interface that has it; the gateway forwards nothing.
+        "etc/network/interfaces": (
+            "auto lo\niface lo inet loopback\n\n"
+            "auto host0\niface host0 inet static\n"
+            f"    address {node.address}/{lab.node_network.prefixlen}\n"
+            f"    gateway {lab.gateway}\n"
+        ),
+    }
+
+
+def fingerprint(lab: LabSettings, node: LabNode) -> str:
+    """Hash over what the settings decide about a node's files."""
+    return hashlib.sha256(repr(identity(lab, node)).encode()).hexdigest()
+
+
+def _apt_sources(lab: LabSettings) -> Iterable[str]:
+    """The machine's Debian suites through the lab's caching proxy, under the last part of their path."""
+    for source in archive.sources():
+        yield archive.Source(f"{lab.apt_url}/{source.uri.rsplit('/', 1)[-1]}", source.suite).line()
+
+
+def _fingerprint_file(name: str) -> Path:
+    return NODES / name / "made-for"
+
+
+def _write(root: Path, files: dict[str, str]) -> None:
+    for file, text in files.items():
+        target = root / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
