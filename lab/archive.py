@@ -4,6 +4,7 @@ Nothing of the lab names an archive of its own: what the machine reaches is what
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from kubeproof.errors import UserError
 from lab import shell
@@ -26,10 +27,12 @@ class Source:
         return f"{kind} [signed-by={KEYRING}] {self.uri} {self.suite} main"
 
 
+@cache
 def sources() -> tuple[Source, ...]:
     """Debian 12's suites that this machine is configured for, the release itself first.
 
-    Raises UserError where there is none (no Debian 12, or `apt-get update` never ran).
+    Raises UserError where there is none (no Debian 12, or `apt-get update` never ran). Asking apt takes up to a
+    second, and many ask; the answer holds for one command.
     """
     return parse(shell.run(["apt-get", "indextargets", "--format", _FORMAT]))
 

@@ -1,71 +1,161 @@
-"""Whether this machine can carry the lab, checked before anything on it is changed."""
+"""Whether this machine can carry the lab, asked before anything on it is changed; and the packages that it lacks."""
 
+import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from kubeproof.console import say, step
 from kubeproof.errors import CommandError, UserError
-from lab import host, mirror, network, nodes, rootfs, shell, ssh
-from lab.paths import CACHE, STATE
+from lab import archive, host, machine, mirror, network, nodes, paths, rootfs, shell, ssh
+from lab.mirror.cache import PARTIAL
 from lab.settings import LabSettings
 
-DISK_GIB = 8
-"""What the lab takes with all of its caches, and room for what a build needs for a while."""
-MEMORY_GIB = 4
-"""Three nodes take less than 3 GiB; the build of Kubernetes takes more for a while."""
+NODE_DISK_GIB = 1.3
+"""A node with Docker's packages and the images: three were measured at 3.8 GiB."""
+CACHE_GIB = 3.0
+"""All caches take 1.3 GiB; while Kubernetes is built, its source and Go's build cache take 1.7 GiB more."""
+PACKAGES_GIB = 0.7
+"""The Debian packages of the lab, of which Go is the largest, and their downloads."""
+SPARE_GIB = 0.2
+"""Logs, and what a repeated `up` downloads."""
+NODE_MEMORY_GIB = 0.7
+"""Three nodes with a cluster were measured at 1.7 GiB resident."""
+BUILD_MEMORY_GIB = 3.0
+"""Two of Go's linkers at once, an estimate from the size of what they link."""
+
+DOWNLOADED = ("source", "base-layer", "apt-cacher-ng")
+"""Caches that are filled from Debian's archive, beside the root filesystem."""
+BUILT = "kubernetes"
 
 MODULES_WITH_PACKAGES = (network, nodes, rootfs, ssh, mirror)
 
+UPDATE_SECONDS = 120
+"""The lists of a fresh machine are 9 MB; a slow network is no reason to refuse."""
+_UPDATE = (
+    *("apt-get", "-q", "update"),
+    # Otherwise apt-get says that all is well when it had to use old lists.
+    *("-o", "APT::Update::Error-Mode=any"),
+    # An archive that does not answer is told from a slow one within seconds.
+    *("-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=5", "-o", "Acquire::https::Timeout=5"),
+)
+_APT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+
 
 def check(lab: LabSettings) -> None:
-    """Raise UserError with everything that stands in the lab's way on this machine."""
-    problems = [*_identity_problems()]
-    if not problems:
-        # These read more of the machine than an unprivileged user or another system would answer for.
-        problems = [*_cgroup_problems(), *_room_problems(), *_kernel_problems()]
-        if shutil.which("ip"):
-            problems += network.check(lab)
-        problems += mirror.check(lab)
+    """Raise UserError with everything that stands in the lab's way on this machine.
+
+    Changes nothing but apt's lists, which it refreshes where something is to be downloaded.
+    """
+    unfit = machine.identity_problems(host.os_release(), root=host.is_root())
+    problems = [*unfit, *_resource_problems(lab)]
+    if not unfit:
+        # These run commands, which an unprivileged user may not, and which another system may not have.
+        problems += [*_kernel_problems(), *network.check(lab), *_service_problems(lab)]
     if problems:
         raise UserError(problems)
 
 
-def _identity_problems() -> list[str]:
+def _resource_problems(lab: LabSettings) -> list[str]:
+    return [
+        *machine.cgroup_problems(host.cgroup_layout()),
+        *machine.swap_problems(),
+        *machine.memory_problems(_memory_needed(lab)),
+        *machine.disk_problems(_disk_needed(lab)),
+    ]
+
+
+def _memory_needed(lab: LabSettings) -> float:
+    """GiB. The nodes start when the build is over."""
+    to_start = sum(not nodes.is_running(node.name) for node in lab.nodes)
+    return max(NODE_MEMORY_GIB * to_start, 0 if _is_cached(BUILT) else BUILD_MEMORY_GIB)
+
+
+def _disk_needed(lab: LabSettings) -> dict[Path, float]:
+    """GiB for each folder that grows."""
+    made = nodes.existing()
+    missing = sum(node.name not in made for node in lab.nodes)
+    building = not _is_cached(BUILT)
+    return {
+        paths.CACHE: CACHE_GIB if building else SPARE_GIB,
+        paths.STATE: NODE_DISK_GIB * missing,
+        Path("/usr"): PACKAGES_GIB if building else 0,
+    }
+
+
+def _is_cached(kind: str) -> bool:
+    """Whether the cache holds anything of a kind that was finished; a look that needs no recipe."""
+    folder = paths.CACHE / kind
+    return folder.is_dir() and any(not entry.name.startswith(PARTIAL) for entry in folder.iterdir())
+
+
+def _kernel_problems(proc: Path = machine.PROC) -> list[str]:
+    """What is built in shows under /proc; what is a module shows there once it is loaded."""
     problems = []
-    release = host.os_release()
-    if (release.get("ID"), release.get("VERSION_ID")) != ("debian", "12"):
-        problems.append(f"machine: the lab needs Debian 12, this is {release.get('PRETTY_NAME', 'something else')}")
-    if not host.is_root():
-        problems.append("user: the lab makes network devices and containers and needs root; run it with sudo")
+    if "overlay" not in (proc / "filesystems").read_text() and not _loads("overlay"):
+        problems.append("kernel: no overlayfs, which Docker stores its images with; boot a kernel that has it")
+    if not (proc / "sys/net/bridge").exists() and not _loads("br_netfilter"):
+        problems.append("kernel: no br_netfilter, which Services need between pods of a node; boot one that has it")
     return problems
 
 
-def _cgroup_problems() -> list[str]:
-    if host.cgroup_layout() is not host.CgroupLayout.UNSUPPORTED:
-        return []
-    return [f"control groups: {host.CgroupLayout.UNSUPPORTED.value}; boot with systemd and cgroup v2"]
+def _loads(module: str) -> bool:
+    return bool(shutil.which("modprobe")) and shell.succeeds(["modprobe", module])
 
 
-def _room_problems() -> list[str]:
-    problems = []
-    present = STATE.exists() and CACHE.exists()
-    for folder in (STATE, CACHE):
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
-        free = shutil.disk_usage(existing).free / 2**30
-        if free < DISK_GIB and not present:
-            problems.append(f"disk: {free:.1f} GiB free at {existing}, the lab needs {DISK_GIB} GiB; free some")
-    memory = int(next(row for row in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in row).split()[1])
-    if memory < MEMORY_GIB * 2**20:
-        problems.append(f"memory: {memory / 2**20:.1f} GiB, the lab needs {MEMORY_GIB} GiB")
-    return problems
+def _service_problems(lab: LabSettings) -> list[str]:
+    """The archive, the mirror's ports, and nodes of other settings. Without apt's lists only the first can be told."""
+    unreachable = _archive_problems() if _must_download() else []
+    if unreachable and not _archive_uris():
+        return unreachable
+    return [*unreachable, *mirror.check(lab), *nodes.check(lab)]
 
 
-def _kernel_problems() -> list[str]:
-    if "overlay" not in Path("/proc/filesystems").read_text() and not shell.succeeds(["modprobe", "overlay"]):
-        return ["kernel: no overlayfs, which Docker stores its images with; boot a kernel that has it"]
-    if not Path("/proc/sys/net/bridge").exists() and not shell.succeeds(["modprobe", "br_netfilter"]):
-        return ["kernel: no br_netfilter, without which Services fail between pods of one node; boot one that has it"]
+def _must_download() -> bool:
+    """Whether anything is missing that comes from Debian's archive."""
+    if missing_packages() or not all(_is_cached(kind) for kind in DOWNLOADED):
+        return True
+    try:
+        return not rootfs.is_cached()
+    except UserError:
+        # Without apt's lists nobody can tell.
+        return True
+
+
+def _archive_problems() -> list[str]:
+    with step("Debian's package lists"):
+        try:
+            shell.run(_UPDATE, env=_APT, timeout=UPDATE_SECONDS)
+        except CommandError as error:
+            reason = why_unreachable(str(error), _archive_uris())
+            return [_unreachable(reason)] if reason else []
     return []
+
+
+def why_unreachable(report: str, uris: Collection[str]) -> str:
+    """The reason in what a failed ``apt-get update`` wrote, empty if it does not concern these URIs. Pure.
+
+    Without any URI, which are unknown before apt has lists, every failure concerns them.
+    """
+    errors = [line.removeprefix("E: ") for line in report.splitlines() if line.startswith("E: ")]
+    fetches = [found for line in errors if (found := re.fullmatch(r"Failed to fetch (\S+)\s+(.*)", line))]
+    for fetch in fetches:
+        if not uris or fetch[1].startswith(tuple(uris)):
+            return f"{fetch[1]}: {fetch[2]}"
+    if fetches:
+        return ""
+    return (errors or report.splitlines())[0]
+
+
+def _unreachable(reason: str) -> str:
+    return f"Debian's archive: `apt-get update` fails ({reason}); see to the network and the sources in /etc/apt"
+
+
+def _archive_uris() -> tuple[str, ...]:
+    try:
+        return tuple({source.uri for source in archive.sources()})
+    except UserError:
+        return ()
 
 
 def missing_packages() -> list[str]:
@@ -91,6 +181,3 @@ def install_packages() -> int:
             reason = str(error).splitlines()[1:2] or [str(error)]
             raise UserError(f"packages: apt-get failed; is Debian's archive reachable? {reason[0]}") from error
     return len(missing)
-
-
-_APT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
