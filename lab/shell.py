@@ -1,5 +1,6 @@
 """Commands on the lab's own machine: quoted by construction, logged in full, errors in one line."""
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -7,11 +8,22 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kubeproof.console import say
 from kubeproof.errors import CommandError
+from lab import logs
 from lab.paths import LOG_FILE
 
 _lock = threading.Lock()
 TAIL_LINES = 5
+
+ADMIN_PATH = "/usr/sbin:/sbin"
+"""Where mmdebstrap, ip and others are; `su` without `-` leaves these folders out of PATH."""
+
+QUIET_SECONDS = 1.0
+"""Most commands end within this time after Ctrl-C, and nothing need be said."""
+INTERRUPT_SECONDS = 60.0
+"""Time for a command to end by itself after Ctrl-C: apt-get completes what dpkg has begun."""
+TERMINATE_SECONDS = 10.0
 
 
 def run(
@@ -22,33 +34,19 @@ def run(
     cwd: Path | None = None,
     check: bool = True,
     timeout: float | None = None,
+    log_output: bool = True,
 ) -> str:
     """Run a command (never through a shell) and return what it wrote to standard output.
 
-    Everything it writes goes to the log file. ``env`` is added to the current environment; a secret belongs in
-    ``stdin``, which is not logged. Raises CommandError if it fails and ``check`` is set, or when ``timeout`` seconds
-    have passed.
+    Everything it writes goes to the log file, unless ``log_output`` is unset for a command that prints secrets.
+    ``env`` is added to the current environment; a secret belongs in ``stdin``, which is not logged. Raises
+    CommandError if it fails and ``check`` is set, or when ``timeout`` seconds have passed. A Ctrl-C is passed on once
+    the command has ended.
     """
     words = [str(word) for word in command]
     started = time.monotonic()
-    try:
-        done = subprocess.run(
-            words,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env={**os.environ, **(env or {})},
-            cwd=cwd,
-            timeout=timeout,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise CommandError(f"{words[0]}: not found on this machine ({error})") from error
-    except subprocess.TimeoutExpired as error:
-        raise CommandError(f"{' '.join(words)}: no end after {timeout:.0f}s") from error
-    _log(words, done, time.monotonic() - started)
+    done = _run(words, stdin, env or {}, cwd, timeout)
+    _log(words, done.stdout + done.stderr if log_output else "", done.returncode, time.monotonic() - started)
     if check and done.returncode != 0:
         tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-TAIL_LINES:])
         raise CommandError(f"{' '.join(words)}: exit code {done.returncode}\n{tail}\n(full log: {LOG_FILE})")
@@ -56,19 +54,69 @@ def run(
 
 
 def succeeds(command: Sequence[str | Path]) -> bool:
-    """Whether a command exits with 0; its failure is an answer, not an error."""
-    return (
-        subprocess.run(
-            [str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, check=False
-        ).returncode
-        == 0
-    )
+    """Whether a command exits with 0; its failure is an answer, not an error, and so is that it is not installed."""
+    try:
+        return _run([str(word) for word in command], None, {}, None, None).returncode == 0
+    except CommandError:
+        return False
 
 
-def _log(words: Sequence[str], done: "subprocess.CompletedProcess[str]", took: float) -> None:
+def _run(
+    words: list[str], stdin: str | None, env: Mapping[str, str], cwd: Path | None, timeout: float | None
+) -> "subprocess.CompletedProcess[str]":
+    path = f"{ADMIN_PATH}:{os.environ.get('PATH', os.defpath)}"
+    try:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PATH": path, **env},
+            cwd=cwd,
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        raise CommandError(f"{words[0]}: not found on this machine ({error})") from error
+    with child:
+        try:
+            output, errors = child.communicate(stdin, timeout)
+        except KeyboardInterrupt:
+            _wait_for_end(child, words)
+            raise
+        except subprocess.TimeoutExpired as error:
+            _terminate(child)
+            raise CommandError(f"{' '.join(words)}: no end after {timeout:.0f}s") from error
+    return subprocess.CompletedProcess(words, child.returncode, output, errors)
+
+
+def _wait_for_end(child: "subprocess.Popen[str]", words: list[str]) -> None:
+    """After Ctrl-C, which the terminal sent to the command too; killed at once it might leave dpkg broken."""
+    if _ends_within(child, QUIET_SECONDS):
+        return
+    say(f"waiting for {words[0]} to end; Ctrl-C again terminates it")
+    if not _ends_within(child, INTERRUPT_SECONDS):
+        _terminate(child)
+
+
+def _terminate(child: "subprocess.Popen[str]") -> None:
+    child.terminate()
+    if not _ends_within(child, TERMINATE_SECONDS):
+        child.kill()
+
+
+def _ends_within(child: "subprocess.Popen[str]", seconds: float) -> bool:
+    """Whether it ends in time, its output being read meanwhile: it could not end while the pipe is full."""
+    try:
+        child.communicate(timeout=seconds)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        return child.poll() is not None
+    return True
+
+
+def _log(words: Sequence[str], output: str, code: int, took: float) -> None:
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-    with _lock:
-        LOG_FILE.parent.mkdir(parents=True, exist_ok=True)
-        with LOG_FILE.open("a") as log:
-            log.write(f"[{stamp}] $ {' '.join(words)}\n{done.stdout}{done.stderr}")
-            log.write(f"[{stamp}] exit {done.returncode} after {took:.1f}s\n")
+    text = f"[{stamp}] $ {' '.join(words)}\n{output}[{stamp}] exit {code} after {took:.1f}s\n"
+    # Users who may not write the log still get their answer.
+    with _lock, contextlib.suppress(PermissionError), logs.appending(LOG_FILE) as log:
+        log.write(text.encode(errors="replace"))
