@@ -13,9 +13,11 @@ from pathlib import Path
 
 
 def remember(file: Path, pid: int) -> None:
-    """Write the identity of a running process."""
+    """Write the identity of a running process; whoever reads the file meanwhile finds all of it or nothing."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"pid": pid, "start_time": _start_time(pid)}))
+    writing = file.with_name(f".{file.name}")
+    writing.write_text(json.dumps({"pid": pid, "start_time": _start_time(pid)}))
+    writing.replace(file)
 
 
 def alive(file: Path) -> int | None:
