@@ -1,7 +1,6 @@
 """Whether this machine can carry the lab, asked before anything on it is changed; and the packages that it lacks."""
 
 import re
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -100,7 +99,7 @@ def _kernel_problems(proc: Path = machine.PROC) -> list[str]:
 
 
 def _loads(module: str) -> bool:
-    return bool(shutil.which("modprobe")) and shell.succeeds(["modprobe", module])
+    return shell.succeeds(["modprobe", module])
 
 
 def _service_problems(lab: LabSettings) -> list[str]:

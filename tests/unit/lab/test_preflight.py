@@ -196,11 +196,7 @@ def proc(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("modprobe", ["/sbin/modprobe", None])
-def test_what_the_kernel_lacks_is_told_at_once(
-    proc: Path, modprobe: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lab.preflight.shutil.which", lambda _name: modprobe)
+def test_what_the_kernel_lacks_is_told_at_once(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lab.shell.succeeds", lambda _command: False)
     first, second = preflight._kernel_problems(proc)
     assert first.startswith("kernel: no overlayfs")
@@ -216,7 +212,6 @@ def test_a_kernel_with_all_of_it_built_in_loads_nothing(proc: Path, monkeypatch:
 
 def test_modules_are_loaded(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
-    monkeypatch.setattr("lab.preflight.shutil.which", lambda _name: "/sbin/modprobe")
 
     def load(command: list[str]) -> bool:
         loaded.append(command[1])

@@ -44,6 +44,28 @@ def test_secrets_stay_out_of_the_log(log_file: Path) -> None:
     assert "$ cat" in log_file.read_text()
 
 
+def test_words_are_never_read_by_a_shell(tmp_path: Path) -> None:
+    assert shell.run(["echo", "$HOME; `id`", tmp_path]) == f"$HOME; `id` {tmp_path}\n"
+
+
+def test_standard_input_is_not_logged_and_is_empty_unless_given(log_file: Path) -> None:
+    assert shell.run(["wc", "-c"], stdin="hidden").strip() == "6"
+    assert "hidden" not in log_file.read_text()
+    assert shell.run(["cat"]) == ""
+
+
+def test_environment_is_added_to_and_the_folder_is_the_one_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KEPT", "kept")
+    output = shell.run(["sh", "-c", 'echo "$KEPT $ADDED"; pwd'], env={"ADDED": "added"}, cwd=tmp_path)
+    assert output == f"kept added\n{tmp_path}\n"
+
+
+def test_output_that_is_no_text_is_taken() -> None:
+    assert shell.run(["printf", r"a\377b"]) == "a\ufffdb"
+
+
 def test_a_log_that_may_not_be_written_spoils_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_file: Path) -> None:
         raise PermissionError
@@ -56,6 +78,18 @@ def test_a_failure_names_the_command_and_its_last_lines() -> None:
     with pytest.raises(CommandError, match="exit code 3\nbroken"):
         shell.run(["sh", "-c", "echo broken >&2; exit 3"])
     assert shell.run(["sh", "-c", "echo x; exit 3"], check=False) == "x\n"
+
+
+def test_a_failure_shows_the_end_of_what_was_written_and_the_log(log_file: Path) -> None:
+    script = f"seq {shell.TAIL_LINES + 5} >&2; exit 3"
+    with pytest.raises(CommandError) as error:
+        shell.run(["sh", "-c", script])
+    first, *tail, last = str(error.value).splitlines()
+    assert first == f"sh -c {script}: exit code 3"
+    assert tail == [str(number) for number in range(6, shell.TAIL_LINES + 6)]
+    assert last == f"(full log: {log_file})"
+    with pytest.raises(CommandError, match="only output"):
+        shell.run(["sh", "-c", "echo only output; exit 1"])
 
 
 def test_a_program_that_is_not_there_is_told_from_one_that_fails() -> None:
