@@ -31,6 +31,8 @@ MODULES_WITH_PACKAGES = (network, nodes, rootfs, ssh, mirror)
 
 UPDATE_SECONDS = 120
 """The lists of a fresh machine are 9 MB; a slow network is no reason to refuse."""
+RESOLVER = "timeout:2 attempts:2"
+"""resolv.conf(5): a resolver that never answers would otherwise take twenty seconds for each suite."""
 _UPDATE = (
     *("apt-get", "-q", "update"),
     # Otherwise apt-get says that all is well when it had to use old lists.
@@ -124,7 +126,7 @@ def _must_download() -> bool:
 def _archive_problems() -> list[str]:
     with step("Debian's package lists"):
         try:
-            shell.run(_UPDATE, env=_APT, timeout=UPDATE_SECONDS)
+            shell.run(_UPDATE, env={**_APT, "RES_OPTIONS": RESOLVER}, timeout=UPDATE_SECONDS)
         except CommandError as error:
             reason = why_unreachable(str(error), _archive_uris())
             return [_unreachable(reason)] if reason else []
