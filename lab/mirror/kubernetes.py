@@ -10,10 +10,11 @@ from pathlib import Path
 
 from kubeproof.console import say, step
 from lab import paths, shell
-from lab.mirror import cache, source
+from lab.mirror import cache, go, source
 from lab.mirror.source import Source, Upstream
 
-PACKAGES = ("golang-go", "golang-github-modern-go-reflect2-dev")
+REFLECT2_PACKAGE = "golang-github-modern-go-reflect2-dev"
+PACKAGES = (*go.PACKAGES, REFLECT2_PACKAGE)
 """Debian packages that this module needs on the lab's machine."""
 
 COMMANDS = (
@@ -135,7 +136,7 @@ def _build(fetched: Source, folder: Path) -> None:
     with step(f"Kubernetes: {', '.join(COMMANDS)}"):
         commands = [f"./cmd/{command}" for command in COMMANDS]
         flags = ["-tags", TAGS, "-trimpath", f"-gcflags=all={COMPILER_FLAGS}", "-ldflags", linker_flags(upstream)]
-        shell.run(["go", "install", *flags, *commands], cwd=tree, env=_go_environment(work))
+        shell.run([go.PROGRAM, "install", *flags, *commands], cwd=tree, env=_go_environment(work))
     with cache.creating(folder) as partial:
         _collect(gopath, tree, partial, fetched, upstream)
     cache.remove(work)
@@ -152,13 +153,9 @@ def _collect(gopath: Path, tree: Path, folder: Path, fetched: Source, upstream: 
 
 def _go_environment(work: Path) -> dict[str, str]:
     return {
+        **go.environment(work / "gocache"),
         "GOPATH": str(work / "gopath"),
-        "GOCACHE": str(work / "gocache"),
-        "GO111MODULE": "off",
-        "CGO_ENABLED": "0",
-        "GOFLAGS": "",
         "GOGC": GARBAGE_COLLECTION_PERCENT,
-        "GOPROXY": "off",
     }
 
 
@@ -172,9 +169,9 @@ def _generate_openapi(tree: Path, work: Path) -> None:
     """The one generated file that Debian's source package lacks."""
     environment = _go_environment(work)
     flags = ["-trimpath", f"-gcflags=all={COMPILER_FLAGS}"]
-    shell.run(["go", "install", *flags, f"./{OPENAPI_GENERATOR}"], cwd=tree, env=environment)
+    shell.run([go.PROGRAM, "install", *flags, f"./{OPENAPI_GENERATOR}"], cwd=tree, env=environment)
     # The generator looks for the standard library by itself, and -trimpath took its place out of the program.
-    goroot = shell.run(["go", "env", "GOROOT"]).strip()
+    goroot = shell.run([go.PROGRAM, "env", "GOROOT"], env=environment).strip()
     arguments = {
         "--input-dirs": ",".join(openapi_packages(tree)),
         "--output-package": f"{IMPORT_PATH}/{OPENAPI_PACKAGE}",
@@ -199,5 +196,5 @@ def _marked_files(root: Path) -> Iterable[Path]:
 
 def _toolchain() -> tuple[str, str]:
     """Version of Go and of Debian's reflect2 on this machine."""
-    go = re.sub(r"^go version ", "", shell.run(["go", "version"]).strip())
-    return go, shell.run(["dpkg-query", "--show", "--showformat=${Version}", "golang-github-modern-go-reflect2-dev"])
+    compiler = re.sub(r"^go version ", "", shell.run([go.PROGRAM, "version"]).strip())
+    return compiler, shell.run(["dpkg-query", "--show", "--showformat=${Version}", REFLECT2_PACKAGE])

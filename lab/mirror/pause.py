@@ -6,10 +6,10 @@ from pathlib import Path
 from kubeproof.console import step
 from kubeproof.errors import UserError
 from lab import shell
-from lab.mirror import cache
+from lab.mirror import cache, go
 from lab.mirror.images import AGENTS, PAUSE_SOURCE
 
-PACKAGES = ("golang-go",)
+PACKAGES = go.PACKAGES
 """Debian packages that this module needs on the lab's machine."""
 
 FLAGS = ("-trimpath", "-ldflags", "-s -w -buildid=")
@@ -35,6 +35,5 @@ def ensure(source: Path = AGENTS / PAUSE_SOURCE) -> tuple[Path, int]:
 
 def _compile(source: Path, folder: Path) -> None:
     go_cache = folder / "gocache"
-    environment = {"CGO_ENABLED": "0", "GO111MODULE": "off", "GOCACHE": str(go_cache), "GOFLAGS": ""}
-    shell.run(["go", "build", *FLAGS, "-o", folder / "pause", source], env=environment)
+    shell.run([go.PROGRAM, "build", *FLAGS, "-o", folder / "pause", source], env=go.environment(go_cache))
     cache.remove(go_cache)
