@@ -3,6 +3,8 @@
 Nothing of the lab names an archive of its own: what the machine reaches is what its administrator configured.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -34,7 +36,8 @@ def sources() -> tuple[Source, ...]:
     Raises UserError where there is none (no Debian 12, or `apt-get update` never ran). Asking apt takes up to a
     second, and many ask; the answer holds for one command.
     """
-    return parse(shell.run(["apt-get", "indextargets", "--format", _FORMAT]))
+    # An address may hold a password.
+    return parse(shell.run(["apt-get", "indextargets", "--format", _FORMAT], log_output=False))
 
 
 def parse(targets: str) -> tuple[Source, ...]:
@@ -50,3 +53,18 @@ def parse(targets: str) -> tuple[Source, ...]:
             "add one to /etc/apt/sources.list.d and run `apt-get update`"
         )
     return tuple(sorted(found, key=lambda source: (len(source.suite), source.suite)))
+
+
+def proxy_paths(configured: Iterable[Source]) -> dict[str, str]:
+    """URI of each archive -> the path, one part long, under which the lab's caching proxy serves it. Pure.
+
+    By use and not by the URI, of which two may end alike: ``debian``, ``debian-security``, further ones ``debian-2`` ….
+    """
+    found: dict[str, str] = {}
+    uses: Counter[str] = Counter()
+    for source in configured:
+        if source.uri not in found:
+            use = "debian-security" if source.suite.endswith("-security") else "debian"
+            uses[use] += 1
+            found[source.uri] = use if uses[use] == 1 else f"{use}-{uses[use]}"
+    return found

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kubeproof.console import step
-from lab import archive, host, shell
+from lab import archive, debootstrap, host, shell
 from lab.paths import CACHE, REPOSITORY
 
-PACKAGES = ("mmdebstrap", "debian-archive-keyring")
+PACKAGES = (*debootstrap.PACKAGES, *host.PACKAGES)
 """Debian packages that this module needs on the lab's machine."""
 
 NODE_PACKAGES = (
@@ -45,6 +45,9 @@ _RECIPE_VERSION = 1
 def ensure() -> Path:
     """Return the root filesystem's folder, making it first if the cache has none for this recipe."""
     folder = CACHE / "rootfs" / key()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Its setuid programs grow old without updates; no user of this machine shall run them.
+    folder.parent.chmod(0o700)
     if not folder.exists():
         with step("node root filesystem (mmdebstrap)"):
             _build(folder)
@@ -78,18 +81,7 @@ def _build(folder: Path) -> None:
     # An interrupted build leaves only this temporary folder, which the next one replaces.
     building = folder.with_name(folder.name + ".building")
     shell.run(["rm", "-rf", "--one-file-system", building])
-    building.parent.mkdir(parents=True, exist_ok=True)
-    shell.run(
-        [
-            "mmdebstrap",
-            "--variant=minbase",
-            f"--include={','.join(NODE_PACKAGES)}",
-            *_hooks(),
-            archive.RELEASE,
-            building,
-        ],
-        stdin="".join(f"{line}\n" for line in _sources()),
-    )
+    debootstrap.make(building, "minbase", NODE_PACKAGES, _hooks())
     _add_image_files(building)
     building.rename(folder)
     _forget_others(folder)

@@ -6,15 +6,15 @@ on the nodes.
 
 import re
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from kubeproof.console import step
 from kubeproof.errors import CommandError
-from lab import archive, shell
-from lab.mirror import apt_config, cache, versions
+from lab import archive, debootstrap
+from lab.mirror import cache, versions
 
-PACKAGES = ("mmdebstrap", "debian-archive-keyring", "util-linux")
+PACKAGES = debootstrap.PACKAGES
 """Debian packages that this module needs on the lab's machine."""
 
 LEFT_OUT = (
@@ -32,8 +32,6 @@ EMPTIED = ("var/cache", "var/log")
 """Folders whose files are removed: they are of use to the next installation, and there is none."""
 SOURCE_DATE = "1610496000"
 """Time stamp of what mmdebstrap makes itself, in seconds since 1970: Kubernetes 1.20.2's day, as for the packages."""
-PASSED_ON = re.compile(r"^(Acquire::(https?::|Retries|ForceIPv[46]|Check-|Queue-Mode)\S*)$")
-"""Settings of this machine's apt that hold inside mmdebstrap too; it does not read /etc/apt by itself."""
 _RECIPE = 1
 
 
@@ -58,11 +56,6 @@ def layer_key(packages: Sequence[str]) -> str:
     return cache.key(_RECIPE, archive.RELEASE, sorted(packages), LEFT_OUT, KEPT, EMPTIED, versions.ETCD)
 
 
-def apt_settings(config: Mapping[str, str]) -> str:
-    """Lines of apt.conf for mmdebstrap: this machine's proxy, retries and checks."""
-    return "".join(f'{name} "{text}";\n' for name, text in config.items() if text and PASSED_ON.match(name))
-
-
 def dpkg_settings() -> list[str]:
     """Options that make dpkg leave out documentation and the like."""
     excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
@@ -77,30 +70,23 @@ def package_version(status: str, package: str) -> str:
 
 def _make(packages: Sequence[str], folder: Path) -> None:
     folder.mkdir()
-    settings = folder / "apt.conf"
-    settings.touch(mode=0o600)  # It may hold the password of a proxy.
-    settings.write_text(apt_settings(apt_config.read()))
+    layer = folder / "layer.tar"
+    # TMPDIR is where mmdebstrap unpacks, so that an interrupted build leaves nothing elsewhere.
+    env = {"SOURCE_DATE_EPOCH": SOURCE_DATE, "TMPDIR": str(folder)}
+    debootstrap.make(layer, "essential", packages, _options(), env)
+    _check_etcd(layer)
+
+
+def _options() -> list[str]:
     emptied = " ".join(f'"$1/{path}"' for path in EMPTIED)
-    command: list[str | Path] = [
-        # Its own mount namespace: of a build that is killed no mount stays behind.
-        "unshare",
-        "--mount",
-        "mmdebstrap",
-        "--variant=essential",
-        "--format=tar",
+    return [
         # The container runtime makes /dev; a node may not be allowed to make device files from a layer.
         "--skip=output/dev",
-        f"--include={','.join(packages)}",
-        f"--aptopt={settings}",
         *dpkg_settings(),
         f"--customize-hook=find {emptied} -type f -delete",
-        archive.RELEASE,
-        folder / "layer.tar",
+        # Nothing is installed in a container, and the addresses in it may hold a password.
+        '--customize-hook=rm "$1/etc/apt/sources.list"',
     ]
-    lines = "".join(f"{source.line()}\n" for source in archive.sources())
-    shell.run(command, stdin=lines, env={"SOURCE_DATE_EPOCH": SOURCE_DATE, "TMPDIR": str(folder)})
-    settings.unlink()
-    _check_etcd(folder / "layer.tar")
 
 
 def _check_etcd(layer: Path) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kubeproof.errors import UserError
-from lab import archive, paths
-from lab.mirror import apt_config
+from lab import apt_config, archive, paths
 from lab.mirror.daemons import Daemon
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from kubeproof.errors import UserError
+from lab import apt_config
 from lab.archive import Source
-from lab.mirror import apt, apt_config, base_layer, proxy, registry, system_services
+from lab.mirror import apt, base_layer, proxy, registry, system_services
 from lab.mirror.daemons import foreign_listeners
 
 GATEWAY = IPv4Address("10.99.1.1")
@@ -101,7 +102,7 @@ def test_only_settings_of_fetching_are_passed_on() -> None:
         'Acquire "";\nAcquire::http::Proxy "http://p:1";\nAcquire::Check-Valid-Until "false";\nAcquire::Retries "3";\n'
         'Acquire::IndexTargets::deb::Packages::MetaKey "x";\nAcquire::https::Verify-Peer "";\n'
     )
-    assert base_layer.apt_settings(config).splitlines() == [
+    assert apt_config.render(config).splitlines() == [
         'Acquire::http::Proxy "http://p:1";',
         'Acquire::Check-Valid-Until "false";',
         'Acquire::Retries "3";',

@@ -1,0 +1,48 @@
+"""Debian from nothing by mmdebstrap, from the archive and by the proxy that this machine's own apt uses."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lab import apt_config, archive, shell
+
+PACKAGES = ("mmdebstrap", "debian-archive-keyring", "util-linux")
+"""Debian packages that this module needs on the lab's machine."""
+
+MOUNT_NAMESPACE = ("unshare", "--mount")
+"""Of a build that is killed no mount stays behind, which would keep its folder from being removed."""
+FORGET_SETTINGS = 'rm "$1/etc/apt/apt.conf.d/99mmdebstrap"'
+"""Where mmdebstrap keeps what --aptopt gave it: this machine's proxy, maybe with a password, is nothing to pass on."""
+
+
+def make(
+    target: Path,
+    variant: str,
+    packages: Sequence[str],
+    options: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Install Debian with these packages to ``target``, a folder that is not there yet or a file NAME.tar.
+
+    ``variant`` is mmdebstrap's (``minbase``, ``essential`` …), ``options`` are added to its own, and ``env`` to its
+    environment. Raises CommandError where it fails.
+    """
+    with tempfile.NamedTemporaryFile("w", prefix="kubeproof-", suffix=".conf") as settings:  # Mode 0600.
+        settings.write(apt_config.render(apt_config.read()))
+        settings.flush()
+        words = command(target, variant, packages, [f"--aptopt={settings.name}", *options])
+        shell.run(words, stdin="".join(f"{source.line()}\n" for source in archive.sources()), env=env)
+
+
+def command(target: Path, variant: str, packages: Sequence[str], options: Sequence[str]) -> list[str | Path]:
+    """The words of the command; it reads its sources.list from standard input."""
+    return [
+        *MOUNT_NAMESPACE,
+        "mmdebstrap",
+        f"--variant={variant}",
+        f"--include={','.join(packages)}",
+        *options,
+        f"--customize-hook={FORGET_SETTINGS}",
+        archive.RELEASE,
+        target,
+    ]
