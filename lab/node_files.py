@@ -79,9 +79,11 @@ def fingerprint(lab: LabSettings, node: LabNode) -> str:
 
 
 def _apt_sources(lab: LabSettings) -> Iterable[str]:
-    """The machine's Debian suites through the lab's caching proxy, under the last part of their path."""
-    for source in archive.sources():
-        yield archive.Source(f"{lab.apt_url}/{source.uri.rsplit('/', 1)[-1]}", source.suite).line()
+    """The machine's Debian suites through the lab's caching proxy."""
+    sources = archive.sources()
+    paths = archive.proxy_paths(sources)
+    for source in sources:
+        yield archive.Source(f"{lab.apt_url}/{paths[source.uri]}", source.suite).line()
 
 
 def _fingerprint_file(name: str) -> Path:
