@@ -35,9 +35,14 @@ def test_only_whole_records_are_left(tmp_path: Path) -> None:
 
 def test_ctrl_c_comes_when_the_block_has_ended() -> None:
     steps = []
-    with pytest.raises(KeyboardInterrupt), process.uninterrupted():
-        signal.raise_signal(signal.SIGINT)
-        steps.append("after Ctrl-C")
+
+    def work() -> None:
+        with process.uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("after Ctrl-C")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert steps == ["after Ctrl-C"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
