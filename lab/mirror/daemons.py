@@ -1,18 +1,20 @@
-"""Long-running programs of the mirror: started in a session of their own, found again by pid file and command line."""
+"""Long-running programs of the mirror: started in a session of their own, with their configuration, and stopped."""
 
+import contextlib
+import hashlib
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from kubeproof.errors import CommandError, UserError
-from lab import paths, shell
+from lab import logs, paths, process, shell
 from lab.wait import wait_until
 
 PACKAGES = ("iproute2",)
@@ -26,8 +28,9 @@ STOP_SECONDS = 10.0
 class Daemon:
     """One program that serves a TCP port on the lab gateway.
 
-    ``user`` is the system user that Debian's package makes for it; ``config`` maps files below the mirror's state to
-    their text: a change restarts the program. ``writable`` are the folders it keeps data in, which ``user`` gets.
+    ``user`` is the system user that Debian's package makes for it; ``config`` gives files below the mirror's state with
+    their text, and is asked only for a start, as it may raise UserError: a change of the text restarts the program.
+    ``writable`` are the folders it keeps data in, which ``user`` gets.
     """
 
     name: str
@@ -35,13 +38,19 @@ class Daemon:
     user: str
     address: IPv4Address
     port: int
-    config: Mapping[Path, str]
+    config: Callable[[], Mapping[Path, str]]
     writable: tuple[Path, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def pid_file(self) -> Path:
-        return paths.RUN / f"{self.name}.pid"
+    def record(self) -> Path:
+        """What :mod:`lab.process` remembers of it; not beside those of nodes, which may have any name."""
+        return paths.RUN / "mirror" / f"{self.name}.json"
+
+    @property
+    def digest_file(self) -> Path:
+        """Hash over what it was started with."""
+        return self.record.with_suffix(".sha256")
 
     @property
     def log(self) -> Path:
@@ -51,43 +60,42 @@ class Daemon:
 def start(daemon: Daemon) -> int:
     """Start it unless it runs with this configuration; returns 1 if it was started, else 0.
 
-    Raises CommandError, naming its log, if its port does not answer within START_SECONDS.
+    Raises CommandError, naming its log, if its port does not answer within START_SECONDS; UserError where it cannot be
+    configured.
     """
-    changed = _write_config(daemon)
-    if running_pid(daemon) and not changed:
-        return 0
-    stop(daemon)
-    _prepare_folders(daemon)
-    process = _spawn(daemon)
-    daemon.pid_file.parent.mkdir(parents=True, exist_ok=True)
-    daemon.pid_file.write_text(f"{process.pid}\n")
-    _wait_for_port(daemon, process)
-    return 1
+    config = daemon.config()
+    digest = _digest(daemon, config)
+    changed = not running_pid(daemon) or _started_with(daemon) != digest
+    if changed:
+        stop(daemon)
+        _write_config(daemon, config)
+        _prepare_folders(daemon)
+        with process.uninterrupted():
+            process.remember(daemon.record, _spawn(daemon).pid)
+            daemon.digest_file.write_text(digest)
+    # Also for one that an interrupted command has started.
+    _wait_for_port(daemon)
+    return int(changed)
 
 
 def stop(daemon: Daemon) -> int:
     """End it if it runs; returns 1 if it did, else 0."""
     pid = running_pid(daemon)
     if pid:
-        os.kill(pid, signal.SIGTERM)
+        _signal(pid, signal.SIGTERM)
         try:
             _wait_for_end(daemon)
         except CommandError:
-            os.kill(pid, signal.SIGKILL)
+            _signal(pid, signal.SIGKILL)
             _wait_for_end(daemon)
-    daemon.pid_file.unlink(missing_ok=True)
+    daemon.digest_file.unlink(missing_ok=True)
+    daemon.record.unlink(missing_ok=True)
     return int(bool(pid))
 
 
 def running_pid(daemon: Daemon) -> int:
-    """Its process id, or 0. The command line is compared too: after a reboot the number may be another program's."""
-    try:
-        pid = int(daemon.pid_file.read_text())
-        _reap(pid)
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
-    except (OSError, ValueError):
-        return 0
-    return pid if [word.decode(errors="replace") for word in words] == list(daemon.command) else 0
+    """Its process id, or 0."""
+    return process.alive(daemon.record) or 0
 
 
 def port_problem(daemon: Daemon) -> str:
@@ -117,23 +125,29 @@ def foreign_listeners(ss_output: str, address: IPv4Address, port: int, own_pid: 
     return found
 
 
-def _write_config(daemon: Daemon) -> bool:
-    changed = False
-    for path, text in daemon.config.items():
-        if not path.is_file() or path.read_text() != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o640)  # It may hold the password of a proxy.
-            path.write_text(text)
-            changed = True
-        os.chown(path, 0, _account(daemon).pw_gid)
+def _digest(daemon: Daemon, config: Mapping[Path, str]) -> str:
+    files = sorted((str(path), text) for path, text in config.items())
+    return hashlib.sha256(repr((daemon.command, sorted(daemon.env.items()), files)).encode()).hexdigest()
+
+
+def _started_with(daemon: Daemon) -> str:
+    return daemon.digest_file.read_text() if daemon.digest_file.is_file() else ""
+
+
+def _write_config(daemon: Daemon, config: Mapping[Path, str]) -> None:
+    for path, text in config.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o640)  # It may hold the password of a proxy.
         path.chmod(0o640)
-    return changed
+        os.chown(path, 0, _account(daemon).pw_gid)
+        path.write_text(text)
 
 
 def _prepare_folders(daemon: Daemon) -> None:
     account = _account(daemon)
     for folder in daemon.writable:
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
         os.chown(folder, account.pw_uid, account.pw_gid)
 
 
@@ -148,8 +162,7 @@ def _account(daemon: Daemon) -> pwd.struct_passwd:
 
 def _spawn(daemon: Daemon) -> "subprocess.Popen[bytes]":
     account = _account(daemon)
-    daemon.log.parent.mkdir(parents=True, exist_ok=True)
-    with daemon.log.open("ab") as log:
+    with logs.appending(daemon.log) as log:
         return subprocess.Popen(
             daemon.command,
             stdin=subprocess.DEVNULL,
@@ -165,17 +178,14 @@ def _spawn(daemon: Daemon) -> "subprocess.Popen[bytes]":
         )
 
 
-def _wait_for_port(daemon: Daemon, process: "subprocess.Popen[bytes]") -> None:
+def _wait_for_port(daemon: Daemon) -> None:
     wait_until(
-        lambda: process.poll() is not None or _answers(daemon),
+        lambda: not running_pid(daemon) or _answers(daemon),
         seconds=START_SECONDS,
         what=f"{daemon.name} to answer on {daemon.address}:{daemon.port}; see {daemon.log}",
     )
-    if process.poll() is not None:
-        daemon.pid_file.unlink(missing_ok=True)
-        raise CommandError(
-            f"{daemon.name}: ended at once, exit code {process.returncode}: {_last_line(daemon.log)}; see {daemon.log}"
-        )
+    if not running_pid(daemon):
+        raise CommandError(f"{daemon.name}: ended at once: {_last_line(daemon.log)}; see {daemon.log}")
 
 
 def _wait_for_end(daemon: Daemon) -> None:
@@ -195,9 +205,6 @@ def _answers(daemon: Daemon) -> bool:
         return False
 
 
-def _reap(pid: int) -> None:
-    """Collect it if it was a child of this process: a zombie keeps its number, but no command line."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # It may end by itself just now.
+        os.kill(pid, number)

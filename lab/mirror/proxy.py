@@ -1,7 +1,6 @@
 """Debian's archive and the mirror's own packages for nodes without a route out: apt-cacher-ng on the lab gateway."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +19,6 @@ PACKAGES = ("apt-cacher-ng",)
 SERVICE = "apt-cacher-ng"
 """Debian's system service and system user of that name; the service must not run, the lab starts the program itself."""
 PROGRAM = "/usr/sbin/apt-cacher-ng"
-ARCHIVE_PATH = "debian"
-SECURITY_PATH = "debian-security"
 KUBERNETES_PATH = "kubernetes"
 SUPPORT_FOLDER = "/usr/lib/apt-cacher-ng"
 
@@ -30,24 +27,25 @@ def daemon(lab: "LabSettings") -> Daemon:
     """The caching proxy with the lab's own configuration; the system's in /etc/apt-cacher-ng is never read."""
     folder = paths.MIRROR / "apt-cacher-ng"
     cached, logs = paths.CACHE / "apt-cacher-ng", paths.LOG_FILE.parent / "apt-cacher-ng"
-    text = render(lab.gateway, lab.apt_port, backends(_sources()), upstream_proxy(apt_config.read()), cached, logs)
+
+    def config() -> dict[Path, str]:
+        behind, proxy = backends(archive.sources()), upstream_proxy(apt_config.read())
+        return {folder / "acng.conf": render(lab.gateway, lab.apt_port, behind, proxy, cached, logs)}
+
     return Daemon(
         name=SERVICE,
         command=(PROGRAM, "-c", str(folder), "ForeGround=1"),
         user=SERVICE,
         address=lab.gateway,
         port=lab.apt_port,
-        config={folder / "acng.conf": text},
+        config=config,
         writable=(cached, logs),
     )
 
 
 def backends(sources: Sequence[archive.Source]) -> dict[str, str]:
     """Path on the proxy -> URI of this machine's archive behind it; raises UserError for one that is not HTTP."""
-    found: dict[str, str] = {}
-    for source in sources:
-        path = SECURITY_PATH if source.suite.endswith("-security") else ARCHIVE_PATH
-        found.setdefault(path, source.uri)
+    found = {path: uri for uri, path in archive.proxy_paths(sources).items()}
     problems = [
         f"apt sources: {uri} is not served by HTTP, so the lab's caching proxy cannot fetch from it; add an HTTP source"
         for uri in found.values()
@@ -88,9 +86,3 @@ def render(address: IPv4Address, port: int, behind: Mapping[str, str], proxy: st
 def _port(uri: str) -> int:
     parts = urlsplit(uri)
     return parts.port or (443 if parts.scheme == "https" else 80)
-
-
-@cache
-def _sources() -> tuple[archive.Source, ...]:
-    # Asking apt takes up to a second; the answer holds for one command.
-    return archive.sources()

@@ -1,5 +1,6 @@
 """The lab's image registry on its gateway (plain HTTP), and getting images into it."""
 
+import http
 import json
 import urllib.error
 import urllib.request
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 import yaml
 
 from kubeproof.console import step
+from kubeproof.errors import CommandError
 from lab import paths, shell
+from lab.mirror import cache, daemons
 from lab.mirror.daemons import Daemon
 
 if TYPE_CHECKING:
@@ -25,23 +28,29 @@ SERVICE = "docker-registry"
 PROGRAM = "/usr/bin/docker-registry"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 REQUEST_SECONDS = 10
+MOST_NAMES = 1000
+"""What the registry lists at once at most (catalog.maxentries); the lab has about ten images."""
 
 
 def daemon(lab: "LabSettings") -> Daemon:
     """The registry with the lab's own configuration; the system's in /etc/docker/registry is never read."""
     file = paths.MIRROR / "registry.yml"
-    storage = paths.CACHE / "registry"
     return Daemon(
         name=SERVICE,
         command=(PROGRAM, "serve", str(file)),
         user=SERVICE,
         address=lab.gateway,
         port=lab.registry_port,
-        config={file: render(lab.gateway, lab.registry_port, storage)},
-        writable=(storage,),
+        config=lambda: {file: render(lab.gateway, lab.registry_port, storage())},
+        writable=(storage(),),
         # Otherwise it would wait for a tracing service that is not there.
         env={"OTEL_TRACES_EXPORTER": "none"},
     )
+
+
+def storage() -> Path:
+    """Folder with all that the registry holds."""
+    return paths.CACHE / "registry"
 
 
 def render(address: IPv4Address, port: int, storage: Path) -> str:
@@ -59,13 +68,20 @@ def render(address: IPv4Address, port: int, storage: Path) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def push(layout: Path, images: Mapping[str, str]) -> int:
-    """Bring the registry to hold these images, and return how many it lacked.
+def fill(server: Daemon, layout: Path, images: Mapping[str, str]) -> int:
+    """Bring the running registry to hold these images and no others, and return how many it lacked.
 
-    ``layout`` is an OCI layout; ``images`` maps its tags to full references ``host:port/name:tag``.
+    ``layout`` is an OCI layout; ``images`` maps its tags to full references ``host:port/name:tag``. Raises CommandError
+    if the registry does not answer.
     """
-    wanted = layout_digests(json.loads((layout / "index.json").read_text()))
-    missing = {tag: reference for tag, reference in images.items() if digest_of(reference) != wanted[tag]}
+    digests = layout_digests(json.loads((layout / "index.json").read_text()))
+    wanted = {reference: digests[tag] for tag, reference in images.items()}
+    held = held_by(f"{server.address}:{server.port}")
+    if is_outdated(held, wanted):
+        # Deleting single images would take the registry's garbage collection, and filling it anew takes seconds.
+        _empty(server)
+        held = {}
+    missing = {tag: reference for tag, reference in images.items() if reference not in held}
     if missing:
         with step(f"images into the registry: {', '.join(sorted(_name(text) for text in missing.values()))}"):
             for tag, reference in missing.items():
@@ -73,18 +89,19 @@ def push(layout: Path, images: Mapping[str, str]) -> int:
     return len(missing)
 
 
-def digest_of(reference: str) -> str:
-    """Digest of the manifest that the registry has for ``host:port/name:tag``, or an empty text."""
-    host, _, rest = reference.partition("/")
-    name, _, tag = rest.rpartition(":")
-    request = urllib.request.Request(
-        f"http://{host}/v2/{name}/manifests/{tag}", method="HEAD", headers={"Accept": MANIFEST_TYPE}
-    )
-    try:
-        with _opener.open(request, timeout=REQUEST_SECONDS) as answer:
-            return str(answer.headers.get("Docker-Content-Digest", ""))
-    except urllib.error.HTTPError:
-        return ""
+def is_outdated(held: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether a registry holds anything that is not wanted; both map references to digests."""
+    return any(wanted.get(reference) != digest for reference, digest in held.items())
+
+
+def held_by(host: str) -> dict[str, str]:
+    """Reference -> digest of every image that the registry at ``host:port`` has."""
+    names = json.loads(_ask(host, f"_catalog?n={MOST_NAMES}")[0] or "{}").get("repositories") or []
+    found = {}
+    for name in names:
+        for tag in json.loads(_ask(host, f"{name}/tags/list")[0] or "{}").get("tags") or []:
+            found[f"{host}/{name}:{tag}"] = _ask(host, f"{name}/manifests/{tag}")[1].get("Docker-Content-Digest", "")
+    return found
 
 
 def layout_digests(index: Mapping[str, object]) -> dict[str, str]:
@@ -100,6 +117,26 @@ def layout_digests(index: Mapping[str, object]) -> dict[str, str]:
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """The registry is on this machine: a proxy set in the environment must not be asked for it."""
+
+
+def _ask(host: str, path: str) -> tuple[str, Mapping[str, str]]:
+    """Body and headers of an answer; both empty where the registry has nothing there."""
+    request = urllib.request.Request(f"http://{host}/v2/{path}", headers={"Accept": MANIFEST_TYPE})
+    try:
+        with _opener.open(request, timeout=REQUEST_SECONDS) as answer:
+            return answer.read().decode(), answer.headers
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.NOT_FOUND:
+            return "", {}
+        raise CommandError(f"registry {host}: {path}: {error}") from error
+    except OSError as error:
+        raise CommandError(f"registry {host}: does not answer ({error})") from error
+
+
+def _empty(server: Daemon) -> None:
+    daemons.stop(server)
+    cache.remove(storage())
+    daemons.start(server)
 
 
 def _copy(source: str, reference: str) -> None:

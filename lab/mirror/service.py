@@ -47,7 +47,8 @@ def up(lab: "LabSettings") -> int:
     content, built = _build()
     started = sum(daemons.start(daemon) for daemon in _daemons(lab))
     references = images.references(lab)
-    pushed = registry.push(assembly.layout(), {image.tag: references[image.name] for image in content})
+    wanted = {image.tag: references[image.name] for image in content}
+    pushed = registry.fill(registry.daemon(lab), assembly.layout(), wanted)
     return built + started + pushed
 
 
@@ -63,11 +64,14 @@ def status(lab: "LabSettings") -> list[tuple[str, str, str]]:
 
 def check(lab: "LabSettings") -> list[str]:
     """Reasons why the mirror could not serve on this machine, one line each; for the preflight."""
-    try:
-        problems = [daemons.port_problem(daemon) for daemon in _daemons(lab)]
-    except UserError as error:
-        return list(error.problems)
-    return [problem for problem in problems if problem]
+    problems: list[str] = []
+    for daemon in _daemons(lab):
+        try:
+            daemon.config()
+        except UserError as error:
+            problems += error.problems
+        problems += filter(None, [daemons.port_problem(daemon)])
+    return problems
 
 
 def _build() -> tuple[tuple[Image, ...], int]:

@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from kubeproof.errors import UserError
-from lab import apt_config
+from lab import apt_config, archive, paths, settings, shell
 from lab.archive import Source
-from lab.mirror import apt, base_layer, proxy, registry, system_services
+from lab.mirror import apt, base_layer, daemons, proxy, registry, service, system_services
 from lab.mirror.daemons import foreign_listeners
+from lab.settings import LabSettings
 
 GATEWAY = IPv4Address("10.99.1.1")
 SOURCES = (
@@ -18,6 +19,13 @@ SOURCES = (
     Source("http://mirror.example/debian", "bookworm-updates"),
     Source("http://mirror.example:8080/debian-security", "bookworm-security"),
 )
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabSettings:
+    """The lab as it comes, on a machine where nothing of it runs."""
+    monkeypatch.setattr(paths, "RUN", tmp_path / "run")
+    return settings.parse(settings.read_file(settings.FILE), {})
 
 
 def acng(proxy_url: str = "") -> dict[str, str]:
@@ -43,6 +51,25 @@ def test_the_proxy_goes_through_the_machines_proxy() -> None:
     assert acng("http://proxy.example:3128")["Proxy"] == "http://proxy.example:3128"
 
 
+def test_stopping_and_showing_ask_nothing_of_apt(lab: LabSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_words: object, **_options: object) -> str:
+        raise UserError("apt has no lists")
+
+    monkeypatch.setattr(shell, "run", refuse)
+    assert [state for _, _, state in service.status(lab)] == ["stopped", "stopped"]
+    assert service.down(lab) == 0
+
+
+def test_a_proxy_without_an_archive_is_reported_and_so_are_the_ports(
+    lab: LabSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "sources", lambda: (Source("file:/mnt/debian", "bookworm"),))
+    monkeypatch.setattr(daemons, "port_problem", lambda daemon: f"port {daemon.port}")
+    problems = service.check(lab)
+    assert "not served by HTTP" in problems[0]
+    assert problems[1:] == ["port 3142", "port 5000"]
+
+
 @pytest.mark.parametrize(("text", "found"), [("http://p:1", "http://p:1"), ("DIRECT", ""), ("", "")])
 def test_apts_proxy_setting(text: str, found: str) -> None:
     assert proxy.upstream_proxy(apt_config.parse(f'Acquire::http::Proxy "{text}";\n')) == found
@@ -58,6 +85,19 @@ def test_the_registry_keeps_to_the_gateway() -> None:
     assert document["http"]["addr"] == "10.99.1.1:5000"
     assert document["storage"]["filesystem"]["rootdirectory"] == "/cache/registry"
     assert document["storage"]["delete"]["enabled"] is False
+
+
+@pytest.mark.parametrize(
+    ("held", "outdated"),
+    [
+        ({}, False),
+        ({"r/a:1": "sha256:1"}, False),
+        ({"r/a:1": "sha256:2"}, True),
+        ({"r/a:1": "sha256:1", "r/a:0": "sha256:0"}, True),
+    ],
+)
+def test_what_the_registry_should_not_hold(held: dict[str, str], outdated: bool) -> None:
+    assert registry.is_outdated(held, {"r/a:1": "sha256:1", "r/b:1": "sha256:3"}) is outdated
 
 
 def test_digests_of_a_layout() -> None:
