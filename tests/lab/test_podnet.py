@@ -15,7 +15,7 @@ from tests.lab.commands import inv, succeed
 
 REPAIR_SECONDS = 15
 """The agent looks at everything each ten seconds; what it is told about by the kernel, it mends at once."""
-TRANSFER_BYTES = 20 * 1024 * 1024
+TRANSFER_BYTES = 45 * 1024 * 1024
 BYTES_PER_SECOND = 1024 * 1024
 PODS = "{range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP}{'\\n'}{end}"
 
@@ -36,7 +36,7 @@ def _network(name: str) -> dict[str, list[str]]:
 
 @contextmanager
 def _transfer() -> Iterator["subprocess.Popen[str]"]:
-    """A slow download from one kuard by a pod of another node, which takes twenty seconds."""
+    """A slow download from one kuard by a pod of another node, which takes three quarters of a minute."""
     rows = _kubectl(f'get pods -l app=kuard -o jsonpath="{PODS}"')
     pods = [row.split() for row in rows.splitlines()]
     client = pods[0]
@@ -63,7 +63,7 @@ def test_a_restart_of_the_agents_drops_no_connection_and_changes_nothing() -> No
         _kubectl("-n kube-system rollout restart daemonset/podnet")
         _kubectl("-n kube-system rollout status daemonset/podnet --timeout=60s")
         assert transfer.poll() is None, "the transfer ended before the restart did; it proves nothing"
-        output, _ = transfer.communicate(timeout=60)
+        output, _ = transfer.communicate(timeout=90)
     assert output == str(TRANSFER_BYTES)
     assert {name: snapshot.difference(before[name], _network(name)) for name in names} == {name: [] for name in names}
 
