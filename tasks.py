@@ -202,6 +202,17 @@ def lint(_context: Context) -> int:
     return _run_all(LINT)
 
 
+@task
+@command
+def docs(_context: Context) -> None:
+    """Write the settings of inventory/ and lab/ into README.md."""
+    from kubeproof import settings_tables
+    from kubeproof.console import say
+    from kubeproof.summary import counted
+
+    say(f"README.md: {counted(settings_tables.refresh(), 'change')}")
+
+
 @task(name="test", help={"fast": "only what needs neither root nor the lab"})
 @command
 def run_tests(_context: Context, fast: bool = False) -> int:
@@ -307,7 +318,7 @@ def mirror_status(_context: Context) -> int:
     return EXIT_NOT_HOLDING if not all(state.startswith("running") for _, _, state in rows) else 0
 
 
-namespace = Collection(up, plan, apply, verify, reset, demo, status, kubectl, bench, lint, run_tests)
+namespace = Collection(up, plan, apply, verify, reset, demo, status, kubectl, bench, lint, docs, run_tests)
 namespace.add_collection(Collection("lab", lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_status))
 namespace.add_collection(Collection("mirror", mirror_build, mirror_status))
 

@@ -16,7 +16,7 @@ from kubeproof.command_line import explain
 from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
 
-COMMANDS = """apply bench demo kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint mirror.build
+COMMANDS = """apply bench demo docs kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint mirror.build
 mirror.status plan reset status test up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 

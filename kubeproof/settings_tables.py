@@ -1,0 +1,122 @@
+"""The tables of settings in README.md, made from the files that declare them: those say it, the README repeats it."""
+
+import ast
+import re
+import runpy
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubeproof.front import REPOSITORY
+
+README = REPOSITORY / "README.md"
+ALL = REPOSITORY / "inventory" / "group_data" / "all.py"
+LAB = REPOSITORY / "inventory" / "group_data" / "lab.py"
+LAB_TOML = REPOSITORY / "lab" / "lab.toml"
+
+CONTENT_TAG = re.compile(r":[0-9a-f]{12}$")
+"""Tag of an image that the lab builds: a hash over its content, which would make every change one of the README too."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A setting as a file declares it: below which heading, and the comment above it."""
+
+    section: str
+    name: str
+    reason: str
+
+
+def declared(text: str) -> list[Declared]:
+    """Settings in the order of a Python or TOML file of comments and ``name = value`` lines. Pure.
+
+    A comment speaks for the settings that follow it without an empty line between; ``# --- X ---`` is a heading. Names
+    that begin with an underscore are pyinfra's.
+    """
+    found, section, comment = [], "", ""
+    for line in _without_docstring(text).splitlines():
+        if heading := re.fullmatch(r"# --- (.*) ---", line):
+            section, comment = heading[1], ""
+        elif line.startswith("#"):
+            comment = f"{comment} {line.lstrip('# ')}".strip()
+        elif assigned := re.match(r"([a-z]\w*) = ", line):
+            found.append(Declared(section, assigned[1], comment))
+        elif not line.strip():
+            comment = ""
+    return found
+
+
+def cluster_table(settings: Iterable[Declared], defaults: Mapping[str, object], lab: Mapping[str, object]) -> str:
+    """Settings of a cluster; a row without name begins a section. The lab's value stands where it differs. Pure."""
+    rows, section, reason = [("Setting", "Default", "In the lab", "Why"), ("---",) * 4], "", ""
+    for item in settings:
+        if item.section != section:
+            section = item.section
+            rows.append((f"**{section}**", "", "", ""))
+        default, value = defaults[item.name], lab.get(item.name, defaults[item.name])
+        why = "as above" if item.reason and item.reason == reason else item.reason
+        rows.append((f"`{item.name}`", _code(default), "" if value == default else _code(value), why))
+        reason = item.reason
+    return _table(rows)
+
+
+def lab_table(settings: Iterable[Declared], defaults: Mapping[str, object]) -> str:
+    """The lab's shape. Pure."""
+    rows, reason = [("Setting", "Default", "Why"), ("---",) * 3], ""
+    for item in settings:
+        why = "as above" if item.reason and item.reason == reason else item.reason
+        rows.append((f"`{item.name}`", _code(defaults[item.name]), why))
+        reason = item.reason
+    return _table(rows)
+
+
+def with_tables(text: str, tables: Mapping[str, str]) -> str:
+    """The text with each table between its marks ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. Pure.
+
+    Raises ValueError where the marks of a table are missing.
+    """
+    for name, table in tables.items():
+        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+        head, found, rest = text.partition(begin)
+        _, closed, tail = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f"no {begin.strip()} … {end}")
+        text = f"{head}{begin}\n{table}\n{end}{tail}"
+    return text
+
+
+def tables() -> dict[str, str]:
+    """Both tables, by the names of their marks."""
+    lab_text = LAB_TOML.read_text()
+    return {
+        "settings": cluster_table(declared(ALL.read_text()), runpy.run_path(str(ALL)), runpy.run_path(str(LAB))),
+        "lab.toml": lab_table(declared(lab_text), tomllib.loads(lab_text)),
+    }
+
+
+def refresh(readme: Path = README) -> int:
+    """Write the tables into the README; return 1 if that changed it, else 0."""
+    text = readme.read_text()
+    wanted = with_tables(text, tables())
+    if wanted == text:
+        return 0
+    readme.write_text(wanted)
+    return 1
+
+
+def _without_docstring(text: str) -> str:
+    if not text.startswith('"""'):
+        return text
+    first = ast.parse(text).body[0]
+    return "\n".join(text.splitlines()[first.end_lineno :])
+
+
+def _code(value: object) -> str:
+    if isinstance(value, str):
+        return f'`"{CONTENT_TAG.sub(":…", value)}"`'
+    return f"`{value!r}`"
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> str:
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
