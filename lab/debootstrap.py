@@ -22,12 +22,14 @@ def make(
     options: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Install Debian with these packages to ``target``, a folder that is not there yet or a file NAME.tar.
+    """Install Debian with these packages to ``target``, a folder that is not there yet or a file NAME.tar; its parent
+    is there.
 
     ``variant`` is mmdebstrap's (``minbase``, ``essential`` …), ``options`` are added to its own, and ``env`` to its
     environment. Raises CommandError where it fails.
     """
-    with tempfile.NamedTemporaryFile("w", prefix="kubeproof-", suffix=".conf") as settings:  # Mode 0600.
+    # Of mode 0600, and where the next build removes what a killed one left.
+    with tempfile.NamedTemporaryFile("w", dir=target.parent, suffix=".conf") as settings:
         settings.write(apt_config.render(apt_config.read()))
         settings.flush()
         words = command(target, variant, packages, [f"--aptopt={settings.name}", *options])

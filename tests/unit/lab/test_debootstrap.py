@@ -11,7 +11,7 @@ PROXY = "http://user:word@proxy.example:3128"
 
 
 @pytest.fixture
-def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """What mmdebstrap would have been given."""
     found: dict[str, object] = {}
 
@@ -25,15 +25,15 @@ def called(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     monkeypatch.setattr(shell, "run", run)
     monkeypatch.setattr(apt_config, "read", lambda: {"Acquire::http::Proxy": PROXY})
     monkeypatch.setattr(archive, "sources", lambda: (archive.Source("http://archive.example/debian", "bookworm"),))
-    debootstrap.make(Path("/x/root"), "minbase", ["a", "b"], ["--skip=x"], {"TMPDIR": "/x"})
+    debootstrap.make(tmp_path / "root", "minbase", ["a", "b"], ["--skip=x"], {"TMPDIR": "/x"})
     return found
 
 
-def test_its_mounts_are_its_own(called: dict[str, object]) -> None:
+def test_its_mounts_are_its_own(called: dict[str, object], tmp_path: Path) -> None:
     words = called["words"]
     assert isinstance(words, list)
     assert words[:3] == ["unshare", "--mount", "mmdebstrap"]
-    assert words[-2:] == [archive.RELEASE, "/x/root"]
+    assert words[-2:] == [archive.RELEASE, str(tmp_path / "root")]
     assert {"--variant=minbase", "--include=a,b", "--skip=x"} <= set(words)
     assert called["env"] == {"TMPDIR": "/x"}
 
@@ -46,5 +46,5 @@ def test_a_proxys_password_is_in_a_file_for_root_that_goes(called: dict[str, obj
     assert called["text"] == f'Acquire::http::Proxy "{PROXY}";\n'
     assert called["mode"] == 0o600
     assert PROXY not in str(called["words"])
-    assert not Path(str(called["settings"])).exists()
+    assert not list(tmp_path.glob("*.conf"))
     assert f"--customize-hook={debootstrap.FORGET_SETTINGS}" in str(called["words"])
