@@ -22,8 +22,7 @@ def make(
     options: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Install Debian with these packages to ``target``, a folder that is not there yet or a file NAME.tar; its parent
-    is there.
+    """Install Debian with these packages to ``target``: a folder that is not there yet, or a file NAME.tar.
 
     ``variant`` is mmdebstrap's (``minbase``, ``essential`` …), ``options`` are added to its own, and ``env`` to its
     environment. Raises CommandError where it fails.

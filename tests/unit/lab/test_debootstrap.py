@@ -42,7 +42,7 @@ def test_it_takes_from_the_machines_archive(called: dict[str, object]) -> None:
     assert str(called["stdin"]).endswith(" http://archive.example/debian bookworm main\n")
 
 
-def test_a_proxys_password_is_in_a_file_for_root_that_goes(called: dict[str, object]) -> None:
+def test_a_proxys_password_is_in_a_file_for_root_that_goes(called: dict[str, object], tmp_path: Path) -> None:
     assert called["text"] == f'Acquire::http::Proxy "{PROXY}";\n'
     assert called["mode"] == 0o600
     assert PROXY not in str(called["words"])
