@@ -11,7 +11,7 @@ import os
 from kubeproof.phases import preflight, reset_cluster, reset_host
 from kubeproof.roles import is_leader
 
-preflight.check_settings()
+preflight.check_ownership()
 
 if not is_leader():
     reset_cluster.leave()

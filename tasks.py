@@ -36,6 +36,9 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
             code = _report([_one_line(error)], EXIT_NOT_HOLDING)
         except PermissionError as error:
             code = _report([f"{error.filename}: {error.strerror}, run it as root"], EXIT_BAD_INPUT)
+        except OSError as error:
+            # A full disk, a file that cannot be read, a service that went away.
+            code = _report([str(error)], EXIT_NOT_HOLDING)
         except KeyboardInterrupt:
             print("interrupted; run the command again to go on", file=sys.stderr)
             code = EXIT_INTERRUPTED
@@ -165,13 +168,13 @@ def status(_context: Context, inventory: str = "") -> int:
 
 @task(help=INVENTORY_HELP)
 @command
-def kubectl(context: Context, inventory: str = "") -> int:
+def kubectl(_context: Context, inventory: str = "") -> int:
     """Run kubectl: ./inv kubectl -- get pods -A."""
-    import shlex
-
     from kubeproof import cluster, remote_kubectl
 
-    return remote_kubectl.run(cluster.load(_inventory(inventory)), shlex.split(context.remainder))
+    # invoke joins the words with spaces, which would tear quoted ones apart.
+    words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    return remote_kubectl.run(cluster.load(_inventory(inventory)), words)
 
 
 @task

@@ -67,7 +67,11 @@ def run(inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, s
         output.seek(0)
         document = output.read()
         log_text.write(document)
-    return outcome(_document(document, code, last, log), log)
+    read = outcome(_document(document, code, last, log), log)
+    if code and not read.failed_hosts:
+        # A dry run names no hosts: those that could not be reached are in the lines above.
+        raise CommandError(f"pyinfra: not all hosts could be looked at: {last.removeprefix('--> ')} (full log: {log})")
+    return read
 
 
 def outcome(document: Mapping[str, Any], log: Path) -> Outcome:

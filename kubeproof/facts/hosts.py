@@ -6,6 +6,7 @@ from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from kubeproof.facts import sections
+from kubeproof.facts.kubernetes import REMAINS
 from kubeproof.node import paths
 from kubeproof.node.findings import HostFacts
 from kubeproof.node.record import DOCKER_GROUP, OWNED_PATHS, SHARED_DIRECTORIES, SYSCTLS, Record
@@ -25,6 +26,7 @@ class Host(FactBase[HostFacts]):
                 "swaps": "tail -n +2 /proc/swaps | awk '{print $1}'",
                 "container": "systemd-detect-virt --container | grep -v none",
                 "machine_id": "cat /etc/machine-id",
+                "foreign": f"test -e {paths.RECORD} || ls -d {' '.join(REMAINS)}",
             }
         )
 
@@ -42,6 +44,7 @@ class Host(FactBase[HostFacts]):
                 swaps=tuple(found.get("swaps", ())),
                 container=_first(found, "container"),
                 machine_id=_first(found, "machine_id"),
+                foreign=tuple(found.get("foreign", ())),
             )
         except ValueError as error:
             raise FactProcessError(f"unexpected answer: {error}") from error

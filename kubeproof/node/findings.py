@@ -23,13 +23,25 @@ class HostFacts:
     container: str = ""
     """Kind of container that the host is (systemd-detect-virt), or empty."""
     machine_id: str = ""
+    foreign: tuple[str, ...] = ()
+    """Files of a cluster on a host that no deploy has left its record on."""
 
 
 def findings(cluster: Cluster, hosts: Mapping[str, HostFacts]) -> list[str]:
     """A line for each problem on each host that answered, in the order of the inventory; empty if all are fit."""
     answered = [node for node in cluster.nodes if node.name in hosts]
     found = [f"{node.name}: {line}" for node in answered for line in _of_host(node, hosts[node.name])]
-    return found + list(_same_machine_ids(hosts))
+    return found + foreign_clusters(hosts) + list(_same_machine_ids(hosts))
+
+
+def foreign_clusters(hosts: Mapping[str, HostFacts]) -> list[str]:
+    """A line for each host with a cluster that is not this project's: it is neither changed nor taken away."""
+    return [
+        f"{name}: holds a cluster that Kubeproof did not make ({facts.foreign[0]}); run `kubeadm reset` there yourself "
+        "first, or take the host out of the inventory"
+        for name, facts in hosts.items()
+        if facts.foreign
+    ]
 
 
 def _of_host(node: Node, facts: HostFacts) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """Everything that can be known to be wrong is said before anything is changed, on all hosts together."""
 
+from collections.abc import Callable, Mapping
+
 import gevent  # type: ignore[import-untyped]
 from gevent.lock import Semaphore  # type: ignore[import-untyped]
 from pyinfra import state
@@ -9,7 +11,7 @@ from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.context import ctx_host
 
 from kubeproof.facts.hosts import Host
-from kubeproof.node.findings import HostFacts, findings
+from kubeproof.node.findings import HostFacts, findings, foreign_clusters
 from kubeproof.roles import cluster
 
 _one_at_a_time = Semaphore()
@@ -18,33 +20,34 @@ _checked: set[int] = set()
 
 @deploy("Preflight")
 def check() -> None:
-    """Check settings, inventory and hosts. Raises DeployError with a line for each problem.
+    """Check settings, inventory and hosts. Raises DeployError with a line for each problem."""
+    _once(lambda hosts: findings(cluster(), hosts))
 
-    pyinfra prepares all hosts at once; the first to come here asks all of them, the others find it done.
-    """
+
+@deploy("Preflight")
+def check_ownership() -> None:
+    """Check settings, inventory, and that there is no cluster of somebody else's on a host. Raises DeployError."""
+    cluster()
+    _once(foreign_clusters)
+
+
+def _once(judge: Callable[[Mapping[str, HostFacts]], list[str]]) -> None:
+    """pyinfra prepares all hosts at once; the first to come here asks all of them, the others find it done."""
     with _one_at_a_time:
         if id(state.inventory) in _checked:
             return
-        problems = _problems()
+        problems = judge(_facts())
         if problems:
             raise DeployError("\n".join(problems))
         _checked.add(id(state.inventory))
 
 
-@deploy("Settings")
-def check_settings() -> None:
-    """Check settings and inventory only. Raises DeployError with a line for each problem."""
-    cluster()
-
-
-def _problems() -> list[str]:
-    wanted = cluster()
-    hosts = list(state.inventory.get_active_hosts())
-    asked = {host.name: gevent.spawn(_facts_of, host) for host in hosts}
+def _facts() -> dict[str, HostFacts]:
+    asked = {host.name: gevent.spawn(_facts_of, host) for host in state.inventory.get_active_hosts()}
     gevent.joinall(list(asked.values()))
     # A host that could not be asked has been reported and is left out by pyinfra.
     failed = {host.name for host in state.failed_hosts}
-    return findings(wanted, {name: answer.get() for name, answer in asked.items() if name not in failed})
+    return {name: answer.get() for name, answer in asked.items() if name not in failed}
 
 
 def _facts_of(host: PyinfraHost) -> HostFacts:

@@ -6,7 +6,7 @@ import yaml
 from jinja2 import UndefinedError
 
 from kubeproof.node import paths, templates
-from kubeproof.phases.control_plane import ignored_errors, init_config
+from kubeproof.node.kubeadm_config import ignored_errors, init_config
 from tests.unit.node.example import cluster
 
 

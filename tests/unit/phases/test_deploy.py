@@ -173,6 +173,15 @@ class TestReset:
         assert run.ran("kubeadm reset", "master")
         assert TRACEBACK not in run.output
 
+    @pytest.mark.parametrize("deploy", ["deploy.py", "reset.py"])
+    def test_somebody_elses_cluster_is_left_alone(self, hosts: FakeCluster, deploy: str) -> None:
+        hosts.rules.insert(0, host_facts("node1", foreign="/etc/kubernetes/kubelet.conf"))
+        run = hosts.run(deploy, "-y")
+        assert run.code == 1
+        assert "node1: holds a cluster that Kubeproof did not make (/etc/kubernetes/kubelet.conf)" in run.output
+        assert not run.ran(CHANGES)
+        assert TRACEBACK not in run.output
+
     def test_nothing_to_do(self, hosts: FakeCluster) -> None:
         run = hosts.run("reset.py", "-y")
         assert run.code == 0, run.output
@@ -189,4 +198,5 @@ class TestReset:
 
     @staticmethod
     def _remains(hosts: FakeCluster) -> None:
-        hosts.answer("ls -d .*admin.conf", stdout="/etc/kubernetes/kubelet.conf")
+        # What preflight asks is the same, but for hosts without a record; these have one.
+        hosts.answer("(?s)^(?!.*machine_id).*ls -d .*admin.conf", stdout="/etc/kubernetes/kubelet.conf")
