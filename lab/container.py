@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kubeproof.console import say
 from kubeproof.errors import CommandError, UserError
-from lab import host, process
+from lab import host, logs, process
 from lab.paths import LOG_FILE, NODES, REPOSITORY, RUN
 from lab.settings import LabSettings
 from lab.wait import wait_until
@@ -24,7 +24,7 @@ SYSTEM_CALLS = "add_key keyctl bpf perf_event_open @mount @privileged @raw-io @r
 
 def launch(lab: LabSettings, name: str) -> None:
     """Start a node; it outlives the command that started it."""
-    with console_log(name).open("ab") as output, process.uninterrupted():
+    with logs.appending(console_log(name)) as output, process.uninterrupted():
         started = subprocess.Popen(
             [str(REPOSITORY / "lab" / "launch-node"), name, *_scope(name), *nspawn(lab, name)],
             stdin=subprocess.DEVNULL,
@@ -70,7 +70,6 @@ def stop(name: str) -> None:
 
 def console_log(name: str) -> Path:
     """What the node's container says while it starts and ends."""
-    LOG_FILE.parent.mkdir(parents=True, exist_ok=True)
     return LOG_FILE.parent / f"{name}.log"
 
 

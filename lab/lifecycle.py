@@ -1,5 +1,6 @@
 """The lab as a whole: from nothing to running nodes, and back to nothing."""
 
+import shutil
 from pathlib import Path
 
 from rich.table import Table
@@ -7,7 +8,7 @@ from rich.table import Table
 from kubeproof.console import console, say
 from kubeproof.errors import UserError
 from kubeproof.summary import Summary
-from lab import host, mirror, network, nodes, preflight, rootfs, shell
+from lab import host, mirror, network, nodes, preflight, rootfs
 from lab.paths import CACHE, LOG_FILE, RUN, STATE
 from lab.settings import LabSettings
 
@@ -75,7 +76,8 @@ def _ensure_rootfs() -> int:
 def _remove(folder: Path) -> int:
     if not folder.exists():
         return 0
-    shell.run(["rm", "-rf", "--one-file-system", folder])
+    # Not by a logged command: one of these folders is the log's.
+    shutil.rmtree(folder)
     return 1
 
 

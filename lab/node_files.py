@@ -33,8 +33,11 @@ def create(lab: LabSettings, node: LabNode, base: Path) -> None:
 
 
 def exists(name: str) -> bool:
-    """Whether the node has been made."""
-    return root_of(name).exists()
+    """Whether the node has been made. Only root may look; to others there is none."""
+    try:
+        return root_of(name).exists()
+    except PermissionError:
+        return False
 
 
 def existing() -> list[str]:
@@ -50,7 +53,7 @@ def problems(lab: LabSettings) -> list[str]:
         f"{name}: exists, but lab/lab.toml no longer names it; {mend}" for name in existing() if name not in wanted
     ]
     for name, node in wanted.items():
-        if exists(name) and _fingerprint_file(name).read_text() != fingerprint(lab, node):
+        if exists(name) and _made_for(name) != fingerprint(lab, node):
             lines.append(f"{name}: was made with other addresses or sources than are set now; {mend}")
     return lines
 
@@ -84,6 +87,11 @@ def _apt_sources(lab: LabSettings) -> Iterable[str]:
     paths = archive.proxy_paths(sources)
     for source in sources:
         yield archive.Source(f"{lab.apt_url}/{paths[source.uri]}", source.suite).line()
+
+
+def _made_for(name: str) -> str:
+    file = _fingerprint_file(name)
+    return file.read_text() if file.exists() else ""
 
 
 def _fingerprint_file(name: str) -> Path:

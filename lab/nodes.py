@@ -138,7 +138,8 @@ def _wait_for_one(node: LabNode) -> None:
 
 
 def _status(node: LabNode) -> NodeStatus:
-    root = node_files.root_of(node.name)
-    state = "running" if is_running(node.name) else ("stopped" if root.exists() else "not made")
-    disk = int(shell.run(["du", "-sm", root]).split()[0]) if root.exists() else None
+    made = node_files.exists(node.name)
+    state = "running" if is_running(node.name) else ("stopped" if made else "not made")
+    size = shell.run(["du", "-sm", node_files.root_of(node.name)], check=False).split() if made else []
+    disk = int(size[0]) if size else None
     return NodeStatus(node.name, str(node.address), state, container.memory_mib(node.name), disk)

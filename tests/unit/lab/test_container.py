@@ -73,4 +73,3 @@ def test_empty_control_groups_of_the_node_are_removed_and_no_others(
 def test_the_console_has_a_log_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(container, "LOG_FILE", tmp_path / "log" / "lab.log")
     assert container.console_log("k8s-node1") == tmp_path / "log" / "k8s-node1.log"
-    assert (tmp_path / "log").is_dir()
