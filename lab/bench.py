@@ -19,7 +19,7 @@ from kubeproof.errors import CommandError
 from kubeproof.node import templates
 from kubeproof.node.images import pause_image
 from kubeproof.node.joining import Credentials, credentials
-from kubeproof.phases.control_plane import init_config
+from kubeproof.node.kubeadm_config import init_config
 from lab.paths import REPOSITORY
 from lab.settings import LabSettings
 
