@@ -10,8 +10,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +24,7 @@ from kubeproof.front import REPOSITORY
 END_SECONDS = 10
 """How long pyinfra may take to disconnect after Ctrl-C before it is ended."""
 _UNCHANGED = re.compile(r"^\[.*\] (No changes|Ready|Loaded fact|Skipped)|^-->.*(config|inventory)\.\.\.$")
+_OF_HOST = re.compile(r"\[(?P<host>[^\]]+)\]\s+(?P<text>.*)")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -69,8 +70,10 @@ def run(inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, s
         log_text.write(document)
     read = outcome(_document(document, code, last, log), log)
     if code and not read.failed_hosts:
-        # A dry run names no hosts: those that could not be reached are in the lines above.
-        raise CommandError(f"pyinfra: not all hosts could be looked at: {last.removeprefix('--> ')} (full log: {log})")
+        # The document of a dry run names no hosts that failed.
+        read = replace(read, failed_hosts=unprepared(log.read_text().splitlines()))
+        if not read.failed_hosts:
+            raise CommandError(f"pyinfra: ended with exit code {code}, naming no host (full log: {log})")
     return read
 
 
@@ -87,6 +90,13 @@ def outcome(document: Mapping[str, Any], log: Path) -> Outcome:
         changes = [Change(item["name"], tuple(item["success"])) for item in results["operations"]]
         failed = tuple(results["failed_hosts"])
     return Outcome(tuple(change for change in changes if change.hosts or change.maybe), failed, log)
+
+
+def unprepared(lines: Iterable[str]) -> tuple[str, ...]:
+    """Hosts of which pyinfra's log tells something, but not that their operations were prepared."""
+    told = [found for line in lines if (found := _OF_HOST.match(_ANSI.sub("", line).strip()))]
+    ready = {found["host"] for found in told if found["text"].startswith("Ready")}
+    return tuple(dict.fromkeys(found["host"] for found in told if found["host"] not in ready))
 
 
 def log_file(name: str) -> Path:

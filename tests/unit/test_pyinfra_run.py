@@ -1,11 +1,12 @@
 """Running pyinfra: what is shown, what is counted, and what is said when it ends early."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from kubeproof.errors import CommandError
-from kubeproof.pyinfra_run import Change, outcome, progress, run
+from kubeproof.pyinfra_run import Change, outcome, progress, run, unprepared
 
 LOG = Path("/x/log")
 
@@ -81,3 +82,25 @@ def test_an_early_end_names_its_reason_and_the_log(folder: Path, code: str, reas
         run(folder / "here.py", folder / "bad.py")
     assert str(folder / "bad.log") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_host_that_cannot_be_reached_is_named(folder: Path, dry: bool) -> None:
+    closed = '("closed", {"ssh_hostname": "127.0.0.1", "ssh_port": 1})'
+    (folder / "two.py").write_text(f'hosts = ["@local", {closed}]\n')
+    found = run(folder / "two.py", folder / "make.py", dry=dry)
+    assert found.failed_hosts == ("closed",)
+    assert [change.hosts for change in found.changes] == [("@local",)]
+
+
+def test_hosts_that_were_prepared_did_not_fail() -> None:
+    lines = ["--> Connecting", "    [\x1b[1ma\x1b[0m] Connected", "    [b]  Could not connect (x)", "[a] Ready: x.py"]
+    assert unprepared(lines) == ("b",)
+    assert unprepared([]) == ()
+
+
+def test_an_exit_code_without_a_reason_is_no_success(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubeproof.pyinfra_run._OF_HOST", re.compile("never"))
+    (folder / "two.py").write_text('hosts = ["@local", ("closed", {"ssh_hostname": "127.0.0.1", "ssh_port": 1})]\n')
+    with pytest.raises(CommandError, match="exit code 1, naming no host"):
+        run(folder / "two.py", folder / "make.py", dry=True)
