@@ -1,7 +1,9 @@
 """kubectl over ssh, and the demo's client."""
 
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import IPv4Address
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -62,3 +64,22 @@ def test_demo_that_is_switched_off() -> None:
     quiet = Cluster(parse({**SETTINGS, "demo": False}), NODES)
     with pytest.raises(UserError, match="demo: is switched off"):
         demo_client.show(quiet, lambda url: "")
+
+
+def test_demo_is_not_asked_by_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    page = b"<h1>It works</h1>"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        assert demo_client._fetch(f"http://127.0.0.1:{server.server_port}/") == page.decode()

@@ -96,6 +96,21 @@ def test_only_root_changes_the_lab(
     assert capsys.readouterr().err == "error: user: the lab's devices and containers need root, run it with sudo\n"
 
 
+def test_words_for_kubectl_stay_as_they_were_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def note(_loaded: object, words: list[str]) -> int:
+        asked.append(words)
+        return 0
+
+    monkeypatch.setattr("kubeproof.cluster.load", lambda _: None)
+    monkeypatch.setattr("kubeproof.remote_kubectl.run", note)
+    for arguments in (["kubectl", "--", "exec", "x", "--", "sh", "-c", "echo 'a b'"], ["kubectl"]):
+        monkeypatch.setattr("sys.argv", ["tasks.py", *arguments])
+        tasks.kubectl.body(Context())
+    assert asked == [["exec", "x", "--", "sh", "-c", "echo 'a b'"], []]
+
+
 @pytest.mark.parametrize(("fast", "runs"), [(True, ["tests/unit -m not netns"]), (False, ["tests/unit", "tests/lab"])])
 def test_fast_tests_need_no_root(fast: bool, runs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     run: list[str] = []
@@ -136,6 +151,7 @@ def raising(error: BaseException) -> Callable[[], None]:
         (CommandError("apt-get x: exit code 100\nHit\nE: none\n(full log: /l)"), 1, "E: none (full log: /l)\n"),
         (CommandError("failed on a (full log: /l)"), 1, "error: failed on a (full log: /l)\n"),
         (PermissionError(13, "Permission denied", "/l"), 2, "error: /l: Permission denied, run it as root\n"),
+        (OSError(28, "No space left on device", "/l"), 1, "error: [Errno 28] No space left on device: '/l'\n"),
         (KeyboardInterrupt(), 130, "interrupted; run the command again to go on\n"),
     ],
 )
