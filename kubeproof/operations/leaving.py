@@ -3,7 +3,7 @@
 from pyinfra.api.host import Host
 
 from kubeproof.node import paths
-from kubeproof.operations.remote import run, shell, try_run
+from kubeproof.operations.remote import NodeError, run, shell, try_run
 
 REMOVE_PODS = "docker ps --all --quiet --filter name=k8s_ | xargs -r docker rm --force --volumes"
 """dockershim names the containers of pods k8s_* (pkg/kubelet/dockershim/naming.go)."""
@@ -21,6 +21,16 @@ RESET = (
 )
 ETCD_DATA = "/var/lib/etcd/member"
 """kubeadm finds it by etcd's manifest, and leaves it if an earlier reset has removed that; the next init refuses it."""
+KUBELET_DATA = "/var/lib/kubelet"
+"""kubeadm deletes what is in it, below mounts too if it could not unmount them, of which it only warns."""
+UNMOUNT_BELOW = r"""
+# Deepest first. /proc/mounts writes spaces as \040, which %b reads.
+awk '{print $2}' /proc/mounts | sort -r | while read -r escaped; do
+    target=$(printf %b "$escaped")
+    case $target in "$0"/*) umount --lazy "$target" || exit 1 ;; esac
+done
+"""
+"""Unmounts all below a directory or fails: a script for `sh -eu -c`, with the directory as its only argument."""
 MARKERS = (paths.INIT_MARKER, paths.JOIN_MARKER, paths.JOIN_CONFIG)
 
 
@@ -29,6 +39,15 @@ def leave_cluster(host: Host) -> None:
     # Before kubeadm does: it stops one container after the other, with up to ten seconds for each.
     try_run(host, ["systemctl", "stop", "kubelet.service"])
     try_run(host, shell(REMOVE_PODS))
+    unmount_below(host, KUBELET_DATA)
     if try_run(host, shell("command -v kubeadm"))[0]:
         run(host, RESET, exclusive=True)
-    run(host, ["rm", "-rf", ETCD_DATA, *MARKERS])
+    run(host, ["rm", "-rf", "--one-file-system", ETCD_DATA, *MARKERS])
+
+
+def unmount_below(host: Host, directory: str) -> None:
+    """Unmount everything below a directory that is to be emptied: volumes are not the directory's own."""
+    done, output = try_run(host, ["sh", "-eu", "-c", UNMOUNT_BELOW, directory])
+    if not done:
+        said = " ".join(output.split())
+        raise NodeError(f"{directory} is not emptied: unmount what is below it and reset again ({said})")

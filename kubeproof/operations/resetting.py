@@ -18,21 +18,11 @@ from kubeproof.facts.packages import Known
 from kubeproof.node import paths
 from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.removal import Owners, idle_nft_tables, removal
-from kubeproof.operations.leaving import leave_cluster
+from kubeproof.operations.leaving import leave_cluster, unmount_below
 from kubeproof.operations.packages import APT_GET, removed_packages
-from kubeproof.operations.remote import NodeError, on_host, run, try_run
+from kubeproof.operations.remote import NodeError, on_host, run
 
-EMPTY_DIRECTORY = r"""
-[ -d "$0" ] || exit 0
-# What is mounted below is not the directory's own, such as a volume on another host: it is unmounted, deepest first, or
-# nothing is deleted. /proc/mounts writes spaces as \040, which %b reads.
-awk '{print $2}' /proc/mounts | sort -r | while read -r escaped; do
-    target=$(printf %b "$escaped")
-    case $target in "$0"/*) umount --lazy "$target" || exit 1 ;; esac
-done
-find "$0" -xdev -mindepth 1 -delete
-"""
-"""A script for `sh -eu -c`, with the directory as its only argument."""
+EMPTY_DIRECTORY = 'if [ -d "$0" ]; then find "$0" -xdev -mindepth 1 -delete; fi'
 
 
 @operation()
@@ -125,11 +115,8 @@ def remove_files(leftovers: Leftovers) -> Generator[PyinfraCommand, None, None]:
 
 def _remove_files(host: Host, removed: tuple[str, ...], emptied: tuple[str, ...]) -> None:
     for directory in (*emptied, *removed):
-        done, output = try_run(host, ["sh", "-eu", "-c", EMPTY_DIRECTORY, directory])
-        if not done:
-            raise NodeError(
-                f"{directory} cannot be emptied, unmount what is below it and reset again: {output.strip()}"
-            )
+        unmount_below(host, directory)
+        run(host, ["sh", "-eu", "-c", EMPTY_DIRECTORY, directory])
     run(host, ["rm", "-rf", "--one-file-system", "--", *removed])
 
 

@@ -1,4 +1,4 @@
-"""The script that empties directories of a node, run for real in a mount namespace of its own."""
+"""The scripts that empty directories of a node, run for real, and in a mount namespace of their own."""
 
 import os
 import subprocess
@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from kubeproof.operations.leaving import UNMOUNT_BELOW, unmount_below
+from kubeproof.operations.remote import NodeError
 from kubeproof.operations.resetting import EMPTY_DIRECTORY
+from tests.unit.operations.test_remote import host
 
-SCRIPT = ["sh", "-eu", "-c", EMPTY_DIRECTORY]
+SCRIPT = ["sh", "-eu", "-c", f"{UNMOUNT_BELOW}\n{EMPTY_DIRECTORY}"]
 
 
 def test_a_directory_is_emptied_and_stays(tmp_path: Path) -> None:
@@ -39,3 +42,28 @@ def test_what_is_mounted_below_keeps_its_files(tmp_path: Path, name: str) -> Non
     subprocess.run(["unshare", "--mount", "sh", "-ec", inside, "sh", volume, target, *SCRIPT, below], check=True)
     assert (volume / "data").exists()
     assert list(below.iterdir()) == []
+
+
+def test_what_stays_mounted_fails_the_host_in_one_line() -> None:
+    with pytest.raises(NodeError) as failed:
+        unmount_below(host(done=False, stderr="umount: /var/lib/kubelet/x:\nnot permitted"), "/var/lib/kubelet")
+    assert str(failed.value).endswith("reset again (umount: /var/lib/kubelet/x: not permitted)")
+    assert "\n" not in str(failed.value)
+
+
+@pytest.mark.netns
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_what_cannot_be_unmounted_keeps_its_files(tmp_path: Path) -> None:
+    volume, below, tools = (tmp_path / name for name in ("volume", "kubelet", "tools"))
+    for folder in (volume, below / "pod", tools):
+        folder.mkdir(parents=True)
+    (volume / "data").touch()
+    (below / "file").touch()
+    (tools / "umount").write_text("#!/bin/sh\nexit 32\n")
+    (tools / "umount").chmod(0o755)
+    inside = 'mount --bind "$1" "$2"; shift 2; exec "$@"'
+    command = ["unshare", "--mount", "sh", "-ec", inside, "sh", volume, below / "pod", *SCRIPT, below]
+    done = subprocess.run(command, env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}, check=False)
+    assert done.returncode == 1
+    assert (volume / "data").exists()
+    assert (below / "file").exists()

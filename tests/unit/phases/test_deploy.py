@@ -182,6 +182,15 @@ class TestReset:
         assert not run.ran(CHANGES)
         assert TRACEBACK not in run.output
 
+    def test_kubeadm_is_not_let_loose_on_volumes_that_stay_mounted(self, hosts: FakeCluster) -> None:
+        self._remains(hosts)
+        hosts.answer("(?s)umount .*/var/lib/kubelet$", host="node1", success=False, stderr="umount: target is busy")
+        run = hosts.run("reset.py", "-y")
+        assert run.code == 1
+        assert "unmount what is below it and reset again (umount: target is busy)" in run.output
+        assert not run.ran("kubeadm reset", "node1")
+        assert run.ran("kubeadm reset", "node2")
+
     def test_nothing_to_do(self, hosts: FakeCluster) -> None:
         run = hosts.run("reset.py", "-y")
         assert run.code == 0, run.output
