@@ -4,6 +4,7 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from kubeproof.facts.files import Text
+from kubeproof.facts.hosts import Remembered
 from kubeproof.node import leftovers
 from kubeproof.node.removal import Owners, pod_networks
 from kubeproof.operations import kubeadm, kubeconfig, resetting
@@ -30,7 +31,12 @@ def forget_kubeconfig() -> None:
 
 @deploy("Pod network")
 def remove_network() -> None:
-    """Remove the devices, rules and files of the pod network and of kube-proxy."""
+    """Remove the devices, rules and files of the pod network and of kube-proxy, where a deploy has been.
+
+    Elsewhere they are somebody else's: other clusters, such as k3s, give theirs the same names.
+    """
+    if host.get_fact(Remembered) is None:
+        return
     networks = pod_networks(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
     resetting.remove_links(name="Delete its links", names=LINKS)
     resetting.remove_rules(name="Remove its iptables rules", owners=Owners(networks, docker=False))

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.phases.fake_cluster import CA_HASH, KUBECONFIG, TOKEN, WORKERS, FakeCluster, host_facts, sections
+from tests.unit.phases.fake_cluster import (
+    ADDRESSES,
+    CA_HASH,
+    KUBECONFIG,
+    TOKEN,
+    WORKERS,
+    FakeCluster,
+    host_facts,
+    sections,
+)
 
 CHANGES = (
     r"umask|apt-get|systemctl (start|stop|restart|enable)|kubeadm (init|join|reset|token)|rm -|touch|sysctl --write"
@@ -190,6 +199,14 @@ class TestReset:
         assert "unmount what is below it and reset again (umount: target is busy)" in run.output
         assert not run.ran("kubeadm reset", "node1")
         assert run.ran("kubeadm reset", "node2")
+
+    @pytest.mark.parametrize("remembered", [True, False])
+    def test_a_pod_network_goes_only_where_a_deploy_has_been(self, hosts: FakeCluster, remembered: bool) -> None:
+        hosts.answer("ls /sys/class/net/cni0/brif", stdout="cni0")
+        hosts.flags = tuple(f"{name} remembered" for name in ADDRESSES) if remembered else ()
+        run = hosts.run("reset.py", "-y")
+        assert run.code == 0, run.output
+        assert run.ran("ip link delete dev cni0") == remembered
 
     def test_nothing_to_do(self, hosts: FakeCluster) -> None:
         run = hosts.run("reset.py", "-y")
