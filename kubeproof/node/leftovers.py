@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kubeproof.node import paths
-from kubeproof.node.record import CLUSTER_PATHS, DEPLOY_PATHS, DOCKER_PATHS, Record
+from kubeproof.node.record import CLUSTER_PATHS, COMMON_DIRECTORIES, DEPLOY_PATHS, DOCKER_PATHS, Record
 
 CLUSTER_FILES = ("/etc/cni/net.d/10-podnet.conflist", "/run/flannel/subnet.env", *(paths.MANIFESTS, paths.INIT_CONFIG))
 CLUSTER_DIRECTORIES = (
@@ -18,6 +18,9 @@ CLUSTER_DIRECTORIES = (
 )
 """Directories in which everything is the cluster's: kubeadm refuses to start with an etcd that is not empty."""
 DOCKER_DIRECTORIES = ("/var/lib/containerd", "/var/lib/docker")
+KUBECTL_CACHE = "/root/.kube/cache"
+DOCKER_KEY = "/etc/docker/key.json"
+"""Docker makes it at its first start (its documentation calls it the trust key)."""
 APT_LISTS = "/var/lib/apt/lists"
 DEPLOY_FILES = (
     paths.SYSCTL_FILE,
@@ -31,10 +34,14 @@ DEPLOY_FILES = (
 
 @dataclass(frozen=True)
 class Leftovers:
-    """Paths to remove with everything below, and directories to empty."""
+    """What has to go."""
 
-    removed: tuple[str, ...]
-    emptied: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+    """Paths to remove with everything below."""
+    emptied: tuple[str, ...] = ()
+    """Directories of which only the contents go."""
+    tidied: tuple[str, ...] = ()
+    """Directories to remove if nothing is in them then, in this order."""
 
 
 def of_cluster() -> Leftovers:
@@ -53,10 +60,18 @@ def of_deploy(record: Record, docker: bool) -> Leftovers:
 
     ``docker`` tells whether Docker goes as well.
     """
-    candidates = (*CLUSTER_PATHS, *(DOCKER_PATHS if docker else ()), *DEPLOY_FILES, *DEPLOY_PATHS)
     kept = set(record.paths)
+    candidates = (*CLUSTER_PATHS, *(DOCKER_PATHS if docker else ()), *DEPLOY_PATHS)
+    own = [path for path in candidates if path not in kept]
+    own += [path for path in _in_common(docker) if path.rpartition("/")[0] not in kept]
     emptied = DOCKER_DIRECTORIES if docker else ()
     return Leftovers(
-        removed=tuple(path for path in candidates if path not in kept),
+        removed=(*own, *DEPLOY_FILES),
         emptied=tuple(path for path in emptied if path in kept),
+        tidied=tuple(path for path in COMMON_DIRECTORIES if path not in kept),
     )
+
+
+def _in_common(docker: bool) -> tuple[str, ...]:
+    """What tools of the deploy make by themselves in a directory that is not theirs alone."""
+    return (KUBECTL_CACHE, *((DOCKER_KEY,) if docker else ()))

@@ -25,15 +25,10 @@ SYSCTLS = (
 """Kernel settings that a cluster changes on a host."""
 
 CLUSTER_PATHS = (
-    "/etc/cni/net.d",
-    "/etc/cni",
     "/etc/kubernetes",
-    "/opt/cni/bin",
-    "/opt/cni",
     "/run/flannel",
     "/run/kubernetes",
     "/run/dockershim.sock",
-    "/usr/libexec/kubernetes",
     "/var/lib/calico",
     "/var/lib/cni",
     "/var/lib/dockershim",
@@ -42,14 +37,9 @@ CLUSTER_PATHS = (
     "/var/lib/kube-proxy",
     "/var/log/containers",
     "/var/log/pods",
-    "/root/.kube",
 )
-"""What kubeadm, kubelet, the pod network and the deploy make on a host, children before parents."""
+"""What kubeadm, kubelet and the pod network make on a host and nobody else has a use for."""
 DOCKER_PATHS = (
-    "/etc/docker",
-    "/etc/systemd/system/docker.service.d",
-    "/etc/containerd",
-    "/opt/containerd",
     "/run/containerd",
     "/run/docker",
     "/run/docker.sock",
@@ -58,12 +48,31 @@ DOCKER_PATHS = (
     "/var/lib/containerd",
     "/var/lib/docker",
 )
-"""What Docker and containerd make, and iptables for them."""
+"""The same of Docker and containerd, and of iptables for them."""
 DOCKER_GROUP = "docker"
 """Debian's docker.io makes it and leaves it behind even when it is purged."""
-DEPLOY_PATHS = ("/etc/apt/keyrings", "/run/adduser")
+DEPLOY_PATHS = ("/run/adduser",)
 """What else comes with the deploy: adduser's lock is from packages that make users."""
-OWNED_PATHS = (*CLUSTER_PATHS, *DOCKER_PATHS, *DEPLOY_PATHS)
+COMMON_DIRECTORIES = (
+    "/etc/apt/keyrings",
+    "/etc/cni/net.d",
+    "/etc/cni",
+    "/etc/containerd",
+    "/etc/docker",
+    "/etc/systemd/system/docker.service.d",
+    "/opt/cni/bin",
+    "/opt/cni",
+    "/opt/containerd/bin",
+    "/opt/containerd/lib",
+    "/opt/containerd",
+    "/root/.kube",
+    "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
+    "/usr/libexec/kubernetes/kubelet-plugins/volume",
+    "/usr/libexec/kubernetes/kubelet-plugins",
+    "/usr/libexec/kubernetes",
+)
+"""Directories that come with the deploy and in which others may keep something by now, children before parents."""
+OWNED_PATHS = (*CLUSTER_PATHS, *DOCKER_PATHS, *DEPLOY_PATHS, *COMMON_DIRECTORIES)
 SHARED_DIRECTORIES = ("/opt",)
 """Directories that packages of the deploy have files in. dpkg removes one that they leave empty, whoever made it."""
 

@@ -24,13 +24,15 @@ ETCD_DATA = "/var/lib/etcd/member"
 KUBELET_DATA = "/var/lib/kubelet"
 """kubeadm deletes what is in it, below mounts too if it could not unmount them, of which it only warns."""
 UNMOUNT_BELOW = r"""
-# Deepest first. /proc/mounts writes spaces as \040, which %b reads.
-awk '{print $2}' /proc/mounts | sort -r | while read -r escaped; do
-    target=$(printf %b "$escaped")
-    case $target in "$0"/*) umount --lazy "$target" || exit 1 ;; esac
+for directory; do
+    # Deepest first. /proc/mounts writes spaces as \040, which %b reads.
+    awk '{print $2}' /proc/mounts | sort -r | while read -r escaped; do
+        target=$(printf %b "$escaped")
+        case $target in "$directory"/*) umount --lazy "$target" || exit 1 ;; esac
+    done
 done
 """
-"""Unmounts all below a directory or fails: a script for `sh -eu -c`, with the directory as its only argument."""
+"""Unmounts all below its arguments or fails."""
 MARKERS = (paths.INIT_MARKER, paths.JOIN_MARKER, paths.JOIN_CONFIG)
 
 
@@ -45,9 +47,9 @@ def leave_cluster(host: Host) -> None:
     run(host, ["rm", "-rf", "--one-file-system", ETCD_DATA, *MARKERS])
 
 
-def unmount_below(host: Host, directory: str) -> None:
-    """Unmount everything below a directory that is to be emptied: volumes are not the directory's own."""
-    done, output = try_run(host, ["sh", "-eu", "-c", UNMOUNT_BELOW, directory])
+def unmount_below(host: Host, *directories: str) -> None:
+    """Unmount everything below directories that are to be emptied: volumes are not the directories' own."""
+    done, output = try_run(host, [*shell(UNMOUNT_BELOW), "sh", *directories])
     if not done:
         said = " ".join(output.split())
-        raise NodeError(f"{directory} is not emptied: unmount what is below it and reset again ({said})")
+        raise NodeError(f"what is mounted stays mounted ({said}): unmount it yourself and reset again")

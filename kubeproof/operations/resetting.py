@@ -20,9 +20,12 @@ from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.removal import Owners, idle_nft_tables, removal
 from kubeproof.operations.leaving import leave_cluster, unmount_below
 from kubeproof.operations.packages import APT_GET, removed_packages
-from kubeproof.operations.remote import NodeError, on_host, run
+from kubeproof.operations.remote import NodeError, on_host, run, shell
 
-EMPTY_DIRECTORY = 'if [ -d "$0" ]; then find "$0" -xdev -mindepth 1 -delete; fi'
+EMPTY = 'for path; do if [ -d "$path" ]; then find "$path" -xdev -mindepth 1 -delete; fi; done'
+"""Empties those of its arguments that are directories, without what is mounted there."""
+TIDY = 'for path; do if [ -d "$path" ]; then rmdir --ignore-fail-on-non-empty "$path"; fi; done'
+"""Removes those of its arguments that are empty directories."""
 
 
 @operation()
@@ -105,19 +108,23 @@ def remove_group(group: str) -> Generator[str, None, None]:
 @operation()
 def remove_files(leftovers: Leftovers) -> Generator[PyinfraCommand, None, None]:
     """Remove and empty what is left over."""
-    removed = host.get_fact(Existing, candidates=list(leftovers.removed)) if leftovers.removed else []
+    removed, tidied = (
+        host.get_fact(Existing, candidates=list(paths)) if paths else []
+        for paths in (leftovers.removed, leftovers.tidied)
+    )
     emptied = host.get_fact(NotEmpty, directories=list(leftovers.emptied)) if leftovers.emptied else []
-    if not removed and not emptied:
+    if not removed and not emptied and not tidied:
         host.noop("nothing is left over")
         return
-    yield on_host(_remove_files, tuple(removed), tuple(emptied))
+    yield on_host(_remove_files, Leftovers(tuple(removed), tuple(emptied), tuple(tidied)))
 
 
-def _remove_files(host: Host, removed: tuple[str, ...], emptied: tuple[str, ...]) -> None:
-    for directory in (*emptied, *removed):
-        unmount_below(host, directory)
-        run(host, ["sh", "-eu", "-c", EMPTY_DIRECTORY, directory])
-    run(host, ["rm", "-rf", "--one-file-system", "--", *removed])
+def _remove_files(host: Host, leftovers: Leftovers) -> None:
+    directories = (*leftovers.emptied, *leftovers.removed)
+    unmount_below(host, *directories)
+    run(host, [*shell(EMPTY), "sh", *directories])
+    run(host, ["rm", "-rf", "--one-file-system", "--", *leftovers.removed])
+    run(host, [*shell(TIDY), "sh", *leftovers.tidied])
 
 
 @operation()

@@ -47,14 +47,14 @@ def restore() -> None:
             enabled=None,
             _if=restored.did_change,
         )
-    lists = Leftovers(removed=leftovers.apt_lists(settings.kubernetes_apt_url), emptied=())
+    lists = Leftovers(removed=leftovers.apt_lists(settings.kubernetes_apt_url))
     resetting.remove_files(name="Remove apt's lists of the Kubernetes packages", leftovers=lists)
     hosts.forget_nodes(name="Remove the nodes from /etc/hosts")
     resetting.unload_modules(name="Unload modules", before=record.modules)
     resetting.restore_sysctls(name="Restore sysctls", before=record.sysctls)
     kernel.swap_on(name="Give swap back", devices=record.swaps)
     # Last: until then an interrupted reset can be repeated.
-    resetting.remove_files(name="Forget the host", leftovers=Leftovers(removed=(paths.STATE,), emptied=()))
+    resetting.remove_files(name="Forget the host", leftovers=Leftovers(removed=(paths.STATE,)))
 
 
 def _stop_docker() -> None:

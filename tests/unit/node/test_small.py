@@ -6,7 +6,7 @@ from kubeproof.node import leftovers, paths
 from kubeproof.node.blocks import BEGIN, END, with_block, without_block
 from kubeproof.node.findings import HostFacts, findings
 from kubeproof.node.joining import credentials
-from kubeproof.node.record import DOCKER_PATHS, OWNED_PATHS, Record, read_policies, read_sysctls
+from kubeproof.node.record import COMMON_DIRECTORIES, DOCKER_PATHS, OWNED_PATHS, Record, read_policies, read_sysctls
 from tests.unit.node.example import cluster
 
 PRINTED = (
@@ -107,15 +107,25 @@ class TestRecord:
 
 class TestLeftovers:
     def test_what_was_there_stays(self) -> None:
-        record = Record(paths=["/var/lib/docker", "/root/.kube", "/etc/apt/keyrings"])
+        record = Record(paths=["/var/lib/docker", "/var/lib/kubelet", "/root/.kube", "/etc/apt/keyrings"])
         found = leftovers.of_deploy(record, docker=True)
-        assert not {"/var/lib/docker", "/root/.kube", "/etc/apt/keyrings"} & set(found.removed)
-        assert {"/var/lib/containerd", "/etc/kubernetes", paths.APT_SOURCE} <= set(found.removed)
+        assert not {"/var/lib/docker", "/var/lib/kubelet"} & set(found.removed)
+        assert not {"/root/.kube", "/etc/apt/keyrings"} & set(found.tidied)
+        assert leftovers.KUBECTL_CACHE not in found.removed
+        assert {"/var/lib/containerd", "/etc/kubernetes", paths.APT_SOURCE, leftovers.DOCKER_KEY} <= set(found.removed)
         assert found.emptied == ("/var/lib/docker",)
 
     def test_docker_that_stays_keeps_its_files(self) -> None:
         found = leftovers.of_deploy(Record(), docker=False)
-        assert not set(DOCKER_PATHS) & {*found.removed, *found.emptied}
+        assert not {*DOCKER_PATHS, leftovers.DOCKER_KEY} & {*found.removed, *found.emptied}
+
+    def test_what_others_may_use_goes_only_if_it_is_empty(self) -> None:
+        found = leftovers.of_deploy(Record(), docker=True)
+        assert not set(COMMON_DIRECTORIES) & {*found.removed, *found.emptied}
+        assert found.tidied == COMMON_DIRECTORIES
+        places = {path: place for place, path in enumerate(COMMON_DIRECTORIES)}
+        parents = {path: path.rpartition("/")[0] for path in places}
+        assert all(places[path] < places[parent] for path, parent in parents.items() if parent in places)
 
     def test_without_a_record_only_what_is_surely_the_clusters(self) -> None:
         found = leftovers.of_cluster()
@@ -127,5 +137,6 @@ class TestLeftovers:
         assert lists[0] == "/var/lib/apt/lists/192.0.2.1:3142_kubernetes%5f1_InRelease"
 
     def test_only_owned_paths_are_ever_removed(self) -> None:
-        owned = {*OWNED_PATHS, *leftovers.DEPLOY_FILES}
-        assert set(leftovers.of_deploy(Record(), docker=True).removed) == owned
+        owned = {*OWNED_PATHS, *leftovers.DEPLOY_FILES, leftovers.KUBECTL_CACHE, leftovers.DOCKER_KEY}
+        found = leftovers.of_deploy(Record(), docker=True)
+        assert {*found.removed, *found.tidied} == owned

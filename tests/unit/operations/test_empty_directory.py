@@ -8,10 +8,10 @@ import pytest
 
 from kubeproof.operations.leaving import UNMOUNT_BELOW, unmount_below
 from kubeproof.operations.remote import NodeError
-from kubeproof.operations.resetting import EMPTY_DIRECTORY
+from kubeproof.operations.resetting import EMPTY, TIDY
 from tests.unit.operations.test_remote import host
 
-SCRIPT = ["sh", "-eu", "-c", f"{UNMOUNT_BELOW}\n{EMPTY_DIRECTORY}"]
+SCRIPT = ["sh", "-ec", f"{UNMOUNT_BELOW}\n{EMPTY}", "sh"]
 
 
 def test_a_directory_is_emptied_and_stays(tmp_path: Path) -> None:
@@ -27,6 +27,19 @@ def test_a_file_and_what_is_gone_are_left_alone(tmp_path: Path) -> None:
     subprocess.run([*SCRIPT, file], check=True)
     subprocess.run([*SCRIPT, tmp_path / "gone"], check=True)
     assert file.exists()
+
+
+def test_common_directories_go_only_when_nothing_of_others_is_left(tmp_path: Path) -> None:
+    own, theirs = tmp_path / "cni" / "net.d", tmp_path / "keyrings"
+    for folder in (own, theirs):
+        folder.mkdir(parents=True)
+    (theirs / "other.asc").touch()
+    (tmp_path / "file").touch()
+    paths = [own, own.parent, theirs, tmp_path / "gone", tmp_path / "file"]
+    subprocess.run(["sh", "-ec", TIDY, "sh", *paths], check=True)
+    assert not own.parent.exists()
+    assert (theirs / "other.asc").exists()
+    assert (tmp_path / "file").exists()
 
 
 @pytest.mark.netns
@@ -47,8 +60,9 @@ def test_what_is_mounted_below_keeps_its_files(tmp_path: Path, name: str) -> Non
 def test_what_stays_mounted_fails_the_host_in_one_line() -> None:
     with pytest.raises(NodeError) as failed:
         unmount_below(host(done=False, stderr="umount: /var/lib/kubelet/x:\nnot permitted"), "/var/lib/kubelet")
-    assert str(failed.value).endswith("reset again (umount: /var/lib/kubelet/x: not permitted)")
-    assert "\n" not in str(failed.value)
+    assert str(failed.value) == (
+        "what is mounted stays mounted (umount: /var/lib/kubelet/x: not permitted): unmount it yourself and reset again"
+    )
 
 
 @pytest.mark.netns

@@ -196,7 +196,7 @@ class TestReset:
         hosts.answer("(?s)umount .*/var/lib/kubelet$", host="node1", success=False, stderr="umount: target is busy")
         run = hosts.run("reset.py", "-y")
         assert run.code == 1
-        assert "unmount what is below it and reset again (umount: target is busy)" in run.output
+        assert "what is mounted stays mounted (umount: target is busy)" in run.output
         assert not run.ran("kubeadm reset", "node1")
         assert run.ran("kubeadm reset", "node2")
 
@@ -207,6 +207,16 @@ class TestReset:
         run = hosts.run("reset.py", "-y")
         assert run.code == 0, run.output
         assert run.ran("ip link delete dev cni0") == remembered
+
+    def test_what_others_keep_in_common_directories_stays(self, hosts: FakeCluster) -> None:
+        hosts.flags = ("node1 remembered",)
+        hosts.answer("^.*for path in /etc/kubernetes ", stdout="/etc/kubernetes\n/root/.kube/cache")
+        hosts.answer("^.*for path in /etc/apt/keyrings ", stdout="/etc/apt/keyrings\n/root/.kube")
+        run = hosts.run("reset.py", "-y")
+        assert run.code == 0, run.output
+        assert run.ran("rm -rf --one-file-system -- .*/etc/kubernetes( |$)", "node1")
+        assert not run.ran("rm -rf.* (/root/.kube|/etc/apt/keyrings)( |$)")
+        assert run.ran("rmdir .*/root/.kube", "node1")
 
     def test_nothing_to_do(self, hosts: FakeCluster) -> None:
         run = hosts.run("reset.py", "-y")
