@@ -36,7 +36,7 @@ def test_common_directories_go_only_when_nothing_of_others_is_left(tmp_path: Pat
     (theirs / "other.asc").touch()
     (tmp_path / "file").touch()
     paths = [own, own.parent, theirs, tmp_path / "gone", tmp_path / "file"]
-    subprocess.run(["sh", "-ec", TIDY, "sh", *paths], check=True)
+    subprocess.run(["sh", "-ec", TIDY, "sh", *map(str, paths)], check=True)
     assert not own.parent.exists()
     assert (theirs / "other.asc").exists()
     assert (tmp_path / "file").exists()
