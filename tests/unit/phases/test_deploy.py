@@ -146,6 +146,24 @@ class TestBadLuck:
         assert "belongs to another cluster" in run.output
         assert not run.ran("kubeadm (join|reset)", "node1")
 
+    def test_worker_of_a_cluster_whose_control_plane_was_made_anew_is_refused(self, hosts: FakeCluster) -> None:
+        hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", ca="aaaa"))
+        hosts.answer("##kubeproof joined", host="master", when=["initialised"], stdout=sections(joined="x", ca="bbbb"))
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1
+        assert "belongs to another cluster" in run.output
+        assert run.ran("kubeadm join", "node2")
+
+    def test_node_that_has_joined_is_left_alone(self, hosts: FakeCluster) -> None:
+        for name in ("node1", "master"):
+            hosts.answer("##kubeproof joined", host=name, stdout=sections(joined="x", ca="aaaa"))
+        assert hosts.run("deploy.py", "-y").code == 0
+        run = hosts.run("deploy.py", "--dry")
+        assert run.code == 0, run.output
+        hosts.down = ("master",)
+        run = hosts.run("deploy.py", "-y")
+        assert "belongs to another cluster" not in run.output
+
 
 class TestBadInput:
     def test_findings_of_all_hosts_are_reported_before_anything_changes(self, hosts: FakeCluster) -> None:
