@@ -47,19 +47,3 @@ class NotEmpty(FactBase[list[str]]):
 
     def process(self, output: list[str]) -> list[str]:
         return [line for line in output if line]
-
-
-class Mentions(FactBase[bool]):
-    """Whether a file has the line ``text``, spaces around it aside. What else it holds, secrets maybe, is not read."""
-
-    def command(self, path: str, text: str) -> str:
-        return (
-            f"sed 's/^ *//; s/ *$//' {shlex.quote(path)} 2>/dev/null | grep -qxF {shlex.quote(text)} && echo yes; true"
-        )
-
-    @staticmethod
-    def default() -> bool:
-        return False
-
-    def process(self, output: list[str]) -> bool:
-        return "yes" in output

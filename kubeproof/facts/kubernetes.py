@@ -10,6 +10,7 @@ from pyinfra.api.facts import FactBase
 
 from kubeproof.facts import sections
 from kubeproof.node import paths
+from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 REQUEST_SECONDS = 10
@@ -104,6 +105,17 @@ class MembershipState(FactBase[Membership]):
             interrupted=bool(found.get("interrupted")),
             ca_hash=next(iter(found.get("ca", ())), ""),
         )
+
+
+class KubeconfigOf(FactBase[Kubeconfig | None]):
+    """Whose the kubeconfig at ``path`` is, or None if there is no such file. Its credentials stay on the host."""
+
+    def command(self, path: str) -> str:
+        file = shlex.quote(path)
+        return f"if [ -e {file} ]; then echo there; grep -E {shlex.quote(OUTLINE)} {file} || true; fi"
+
+    def process(self, output: list[str]) -> Kubeconfig | None:
+        return read(output[1:]) if output else None
 
 
 class ApiHealthy(FactBase[bool]):

@@ -19,5 +19,8 @@ def initialise() -> None:
         name="Write kubeadm's configuration", src=StringIO(init_config(wanted)), dest=paths.INIT_CONFIG, mode="600"
     )
     kubeadm.init(name="Initialise the control plane", cluster=wanted)
-    kubeconfig.for_root(name="Give root the admin kubeconfig")
-    kubeconfig.fetch(name="Copy the admin kubeconfig for the user", destination=wanted.settings.kubeconfig)
+    server = kubeadm.api_url(wanted)
+    kubeconfig.for_root(name="Give root the admin kubeconfig", server=server)
+    kubeconfig.fetch(
+        name="Copy the admin kubeconfig for the user", destination=wanted.settings.kubeconfig, server=server
+    )

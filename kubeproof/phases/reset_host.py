@@ -10,7 +10,6 @@ from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.record import DOCKER_GROUP, SHARED_DIRECTORIES
 from kubeproof.node.removal import Owners
 from kubeproof.operations import hosts, kernel, resetting
-from kubeproof.phases.host_preparation import REPLACED_FILES
 from kubeproof.roles import cluster
 
 DOCKER_UNITS = ("docker.socket", "docker.service", "containerd.service")
@@ -34,7 +33,7 @@ def restore() -> None:
     resetting.purge(name="Remove packages", packages=record.packages)
     if docker and DOCKER_GROUP not in record.groups:
         resetting.remove_group(name="Remove Docker's group", group=DOCKER_GROUP)
-    restored = resetting.restore_files(name="Put replaced files back", files=REPLACED_FILES)
+    restored = resetting.restore_files(name="Put replaced files back", files=(paths.DOCKER_CONFIG,))
     resetting.remove_files(name="Remove what is left", leftovers=leftovers.of_deploy(record, docker))
     shared = [directory for directory in SHARED_DIRECTORIES if directory in record.paths]
     resetting.restore_directories(name="Make directories that packages took with them", directories=shared)

@@ -6,9 +6,9 @@ import pytest
 from pyinfra.api.exceptions import FactProcessError
 
 from kubeproof.facts import sections
-from kubeproof.facts.files import Existing, Mentions, NotEmpty, Text
+from kubeproof.facts.files import Existing, NotEmpty, Text
 from kubeproof.facts.hosts import Before, Host, Remembered
-from kubeproof.facts.kubernetes import ControlPlane, ControlPlaneState, MembershipState, Objects
+from kubeproof.facts.kubernetes import ControlPlane, ControlPlaneState, KubeconfigOf, MembershipState, Objects
 from kubeproof.facts.network import IptablesRules
 from kubeproof.node.findings import HostFacts
 from tests.unit.phases.fake_cluster import sections as answered
@@ -129,9 +129,27 @@ def test_rules_of_both_families() -> None:
     assert rules.ipv6 == "*nat"
 
 
-def test_mentions(tmp_path_factory: pytest.TempPathFactory) -> None:
-    file = tmp_path_factory.mktemp("a") / "config"
-    file.write_text("clusters:\n    server: https://192.0.2.11:6443\n")
-    assert Mentions().process(shell(Mentions().command(str(file), "server: https://192.0.2.11:6443")))
-    assert not Mentions().process(shell(Mentions().command(str(file), "server: https://192.0.2.1:6443")))
-    assert not Mentions().process(shell(Mentions().command(f"{file}.absent", "server")))
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "clusters:\n- cluster:\n    server: https://a:6443\ncontexts:\n- context:\n    user: x\n",
+            (("https://a:6443",), 1),
+        ),
+        ('- cluster: {}\n    server: "https://a:6443"\n- cluster:\n    server: b\n', (("https://a:6443", "b"), 0)),
+        ("apiVersion: v1\nclusters: null\n", ((), 0)),
+        ("", ((), 0)),
+    ],
+)
+def test_whose_a_kubeconfig_is(text: str, found: object, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("it's") / "config"
+    file.write_text(f"{text}client-key-data: secret\n")
+    output = shell(KubeconfigOf().command(str(file)))
+    assert "secret" not in "".join(output)
+    read = KubeconfigOf().process(output)
+    assert read is not None
+    assert (read.servers, read.contexts) == found
+
+
+def test_no_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert KubeconfigOf().process(shell(KubeconfigOf().command(str(tmp_path_factory.mktemp("a") / "absent")))) is None

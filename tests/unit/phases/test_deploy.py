@@ -21,6 +21,12 @@ CHANGES = (
 )
 """Commands that change something on a host."""
 TRACEBACK = "Traceback"
+OTHERS_KUBECONFIGS = (
+    "server: https://198.51.100.1:6443\n",
+    f"{KUBECONFIG}\nserver: https://198.51.100.1:6443\n",
+    f"- context:\n- context:\n{KUBECONFIG}\n",
+    "apiVersion: v1\n",
+)
 
 
 @pytest.fixture
@@ -241,14 +247,49 @@ class TestReset:
         assert run.code == 0, run.output
         assert not run.ran(CHANGES)
 
-    def test_kubeconfig_of_another_cluster_stays(self, hosts: FakeCluster) -> None:
-        hosts.kubeconfig.parent.mkdir()
-        hosts.kubeconfig.write_text("server: https://198.51.100.1:6443\n")
-        hosts.run("reset.py", "-y")
-        assert hosts.kubeconfig.exists()
-        hosts.kubeconfig.write_text(f"{KUBECONFIG}\n")
-        hosts.run("reset.py", "-y")
+    @pytest.mark.parametrize("others", OTHERS_KUBECONFIGS)
+    def test_kubeconfig_of_another_cluster_stays(self, hosts: FakeCluster, others: str) -> None:
+        self._have(hosts, others)
+        run = hosts.run("reset.py", "-y")
+        assert run.code == 0, run.output
+        assert hosts.kubeconfig.read_text() == others
+        assert not run.ran("root/.kube/config$")
+        assert run.output.count("is not for this cluster alone, it is left as it is") == 2 * (KUBECONFIG in others)
+
+    def test_kubeconfig_of_this_cluster_goes(self, hosts: FakeCluster) -> None:
+        self._have(hosts, f"{KUBECONFIG}\n")
+        hosts.answer("sha256sum /root/.kube/config", stdout=f"{'a' * 64}  /root/.kube/config")
+        run = hosts.run("reset.py", "-y")
         assert not hosts.kubeconfig.exists()
+        assert run.ran("rm -f /root/.kube/config", "master")
+
+    @pytest.mark.parametrize("others", OTHERS_KUBECONFIGS)
+    def test_deploy_replaces_no_kubeconfig_of_others(self, hosts: FakeCluster, others: str) -> None:
+        self._have(hosts, others)
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 0, run.output
+        assert hosts.kubeconfig.read_text() == others
+        assert not run.ran("install .*/root/.kube/config")
+        assert run.output.count("is not for this cluster alone, it is left as it is") == 2
+
+    def test_deploy_replaces_an_old_kubeconfig_of_this_cluster(self, hosts: FakeCluster) -> None:
+        self._have(hosts, f"{KUBECONFIG}-any-more\n")
+        run = hosts.run("deploy.py", "-y")
+        assert hosts.kubeconfig.read_text() == f"{KUBECONFIG}\n"
+        assert run.ran("install .*/root/.kube/config", "master")
+
+    def test_kubeconfig_that_is_a_folder_is_left_alone(self, hosts: FakeCluster) -> None:
+        hosts.kubeconfig.mkdir(parents=True)
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 0, run.output
+        assert TRACEBACK not in run.output
+        assert hosts.run("reset.py", "-y").code == 0
+
+    @staticmethod
+    def _have(hosts: FakeCluster, kubeconfig: str) -> None:
+        hosts.kubeconfig.parent.mkdir()
+        hosts.kubeconfig.write_text(kubeconfig)
+        hosts.answer("(?s)echo there.*/root/.kube/config", stdout=f"there\n{kubeconfig}")
 
     @staticmethod
     def _remains(hosts: FakeCluster) -> None:
