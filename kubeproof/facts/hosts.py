@@ -26,6 +26,7 @@ class Host(FactBase[HostFacts]):
                 "swaps": "tail -n +2 /proc/swaps | awk '{print $1}'",
                 "container": "systemd-detect-virt --container | grep -v none",
                 "machine_id": "cat /etc/machine-id",
+                "docker_config": f"cat {paths.DOCKER_CONFIG}",
                 "foreign": f"test -e {paths.RECORD} || ls -d {' '.join(REMAINS)}",
             }
         )
@@ -44,6 +45,7 @@ class Host(FactBase[HostFacts]):
                 swaps=tuple(found.get("swaps", ())),
                 container=_first(found, "container"),
                 machine_id=_first(found, "machine_id"),
+                docker_config="\n".join(found.get("docker_config", ())),
                 foreign=tuple(found.get("foreign", ())),
             )
         except ValueError as error:

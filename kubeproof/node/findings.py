@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kubeproof.cluster import Cluster, Node
+from kubeproof.node import docker_config, paths
 
 SUPPORTED_SYSTEM = "debian 12"
 
@@ -23,6 +24,8 @@ class HostFacts:
     container: str = ""
     """Kind of container that the host is (systemd-detect-virt), or empty."""
     machine_id: str = ""
+    docker_config: str = ""
+    """Text of Docker's configuration, empty if there is none."""
     foreign: tuple[str, ...] = ()
     """Files of a cluster on a host that no deploy has left its record on."""
 
@@ -54,6 +57,8 @@ def _of_host(node: Node, facts: HostFacts) -> Iterator[str]:
         yield f"does not have the address {node.address} but {has}; correct `address` in the inventory"
     if facts.swaps and facts.container:
         yield f"is a container ({facts.container}) on a machine with swap, kubelet refuses; run `swapoff -a` there"
+    if wrong := docker_config.problem(facts.docker_config):
+        yield f"has a {paths.DOCKER_CONFIG} that Docker cannot read ({wrong}); correct or remove it"
 
 
 def _same_machine_ids(hosts: Mapping[str, HostFacts]) -> Iterator[str]:

@@ -2,20 +2,24 @@
 
 from io import StringIO
 
+from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.operations import files, systemd
 
+from kubeproof.facts.files import Text
 from kubeproof.node import paths, templates
+from kubeproof.node.docker_config import merged
 from kubeproof.operations import docker, kernel
 from kubeproof.roles import cluster
 
 
 @deploy("Container runtime")
 def configure() -> None:
-    """Place Docker's configuration."""
+    """Place Docker's configuration. What a host that had Docker has configured besides, such as data-root, stays."""
+    wanted = templates.render("daemon.json.j2", settings=cluster().settings)
     files.put(
         name="Configure Docker",
-        src=StringIO(templates.render("daemon.json.j2", settings=cluster().settings)),
+        src=StringIO(merged(host.get_fact(Text, path=paths.DOCKER_CONFIG), wanted)),
         dest=paths.DOCKER_CONFIG,
         mode="644",
     )

@@ -76,7 +76,7 @@ def test_what_cannot_be_unmounted_keeps_its_files(tmp_path: Path) -> None:
     (tools / "umount").write_text("#!/bin/sh\nexit 32\n")
     (tools / "umount").chmod(0o755)
     inside = 'mount --bind "$1" "$2"; shift 2; exec "$@"'
-    command = ["unshare", "--mount", "sh", "-ec", inside, "sh", volume, below / "pod", *SCRIPT, below]
+    command: list[str | Path] = ["unshare", "--mount", "sh", "-ec", inside, "sh", volume, below / "pod", *SCRIPT, below]
     done = subprocess.run(command, env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}, check=False)
     assert done.returncode == 1
     assert (volume / "data").exists()

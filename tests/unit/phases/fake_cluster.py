@@ -35,6 +35,7 @@ def host_facts(host: str, **changes: str) -> Rule:
         "swaps": "",
         "container": "",
         "machine_id": f"id-of-{host}",
+        "docker_config": "",
         "foreign": "",
     }
     return {"host": host, "match": f"{MARK}machine_id", "stdout": sections(**{**answers, **changes})}

@@ -1,5 +1,6 @@
 """The whole deploy and the whole reset, against hosts that exist only in their answers."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,6 +54,13 @@ class TestBlankHosts:
         assert max(joins) < run.places("get nodes,", "master")[0]
         self._token_is_kept_secret(run.commands, run.output)
         self._kubeconfig_is_private(hosts, run.output)
+
+    def test_docker_keeps_what_the_host_has_configured(self, hosts: FakeCluster) -> None:
+        hosts.answer("cat /etc/docker/daemon.json 2", host="node1", stdout='{"data-root": "/srv/docker"}')
+        run = hosts.run("deploy.py", "-y")
+        texts = {item.host: item.stdin for item in run.commands if item.stdin and "native.cgroupdriver" in item.stdin}
+        placed = {name: json.loads(text) for name, text in texts.items()}
+        assert placed["node1"] == {**placed["node2"], "data-root": "/srv/docker"}
 
     def test_each_worker_has_a_token_for_itself_that_is_revoked(self, hosts: FakeCluster) -> None:
         run = hosts.run("deploy.py", "-y")
@@ -181,6 +189,14 @@ class TestBadInput:
         assert not run.ran(CHANGES)
         assert TRACEBACK not in run.output
 
+    def test_docker_configuration_that_is_no_json(self, hosts: FakeCluster) -> None:
+        hosts.rules.insert(0, host_facts("node1", docker_config="data-root = /srv"))
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1
+        assert "node1: has a /etc/docker/daemon.json that Docker cannot read" in run.output
+        assert not run.ran(CHANGES)
+        assert TRACEBACK not in run.output
+
     def test_wrong_settings(self, hosts: FakeCluster) -> None:
         run = hosts.run("deploy.py", "-y", "--data", "pod_cidr=10.1.0.0/16", "--data", "kubernetes_version=9.9.9")
         assert run.code == 1
@@ -223,6 +239,20 @@ class TestReset:
         assert "what is mounted stays mounted (umount: target is busy)" in run.output
         assert not run.ran("kubeadm reset", "node1")
         assert run.ran("kubeadm reset", "node2")
+
+    def test_hosts_that_are_kept_go_on_dropping_forwarded_packets(
+        self, hosts: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KUBEPROOF_KEEP_HOSTS", "1")
+        hosts.flags = tuple(f"{name} remembered" for name in ADDRESSES)
+        rules = "*filter\n:FORWARD DROP [0:0]\n:KUBE-FORWARD - [0:0]\n-A FORWARD -j KUBE-FORWARD\nCOMMIT"
+        hosts.answer("##kubeproof ipv4", stdout=sections(ipv4=rules))
+        run = hosts.run("reset.py", "-y")
+        assert run.code == 0, run.output
+        plans = [item.stdin or "" for item in run.commands if "iptables-restore" in item.command]
+        assert len(plans) == len(ADDRESSES)
+        assert all("-X KUBE-FORWARD" in plan and ":FORWARD" not in plan for plan in plans)
+        assert not run.ran("docker.service.d|systemctl (stop|restart) docker|before.json.*rm|purge")
 
     @pytest.mark.parametrize("remembered", [True, False])
     def test_a_pod_network_goes_only_where_a_deploy_has_been(self, hosts: FakeCluster, remembered: bool) -> None:
