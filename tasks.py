@@ -35,7 +35,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         except CommandError as error:
             code = _report([_one_line(error)], EXIT_NOT_HOLDING)
         except PermissionError as error:
-            code = _report([f"{error.filename}: {error.strerror}, run it as root"], EXIT_BAD_INPUT)
+            where = error.filename or "user"
+            code = _report([f"{where}: {error.strerror}, run it as root"], EXIT_BAD_INPUT)
         except OSError as error:
             # A full disk, a file that cannot be read, a service that went away.
             code = _report([str(error)], EXIT_NOT_HOLDING)
@@ -195,6 +196,8 @@ def _run_all(commands: list[list[str]]) -> int:
     return min(worst, EXIT_NOT_HOLDING)
 
 
+TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
+"""What the lab's images have and a machine needs not: unit tests run the agents without a container."""
 LINT = [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy"]]
 
 
@@ -216,12 +219,23 @@ def docs(_context: Context) -> None:
     say(f"README.md: {counted(settings_tables.refresh(), 'change')}")
 
 
+def _install_for_tests() -> None:
+    """What tests run outside of the lab's images; any other user's tests that need it skip and say so."""
+    if os.geteuid() != 0:
+        return
+    from lab import preflight
+
+    preflight.install_packages(TEST_PACKAGES)
+
+
 @task(name="test", help={"fast": "only what needs neither root nor the lab"})
 @command
 def run_tests(_context: Context, fast: bool = False) -> int:
     """All tests, with the lab; --fast: without root and lab."""
     # Marked netns: what makes network namespaces, as only root may.
     unit_tests = ["pytest", "-q", "tests/unit", *(["-m", "not netns"] if fast else [])]
+    if not fast:
+        _install_for_tests()
     code = _run_all([*LINT, unit_tests])
     if fast or code:
         return code

@@ -100,10 +100,14 @@ def unprepared(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def log_file(name: str) -> Path:
-    """Path of a log below the machine's log folder for root, else below the user's own; its folder exists."""
+    """An empty log, which only its owner may read, below the machine's log folder for root, else the user's own."""
     folder = Path("/var/log/kubeproof") if os.geteuid() == 0 else Path.home() / ".local/state/kubeproof"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.log"
+    log = folder / f"{name}.log"
+    log.touch(mode=0o600)
+    log.chmod(0o600)
+    log.write_text("")
+    return log
 
 
 def progress(lines: Iterator[str]) -> Iterator[str]:

@@ -48,7 +48,7 @@ def show_status(lab: LabSettings) -> bool:
     table.add_row(f"bridge {lab.bridge}", str(lab.gateway), "up" if network_up else "down")
     services = mirror.status(lab)
     for name, url, state in services:
-        table.add_row(name, url, state)
+        table.add_row(name, url.removeprefix("http://"), state)
     states = nodes.status(lab)
     for node in states:
         table.add_row(node.name, node.address, node.state, _mib(node.memory_mib), _mib(node.disk_mib))

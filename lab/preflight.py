@@ -1,6 +1,7 @@
 """Whether this machine can carry the lab, asked before anything on it is changed; and the packages that it lacks."""
 
 import re
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -101,7 +102,8 @@ def _kernel_problems(proc: Path = machine.PROC) -> list[str]:
 
 
 def _loads(module: str) -> bool:
-    return shell.succeeds(["modprobe", module])
+    """Whether the kernel has a module; taken for granted while modprobe is among the packages that are to come."""
+    return not shutil.which("modprobe", path=shell.ADMIN_PATH) or shell.succeeds(["modprobe", module])
 
 
 def _service_problems(lab: LabSettings) -> list[str]:
@@ -159,17 +161,17 @@ def _archive_uris() -> tuple[str, ...]:
         return ()
 
 
-def missing_packages() -> list[str]:
-    """Debian packages that the lab needs on this machine and that are not installed."""
-    wanted = sorted({package for module in MODULES_WITH_PACKAGES for package in module.PACKAGES})
+def missing_packages(more: Collection[str] = ()) -> list[str]:
+    """Debian packages that the lab needs on this machine, and ``more``, that are not installed."""
+    wanted = sorted({*more, *(package for module in MODULES_WITH_PACKAGES for package in module.PACKAGES)})
     listing = shell.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"], check=False)
     installed = {line.split()[0] for line in listing.splitlines() if line.endswith(" installed")}
     return [package for package in wanted if package not in installed]
 
 
-def install_packages() -> int:
-    """Install what is missing, listing it first; return how many packages that were."""
-    missing = missing_packages()
+def install_packages(more: Collection[str] = ()) -> int:
+    """Install what the lab, and ``more``, lack, listing it first; return how many packages that were."""
+    missing = missing_packages(more)
     if not missing:
         return 0
     say(f"this machine lacks {len(missing)} Debian packages, which are installed now: {' '.join(missing)}")

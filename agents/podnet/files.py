@@ -1,7 +1,5 @@
 """Files that podnet keeps on the node, and what it checks there."""
 
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,16 +41,12 @@ def write_if_changed(path: Path, text: str) -> bool:
     if read(path) == text:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    # kubelet takes only the suffixes of CNI_SUFFIXES for configurations, so it does not see the temporary file.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), 0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    # kubelet takes only the suffixes of CNI_SUFFIXES for configurations, so it does not see the temporary file. The
+    # name is always the same: one that was left by an agent killed on the way is taken over by the next.
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.chmod(0o644)
+    temporary.replace(path)
     return True
 
 

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from kubeproof.node import paths
 from kubeproof.node.record import CLUSTER_PATHS, COMMON_DIRECTORIES, DEPLOY_PATHS, DOCKER_PATHS, Record
 
-CLUSTER_FILES = ("/etc/cni/net.d/10-podnet.conflist", "/run/flannel/subnet.env", *(paths.MANIFESTS, paths.INIT_CONFIG))
+CLUSTER_FILES = (
+    "/etc/cni/net.d/10-podnet.conflist",
+    "/etc/cni/net.d/.10-podnet.conflist.tmp",
+    "/run/flannel/subnet.env",
+    *(paths.MANIFESTS, paths.INIT_CONFIG),
+)
 CLUSTER_DIRECTORIES = (
     "/run/flannel",
     "/var/lib/calico",

@@ -188,8 +188,9 @@ def test_other_failures_of_apt_are_told_in_its_words(report: str, reason: str) -
 
 
 @pytest.fixture
-def proc(tmp_path: Path) -> Path:
-    """/proc of a kernel with neither overlayfs nor br_netfilter."""
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """/proc of a kernel with neither overlayfs nor br_netfilter, on a machine with modprobe."""
+    monkeypatch.setattr("shutil.which", lambda name, path: f"{path.split(':')[0]}/{name}")
     folder = tmp_path / "proc"
     (folder / "sys" / "net").mkdir(parents=True)
     (folder / "filesystems").write_text("nodev\tproc\n\text4\n")
@@ -220,6 +221,12 @@ def test_modules_are_loaded(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("lab.shell.succeeds", load)
     assert preflight._kernel_problems(proc) == []
     assert loaded == ["overlay", "br_netfilter"]
+
+
+def test_modules_are_no_problem_before_modprobe_is_installed(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name, path: None)
+    monkeypatch.delattr("lab.shell.succeeds")
+    assert preflight._kernel_problems(proc) == []
 
 
 def needs(fake: Machine) -> tuple[float, dict[Path, float]]:
