@@ -13,7 +13,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from kubeproof.command_line import CommandLine
+from kubeproof.command_line import CommandLine, as_typed
 from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, CommandError, UserError
 
 EXIT_INTERRUPTED = 130
@@ -150,6 +150,85 @@ def demo(_context: Context, inventory: str = "") -> int:
     from kubeproof import cluster, demo_client
 
     return demo_client.show(cluster.load(_inventory(inventory)).cluster)
+
+
+@task(help={**INVENTORY_HELP, "step": "play up to this step only (0 to 4)", "keep": "leave its policies as they are"})
+@command
+def policy(_context: Context, inventory: str = "", step: str = "", keep: bool = False) -> int:
+    """Show NetworkPolicy at work on the demo, step by step."""
+    from kubeproof import cluster, walkthrough
+
+    return walkthrough.play(cluster.load(_inventory(inventory)), step=step, keep=keep)
+
+
+@task(
+    iterable=["file"],
+    help={
+        **INVENTORY_HELP,
+        "file": "policies to apply, also as plain arguments: ./inv matrix FILE … (default: the built-in suite)",
+        "json": "also write the results to this file",
+        "junit": "also write a JUnit report to this file",
+        "only": "cases of the suite by name, e.g. 'ports-*'",
+        "verbose": "grids of every case, not only of those that differ",
+        "keep": "leave the probe pods for the next run",
+    },
+)
+@command
+def matrix(
+    _context: Context,
+    file: Any = None,
+    inventory: str = "",
+    json: str = "",
+    junit: str = "",
+    only: str = "",
+    verbose: bool = False,
+    keep: bool = False,
+) -> int:
+    """Try what policies allow and hold it against what they say."""
+    from kubeproof import cluster
+    from kubeproof import matrix as truth
+
+    return truth.run(
+        cluster.load(_inventory(inventory)),
+        [_path(name) for name in file or ()],
+        json_file=_path(json) if json else None,
+        junit_file=_path(junit) if junit else None,
+        only=only or None,
+        verbose=verbose,
+        keep=keep,
+    )
+
+
+@task(
+    positional=[],
+    iterable=["file"],
+    help={
+        **INVENTORY_HELP,
+        "from": "client: NAMESPACE/POD, an address, or with the cluster a node",
+        "to": "server: likewise",
+        "port": "number or name",
+        "protocol": "TCP, UDP or SCTP",
+        "file": "objects to read (may be repeated); without it the cluster is asked",
+    },
+)
+@command
+def explain(
+    _context: Context,
+    file: Any = None,
+    from_: str = "",
+    to: str = "",
+    port: str = "",
+    protocol: str = "TCP",
+    inventory: str = "",
+) -> int:
+    """Say whether policies allow a connection, and why."""
+    from kubeproof.policy import explain as engine
+
+    from kubeproof import cluster
+
+    files = [_path(name) for name in file or ()]
+    loaded = None if files else cluster.load(_inventory(inventory))
+    return engine.run(loaded, source=from_, destination=to, port=port, protocol=protocol, files=files)
 
 
 @task(help=INVENTORY_HELP)
@@ -335,9 +414,11 @@ def mirror_status(_context: Context) -> int:
     return EXIT_NOT_HOLDING if not all(state.startswith("running") for _, _, state in rows) else 0
 
 
-namespace = Collection(up, plan, apply, verify, reset, demo, status, kubectl, bench, lint, docs, run_tests)
+namespace = Collection(
+    *(up, plan, apply, verify, reset, demo, policy, matrix, explain, status, kubectl, bench, lint, docs, run_tests)
+)
 namespace.add_collection(Collection("lab", lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_status))
 namespace.add_collection(Collection("mirror", mirror_build, mirror_status))
 
 if __name__ == "__main__":
-    CommandLine(namespace=namespace, binary="./inv").run()
+    CommandLine(namespace=namespace, binary="./inv").run(as_typed(sys.argv))

@@ -16,6 +16,38 @@ WITHOUT_VALUE = re.compile(r"Flag <Argument: (?P<name>[\w-]+).*> needed value")
 """Messages of invoke.parser, of the version in requirements.lock."""
 
 
+HELP = ("--help", "-h")
+ALONE = ("--keep", "--verbose", "-k", "-v")
+"""Options of `matrix` that take no value."""
+WITH_FILES = "matrix"
+"""The command that takes any number of files as plain arguments, which invoke knows for options only (`--file`)."""
+
+
+def as_typed(words: list[str]) -> list[str]:
+    """What a user typed (the program first) in the form that invoke reads: help of a command, and files. Pure.
+
+    >>> as_typed(["./inv", "lab.stop", "--help"])
+    ['./inv', '--help', 'lab.stop']
+    >>> as_typed(["./inv", "matrix", "--only", "ports-*", "a.yaml"])
+    ['./inv', 'matrix', '--only', 'ports-*', '--file=a.yaml']
+    """
+    program, command, *rest = [*words, "", ""][: max(2, len(words))]
+    own = rest[: rest.index("--")] if "--" in rest else rest
+    if not command.startswith("-") and any(word in HELP for word in own):
+        # invoke would take it for the value of an argument that is still missing.
+        return [program, HELP[0], command]
+    return [program, command, *_files_named(rest)] if command == WITH_FILES else words
+
+
+def _files_named(words: list[str]) -> Iterator[str]:
+    """Plain words as --file=WORD. Options that stand alone are few, all others take the next word."""
+    value = False
+    for word in words:
+        plain = not value and not word.startswith("-")
+        value = word.startswith("-") and "=" not in word and word not in ALONE
+        yield f"--file={word}" if plain else word
+
+
 class CommandLine(Program):
     """Runs the commands of a namespace."""
 

@@ -117,6 +117,7 @@ class Settings:
     podnet_image: str = _setting(reading.empty_or(reading.image))
     vxlan_vni: int = _setting(reading.integer(1, 2**24 - 1))
     vxlan_port: int = _setting(reading.port)
+    network_policy: bool = _setting(reading.truth)
 
     cluster_dns: str = _setting(reading.one_of("coredns", "dnsmasq"))
     cluster_dns_image: str = _setting(reading.empty_or(reading.image))
@@ -125,6 +126,7 @@ class Settings:
     httpd_image: str = _setting(reading.empty_or(reading.image))
     kuard_image: str = _setting(reading.empty_or(reading.image))
     httpd_node_port: int = _setting(reading.port)
+    probe_image: str = _setting(reading.empty_or(reading.image))
 
     conntrack_max_per_core: int | None = _setting(reading.none_or(reading.integer(0, 2**31 - 1)))
     join_token_ttl_minutes: int = _setting(reading.integer(1, MAX_TOKEN_MINUTES))

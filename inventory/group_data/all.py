@@ -85,6 +85,9 @@ podnet_image = ""
 vxlan_vni = 1
 vxlan_port = 8472
 
+# podnet enforces NetworkPolicy. False leaves every policy without effect, as flannel alone does.
+network_policy = True
+
 # --- Cluster DNS ---
 
 # kubeadm's addon. The alternative, dnsmasq, is for registries that have no CoreDNS image, and needs an image.
@@ -101,6 +104,9 @@ kuard_image = ""
 
 # The port at which the Canal walk-through reaches httpd on every node.
 httpd_node_port = 33000
+
+# The pods of `./inv matrix`, which nothing else needs: clients and servers that try what policies allow.
+probe_image = ""
 
 # --- kubeadm and kubelet ---
 

@@ -12,12 +12,12 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 import tasks
-from kubeproof.command_line import explain
+from kubeproof.command_line import as_typed, explain
 from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
 
-COMMANDS = """apply bench demo docs kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint mirror.build
-mirror.status plan reset status test up verify"""
+COMMANDS = """apply bench demo docs explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint matrix
+mirror.build mirror.status plan policy reset status test up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 
@@ -223,3 +223,22 @@ def test_lock_names_no_index_and_no_path_and_has_a_hash_for_each_package() -> No
     assert all(line.endswith(" \\") for line in pins)
     assert "://" not in text
     assert "--find-links " not in text.replace("--no-emit-find-links ", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("lab.stop --help", "--help lab.stop"),
+        ("lab.stop -h", "--help lab.stop"),
+        ("--help", "--help"),
+        ("--help up", "--help up"),
+        ("kubectl -- get --help", "kubectl -- get --help"),
+        ("matrix", "matrix"),
+        ("matrix a.yaml b.yaml", "matrix --file=a.yaml --file=b.yaml"),
+        ("matrix -v a.yaml --json out --keep b.yaml", "matrix -v --file=a.yaml --json out --keep --file=b.yaml"),
+        ("matrix --json=out a.yaml", "matrix --json=out --file=a.yaml"),
+        ("", ""),
+    ],
+)
+def test_words_as_a_person_types_them(typed: str, read: str) -> None:
+    assert as_typed(["./inv", *typed.split()]) == ["./inv", *read.split()]

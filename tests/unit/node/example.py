@@ -38,6 +38,8 @@ RAW: dict[str, object] = {
     "demo": True,
     "httpd_image": "192.0.2.1:5000/httpd:1",
     "kuard_image": "192.0.2.1:5000/kuard:1",
+    "probe_image": "192.0.2.1:5000/probe:1",
+    "network_policy": True,
     "httpd_node_port": 33000,
     "conntrack_max_per_core": None,
     "join_token_ttl_minutes": 10,

@@ -16,4 +16,5 @@ cluster_dns = "dnsmasq"
 cluster_dns_image = "registry.example.net/dns:1"
 httpd_image = "registry.example.net/httpd:1"
 kuard_image = "registry.example.net/kuard:1"
+probe_image = "registry.example.net/probe:1"
 kubeconfig = os.environ["FAKE_CLUSTER_KUBECONFIG"]
