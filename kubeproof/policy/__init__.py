@@ -1,0 +1,1 @@
+"""NetworkPolicy in pure Python: reads objects, judges connections, and says why."""
