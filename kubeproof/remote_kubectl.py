@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from kubeproof.cluster import LoadedInventory
+from kubeproof.cluster import LoadedInventory, SshAccess
 from kubeproof.errors import CommandError
 
 ADMIN_KUBECONFIG = "/etc/kubernetes/admin.conf"
@@ -17,9 +17,25 @@ SSH_FAILED = 255
 def command(loaded: LoadedInventory, words: Sequence[str], *, terminal: bool) -> list[str]:
     """The ssh command that runs kubectl with these words; a terminal is for `exec -it` and `edit`."""
     access = loaded.ssh[loaded.cluster.leader.name]
-    remote = ["kubectl", f"--kubeconfig={ADMIN_KUBECONFIG}", *words]
+    return over_ssh(access, ["kubectl", f"--kubeconfig={ADMIN_KUBECONFIG}", *words], terminal=terminal)
+
+
+def over_ssh(access: SshAccess, words: Sequence[str], *, terminal: bool = False) -> list[str]:
+    """The ssh command that runs words, each quoted, as root on a host."""
     ssh, hostname = access.command()[:-1], access.hostname
-    return [*ssh, *(["-t"] if terminal else []), hostname, shlex.join([*(["sudo"] if access.sudo else []), *remote])]
+    return [*ssh, *(["-t"] if terminal else []), hostname, shlex.join([*(["sudo"] if access.sudo else []), *words])]
+
+
+def capture(loaded: LoadedInventory, words: Sequence[str], *, stdin: str = "") -> str:
+    """Run kubectl and return its output. Raises CommandError, with kubectl's own last words, if it fails."""
+    done = subprocess.run(
+        command(loaded, words, terminal=False), input=stdin, capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return done.stdout
+    last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+    what = f"ssh to {loaded.cluster.leader.name}" if done.returncode == SSH_FAILED else f"kubectl {words[0]}"
+    raise CommandError(f"{what}: {last}")
 
 
 def run(loaded: LoadedInventory, words: Sequence[str]) -> int:
