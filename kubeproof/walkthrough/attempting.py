@@ -1,0 +1,80 @@
+"""Makes attempts for real: by kubectl exec, over ssh, and from this machine."""
+
+import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from kubeproof import remote_kubectl
+from kubeproof.cluster import LoadedInventory
+from kubeproof.walkthrough.attempt import (
+    ANSWER_SECONDS,
+    Attempt,
+    FromHere,
+    InPod,
+    OnNode,
+    Outcome,
+    Result,
+    read,
+    summary,
+    together,
+)
+
+SSH_FAILED = 255
+"""ssh's own exit code where it could not connect (ssh(1), EXIT STATUS)."""
+IN_FORCE_SECONDS = 20
+"""How long a policy may take to be in force before an attempt that fares otherwise is told as wrong."""
+AT_ONCE = 6
+"""Attempts at a time: each is an ssh connection, and often a kubectl on the control plane host."""
+
+
+def make(loaded: LoadedInventory, attempts: Sequence[Attempt]) -> list[tuple[Attempt, Result, float]]:
+    """Make attempts until each has come out as it has to, or IN_FORCE_SECONDS have passed.
+
+    Returns each with its last result and the seconds from the start until that was there.
+    """
+    started = time.monotonic()
+
+    def until_it_fits(attempt: Attempt) -> tuple[Attempt, Result, float]:
+        while True:
+            result = once(loaded, attempt)
+            took = time.monotonic() - started
+            if attempt.fits(result) or took > IN_FORCE_SECONDS:
+                return attempt, result, took
+
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        return list(pool.map(until_it_fits, attempts))
+
+
+def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
+    """Make one attempt."""
+    way = attempt.way
+    if isinstance(way, FromHere):
+        return together([_get(way.url) for _ in range(way.times)])
+    if isinstance(way, InPod):
+        command = remote_kubectl.command(loaded, ["exec", way.pod, "--", *way.words], terminal=False)
+    else:
+        command = _over_ssh(loaded, way)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode == SSH_FAILED:
+        return Result(Outcome.FAILED, f"ssh: {(done.stderr.strip() or 'no connection').splitlines()[-1]}")
+    return read(way.words, done.returncode, done.stdout, done.stderr)
+
+
+def _over_ssh(loaded: LoadedInventory, way: OnNode) -> list[str]:
+    return remote_kubectl.over_ssh(loaded.ssh[way.node], way.words)
+
+
+def _get(url: str) -> Result:
+    """One request without any proxy. A refused connection is no policy's doing: podnet and Calico drop."""
+    try:
+        with build_opener(ProxyHandler({})).open(url, timeout=ANSWER_SECONDS) as answer:
+            return Result(Outcome.OPEN, summary(answer.read(1 << 16).decode(errors="replace")))
+    except (URLError, OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            return Result(Outcome.BLOCKED, f"no answer within {ANSWER_SECONDS} s")
+        return Result(Outcome.FAILED, f"{reason}")
