@@ -13,6 +13,7 @@ CLUSTER_FILES = (
 )
 CLUSTER_DIRECTORIES = (
     "/run/flannel",
+    "/run/podnet",
     "/var/lib/calico",
     "/var/lib/cni",
     "/var/lib/dockershim",
@@ -30,6 +31,7 @@ APT_LISTS = "/var/lib/apt/lists"
 DEPLOY_FILES = (
     paths.SYSCTL_FILE,
     paths.MODULES_FILE,
+    paths.TMPFILES,
     paths.APT_SOURCE,
     paths.APT_KEYRING,
     paths.DOCKER_DROP_IN,

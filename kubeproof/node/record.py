@@ -28,6 +28,7 @@ CLUSTER_PATHS = (
     "/etc/kubernetes",
     "/run/flannel",
     "/run/kubernetes",
+    "/run/podnet",
     "/run/dockershim.sock",
     "/var/lib/calico",
     "/var/lib/cni",

@@ -128,16 +128,19 @@ def pod_networks(settings: IPv4Network, subnet_env: str) -> tuple[IPv4Network, .
     return tuple(sorted(networks))
 
 
+def own_nft_tables(tables: Iterable[str]) -> list[str]:
+    """Those of the pod network, which hold the cluster's policies, of tables named as "family name"."""
+    return [table for table in tables if OWN_NFT_TABLES.fullmatch(table)]
+
+
 def idle_nft_tables(tables: Mapping[str, str], before: Sequence[str]) -> list[str]:
-    """nft tables to delete: the pod network's own, and those that iptables made and that have no effect any more.
+    """nft tables to delete: those that iptables made and that have no effect any more.
 
     ``tables`` maps "family name" to a listing. A table that was there ``before`` the first deploy stays.
     """
     candidates = {f"{family} {name}" for family in ("ip", "ip6") for name in IPTABLES_TABLES}
     return [
-        table
-        for table, listing in tables.items()
-        if OWN_NFT_TABLES.fullmatch(table) or (table in candidates and table not in before and is_idle(listing))
+        table for table, listing in tables.items() if table in candidates and table not in before and is_idle(listing)
     ]
 
 

@@ -17,7 +17,7 @@ from kubeproof.facts.network import ClusterLinks, IptablesRules, NftTables
 from kubeproof.facts.packages import Known
 from kubeproof.node import paths
 from kubeproof.node.leftovers import Leftovers
-from kubeproof.node.removal import Owners, idle_nft_tables, removal
+from kubeproof.node.removal import Owners, idle_nft_tables, own_nft_tables, removal
 from kubeproof.operations.leaving import leave_cluster, unmount_below
 from kubeproof.operations.packages import APT_GET, removed_packages
 from kubeproof.operations.remote import NodeError, on_host, run, shell
@@ -65,8 +65,18 @@ def _restore(host: Host, tool: str, plan: str) -> None:
 
 
 @operation()
+def remove_policies() -> Generator[str, None, None]:
+    """Delete the nft tables of the pod network: policies of a cluster that is gone would still shut pods off."""
+    tables = own_nft_tables(host.get_fact(NftTables))
+    if not tables:
+        host.noop("there are no such tables")
+    for table in tables:
+        yield f"nft delete table {table}"
+
+
+@operation()
 def remove_idle_tables(before: Sequence[str]) -> Generator[str, None, None]:
-    """Delete nft tables of the pod network, and of iptables where they came with the deploy and do nothing now."""
+    """Delete nft tables of iptables where they came with the deploy and do nothing now."""
     listed: dict[str, str] = host.get_fact(NftTables)
     tables = idle_nft_tables(listed, before)
     if not tables:

@@ -28,4 +28,10 @@ def prepare() -> None:
     settings = templates.render("sysctl.conf.j2")
     files.put(name="Set sysctls at boot", src=StringIO(settings), dest=paths.SYSCTL_FILE, mode="644")
     kernel.sysctls(name="Set sysctls now", text=settings)
+    files.put(
+        name="Start no pod after a boot before policies are in force",
+        src=StringIO(templates.render("podnet-tmpfiles.conf.j2")),
+        dest=paths.TMPFILES,
+        mode="644",
+    )
     hosts.name_nodes(name="Name all nodes in /etc/hosts", text=templates.render("hosts.j2", cluster=cluster()))

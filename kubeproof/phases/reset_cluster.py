@@ -40,4 +40,5 @@ def remove_network() -> None:
     networks = pod_networks(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
     resetting.remove_links(name="Delete its links", names=LINKS)
     resetting.remove_rules(name="Remove its iptables rules", owners=Owners(networks, docker=False))
+    resetting.remove_policies(name="Remove its policies")
     resetting.remove_files(name="Remove its files", leftovers=leftovers.of_cluster())

@@ -3,7 +3,7 @@ from ipaddress import IPv4Network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeproof.node.removal import Owners, idle_nft_tables, is_idle, pod_networks, removal
+from kubeproof.node.removal import Owners, idle_nft_tables, is_idle, own_nft_tables, pod_networks, removal
 
 PODS = IPv4Network("10.244.0.0/16")
 CLUSTER = Owners((PODS,), docker=False)
@@ -152,4 +152,5 @@ def test_idle_tables() -> None:
 
 def test_tables_that_go() -> None:
     tables = {"ip nat": IDLE, "ip filter": WITH_RULE, "ip6 filter": IDLE, "inet mine": IDLE, "inet podnet": WITH_RULE}
-    assert idle_nft_tables(tables, before=["ip6 filter"]) == ["ip nat", "inet podnet"]
+    assert idle_nft_tables(tables, before=["ip6 filter"]) == ["ip nat"]
+    assert own_nft_tables(tables) == ["inet podnet"]
