@@ -47,7 +47,7 @@ NEEDS = ("endPort",)
 
 _PLACEHOLDERS = {
     *(f"{kind}:{pod}" for kind in ("pod", "vtep_of", "subnet_of") for pod in PODS),
-    *("vteps", "pod_cidr", "node_network", "outside"),
+    *("vteps", "pod_cidr", "service_cidr", "node_network", "outside"),
 }
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _KEYS = {"name", "shows", "policies", "labels", "needs", "expect"}

@@ -9,6 +9,7 @@ document's structure:
 ``${subnet_of:x/a}``   the podCIDR of the node of the pod
 ``${vteps}``           flannel.1's address on each node: the list item that says it is repeated, once for each of them
 ``${pod_cidr}``        the pod CIDR of the cluster
+``${service_cidr}``    the network of the Services' cluster addresses
 ``${node_network}``    the network the nodes' own addresses are in
 ``${outside}``         the address of the client outside of the cluster
 =====================  ==============================================================================================
@@ -39,6 +40,7 @@ class Addresses:
     subnets: Mapping[str, IPv4Network]
     """The podCIDR of every node, nodes without pods included; flannel.1 has its first address."""
     pod_cidr: IPv4Network
+    service_cidr: IPv4Network
     node_network: IPv4Network
     outside: IPv4Address
 
@@ -51,6 +53,7 @@ class Addresses:
             **{f"subnet_of:{pod}": str(subnet) for pod, subnet in of_pods.items()},
             "vteps": tuple(str(subnet.network_address) for subnet in self.subnets.values()),
             "pod_cidr": str(self.pod_cidr),
+            "service_cidr": str(self.service_cidr),
             "node_network": str(self.node_network),
             "outside": str(self.outside),
         }
