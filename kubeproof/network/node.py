@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from kubeproof.network.hostfiles import SubnetEnv
 from kubeproof.network.iptables import Ruleset
 from kubeproof.network.model import FdbEntry, Link, Namespace
+from kubeproof.network.policies import PoliciesInForce
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class NodeState:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     swaps: tuple[str, ...] = ()
     containers: tuple[Container, ...] = ()
+    policies: PoliciesInForce | None = None
+    nft_tables: tuple[str, ...] = ()
+    """Family and name of each, such as "inet podnet"."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def sandbox(self, pod: str) -> Container | None:

@@ -67,7 +67,8 @@ def _restore(host: Host, tool: str, plan: str) -> None:
 @operation()
 def remove_policies() -> Generator[str, None, None]:
     """Delete the nft tables of the pod network: policies of a cluster that is gone would still shut pods off."""
-    tables = own_nft_tables(host.get_fact(NftTables))
+    listed: dict[str, str] = host.get_fact(NftTables)
+    tables = own_nft_tables(listed)
     if not tables:
         host.noop("there are no such tables")
     for table in tables:

@@ -7,7 +7,8 @@ from kubeproof.network.errors import ParseError
 from kubeproof.network.jsontext import Item, read
 
 COMMAND = (
-    "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s get nodes,pods,services,endpoints -A -o json"
+    "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s "
+    "get nodes,pods,services,endpoints,networkpolicies -A -o json"
 )
 """Run on the control plane node, where kubeadm leaves the administrator's kubeconfig."""
 SOURCE = "kubectl get"
@@ -98,6 +99,8 @@ class ApiObjects:
     services: tuple[Service, ...] = ()
     endpoints: dict[tuple[str, str, str], frozenset[Backend]] = field(default_factory=dict)
     """Ready endpoints by namespace, Service name and port name."""
+    policies: dict[str, str] = field(default_factory=dict)
+    """resourceVersion of each NetworkPolicy by ``namespace/name``."""
 
     def node(self, name: str) -> NodeObject | None:
         return next((node for node in self.nodes if node.name == name), None)
@@ -139,6 +142,7 @@ def parse_objects(text: str) -> ApiObjects:
         pods=tuple(_pod(item) for item in by_kind.get("Pod", [])),
         services=tuple(_service(item) for item in by_kind.get("Service", [])),
         endpoints=endpoints,
+        policies=dict(_version(item) for item in by_kind.get("NetworkPolicy", [])),
     )
 
 
@@ -154,6 +158,11 @@ def _node(item: Item) -> NodeObject:
         ready_message=(ready.text_or_none("message") or "") if ready else "the node object has no Ready condition",
         annotations=metadata.mapping("annotations"),
     )
+
+
+def _version(item: Item) -> tuple[str, str]:
+    metadata = item.item("metadata")
+    return f"{metadata.text('namespace')}/{metadata.text('name')}", metadata.text("resourceVersion")
 
 
 def _condition(status: Item, kind: str) -> Item | None:

@@ -6,6 +6,7 @@ from kubeproof.proof.checks_devices import DEVICE_CHECKS
 from kubeproof.proof.checks_host import HOST_CHECKS
 from kubeproof.proof.checks_paths import PATH_CHECKS
 from kubeproof.proof.checks_pods import POD_CHECKS
+from kubeproof.proof.checks_policies import POLICY_CHECKS
 from kubeproof.proof.checks_rules import RULE_CHECKS
 from kubeproof.proof.checks_services import SERVICE_CHECKS
 from kubeproof.proof.context import Check, Context
@@ -17,6 +18,7 @@ CHECKS: tuple[Check, ...] = (
     *PATH_CHECKS,
     *POD_CHECKS,
     *RULE_CHECKS,
+    *POLICY_CHECKS,
     *SERVICE_CHECKS,
 )
 

@@ -10,6 +10,7 @@ from kubeproof.network.iptables import Ruleset, parse_iptables_save
 from kubeproof.network.jsontext import Item, read
 from kubeproof.network.model import Namespace
 from kubeproof.network.node import Container, NodeState
+from kubeproof.network.policies import POLICIES_FILE, parse_nft_tables, parse_policies
 from kubeproof.proof.checks_host import SYSCTLS
 from kubeproof.proof.script import Output
 
@@ -80,6 +81,8 @@ COMMANDS: dict[str, str] = {
     "sysctls": f"sysctl {' '.join(SYSCTLS)}",
     "swaps": "cat /proc/swaps",
     "containers": _CONTAINERS,
+    "policies": f"cat {POLICIES_FILE}",
+    "nft_tables": "nft list tables",
 }
 """Name of a part -> shell text, all of them reading only."""
 
@@ -113,6 +116,8 @@ def parse_state(node: str, outputs: Mapping[str, Output]) -> NodeState:
         sysctls=part("sysctls", parse_sysctls, {}),
         swaps=part("swaps", parse_swaps, ()),
         containers=part("containers", parse_containers, ()),
+        policies=part("policies", parse_policies, None),
+        nft_tables=part("nft_tables", parse_nft_tables, ()),
         unreadable=unreadable,
     )
 

@@ -67,10 +67,18 @@ class Report:
         return ", ".join(parts)
 
 
+def enforces(cluster: Cluster) -> bool:
+    """Whether the pod network is set to enforce NetworkPolicy; the check policies_in_force tells whether it does."""
+    return cluster.settings.cni == "podnet" and cluster.settings.network_policy
+
+
 def cni_line(cluster: Cluster) -> str:
     """What CNI is in force, and what it does not do."""
     if cluster.settings.cni == "podnet":
-        return "CNI in force: podnet, this project's own pod network, not flannel; it enforces no NetworkPolicy"
+        policies = (
+            "it enforces NetworkPolicy" if enforces(cluster) else "NetworkPolicy is switched off, none is enforced"
+        )
+        return f"CNI in force: podnet, this project's own pod network, not flannel; {policies}"
     return f"CNI in force: {cluster.settings.cni}"
 
 
@@ -137,7 +145,7 @@ def to_json(report: Report) -> dict[str, object]:
         "cluster": {
             "kubernetes_version": report.cluster.settings.kubernetes_version,
             "cni": report.cluster.settings.cni,
-            "network_policy_enforced": False,
+            "network_policy_enforced": enforces(report.cluster),
             "pod_cidr": str(report.cluster.settings.pod_cidr),
             "service_cidr": str(report.cluster.settings.service_cidr),
             "nodes": [

@@ -108,8 +108,3 @@ def _differs(before: dict[str, list[str]], name: str) -> list[str]:
     return (
         found if _ssh(name, "test -e /run/flannel/subnet.env && echo there || echo gone") == "there" else ["subnet.env"]
     )
-
-
-@pytest.mark.usefixtures("running_lab")
-def test_a_network_policy_is_accepted_and_plainly_said_not_to_be_enforced() -> None:
-    assert "enforces no NetworkPolicy" in succeed("verify")

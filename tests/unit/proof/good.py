@@ -23,6 +23,7 @@ from kubeproof.network.model import (
     Vxlan,
 )
 from kubeproof.network.node import Container, NodeState
+from kubeproof.network.policies import PoliciesInForce
 from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Pod, Service, ServicePort
 from kubeproof.proof.context import Context
 from kubeproof.proof.snapshot import Snapshot
@@ -91,6 +92,8 @@ def state(name: str) -> NodeState:
         subnet_env=SubnetEnv(PODS, IPv4Interface((subnet(name)[1], 24)), 1450, masquerade=True),
         sysctls={"net.bridge.bridge-nf-call-iptables": "1", "net.ipv4.ip_forward": "1"},
         swaps=(),
+        policies=PoliciesInForce(enforced=True, policies={"default/deny": "17"}),
+        nft_tables=("ip filter", "inet podnet"),
         containers=_containers(name),
     )
 
@@ -276,6 +279,7 @@ def api() -> ApiObjects:
             ("default", "kubernetes", "https"): frozenset({Backend(address("node-a"), 6443)}),
             ("default", "web", ""): frozenset(Backend(ip, 8080) for name in NAMES for _, ip in pod_names(name)),
         },
+        policies={"default/deny": "17"},
     )
 
 

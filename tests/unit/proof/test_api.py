@@ -24,6 +24,7 @@ def items() -> list[dict[str, Any]]:
                 "conditions": [{"type": "Ready", "status": "False", "message": "starting"}],
             },
         },
+        {"kind": "NetworkPolicy", "metadata": {"namespace": "default", "name": "deny", "resourceVersion": "17"}},
         {
             "kind": "Pod",
             "metadata": {"namespace": "default", "name": "web-1", "uid": "u1", "labels": {"app": "web"}},
@@ -98,6 +99,10 @@ def test_pods() -> None:
     assert objects.pods_with_own_address("node-b") == (running,)
     assert objects.labelled("default", "app", "web") == (running,)
     assert objects.labelled("kube-system", "app", "web") == ()
+
+
+def test_policies_by_version() -> None:
+    assert parse(items()).policies == {"default/deny": "17"}
 
 
 def test_services_and_their_ready_endpoints() -> None:

@@ -75,6 +75,14 @@ def rules(*changes: tuple[str, str]) -> Change:
     return lambda state: replace(state, iptables=good.rules(state.name, *changes))
 
 
+def in_force(**changes: Any) -> Change:
+    def change(state: NodeState) -> NodeState:
+        assert state.policies
+        return replace(state, policies=replace(state.policies, **changes))
+
+    return change
+
+
 def subnet_env(**changes: Any) -> Change:
     def change(state: NodeState) -> NodeState:
         assert state.subnet_env
@@ -324,6 +332,10 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
     ("node_ports", rules(("-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS", "-j KUBE-NODEPORTS")), "KUBE-SERVICES"),
     ("service_masquerade", rules(("--set-xmark 0x4000/0x4000", "--set-xmark 0x8000/0x8000")), "0x8000"),
     ("service_masquerade", rules(("-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n", "")), "MARK"),
+    ("policies_in_force", lambda state: replace(state, nft_tables=("ip filter",)), "inet podnet not there"),
+    ("policies_in_force", in_force(enforced=False), "not enforced"),
+    ("policies_in_force", in_force(policies={}), "0 policies enforced"),
+    ("policies_in_force", in_force(inexpressible={"default/deny": "no such operator"}), "no such operator"),
 ]
 
 IN_API: list[tuple[str, ApiChange, str]] = [
@@ -345,6 +357,8 @@ IN_API: list[tuple[str, ApiChange, str]] = [
     ("service_endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080", "10.98.2.9:8080"), "missing"),
     ("service_endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080"), "probabilities"),
     ("node_ports", service("web", local_traffic_only=True), "default/web/tcp"),
+    ("policies_in_force", lambda api: replace(api, policies={**api.policies, "default/new": "18"}), "default/new"),
+    ("policies_in_force", lambda api: replace(api, policies={"default/deny": "99"}), "resourceVersion 99"),
 ]
 
 
@@ -386,7 +400,7 @@ def test_every_check_was_seen_failing() -> None:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_what_cannot_be_read_holds_for_nobody(check: Any) -> None:
-    parts = ("network", "fdb", "iptables", "subnet_env", "sysctls", "swaps", "containers")
+    parts = ("network", "fdb", "iptables", "subnet_env", "sysctls", "swaps", "containers", "policies", "nft_tables")
     blind = NodeState("node-b", unreadable=dict.fromkeys(parts, "no such program"))
     result = check.run(good.context("node-b", here=blind, objects="no API"))
     assert result.status is Status.FAILS

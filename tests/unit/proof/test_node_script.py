@@ -5,6 +5,7 @@ import subprocess
 
 from kubeproof.network.iptables import Ruleset
 from kubeproof.network.model import Namespace
+from kubeproof.network.policies import PoliciesInForce
 from kubeproof.proof.node_script import COMMANDS, parse_state
 from kubeproof.proof.script import Output
 from tests.unit.proof import good
@@ -37,6 +38,8 @@ def outputs(**changes: Output) -> dict[str, Output]:
         "sysctls": "net.ipv4.ip_forward = 1\n",
         "swaps": "Filename\tType\n",
         "containers": json.dumps({"netns": "net:[7]", "about": ABOUT, "network": INSIDE}) + "\n",
+        "policies": '{"enforced": true, "policies": {"default/deny": "17"}}',
+        "nft_tables": "table inet podnet\n",
     }
     assert plain.keys() == COMMANDS.keys()
     return {name: Output(0, text, "") for name, text in plain.items()} | changes
@@ -48,6 +51,8 @@ def test_every_part_is_filled() -> None:
     assert state.iptables == good.rules("node-b")
     assert state.other_iptables == Ruleset()
     assert state.sysctls == {"net.ipv4.ip_forward": "1"}
+    assert state.policies == PoliciesInForce(True, {"default/deny": "17"})
+    assert state.nft_tables == ("inet podnet",)
     pause = state.sandbox("default/web-1")
     assert pause is not None
     assert (pause.pid, pause.netns, pause.network_mode, pause.is_sandbox) == (4242, "net:[7]", "none", True)

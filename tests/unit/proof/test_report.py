@@ -89,7 +89,7 @@ def test_a_failure_shows_expected_found_and_where_to_look() -> None:
 
 def test_it_says_which_cni_is_in_force_and_what_it_does_not_do() -> None:
     text = " ".join(shown(report(result("swap_off", "node-a"))).split())
-    assert "podnet, this project's own pod network, not flannel; it enforces no NetworkPolicy" in text
+    assert "podnet, this project's own pod network, not flannel; it enforces NetworkPolicy" in text
 
 
 def test_rows_that_were_not_run_have_their_reason() -> None:
@@ -121,7 +121,7 @@ def test_the_json_form() -> None:
         "cluster": {
             "kubernetes_version": "1.20.2",
             "cni": "podnet",
-            "network_policy_enforced": False,
+            "network_policy_enforced": True,
             "pod_cidr": "10.98.0.0/16",
             "service_cidr": "10.97.0.0/16",
             "nodes": [
