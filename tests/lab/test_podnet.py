@@ -11,7 +11,7 @@ from lab.paths import SSH_CONFIG
 from lab.settings import load
 from lab.wait import wait_until
 from tests.lab import snapshot
-from tests.lab.commands import inv, succeed
+from tests.lab.commands import inv
 
 REPAIR_SECONDS = 15
 """The agent looks at everything each ten seconds; what it is told about by the kernel, it mends at once."""
