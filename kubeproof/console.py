@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from rich.console import Console
 
@@ -14,23 +13,12 @@ STILL_RUNNING_SECONDS = 15
 """A step that runs longer than this says so again and again, so that silence never means hanging."""
 
 
-@dataclass
-class Stopwatch:
-    """Elapsed time since the start of a command, and what each of its steps took."""
-
-    started: float = field(default_factory=time.monotonic)
-    steps: list[tuple[str, float]] = field(default_factory=list)
-
-    def elapsed(self) -> float:
-        return time.monotonic() - self.started
-
-
-_watch = Stopwatch()
+_started = time.monotonic()
 
 
 def say(text: str) -> None:
     """Print one line, led by the time since the command started."""
-    console.print(f"[dim]{_watch.elapsed():6.1f}s[/dim]  {text}")
+    console.print(f"[dim]{time.monotonic() - _started:6.1f}s[/dim]  {text}")
 
 
 @contextmanager
@@ -47,16 +35,9 @@ def step(title: str) -> Iterator[None]:
         outcome = "[green]done[/green]"
     finally:
         finished.set()
-        took = time.monotonic() - started
-        _watch.steps.append((title, took))
-        say(f"{title}: {outcome} in {took:.1f}s")
+        say(f"{title}: {outcome} in {time.monotonic() - started:.1f}s")
 
 
 def _remind(title: str, started: float, finished: threading.Event) -> None:
     while not finished.wait(STILL_RUNNING_SECONDS):
         say(f"[dim]{title}: still running, {time.monotonic() - started:.0f}s[/dim]")
-
-
-def steps_taken() -> list[tuple[str, float]]:
-    """Titles and seconds of the steps so far, in the order in which they ended."""
-    return list(_watch.steps)

@@ -24,8 +24,6 @@ DOCKER_BRIDGE = IPv4Network("172.17.0.0/16")
 """Docker's own bridge docker0 (Docker's default-address-pools begin with it)."""
 CLUSTER_DNS_INDEX = 10
 """The DNS Service has the tenth address of the service CIDR (kubeadm: constants.GetDNSIP)."""
-API_SERVICE_INDEX = 1
-"""The Service `kubernetes` has the first address of the service CIDR (kube-apiserver takes it)."""
 MAX_SUBNET_DIFFERENCE = 16
 """node-cidr-mask-size less the pod CIDR's prefix length: kube-controller-manager refuses more."""
 MAX_TOKEN_MINUTES = 10
@@ -144,20 +142,10 @@ class Settings:
         return self.service_cidr[CLUSTER_DNS_INDEX]
 
     @property
-    def api_service_address(self) -> IPv4Address:
-        """Cluster IP of the Service `kubernetes` in the namespace default."""
-        return self.service_cidr[API_SERVICE_INDEX]
-
-    @property
     def node_ports(self) -> range:
         """Ports that a Service of type NodePort can have."""
         first, _, last = self.node_port_range.partition("-")
         return range(int(first), int(last) + 1)
-
-    @property
-    def max_nodes(self) -> int:
-        """How many nodes get a subnet of ``pod_subnet_bits`` out of the pod CIDR."""
-        return int(2 ** (self.pod_subnet_bits - self.pod_cidr.prefixlen))
 
 
 NAMES = tuple(item.name for item in fields(Settings))

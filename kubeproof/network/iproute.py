@@ -64,16 +64,8 @@ def _vxlan(data: Item) -> Vxlan:
 def _slave(info: Item) -> BridgePort | None:
     if info.text_or_none("info_slave_kind") != "bridge":
         return None
-    return _port(info.item("info_slave_data"))
-
-
-def _port(data: Item) -> BridgePort:
+    data = info.item("info_slave_data")
     return BridgePort(state=data.text_or_none("state") or "", hairpin=data.truth("hairpin"))
-
-
-def parse_bridge_ports(text: str) -> dict[str, BridgePort]:
-    """Ports of all bridges by link name, from ``bridge -j -d link show``."""
-    return {item.text("ifname"): _port(item) for item in read_items("bridge link", text)}
 
 
 def parse_addresses(text: str) -> tuple[Address, ...]:

@@ -39,8 +39,6 @@ def test_what_follows_from_the_settings() -> None:
     settings = parse(SETTINGS)
     assert settings.kubernetes_minor == "1.20"
     assert settings.cluster_dns_address == IPv4Address("10.1.0.10")
-    assert settings.api_service_address == IPv4Address("10.1.0.1")
-    assert settings.max_nodes == 256
     assert settings.node_ports[0] == 30000
     assert settings.node_ports[-1] == 33000
 

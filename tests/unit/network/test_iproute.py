@@ -8,7 +8,6 @@ import pytest
 from kubeproof.network.errors import ParseError
 from kubeproof.network.iproute import (
     parse_addresses,
-    parse_bridge_ports,
     parse_fdb,
     parse_links,
     parse_neighbours,
@@ -106,11 +105,6 @@ def test_neighbours_and_fdb() -> None:
         "permanent",
     )
     assert (bridged.destination, bridged.master) == (None, "cni0")
-
-
-def test_bridge_ports() -> None:
-    ports = parse_bridge_ports(json.dumps([{"ifname": "veth1", "state": "forwarding", "hairpin": False}]))
-    assert ports == {"veth1": BridgePort("forwarding", hairpin=False)}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[{}]", "[{},{}]"])
