@@ -1,0 +1,1 @@
+"""The program of the probe pods: a server that tells who answers, and a client that tries many targets at once."""
