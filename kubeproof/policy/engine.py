@@ -175,7 +175,7 @@ def _verdict(world: World, part: _Part, target: _Target) -> Verdict:
                 found = RuleRef(policy.full_name, part.direction, index, text)
                 return Verdict(True, f"{isolated}; allowed by {found}", names, found)
     misses = "; ".join(line for policy in policies for line in _misses(world, policy, part, target))
-    return Verdict(False, f"{isolated}; no rule allows {_asked(part, target)}: {misses}", names)
+    return Verdict(False, f"{isolated}; no rule allows {_asked(part, target)}; {misses}", names)
 
 
 def _asked(part: _Part, target: _Target) -> str:
@@ -190,7 +190,7 @@ def _match(world: World, policy: Policy, rule: Rule, part: _Part, target: _Targe
         return None
     field = "from" if part.direction == "Ingress" else "to"
     who = f"{field} everybody" if peer is None else f"{field}[{peer}] {_peer_text(policy, rule.peers[peer])}"
-    return f"{who}; {'all ports' if port is None else f'ports[{port}] {rule.ports[port].text}'}"
+    return f"{who}, {'all ports' if port is None else f'ports[{port}] {rule.ports[port].text}'}"
 
 
 def _first(matches: Iterable[bool]) -> int | None:

@@ -60,6 +60,20 @@ class Pod:
 
 
 @dataclass(frozen=True)
+class Node:
+    """A node: the addresses that it has itself, and the network that its pods have theirs from."""
+
+    name: str
+    addresses: tuple[IPv4Address, ...] = ()
+    pod_cidr: IPv4Network | None = None
+
+    @property
+    def vtep(self) -> IPv4Address | None:
+        """Its address as a source to pods on other nodes: flannel.1 has the first of the podCIDR (flannel's VXLAN)."""
+        return self.pod_cidr.network_address if self.pod_cidr else None
+
+
+@dataclass(frozen=True)
 class IpBlock:
     """Addresses in ``cidr`` that are in none of ``excepts``. IPv6 ones match nothing in an IPv4 network."""
 
