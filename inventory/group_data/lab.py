@@ -26,6 +26,7 @@ pause_image_tag = references(load())["pause"].rpartition(":")[2]
 podnet_image = references(load())["podnet"]
 httpd_image = references(load())["httpd"]
 kuard_image = references(load())["kuard"]
+probe_image = references(load())["probe"]
 
 # Debian has no CoreDNS.
 cluster_dns = "dnsmasq"

@@ -19,7 +19,7 @@ IMAGES_FILE = "images.toml"
 PACKAGES_FILE = "packages.txt"
 PAUSE_SOURCE = "pause/pause.go"
 
-AGENT_IMAGES = ("podnet", "cluster-dns", "httpd", "kuard")
+AGENT_IMAGES = ("podnet", "cluster-dns", "httpd", "kuard", "probe")
 """Images whose contents agents/images.toml lists; their tag is a hash of these contents."""
 STATIC_BINARIES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 """Images that hold one static binary and nothing else."""

@@ -22,6 +22,8 @@ entrypoint = ["/dns"]
 cmd = ["/httpd"]
 [kuard]
 entrypoint = ["/kuard"]
+[probe]
+entrypoint = ["/probe"]
 """
 
 
