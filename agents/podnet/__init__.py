@@ -4,5 +4,5 @@ On the host it keeps flannel's contract (subnet.env, flannel.1, cni0, routes, FD
 flannel. What should be is computed by pure functions (:mod:`.plan`), compared with what is (:mod:`.differences`,
 :mod:`.rules`), and only the differences are applied (:mod:`.host`).
 
-NetworkPolicy is not enforced; its place is a subpackage ``policy`` beside these modules, called by :mod:`.agent`.
+NetworkPolicy is enforced by the subpackage :mod:`.policy` in a thread of its own, with nftables.
 """

@@ -12,6 +12,7 @@ from agents.podnet.files import Files
 from agents.podnet.host import Host
 from agents.podnet.nodes import IP_ANNOTATION, MAC_ANNOTATION, Node
 from agents.podnet.plan import Config, Plan, PodnetError, make_plan, own_address, own_node
+from agents.podnet.standing import Standing
 
 log = logging.getLogger(__name__)
 
@@ -24,23 +25,28 @@ RETRY_SECONDS = 2.0
 
 Nodes = Callable[[], Mapping[str, Node] | None]
 Publish = Callable[[str, dict[str, str]], None]
+Policies = Callable[[], str | None]
 
 
 class Agent:
     """podnet on one node.
 
-    ``nodes`` gives the cluster's nodes (None before they are known), ``publish`` writes annotations to a node.
+    ``nodes`` gives the cluster's nodes (None before they are known), ``publish`` writes annotations to a node,
+    ``policies`` says why NetworkPolicy is not in force here (None if it is).
     """
 
-    def __init__(self, config: Config, nodes: Nodes, publish: Publish, host: Host, files: Files) -> None:
+    def __init__(
+        self, config: Config, nodes: Nodes, publish: Publish, policies: Policies, host: Host, files: Files
+    ) -> None:
         self._config = config
         self._nodes = nodes
         self._publish = publish
+        self._policies = policies
         self._host = host
         self._files = files
         self._wake = threading.Event()
         self._stopped = threading.Event()
-        self._standing: frozenset[str] = frozenset()
+        self._standing = Standing(log)
 
     def wake(self) -> None:
         """Something has changed: have a round soon. Callable from any thread."""
@@ -67,7 +73,7 @@ class Agent:
         try:
             changes = self.reconcile()
         except (PodnetError, OSError) as problem:
-            self._tell({*str(problem).splitlines()}, logging.ERROR)
+            self._standing.tell(str(problem).splitlines(), logging.ERROR)
             self._files.ready.unlink(missing_ok=True)
             return False
         if changes:
@@ -79,7 +85,8 @@ class Agent:
     def reconcile(self) -> int:
         """One round; returns how many things it changed. Raises PodnetError with a line for each thing it could not do.
 
-        The CNI configuration comes last: with it kubelet calls the node Ready and starts pods.
+        The CNI configuration comes last: with it kubelet calls the node Ready and starts pods, which must not be before
+        policies are in force.
         """
         nodes = self._nodes()
         if nodes is None:
@@ -88,6 +95,8 @@ class Agent:
         plan = make_plan(self._config, nodes, self._host.underlay(own_address(own)))
         problems: list[str] = []
         changes = self._network(plan, own, problems) + self._rules(plan) + self._advertise(plan, own, problems)
+        if not_enforced := self._policies():
+            problems.append(not_enforced)
         if problems:
             raise PodnetError("\n".join(problems))
         changes += self._write(plan)
@@ -161,12 +170,4 @@ class Agent:
             f"kubelet prefers {directory}/{name} to podnet's {self._files.conflist.name} (first by name): remove it"
             for name in on_node.files_before_ours(self._files)
         ]
-        self._tell({*plan.skipped, *others, *on_node.wrong_sysctls(self._files)}, logging.WARNING)
-
-    def _tell(self, lines: set[str], level: int) -> None:
-        """Log what is new about the state of things, and not the same every few seconds."""
-        for line in sorted(lines - self._standing):
-            log.log(level, "%s", line)
-        for line in sorted(self._standing - lines):
-            log.info("settled: %s", line)
-        self._standing = frozenset(lines)
+        self._standing.tell([*plan.skipped, *others, *on_node.wrong_sysctls(self._files)], logging.WARNING)

@@ -7,6 +7,8 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 
+from agents.podnet.policy.table import NAME as POLICIES
+
 log = logging.getLogger(__name__)
 
 NETLINK_NETFILTER = 12
@@ -18,42 +20,80 @@ INTERESTING = frozenset({16, 17, 20, 21, 24, 25, 29})
 """RTM_NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE, DELROUTE, DELNEIGH. Not NEWNEIGH: ARP itself causes it all day."""
 BUFFER = 65536
 HEADER = struct.Struct("=IHHII")
+NFGENMSG = 4
+"""Bytes of nfgenmsg, which stand between header and attributes of nftables' messages."""
+ATTRIBUTE = struct.Struct("=HH")
+NFTA_TABLE = 1
+"""The attribute that names the table is 1 in messages of tables, chains, rules, sets, elements and objects."""
+NFT_MSG_NEWGEN = 10 << 8 | 15
+"""Ends every transaction; says nothing of what was changed."""
 
 
-def watch_kernel(changed: Callable[[], None]) -> None:
-    """Call ``changed``, from threads of their own, whenever links, addresses, routes, neighbours or rules change."""
-    _start(socket.NETLINK_ROUTE, GROUPS, INTERESTING, changed)
+def watch_kernel(changed: Callable[[], None], policies_changed: Callable[[], None]) -> None:
+    """Call ``changed``, from threads of their own, whenever links, addresses, routes, neighbours or rules change.
+
+    ``policies_changed`` is called instead for the nftables table with podnet's policies.
+    """
+
+    def network(data: bytes) -> None:
+        if not INTERESTING.isdisjoint(kind for kind, _ in messages(data)):
+            changed()
+
+    def rules(data: bytes) -> None:
+        tables = {table_of(body) for kind, body in messages(data) if kind != NFT_MSG_NEWGEN}
+        if POLICIES in tables:
+            policies_changed()
+        if tables - {POLICIES}:
+            changed()
+
+    def lost() -> None:
+        changed()
+        policies_changed()
+
+    _start(socket.NETLINK_ROUTE, GROUPS, network, changed)
     try:
-        _start(NETLINK_NETFILTER, NFTABLES_GROUP, None, changed)
+        _start(NETLINK_NETFILTER, NFTABLES_GROUP, rules, lost)
     except OSError as error:
         log.info("changes of nftables are not announced here (%s); rules are checked periodically", error)
 
 
-def _start(protocol: int, groups: int, types: frozenset[int] | None, changed: Callable[[], None]) -> None:
+def _start(protocol: int, groups: int, heard: Callable[[bytes], None], lost: Callable[[], None]) -> None:
     listener = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     listener.bind((0, groups))
-    threading.Thread(target=_listen, args=(listener, types, changed), daemon=True).start()
+    threading.Thread(target=_listen, args=(listener, heard, lost), daemon=True).start()
 
 
-def _listen(listener: socket.socket, types: frozenset[int] | None, changed: Callable[[], None]) -> None:
+def _listen(listener: socket.socket, heard: Callable[[bytes], None], lost: Callable[[], None]) -> None:
     while True:
         try:
             data = listener.recv(BUFFER)
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-            changed()  # messages were lost: something has changed, nobody knows what
+            lost()  # something has changed, nobody knows what
             continue
-        if types is None or not types.isdisjoint(message_types(data)):
-            changed()
+        heard(data)
 
 
-def message_types(data: bytes) -> Iterator[int]:
-    """Types of the netlink messages in one datagram (linux/netlink.h: nlmsghdr, aligned to 4 bytes)."""
+def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and body of the netlink messages in one datagram (linux/netlink.h: nlmsghdr, aligned to 4 bytes)."""
     offset = 0
     while offset + HEADER.size <= len(data):
         length, kind, *_ = HEADER.unpack_from(data, offset)
         if length < HEADER.size:
             return
-        yield kind
+        yield kind, data[offset + HEADER.size : offset + length]
         offset += (length + 3) & ~3
+
+
+def table_of(body: bytes) -> str:
+    """Name of the table that a message of nftables is about, "" if it names none."""
+    offset = NFGENMSG
+    while offset + ATTRIBUTE.size <= len(body):
+        length, kind = ATTRIBUTE.unpack_from(body, offset)
+        if length < ATTRIBUTE.size:
+            break
+        if kind & 0x3FFF == NFTA_TABLE:
+            return body[offset + ATTRIBUTE.size : offset + length].rstrip(b"\0").decode(errors="replace")
+        offset += (length + 3) & ~3
+    return ""

@@ -9,7 +9,8 @@ CNI_SUFFIXES = frozenset({".conf", ".conflist", ".json"})
 """Files that kubelet takes for CNI configurations (dockershim, containerd: libcni.ConfFiles)."""
 SYSCTLS = {
     "net/ipv4/ip_forward": "nothing is forwarded between pods and nodes",
-    "net/bridge/bridge-nf-call-iptables": "Services do not work between pods of one node; is br_netfilter loaded?",
+    "net/bridge/bridge-nf-call-iptables": "neither Services nor NetworkPolicy work between pods of one node; is "
+    "br_netfilter loaded?",
 }
 """Sysctls that must be 1 on a node, and what fails while they are not."""
 
@@ -21,6 +22,7 @@ class Files:
     subnet_env: Path = Path("/run/flannel/subnet.env")
     cni_directory: Path = Path("/etc/cni/net.d")
     ready: Path = Path("/run/podnet/ready")
+    policies: Path = Path("/run/podnet/policies.json")
     sysctls: Path = Path("/proc/sys")
     conflist: Path = field(init=False)
 

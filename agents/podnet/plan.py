@@ -23,12 +23,16 @@ class PodnetError(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """What the DaemonSet configures: this node's name, the cluster's pod CIDR, VNI and UDP port of the VXLAN."""
+    """What the DaemonSet configures: this node's name, the cluster's pod CIDR, VNI and UDP port of the VXLAN.
+
+    ``enforce`` is whether NetworkPolicy has any effect.
+    """
 
     node_name: str
     pod_cidr: IPv4Network
     vni: int
     port: int
+    enforce: bool = True
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Worker:
         self.nodes: dict[str, Node] | None = None
         self.published: dict[str, str] = {}
         files = Files(directory / "subnet.env", directory / "net.d", directory / "ready")
-        self.agent = Agent(read_config(environment), lambda: self.nodes, self.publish, Host(), files)
+        self.agent = Agent(read_config(environment), lambda: self.nodes, self.publish, lambda: None, Host(), files)
 
     def publish(self, node: str, annotations: dict[str, str]) -> None:
         self.published = annotations
@@ -62,7 +62,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, filename=directory / "log", format="%(asctime)s %(message)s")
     worker = Worker(directory, environment)
     if worker.serve():
-        watch_kernel(worker.agent.wake)
+        watch_kernel(worker.agent.wake, lambda: None)
         threading.Thread(target=worker.serve_until_end, daemon=True).start()
         worker.agent.run()
 

@@ -1,5 +1,6 @@
 """podnet's plan, differences and rules as pure functions."""
 
+import struct
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import permutations
@@ -24,7 +25,7 @@ from agents.podnet.differences import (
     differences,
     stale_bridge,
 )
-from agents.podnet.events import HEADER, message_types
+from agents.podnet.events import HEADER, messages, table_of
 from agents.podnet.files import Files, files_before_ours, write_if_changed, wrong_sysctls
 from agents.podnet.nodes import Node, read_node
 from agents.podnet.plan import Config, Plan, PodnetError, Underlay, make_plan
@@ -258,18 +259,35 @@ def test_sysctls(tmp_path: Path) -> None:
     assert "bridge-nf-call-iptables is missing" in second
 
 
-def test_message_types() -> None:
+def test_messages_of_the_kernel() -> None:
     def message(kind: int, payload: bytes = b"") -> bytes:
         padded = payload + bytes(-len(payload) % 4)
         return HEADER.pack(HEADER.size + len(payload), kind, 0, 0, 0) + padded
 
-    assert list(message_types(message(16, b"abc") + message(25))) == [16, 25]
-    assert list(message_types(b"\0" * 40)) == []
+    assert list(messages(message(16, b"abc") + message(25))) == [(16, b"abc"), (25, b"")]
+    assert list(messages(b"\0" * 40)) == []
+
+
+def test_table_that_a_message_is_about() -> None:
+    def attribute(kind: int, value: bytes) -> bytes:
+        return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+    head = b"\x01\0\0\0"
+    assert (
+        table_of(head + attribute(2, b"egress\0") + attribute(1, b"podnet\0") + attribute(1, b"filter\0")) == "podnet"
+    )
+    assert table_of(head + attribute(2, b"egress\0")) == ""
+    assert table_of(head + b"\0" * 8) == ""
+    assert table_of(b"") == ""
 
 
 def test_read_config() -> None:
     environment = {"NODE_NAME": "one", "POD_CIDR": "10.244.0.0/16", "VXLAN_VNI": "1", "VXLAN_PORT": "8472"}
     assert read_config(environment) == CONFIG
+    assert read_config({**environment, "NETWORK_POLICY": "enforce"}).enforce
+    assert not read_config({**environment, "NETWORK_POLICY": "off"}).enforce
+    with pytest.raises(PodnetError, match=r"NETWORK_POLICY is 'no', must be one of: enforce, off"):
+        read_config({**environment, "NETWORK_POLICY": "no"})
     with pytest.raises(PodnetError, match=r"(?s)NODE_NAME.*POD_CIDR"):
         read_config({})
     with pytest.raises(PodnetError, match="VXLAN_VNI"):

@@ -30,14 +30,14 @@ SETTINGS = SimpleNamespace(
 CLUSTER = SimpleNamespace(leader=SimpleNamespace(name="k8s-master", address=IPv4Address("192.168.200.11")))
 
 
-def objects(name: str) -> list[dict[str, Any]]:
+def objects(name: str, settings: SimpleNamespace = SETTINGS) -> list[dict[str, Any]]:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701
     )
     return list(
-        yaml.safe_load_all(environment.get_template(f"{name}.yaml.j2").render(cluster=CLUSTER, settings=SETTINGS))
+        yaml.safe_load_all(environment.get_template(f"{name}.yaml.j2").render(cluster=CLUSTER, settings=settings))
     )
 
 
@@ -71,6 +71,7 @@ def test_podnet_talks_to_the_control_plane_directly() -> None:
         "POD_CIDR": "10.244.0.0/16",
         "VXLAN_VNI": "1",
         "VXLAN_PORT": "8472",
+        "NETWORK_POLICY": "enforce",
     }
     spec = daemon_set["spec"]["template"]["spec"]
     assert spec["hostNetwork"] is True
@@ -83,7 +84,25 @@ def test_podnet_talks_to_the_control_plane_directly() -> None:
 
 def test_podnet_may_do_no_more_than_it_needs() -> None:
     rules = one("podnet", "ClusterRole")["rules"]
-    assert rules == [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"]}]
+    read = ["get", "list", "watch"]
+    assert rules == [
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": [*read, "patch"]},
+        {"apiGroups": [""], "resources": ["pods", "namespaces"], "verbs": read},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": read},
+    ]
+
+
+def test_podnet_tells_others_on_the_node_what_is_in_force() -> None:
+    spec = one("podnet", "DaemonSet")["spec"]["template"]["spec"]
+    (mount,) = [mount for mount in spec["containers"][0]["volumeMounts"] if mount["mountPath"] == "/run/podnet"]
+    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == mount["name"]]
+    assert volume["hostPath"] == {"path": "/run/podnet", "type": "DirectoryOrCreate"}
+
+
+def test_network_policy_can_be_switched_off() -> None:
+    off = SimpleNamespace(**{**vars(SETTINGS), "network_policy": False})
+    (daemon_set,) = [item for item in objects("podnet", off) if item["kind"] == "DaemonSet"]
+    assert environment_of(daemon_set)["NETWORK_POLICY"] == "off"
 
 
 def test_dns_service_has_the_address_that_kubelet_writes() -> None:

@@ -1,0 +1,208 @@
+"""One node of namespaces with pods on its bridge and a routed outside, and sockets inside of them."""
+
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from pathlib import Path
+
+from tests.unit.agents.netns import ip, run
+
+PREFIX = f"policy-test-{os.getpid()}"
+CLONE_NEWNET = 0x40000000
+PODS = {"a": "10.99.128.2", "b": "10.99.128.3", "c": "10.99.128.4"}
+"""Pods on this node's bridge; the last one is a spare for a pod that comes later."""
+GATEWAY, SUBNET = "10.99.128.1", "10.99.128.0/24"
+OUTSIDE, OUTSIDE_GATEWAY = "10.99.129.2", "10.99.129.1"
+"""A host beyond a router's interface: what a pod of another node, or a client from outside, is to this node."""
+ADDRESSES = {**PODS, "outside": OUTSIDE}
+SERVICE = "10.99.130.10"
+"""A Service's address: nobody has it."""
+WAIT_SECONDS = 0.3
+"""How long a packet that should not come is waited for."""
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Wire:
+    """Namespaces of a node, its pods and an outside. Use as a context manager."""
+
+    node = f"{PREFIX}-node"
+
+    def __enter__(self) -> "Wire":
+        try:
+            self._build()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in ("node", *ADDRESSES):
+            run("ip", "netns", "del", f"{PREFIX}-{name}", check=False)
+
+    def shell(self, *words: str, check: bool = True) -> str:
+        return run("ip", "netns", "exec", self.node, *words, check=check)
+
+    def enter(self, name: str) -> None:
+        """Move the calling thread into a namespace, with all that it starts from now on."""
+        with Path(f"/run/netns/{PREFIX}-{name}").open() as namespace:
+            assert LIBC.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+    def socket(self, name: str, kind: int, protocol: int = 0, family: int = socket.AF_INET) -> socket.socket:
+        """A socket inside a namespace. Only its making happens there: a socket stays where it was made."""
+        made: list[socket.socket] = []
+
+        def make() -> None:
+            self.enter(name)
+            made.append(socket.socket(family, kind, protocol))
+
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+        made[0].settimeout(WAIT_SECONDS)
+        return made[0]
+
+    def _build(self) -> None:
+        for name in ("node", *ADDRESSES):
+            ip("netns", "add", f"{PREFIX}-{name}")
+            ip("link", "set", "lo", "up", namespace=f"{PREFIX}-{name}")
+        ip("link", "add", "cni0", "type", "bridge", namespace=self.node)
+        ip("addr", "add", f"{GATEWAY}/24", "dev", "cni0", namespace=self.node)
+        ip("link", "set", "cni0", "up", namespace=self.node)
+        for name, address in PODS.items():
+            self._connect(name, f"{address}/24", GATEWAY)
+            ip("link", "set", f"veth-{name}", "master", "cni0", namespace=self.node)
+            ip("link", "set", f"veth-{name}", "type", "bridge_slave", "hairpin", "on", namespace=self.node)
+        self._connect("outside", f"{OUTSIDE}/24", OUTSIDE_GATEWAY)
+        ip("addr", "add", f"{OUTSIDE_GATEWAY}/24", "dev", "veth-outside", namespace=self.node)
+        for setting in (
+            "net.ipv4.ip_forward",
+            "net.bridge.bridge-nf-call-iptables",
+            "net.bridge.bridge-nf-call-ip6tables",
+        ):
+            self.shell("sysctl", "-qw", f"{setting}=1")
+
+    def _connect(self, name: str, address: str, gateway: str) -> None:
+        namespace = f"{PREFIX}-{name}"
+        peer = ("type", "veth", "peer", "name", "eth0", "netns", namespace)
+        ip("link", "add", f"veth-{name}", *peer, namespace=self.node)
+        ip("link", "set", f"veth-{name}", "up", namespace=self.node)
+        ip("addr", "add", address, "dev", "eth0", namespace=namespace)
+        ip("link", "set", "eth0", "up", namespace=namespace)
+        ip("route", "add", "default", "via", gateway, namespace=namespace)
+
+
+class Tcp:
+    """A connection from one to another, or the lack of one: ``open`` says which."""
+
+    def __init__(
+        self, wire: Wire, source: str, target: str, port: int, address: str = "", target_port: int = 0
+    ) -> None:
+        self._listener = wire.socket(target, socket.SOCK_STREAM)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("", target_port or port))
+        self._listener.listen()
+        self.client = wire.socket(source, socket.SOCK_STREAM)
+        self.server: socket.socket | None = None
+        with contextlib.suppress(TimeoutError):
+            self.client.connect((address or ADDRESSES[target], port))
+            self.server, _ = self._listener.accept()
+            self.server.settimeout(WAIT_SECONDS)
+
+    @property
+    def open(self) -> bool:
+        """Whether bytes get through it, in both directions."""
+        return self.server is not None and passes(self.client, self.server) and passes(self.server, self.client)
+
+    def __enter__(self) -> "Tcp":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (self.client, self.server, self._listener):
+            if each is not None:
+                # Nothing is left to be sent again by a kernel whose peer is cut off.
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                each.close()
+
+
+def tcp(wire: Wire, source: str, target: str, port: int) -> bool:
+    with Tcp(wire, source, target, port) as connection:
+        return connection.open
+
+
+def udp(wire: Wire, source: str, target: str, port: int) -> bool:
+    """Whether a datagram and its answer get through."""
+    with wire.socket(source, socket.SOCK_DGRAM) as client, wire.socket(target, socket.SOCK_DGRAM) as server:
+        server.bind(("", port))
+        client.sendto(b"question", (ADDRESSES[target], port))
+        try:
+            _, sender = server.recvfrom(100)
+            server.sendto(b"answer", sender)
+            return client.recv(100) == b"answer"
+        except TimeoutError:
+            return False
+
+
+def sctp(wire: Wire, source: str, target: str, port: int) -> bool:
+    """Whether an INIT chunk arrives; the kernel needs no SCTP of its own for that."""
+    with (
+        wire.socket(source, socket.SOCK_RAW, socket.IPPROTO_SCTP) as client,
+        wire.socket(target, socket.SOCK_RAW, socket.IPPROTO_SCTP) as server,
+    ):
+        client.sendto(sctp_init(port), (ADDRESSES[target], 0))
+        try:
+            packet = server.recv(1000)
+        except TimeoutError:
+            return False
+        return struct.unpack_from("!HH", packet, 20) == (SCTP_SOURCE, port)
+
+
+def ping(wire: Wire, source: str, target: str) -> bool:
+    with wire.socket(source, socket.SOCK_RAW, socket.IPPROTO_ICMP) as client:
+        head = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, time.monotonic_ns() & 0xFFFF)
+        client.sendto(head[:2] + struct.pack("!H", internet_checksum(head)) + head[4:], (ADDRESSES[target], 0))
+        try:
+            return client.recv(1000)[20] == 0
+        except TimeoutError:
+            return False
+
+
+def passes(sender: socket.socket, receiver: socket.socket) -> bool:
+    """Whether what one sends arrives at the other, past what is still on its way from before."""
+    token = os.urandom(8)
+    sender.send(token)
+    got = b""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while token not in got and select.select([receiver], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        got += receiver.recv(1000)
+    return token in got
+
+
+SCTP_SOURCE = 40000
+
+
+def sctp_init(port: int) -> bytes:
+    """An INIT chunk (RFC 9260, 3.3.2) with the checksum that conntrack demands."""
+    tag = int.from_bytes(os.urandom(4), "big") | 1
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, tag, 65536, 1, 1, 1)
+    packet = struct.pack("!HHII", SCTP_SOURCE, port, 0, 0) + chunk
+    return packet[:8] + struct.pack("<I", crc32c(packet)) + packet[12:]
+
+
+def crc32c(data: bytes) -> int:
+    """Castagnoli's CRC (RFC 9260, appendix A)."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
+
+
+def internet_checksum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    return ~(total + (total >> 16)) & 0xFFFF
