@@ -25,6 +25,7 @@ ORDER = (
     "test_network",
     "test_golden",
     "test_podnet",
+    "test_policy",
     "test_nodes",
     "test_guards",
     "test_reset",

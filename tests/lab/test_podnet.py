@@ -12,22 +12,13 @@ from lab.settings import load
 from lab.wait import wait_until
 from tests.lab import snapshot
 from tests.lab.commands import inv
+from tests.lab.remote import KUBECTL, kubectl, ssh
 
 REPAIR_SECONDS = 15
 """The agent looks at everything each ten seconds; what it is told about by the kernel, it mends at once."""
 TRANSFER_BYTES = 45 * 1024 * 1024
 BYTES_PER_SECOND = 1024 * 1024
 PODS = "{range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP}{'\\n'}{end}"
-
-
-def _ssh(name: str, command: str) -> str:
-    done = subprocess.run(["ssh", "-F", SSH_CONFIG, name, command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{name}: {command}: {done.stderr}"
-    return done.stdout.strip()
-
-
-def _kubectl(words: str) -> str:
-    return _ssh(load().nodes[0].name, f"kubectl --kubeconfig /etc/kubernetes/admin.conf {words}")
 
 
 def _network(name: str) -> dict[str, list[str]]:
@@ -37,15 +28,14 @@ def _network(name: str) -> dict[str, list[str]]:
 @contextmanager
 def _transfer() -> Iterator["subprocess.Popen[str]"]:
     """A slow download from one kuard by a pod of another node, which takes three quarters of a minute."""
-    rows = _kubectl(f'get pods -l app=kuard -o jsonpath="{PODS}"')
+    rows = kubectl(f'get pods -l app=kuard -o jsonpath="{PODS}"')
     pods = [row.split() for row in rows.splitlines()]
     client = pods[0]
     server = next(pod for pod in pods if pod[1] != client[1])
     curl = f"curl -sS --limit-rate {BYTES_PER_SECOND} -o /dev/null -w '%{{size_download}}'"
     words = f"exec {client[0]} -- {curl} http://{server[2]}:8080/bytes/{TRANSFER_BYTES}"
-    command = f"kubectl --kubeconfig /etc/kubernetes/admin.conf {words}"
     with subprocess.Popen(
-        ["ssh", "-F", SSH_CONFIG, load().nodes[0].name, command],
+        ["ssh", "-F", SSH_CONFIG, load().nodes[0].name, f"{KUBECTL} {words}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -60,8 +50,8 @@ def test_a_restart_of_the_agents_drops_no_connection_and_changes_nothing() -> No
     names = [node.name for node in load().nodes]
     before = {name: _network(name) for name in names}
     with _transfer() as transfer:
-        _kubectl("-n kube-system rollout restart daemonset/podnet")
-        _kubectl("-n kube-system rollout status daemonset/podnet --timeout=60s")
+        kubectl("-n kube-system rollout restart daemonset/podnet")
+        kubectl("-n kube-system rollout status daemonset/podnet --timeout=60s")
         assert transfer.poll() is None, "the transfer ended before the restart did; it proves nothing"
         output, _ = transfer.communicate(timeout=90)
     assert output == str(TRANSFER_BYTES)
@@ -69,11 +59,11 @@ def test_a_restart_of_the_agents_drops_no_connection_and_changes_nothing() -> No
 
 
 def _subnet(position: int) -> str:
-    return _kubectl(f"get node {load().nodes[position].name} -o jsonpath='{{.spec.podCIDR}}'")
+    return kubectl(f"get node {load().nodes[position].name} -o jsonpath='{{.spec.podCIDR}}'")
 
 
 def _other_vtep() -> str:
-    return _ssh(load().nodes[2].name, "cat /sys/class/net/flannel.1/address")
+    return ssh(load().nodes[2].name, "cat /sys/class/net/flannel.1/address")
 
 
 DAMAGE: dict[str, Callable[[], str]] = {
@@ -93,7 +83,7 @@ DAMAGE: dict[str, Callable[[], str]] = {
 def test_what_is_deleted_by_hand_comes_back(damage: str) -> None:
     name = load().nodes[1].name
     before = _network(name)
-    _ssh(name, DAMAGE[damage]())
+    ssh(name, DAMAGE[damage]())
     started = time.monotonic()
     wait_until(lambda: _differs(before, name) == [], seconds=REPAIR_SECONDS, what=f"podnet to repair {damage}")
     print(f"{damage}: repaired after {time.monotonic() - started:.1f}s")
@@ -106,5 +96,5 @@ def _differs(before: dict[str, list[str]], name: str) -> list[str]:
     same = {section: sorted(lines) for section, lines in before.items()}
     found = snapshot.difference(same, {section: sorted(lines) for section, lines in now.items()})
     return (
-        found if _ssh(name, "test -e /run/flannel/subnet.env && echo there || echo gone") == "there" else ["subnet.env"]
+        found if ssh(name, "test -e /run/flannel/subnet.env && echo there || echo gone") == "there" else ["subnet.env"]
     )

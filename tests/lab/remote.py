@@ -1,0 +1,22 @@
+"""Commands on the lab's hosts, and kubectl on the control plane host."""
+
+import subprocess
+
+from lab.paths import SSH_CONFIG
+from lab.settings import load
+
+KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+
+
+def ssh(name: str, command: str, *, stdin: str = "") -> str:
+    """Run shell text on a host, which must succeed, and return what it printed."""
+    done = subprocess.run(
+        ["ssh", "-F", SSH_CONFIG, name, command], input=stdin, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{name}: {command}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def kubectl(words: str, *, stdin: str = "") -> str:
+    """Run kubectl with shell words."""
+    return ssh(load().nodes[0].name, f"{KUBECTL} {words}", stdin=stdin)
