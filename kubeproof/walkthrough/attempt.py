@@ -1,8 +1,11 @@
 """One attempt to get through: who tries, how, and what came of it. Pure."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+
+from kubeproof.demo_client import summary
 
 ANSWER_SECONDS = 2
 """A packet that passes is answered within milliseconds; what is dropped stays unanswered."""
@@ -36,7 +39,7 @@ class InPod:
     words: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"kubectl exec {self.pod} -- {' '.join(self.words)}"
+        return f"./inv kubectl -- exec {self.pod} -- {shlex.join(self.words)}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class OnNode:
     words: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"ssh {self.node} {' '.join(self.words)}"
+        return f"ssh {self.node} {shlex.join(self.words)}"
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,6 @@ def read(words: Sequence[str], code: int, output: str, errors: str) -> Result:
         return Result(Outcome.BLOCKED, f"no answer within {ANSWER_SECONDS} s")
     last = (errors.strip() or output.strip() or "no output").splitlines()[-1]
     return Result(Outcome.FAILED, f"{words[0]}: exit code {code}: {last}")
-
-
-def summary(page: str) -> str:
-    """A page in one line."""
-    return " ".join(page.split())[:200]
 
 
 def together(results: Sequence[Result]) -> Result:

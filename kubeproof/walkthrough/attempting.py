@@ -10,6 +10,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from kubeproof import remote_kubectl
 from kubeproof.cluster import LoadedInventory
+from kubeproof.demo_client import summary
 from kubeproof.walkthrough.attempt import (
     ANSWER_SECONDS,
     Attempt,
@@ -19,7 +20,6 @@ from kubeproof.walkthrough.attempt import (
     Outcome,
     Result,
     read,
-    summary,
     together,
 )
 

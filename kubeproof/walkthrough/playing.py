@@ -95,7 +95,7 @@ def _clients(loaded: LoadedInventory, *, keep: bool) -> Iterator[Stage]:
         yield _stage(loaded, _objects(loaded), httpd, kuard)
     finally:
         if not keep:
-            _kubectl(loaded, "delete", ADDED, "-n", "default", "-l", SELECTOR, "--grace-period=1")
+            _kubectl(loaded, "delete", ADDED, "-n", "default", "-l", SELECTOR, "--grace-period=0", "--force")
             say("taken away: the policy, the clients and their Service")
 
 
