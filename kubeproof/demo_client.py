@@ -40,10 +40,10 @@ def _ask(node: str, url: str, fetch: Callable[[str], str]) -> int:
     return EXIT_OK
 
 
-def summary(page: str) -> str:
-    """The first words of an HTML page, without its head and its tags."""
+def summary(page: str, longest: int = 100) -> str:
+    """The first ``longest`` characters of an HTML page, without its head and its tags."""
     body = re.sub(r"(?is)<head\b.*?</head>|<[^>]*>", " ", page)
-    return " ".join(body.split())[:100]
+    return " ".join(body.split())[:longest]
 
 
 def _fetch(url: str) -> str:

@@ -15,6 +15,10 @@ PING_NO_REPLY = 1
 """ping(8): no reply at all; 2 is an error of ping's own."""
 
 
+SHOWN = 200
+"""Characters of an answer."""
+
+
 class Outcome(Enum):
     """What came of an attempt. FAILED means that nothing is known: the attempt itself did not work."""
 
@@ -91,7 +95,7 @@ def read(words: Sequence[str], code: int, output: str, errors: str) -> Result:
     """What a finished curl or ping says by its exit code and output."""
     silent = CURL_NO_ANSWER if words[0] == "curl" else PING_NO_REPLY
     if code == 0:
-        return Result(Outcome.OPEN, "an echo reply" if words[0] == "ping" else summary(output))
+        return Result(Outcome.OPEN, "an echo reply" if words[0] == "ping" else summary(output, SHOWN))
     if code == silent:
         return Result(Outcome.BLOCKED, f"no answer within {ANSWER_SECONDS} s")
     last = (errors.strip() or output.strip() or "no output").splitlines()[-1]
