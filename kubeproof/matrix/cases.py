@@ -27,6 +27,7 @@ import yaml
 
 from kubeproof.errors import UserError
 from kubeproof.matrix import placeholders
+from kubeproof.policy.model import PROTOCOLS, Protocol
 from kubeproof.reading import closest
 
 SUITE = Path(__file__).parent / "suite"
@@ -37,9 +38,10 @@ NAMESPACE_PREFIX = "kubeproof-"
 PODS = tuple(f"{namespace}/{pod}" for namespace in NAMESPACES for pod in ("a", "b", "c"))
 """Short names, as ``x/a``; a pod is labelled ``pod: a``."""
 PORTS = (80, 81)
-PROTOCOLS = ("TCP", "UDP", "SCTP")
 SAME_NODE, OTHER_NODE, OUTSIDE = "node:same", "node:other", "outside"
 SOURCES = (*PODS, SAME_NODE, OTHER_NODE, OUTSIDE)
+OUTSIDE_PORTS, OUTSIDE_PROTOCOLS = (80,), ("TCP", "UDP")
+"""What NodePorts are there for."""
 WAYS = ("address", "service", "name")
 SERVICE_LABEL = "pod"
 """The label of pods that Services select by: a case that changed it would take the Service's endpoints away."""
@@ -68,7 +70,7 @@ class Expectation:
     source: str
     target: str
     port: int
-    protocol: Literal["TCP", "UDP", "SCTP"]
+    protocol: Protocol
     by: Literal["address", "service", "name"]
     allowed: bool
 
@@ -225,9 +227,10 @@ def _expectation_problems(item: object) -> Iterator[str]:
     yield from _unknown_keys(item, _EXPECTATION_KEYS)
     yield from _choice("from", item.get("from"), SOURCES)
     yield from _choice("to", item.get("to"), PODS)
-    yield from _choice("port", item.get("port", PORTS[0]), PORTS)
-    yield from _choice("protocol", item.get("protocol", PROTOCOLS[0]), PROTOCOLS)
-    yield from _choice("by", item.get("by", WAYS[0]), WAYS)
+    pods = item.get("from") != OUTSIDE
+    yield from _choice("port", item.get("port", PORTS[0]), PORTS if pods else OUTSIDE_PORTS)
+    yield from _choice("protocol", item.get("protocol", PROTOCOLS[0]), PROTOCOLS if pods else OUTSIDE_PROTOCOLS)
+    yield from _choice("by", item.get("by", WAYS[0]), WAYS if pods else WAYS[:1])
     yield from _choice("allowed", item.get("allowed"), (True, False))
 
 
@@ -267,7 +270,7 @@ def _expectation(item: Mapping[str, object]) -> Expectation:
         source=str(item["from"]),
         target=str(item["to"]),
         port=cast(int, item.get("port", PORTS[0])),
-        protocol=cast(Literal["TCP", "UDP", "SCTP"], item.get("protocol", PROTOCOLS[0])),
+        protocol=cast(Protocol, item.get("protocol", PROTOCOLS[0])),
         by=cast(Literal["address", "service", "name"], item.get("by", WAYS[0])),
         allowed=bool(item["allowed"]),
     )
