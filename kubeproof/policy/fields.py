@@ -34,6 +34,11 @@ class Field:
     def given(self) -> bool:
         return self.value is not None
 
+    @property
+    def may_have_fields(self) -> bool:
+        """Whether it is worth asking for what is missing in it: it is an object, or nothing at all."""
+        return not self.given or isinstance(self.value, Mapping)
+
     def problem(self, wrong: str) -> None:
         line = self._line(wrong)
         if line not in self.report.problems:

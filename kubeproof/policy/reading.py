@@ -31,7 +31,7 @@ from kubeproof.policy.model import (
     Rule,
     World,
 )
-from kubeproof.policy.selectors import EVERYTHING, OPERATORS, Requirement, Selector
+from kubeproof.policy.selectors import EVERYTHING, OPERATORS, Operator, Requirement, Selector
 
 DEFAULT_NAMESPACE = "default"
 """Of objects in files that name none, as kubectl has it."""
@@ -260,7 +260,7 @@ def _container_ports(container: Field) -> Iterator[ContainerPort]:
         name = entry.get("name").checked(names.is_port_name, names.NO_PORT_NAME) if entry.get("name").value else None
         protocol = _protocol(entry.get("protocol"))
         number = entry.get("containerPort").number(1, names.MAX_PORT)
-        if not entry.get("containerPort").given and entry.members():
+        if entry.may_have_fields and not entry.get("containerPort").given:
             entry.get("containerPort").problem(f"is missing; write a number, 1 to {names.MAX_PORT}")
         if name and number:
             yield ContainerPort(name, protocol, number)
@@ -316,7 +316,7 @@ def _rule(given: Field, peers: str) -> Rule:
 def _peer(given: Field) -> Peer:
     given.only("podSelector", "namespaceSelector", "ipBlock")
     pods, namespaces, block = (given.get(name) for name in ("podSelector", "namespaceSelector", "ipBlock"))
-    if not (pods.given or namespaces.given or block.given) and (given.value is None or isinstance(given.value, dict)):
+    if given.may_have_fields and not (pods.given or namespaces.given or block.given):
         given.problem(
             "names no peer; write podSelector: {} for all pods of the namespace, or leave the list out for all"
         )
@@ -335,20 +335,25 @@ def _selector(given: Field) -> Selector | None:
 
 def _requirement(given: Field) -> Requirement:
     given.only("key", "operator", "values")
-    key, operator, values = (given.get(name) for name in ("key", "operator", "values"))
-    if given.members() and not key.given:
+    key, values = given.get("key"), given.get("values")
+    if given.may_have_fields and not key.given:
         key.problem("is missing; write the label's key")
     read = tuple(_value(item) for item in values.items())
-    known = next((name for name in OPERATORS if name == operator.value), None)
-    if known is None and not operator.given:
-        operator.problem(f"is missing; use {', '.join(OPERATORS)}")
-    elif known is None:
-        operator.wrong(f"is no operator; use {', '.join(OPERATORS)}")
-    elif known in ("In", "NotIn") and not values.value:
-        values.problem(f"is missing or empty, which {known} cannot do with; list at least one")
-    elif known in ("Exists", "DoesNotExist") and read:
-        values.problem(f"is given, which {known} cannot use; remove it")
-    return Requirement(key.checked(names.is_label_key, names.NO_LABEL_KEY) or "", known or "Exists", read)
+    operator = _operator(given.get("operator"), wanted=given.may_have_fields)
+    if operator in ("In", "NotIn") and not values.value:
+        values.problem(f"is missing or empty, which {operator} cannot do with; list at least one")
+    elif operator in ("Exists", "DoesNotExist") and read:
+        values.problem(f"is given, which {operator} cannot use; remove it")
+    return Requirement(key.checked(names.is_label_key, names.NO_LABEL_KEY) or "", operator or "Exists", read)
+
+
+def _operator(given: Field, *, wanted: bool) -> Operator | None:
+    known = next((name for name in OPERATORS if name == given.value), None)
+    if known is None and given.given:
+        given.wrong(f"is no operator; use {', '.join(OPERATORS)}")
+    elif known is None and wanted:
+        given.problem(f"is missing; use {', '.join(OPERATORS)}")
+    return known
 
 
 def _value(item: Field) -> str:
@@ -362,7 +367,7 @@ def _block(given: Field) -> IpBlock | None:
         return None
     given.only("cidr", "except")
     cidr = _cidr(given.get("cidr"))
-    if given.members() and not given.get("cidr").given:
+    if given.may_have_fields and not given.get("cidr").given:
         given.get("cidr").problem("is missing; write a network as a.b.c.d/n")
     if isinstance(cidr, IPv6Network):
         given.get("cidr").note(f"{cidr} is IPv6 and matches nothing in this IPv4 network")

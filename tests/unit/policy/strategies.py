@@ -30,7 +30,10 @@ JUDGED: tuple[Judged, ...] = get_args(Judged)
 
 labels = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES))
 values = st.lists(st.sampled_from(VALUES), min_size=1, unique=True).map(tuple)
-requirements = st.builds(Requirement, st.sampled_from(KEYS), st.sampled_from(OPERATORS), values)
+requirements = st.one_of(
+    st.builds(Requirement, st.sampled_from(KEYS), st.sampled_from(OPERATORS[:2]), values),
+    st.builds(Requirement, st.sampled_from(KEYS), st.sampled_from(OPERATORS[2:])),
+)
 selectors = st.builds(Selector, st.one_of(st.just({}), labels), st.lists(requirements, max_size=2).map(tuple))
 
 
