@@ -69,7 +69,7 @@ def _start(*names: str) -> dict[str, str]:
     _apply(*(_pod(name, _worker()) for name in names))
     words = " ".join(f"pod/{name}" for name in names)
     kubectl(f"-n {NAMESPACE} wait --for=condition=Ready --timeout=60s {words}")
-    line = "{range .items[*]}{.metadata.name} {.status.podIP}{'\n'}{end}"
+    line = "{range .items[*]}{.metadata.name} {.status.podIP}{'\\n'}{end}"
     rows = kubectl(f'-n {NAMESPACE} get pods -o jsonpath="{line}"')
     return dict(row.split() for row in rows.splitlines() if row)
 
