@@ -13,7 +13,7 @@ A file has a mapping with ``cases``, and ``common`` for YAML anchors. A case is 
     - {from: x/b, to: x/a, port: 80, protocol: TCP, allowed: false}
 
 ``by: service`` or ``by: name`` in an expectation means the target's Service instead of its address; ``port`` is the
-pod's port all the same.
+pod's port all the same. From outside there are TCP and UDP 80 alone.
 """
 
 import re
@@ -23,10 +23,10 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, cast
 
-import yaml
-
 from kubeproof.errors import UserError
 from kubeproof.matrix import placeholders
+from kubeproof.policy.documents import of_text
+from kubeproof.policy.fields import Report
 from kubeproof.policy.model import PROTOCOLS, Protocol
 from kubeproof.reading import closest
 
@@ -126,12 +126,12 @@ def read(texts: Mapping[str, str]) -> tuple[Case, ...]:
     cases: list[Case] = []
     problems: list[str] = []
     for file, text in texts.items():
-        try:
-            found = _documents(text)
-        except UserError as error:
-            problems += [f"{file}: {problem}" for problem in error.problems]
-            continue
-        for number, raw in enumerate(found, start=1):
+        report = Report()
+        documents = [document.value for document in of_text(text, file, report)]
+        problems += report.problems
+        if not report.problems and not _has_cases(documents):
+            problems.append(f"{file}: is no mapping with a list of cases, write 'cases:' (and 'common:' for anchors)")
+        for number, raw in enumerate(_raw_cases(documents), start=1):
             where = f"{file}: {_title(raw, number)}"
             if wrong := list(_problems(raw)):
                 problems += [f"{where}: {problem}" for problem in wrong]
@@ -143,14 +143,17 @@ def read(texts: Mapping[str, str]) -> tuple[Case, ...]:
     return tuple(cases)
 
 
-def _documents(text: str) -> list[dict[str, object]]:
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict) or set(data) - {"common"} != {"cases"} or not isinstance(data["cases"], list):
-        raise UserError("is no mapping with a list of cases, write 'cases:' (and 'common:' for anchors)")
-    return [case if isinstance(case, dict) else {"name": case} for case in data["cases"]]
+def _has_cases(documents: list[object]) -> bool:
+    match documents:
+        case [{"cases": [*_], **rest}]:
+            return set(rest) <= {"common"}
+        case _:
+            return False
+
+
+def _raw_cases(documents: list[object]) -> list[dict[str, object]]:
+    cases = cast(dict[str, list[object]], documents[0])["cases"] if _has_cases(documents) else []
+    return [case if isinstance(case, dict) else {"name": case} for case in cases]
 
 
 def _title(raw: Mapping[str, object], number: int) -> str:
@@ -167,7 +170,7 @@ def _problems(raw: Mapping[str, object]) -> Iterator[str]:
     yield from _policy_problems(raw.get("policies"))
     yield from _label_problems(raw.get("labels", {}))
     needs = raw.get("needs", [])
-    if not isinstance(needs, list) or not set(needs) <= set(NEEDS):
+    if not isinstance(needs, list) or not all(need in NEEDS for need in needs):
         yield f"needs: names what nothing tells apart, use a list of {' or '.join(NEEDS)}"
     expect = raw.get("expect")
     if not isinstance(expect, list) or not expect:
@@ -198,7 +201,8 @@ def _policy_problems(policies: object) -> Iterator[str]:
 
 
 def _label_problems(labels: object) -> Iterator[str]:
-    if not isinstance(labels, dict) or not set(labels) <= {"pods", "namespaces"}:
+    whole = isinstance(labels, dict) and all(isinstance(changes, dict) for changes in labels.values())
+    if not isinstance(labels, dict) or not whole or not set(labels) <= {"pods", "namespaces"}:
         yield "labels: is no mapping of pods and namespaces, write 'pods:' or 'namespaces:'"
         return
     for kind, known in (("pods", PODS), ("namespaces", NAMESPACES)):
