@@ -91,9 +91,14 @@ class Resolver:
         namespaces = {pod.namespace for pod in self.objects.pods} | set(self.objects.world.namespaces)
         if namespace not in namespaces and slash:
             raise UnknownEndError(f"there is no namespace {namespace}; {_known(namespace, namespaces)}")
-        others = [] if slash else [node.name for node in self.objects.nodes]
-        what = f"pod {namespace}/{name}" if slash else f"pod {namespace}/{name} and no node {name}"
-        raise UnknownEndError(f"there is no {what}; {_known(f'{namespace}/{name}', [*pods, *others], name)}")
+        if slash:
+            raise UnknownEndError(f"there is no pod {written}; {_known(written, pods)}")
+        shown = {pod.name: pod.full_name for pod in self.objects.pods} | {
+            node.name: node.name for node in self.objects.nodes
+        }
+        near = closest(name, shown)
+        meant = f"did you mean {shown[near]}?" if near else _known(name, shown.values())
+        raise UnknownEndError(f"there is no pod {namespace}/{name} and no node {name}; {meant}")
 
     def _pod_end(self, pod: Pod) -> PodEnd | NodeEnd:
         if not pod.active:
@@ -123,10 +128,10 @@ def _in_pod_network(node: Node) -> tuple[IPv4Address, ...]:
     return (node.vtep, node.vtep + 1) if node.vtep else ()
 
 
-def _known(meant: str, known: Iterable[str], short: str = "") -> str:
+def _known(meant: str, known: Iterable[str]) -> str:
     """What exists: the nearest name, or the first ones."""
     names = sorted(known)
-    near = closest(meant, names) or (closest(short, names) if short else None)
+    near = closest(meant, names)
     if near:
         return f"did you mean {near}?"
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
