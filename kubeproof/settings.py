@@ -15,11 +15,13 @@ from typing import TypeVar
 from kubeproof import reading
 from kubeproof.errors import UserError
 from kubeproof.reading import Reader, RefusedError, problem
+from kubeproof.tables import combinations, eras
+from kubeproof.tables.eras import ERAS, Era
+from kubeproof.tables.runtimes import NAMES as RUNTIMES
+from kubeproof.tables.runtimes import Runtime, runtime_of
 
 T = TypeVar("T")
 
-SUPPORTED_MINORS = ("1.20",)
-"""Kubernetes minor versions that the deploy has been proven with."""
 DOCKER_BRIDGE = IPv4Network("172.17.0.0/16")
 """Docker's own bridge docker0 (Docker's default-address-pools begin with it)."""
 CLUSTER_DNS_INDEX = 10
@@ -46,10 +48,8 @@ def _version(value: object) -> str:
     written = reading.text(value)
     if not re.fullmatch(r"[1-9]\d*\.(0|[1-9]\d*)\.(0|[1-9]\d*)", written):
         raise RefusedError("is not a version", "write it as MAJOR.MINOR.PATCH without v, e.g. 1.20.2")
-    if written.rpartition(".")[0] not in SUPPORTED_MINORS:
-        raise RefusedError(
-            "is not supported", f"use a version of {', '.join(SUPPORTED_MINORS)}, e.g. {SUPPORTED_MINORS[-1]}.2"
-        )
+    if refusal := eras.refusal(written):
+        raise RefusedError(refusal, f"use one of 1.{eras.FIRST} to 1.{eras.LAST}, e.g. 1.{eras.LAST}.0")
     return written
 
 
@@ -70,7 +70,6 @@ def _setting(read: Reader[T]) -> T:
     return made
 
 
-_OWN_MIRROR = "name your apt mirror's in a group_data file of your inventory's name (see inventory/example.py)"
 _deb_version = reading.matching(
     r"[0-9][A-Za-z0-9.+~:-]*", "is not a version of a Debian package", "see `apt-cache madison kubeadm`, e.g. 1.20.2-00"
 )
@@ -88,8 +87,10 @@ class Settings:
     """A cluster's settings. Make one with :func:`parse`. Networks are IPv4 in CIDR form, ports are numbers."""
 
     kubernetes_version: str = _setting(_version)
-    kubernetes_apt_url: str = _setting(reading.filled(reading.url, _OWN_MIRROR))
-    kubernetes_apt_key: str = _setting(reading.filled(reading.path_or_url, _OWN_MIRROR))
+    kubernetes_apt_url: str = _setting(reading.empty_or(reading.url))
+    kubernetes_apt_key: str = _setting(reading.empty_or(reading.path_or_url))
+    kubernetes_rpm_url: str = _setting(reading.empty_or(reading.url))
+    kubernetes_rpm_key: str = _setting(reading.empty_or(reading.path_or_url))
     kubernetes_package_version: str = _setting(reading.empty_or(_deb_version))
     image_repository: str = _setting(reading.image_repository)
     etcd_image_tag: str = _setting(reading.empty_or(reading.image_tag))
@@ -103,7 +104,7 @@ class Settings:
     node_port_range: str = _setting(_port_range)
     api_port: int = _setting(reading.port)
 
-    container_runtime: str = _setting(reading.one_of("docker"))
+    container_runtime: str = _setting(reading.one_of(*RUNTIMES))
     docker_package: str = _setting(_deb_package)
     cgroup_driver: str = _setting(reading.one_of("systemd", "cgroupfs"))
     insecure_registries: tuple[str, ...] = _setting(reading.list_of(reading.registry))
@@ -134,7 +135,17 @@ class Settings:
     @property
     def kubernetes_minor(self) -> str:
         """Major and minor version, such as "1.20"."""
-        return self.kubernetes_version.rpartition(".")[0]
+        return eras.minor_of(self.kubernetes_version)
+
+    @property
+    def era(self) -> Era:
+        """What holds for this version of Kubernetes."""
+        return ERAS[self.kubernetes_minor]
+
+    @property
+    def runtime(self) -> Runtime:
+        """The container runtime on every host."""
+        return runtime_of(self.container_runtime, self.era)
 
     @property
     def cluster_dns_address(self) -> IPv4Address:
@@ -189,7 +200,7 @@ def _conflicts(values: Mapping[str, object]) -> Iterator[str]:
     yield from _service_network(values)
     yield from _ports(values)
     yield from _missing_images(values)
-    yield from _package_version(values)
+    yield from combinations.of_settings(values)
 
 
 def _overlaps(values: Mapping[str, object]) -> Iterator[str]:
@@ -252,11 +263,3 @@ def _missing_images(values: Mapping[str, object]) -> Iterator[str]:
     for name, needed, reason, instead in wanted:
         if needed and values.get(name) == "":
             yield problem(name, f"is empty although {reason}", "", f"name an image that the nodes can pull{instead}")
-
-
-def _package_version(values: Mapping[str, object]) -> Iterator[str]:
-    match values:
-        case {"kubernetes_version": str() as version, "kubernetes_package_version": str() as package} if package:
-            if not package.startswith(f"{version}-"):
-                advice = f"use {version}-… or leave it empty for the newest of that version"
-                yield problem("kubernetes_package_version", f"is not of Kubernetes {version}", package, advice)

@@ -10,14 +10,18 @@ _sudo = True
 
 # --- Kubernetes ---
 
-# The version that everything here has been proven with; kubeadm, kubelet and the images all have it.
+# The version that everything here has been proven with, of 1.20 to 1.37; kubeadm, kubelet and the images all have it.
 kubernetes_version = "1.20.2"
 
 # A flat apt repository (its packages beside its Release file) with kubeadm, kubelet and kubectl, and the ASCII-armoured
-# key that signs it: a URL, or a path on this machine. No value: the project's public repository does not go back to
-# this version, so it is a mirror of yours, or the lab's.
+# key that signs it: a URL, or a path on this machine. Empty: the project's public repository of the minor version,
+# which goes back to 1.24; before that it is a mirror of yours, or the lab's.
 kubernetes_apt_url = ""
 kubernetes_apt_key = ""
+
+# The same for hosts with dnf.
+kubernetes_rpm_url = ""
+kubernetes_rpm_key = ""
 
 # Version of the packages, as `apt-cache madison kubeadm` shows it. Empty: the newest of kubernetes_version.
 kubernetes_package_version = ""

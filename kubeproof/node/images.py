@@ -1,25 +1,27 @@
 """Which images a host needs, by its role. Pure."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from kubeproof.settings import Settings
+from kubeproof.tables.eras import PUBLIC_REGISTRIES
 
 Role = Literal["control-plane", "worker"]
 
-ETCD_TAG = "3.4.13-0"
-PAUSE_TAG = "3.2"
-COREDNS_TAG = "1.7.0"
-"""kubeadm 1.20's own choices (cmd/kubeadm/app/constants/constants.go), where the settings leave them to it."""
-
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+ASKED = ("etcd", "coredns")
+"""Images whose tags differ between patch releases."""
 
 
 def images_for(role: Role, settings: Settings) -> tuple[str, ...]:
-    """Full references of all images that pods on a host of this role start from, each once."""
+    """Full references of all images that pods on a host of this role start from, each once.
+
+    Those whose tags only kubeadm knows are left out: see :func:`asks_kubeadm`.
+    """
     wanted = [_kubernetes("kube-proxy", settings), pause_image(settings)]
     if role == "control-plane":
         wanted += [_kubernetes(name, settings) for name in CONTROL_PLANE]
-        wanted.append(f"{settings.image_repository}/etcd:{settings.etcd_image_tag or ETCD_TAG}")
+        wanted.append(_tagged(f"{settings.image_repository}/etcd", settings.etcd_image_tag or settings.era.etcd_tag))
     wanted.append(settings.podnet_image)
     # The DNS Deployment tolerates the control plane's taint, the demo does not.
     wanted.append(_dns(settings))
@@ -28,16 +30,53 @@ def images_for(role: Role, settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(image for image in wanted if image))
 
 
+def asks_kubeadm(role: Role, settings: Settings) -> tuple[str, ...]:
+    """Names of those images for which kubeadm on the host has to be asked, such as "etcd"."""
+    wanted = []
+    if role == "control-plane" and not (settings.etcd_image_tag or settings.era.etcd_tag):
+        wanted.append("etcd")
+    if settings.cluster_dns == "coredns" and not settings.era.coredns_tag:
+        wanted.append("coredns")
+    return tuple(wanted)
+
+
+def list_command(settings: Settings) -> tuple[str, ...]:
+    """The command by which kubeadm tells its images, a reference a line."""
+    version, repository = f"v{settings.kubernetes_version}", settings.image_repository
+    return ("kubeadm", "config", "images", "list", "--kubernetes-version", version, "--image-repository", repository)
+
+
+def answered(lines: Iterable[str], names: Iterable[str], settings: Settings) -> tuple[str, ...]:
+    """Images of these names among kubeadm's answer (a reference a line), CoreDNS from where it is."""
+    found = {line.strip().rpartition(":")[0].rpartition("/")[2]: line.strip() for line in lines if ":" in line}
+    images = []
+    for name in names:
+        if name in found:
+            repository = dns_repository(settings) if name == "coredns" else ""
+            images.append(f"{repository}/{name}:{found[name].rpartition(':')[2]}" if repository else found[name])
+    return tuple(images)
+
+
 def pause_image(settings: Settings) -> str:
     """The image of the container that holds a pod's network namespace."""
-    return f"{settings.image_repository}/pause:{settings.pause_image_tag or PAUSE_TAG}"
+    return f"{settings.image_repository}/pause:{settings.pause_image_tag or settings.era.pause_tag}"
+
+
+def dns_repository(settings: Settings) -> str:
+    """Where CoreDNS is, if that is not where the other images are; empty if it is."""
+    public = settings.image_repository in PUBLIC_REGISTRIES
+    return f"{settings.image_repository}/coredns" if public and settings.era.coredns_in_folder else ""
 
 
 def _kubernetes(name: str, settings: Settings) -> str:
     return f"{settings.image_repository}/{name}:v{settings.kubernetes_version}"
 
 
+def _tagged(image: str, tag: str) -> str:
+    return f"{image}:{tag}" if tag else ""
+
+
 def _dns(settings: Settings) -> str:
     if settings.cluster_dns == "coredns":
-        return f"{settings.image_repository}/coredns:{COREDNS_TAG}"
+        return _tagged(f"{dns_repository(settings) or settings.image_repository}/coredns", settings.era.coredns_tag)
     return settings.cluster_dns_image

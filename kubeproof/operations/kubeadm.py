@@ -9,9 +9,9 @@ from pyinfra.api.host import Host
 
 from kubeproof.cluster import Cluster, Node
 from kubeproof.facts.kubernetes import ApiHealthy, ControlPlaneState, MembershipState
-from kubeproof.node import paths, templates
-from kubeproof.node.images import pause_image
+from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
+from kubeproof.node.kubeadm_config import join_config
 from kubeproof.operations.leaving import leave_cluster
 from kubeproof.operations.remote import NodeError, fail, on_host, run, try_run, wait_until, write_private
 
@@ -32,7 +32,7 @@ def init(cluster: Cluster) -> Generator[PyinfraCommand, None, None]:
     if state.interrupted or not state.configured:
         yield on_host(_init, cluster)
     elif not state.healthy:
-        yield on_host(_wait_for_own_api)
+        yield on_host(_wait_for_own_api, cluster)
     else:
         host.noop("the control plane is initialised and healthy")
 
@@ -43,7 +43,7 @@ def _init(host: Host, cluster: Cluster) -> None:
     state = host.get_fact(ControlPlaneState)
     if not (state.healthy and state.finished):
         if state.interrupted:
-            leave_cluster(host)
+            leave_cluster(host, cluster.settings)
         run(host, ["touch", paths.INIT_MARKER])
         run(host, _init_command(cluster), exclusive=True)
     # The token that kubeadm made: workers get one each, for the time of their join.
@@ -57,10 +57,11 @@ def _init_command(cluster: Cluster) -> list[str]:
     return command if cluster.settings.cluster_dns == "coredns" else [*command, "--skip-phases", "addon/coredns"]
 
 
-def _wait_for_own_api(host: Host) -> None:
+def _wait_for_own_api(host: Host, cluster: Cluster) -> None:
+    look = f"see `{cluster.settings.runtime.look}` and `journalctl -u kubelet` there"
+
     def problem() -> str:
-        healthy = host.get_fact(ControlPlaneState).healthy
-        return "" if healthy else "the API server is not healthy; see `docker ps -a` and `journalctl -u kubelet` there"
+        return "" if host.get_fact(ControlPlaneState).healthy else f"the API server is not healthy; {look}"
 
     wait_until(problem, API_SECONDS)
 
@@ -118,10 +119,10 @@ def _join(host: Host, cluster: Cluster, node: Node, leader: Host) -> None:
     _require(leader)
     run(host, ["true"], exclusive=True)
     if host.get_fact(MembershipState).interrupted:
-        leave_cluster(host)
+        leave_cluster(host, cluster.settings)
     made = _make_token(leader, cluster, node)
     try:
-        write_private(host, paths.JOIN_CONFIG, _join_config(cluster, node, made))
+        write_private(host, paths.JOIN_CONFIG, join_config(cluster, node, made))
         run(host, ["touch", paths.JOIN_MARKER])
         run(host, ["kubeadm", "join", "--config", paths.JOIN_CONFIG], exclusive=True)
         run(host, ["rm", "-f", paths.JOIN_MARKER])
@@ -137,15 +138,3 @@ def _make_token(leader: Host, cluster: Cluster, node: Node) -> Credentials:
     if made is None:
         raise NodeError(f"kubeadm on {leader.name} made no token that can be read; try `kubeadm token create` there")
     return made
-
-
-def _join_config(cluster: Cluster, node: Node, made: Credentials) -> str:
-    return templates.render(
-        "kubeadm-join.yaml.j2",
-        node=node,
-        endpoint=f"{cluster.leader.address}:{cluster.settings.api_port}",
-        token=made.token,
-        ca_hash=made.ca_hash,
-        pause_image=pause_image(cluster.settings),
-        ignored_errors=list(cluster.settings.ignore_preflight_errors),
-    )

@@ -3,22 +3,10 @@
 from pyinfra.api.host import Host
 
 from kubeproof.node import paths
+from kubeproof.node.kubeadm_config import reset_command
 from kubeproof.operations.remote import NodeError, run, shell, try_run
+from kubeproof.settings import Settings
 
-REMOVE_PODS = "docker ps --all --quiet --filter name=k8s_ | xargs -r docker rm --force --volumes"
-"""dockershim names the containers of pods k8s_* (pkg/kubelet/dockershim/naming.go)."""
-RESET = (
-    "kubeadm",
-    "reset",
-    "--force",
-    # The whole cluster goes: there is no one left to be told, and asking a dead API server costs a minute.
-    "--skip-phases",
-    "update-cluster-status",
-    "--kubeconfig",
-    f"{paths.STATE}/none",
-    "--cri-socket",
-    "/var/run/dockershim.sock",
-)
 ETCD_DATA = "/var/lib/etcd/member"
 """kubeadm finds it by etcd's manifest, and leaves it if an earlier reset has removed that; the next init refuses it."""
 KUBELET_DATA = "/var/lib/kubelet"
@@ -36,14 +24,14 @@ done
 MARKERS = (paths.INIT_MARKER, paths.JOIN_MARKER, paths.JOIN_CONFIG)
 
 
-def leave_cluster(host: Host) -> None:
+def leave_cluster(host: Host, settings: Settings) -> None:
     """Undo what `kubeadm init` or `join` did, finished or not. The host can join again."""
     # Before kubeadm does: it stops one container after the other, with up to ten seconds for each.
     try_run(host, ["systemctl", "stop", "kubelet.service"])
-    try_run(host, shell(REMOVE_PODS))
+    try_run(host, shell(settings.runtime.remove_pods))
     unmount_below(host, KUBELET_DATA)
     if try_run(host, shell("command -v kubeadm"))[0]:
-        run(host, RESET, exclusive=True)
+        run(host, reset_command(settings), exclusive=True)
     run(host, ["rm", "-rf", "--one-file-system", ETCD_DATA, *MARKERS])
 
 

@@ -21,6 +21,7 @@ from kubeproof.node.removal import Owners, idle_nft_tables, own_nft_tables, remo
 from kubeproof.operations.leaving import leave_cluster, unmount_below
 from kubeproof.operations.packages import APT_GET, removed_packages
 from kubeproof.operations.remote import NodeError, on_host, run, shell
+from kubeproof.settings import Settings
 
 EMPTY = 'for path; do if [ -d "$path" ]; then find "$path" -xdev -mindepth 1 -delete; fi; done'
 """Empties those of its arguments that are directories, without what is mounted there."""
@@ -29,12 +30,12 @@ TIDY = 'for path; do if [ -d "$path" ]; then rmdir --ignore-fail-on-non-empty "$
 
 
 @operation()
-def leave() -> Generator[PyinfraCommand, None, None]:
+def leave(settings: Settings) -> Generator[PyinfraCommand, None, None]:
     """Run kubeadm's reset, if there is anything of a cluster on this host."""
     if not host.get_fact(Remains):
         host.noop("there is no cluster on this host")
         return
-    yield on_host(leave_cluster)
+    yield on_host(leave_cluster, settings)
 
 
 @operation()

@@ -17,7 +17,7 @@ SUBNET_ENV = "/run/flannel/subnet.env"
 @deploy("Leave the cluster")
 def leave() -> None:
     """Take this host out of the cluster."""
-    resetting.leave(name="Reset kubeadm")
+    resetting.leave(name="Reset kubeadm", settings=cluster().settings)
 
 
 @deploy("Kubeconfig")

@@ -10,6 +10,8 @@ SETTINGS: dict[str, object] = {
     "kubernetes_version": "1.20.2",
     "kubernetes_apt_url": "http://192.168.200.1:3142/kubernetes/",
     "kubernetes_apt_key": "/var/lib/example/Release.key",
+    "kubernetes_rpm_url": "",
+    "kubernetes_rpm_key": "",
     "kubernetes_package_version": "",
     "image_repository": "192.168.200.1:5000",
     "etcd_image_tag": "3.4.23",

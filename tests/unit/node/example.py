@@ -11,6 +11,8 @@ RAW: dict[str, object] = {
     "kubernetes_version": "1.20.2",
     "kubernetes_apt_url": "http://192.0.2.1:3142/kubernetes/",
     "kubernetes_apt_key": "/key.asc",
+    "kubernetes_rpm_url": "",
+    "kubernetes_rpm_key": "",
     "kubernetes_package_version": "",
     "image_repository": "192.0.2.1:5000",
     "etcd_image_tag": "",

@@ -6,7 +6,10 @@ import yaml
 from jinja2 import UndefinedError
 
 from kubeproof.node import paths, templates
-from kubeproof.node.kubeadm_config import ignored_errors, init_config
+from kubeproof.node.joining import Credentials
+from kubeproof.node.kubeadm_config import ignored_errors, init_config, join_config
+from kubeproof.tables.eras import BORDERS
+from kubeproof.tables.runtimes import NAMES
 from tests.unit.node.example import cluster
 
 
@@ -56,23 +59,71 @@ class TestInitConfiguration:
         ]
 
 
+MADE = Credentials("abcdef.0123456789abcdef", "sha256:00")
+
+
 def test_join_configuration() -> None:
-    text = templates.render(
-        "kubeadm-join.yaml.j2",
-        node=cluster().nodes[1],
-        endpoint="192.0.2.11:6443",
-        token="abcdef.0123456789abcdef",
-        ca_hash="sha256:00",
-        pause_image="pause:3.2",
-        ignored_errors=[],
-    )
-    join = documents(text)["JoinConfiguration"]
-    assert join["discovery"]["bootstrapToken"] == {
-        "apiServerEndpoint": "192.0.2.11:6443",
-        "token": "abcdef.0123456789abcdef",
-        "caCertHashes": ["sha256:00"],
+    wanted = cluster()
+    join = documents(join_config(wanted, wanted.nodes[1], MADE))["JoinConfiguration"]
+    assert join == {
+        "apiVersion": "kubeadm.k8s.io/v1beta2",
+        "kind": "JoinConfiguration",
+        "discovery": {
+            "bootstrapToken": {
+                "apiServerEndpoint": "192.0.2.11:6443",
+                "token": "abcdef.0123456789abcdef",
+                "caCertHashes": ["sha256:00"],
+            }
+        },
+        "nodeRegistration": {
+            "name": "node1",
+            "kubeletExtraArgs": {"node-ip": "192.0.2.12", "pod-infra-container-image": "192.0.2.1:5000/pause:3.2"},
+            "ignorePreflightErrors": [],
+        },
     }
-    assert join["nodeRegistration"]["kubeletExtraArgs"]["node-ip"] == "192.0.2.12"
+
+
+@pytest.mark.parametrize("minor", BORDERS)
+@pytest.mark.parametrize("runtime", NAMES)
+def test_every_era_has_its_api_socket_and_arguments(minor: str, runtime: str) -> None:
+    wanted = cluster(kubernetes_version=f"{minor}.1", container_runtime=runtime)
+    era = wanted.settings.era
+    found = documents(init_config(wanted))
+    api = f"kubeadm.k8s.io/{era.kubeadm_api}"
+    join = documents(join_config(wanted, wanted.nodes[1], MADE))["JoinConfiguration"]
+    assert {found["InitConfiguration"]["apiVersion"], found["ClusterConfiguration"]["apiVersion"]} == {api}
+    assert join["apiVersion"] == api
+    for registration in (found["InitConfiguration"]["nodeRegistration"], join["nodeRegistration"]):
+        assert registration.get("criSocket", "") == wanted.settings.runtime.cri_socket
+        arguments = as_mapping(registration["kubeletExtraArgs"], era.kubeadm_api)
+        assert ("pod-infra-container-image" in arguments) == era.pause_flag
+        assert "node-ip" in arguments
+    server = as_mapping(found["ClusterConfiguration"]["apiServer"]["extraArgs"], era.kubeadm_api)
+    assert server == {"service-node-port-range": "30000-33000"}
+
+
+def as_mapping(arguments: Any, api: str) -> dict[str, str]:
+    """extraArgs in the form that the API has: a mapping until v1beta3, then a list."""
+    if api != "v1beta4":
+        assert isinstance(arguments, dict)
+        return arguments
+    assert all(set(item) == {"name", "value"} for item in arguments)
+    return {item["name"]: item["value"] for item in arguments}
+
+
+@pytest.mark.parametrize(
+    ("version", "repository", "where"),
+    [
+        ("1.20.2", "registry.k8s.io", None),
+        ("1.21.0", "registry.k8s.io", "registry.k8s.io/coredns"),
+        ("1.21.0", "mirror.example.net/k8s", None),
+        ("1.37.0", "registry.k8s.io", "registry.k8s.io/coredns"),
+    ],
+)
+def test_coredns_is_looked_for_where_public_registries_have_it(version: str, repository: str, where: str | None) -> None:
+    wanted = cluster(kubernetes_version=version, image_repository=repository)
+    found = documents(init_config(wanted))["ClusterConfiguration"].get("dns", {})
+    assert found.get("imageRepository") == where
 
 
 def test_docker_configuration() -> None:

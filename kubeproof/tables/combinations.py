@@ -1,0 +1,37 @@
+"""What of versions, runtimes and systems goes together. Pure: refusals are lines for people, empty if all is well."""
+
+from collections.abc import Iterator, Mapping
+
+from kubeproof.reading import problem
+from kubeproof.tables import eras
+from kubeproof.tables.eras import ERAS
+
+_OWN_MIRROR = "name your apt mirror's in a group_data file of your inventory's name (see inventory/example.py)"
+
+
+def of_settings(values: Mapping[str, object]) -> Iterator[str]:
+    """A line for each setting that does not go with others; those that are wrong by themselves are not in ``values``."""
+    yield from _packages(values)
+    yield from _package_version(values)
+
+
+def _packages(values: Mapping[str, object]) -> Iterator[str]:
+    """Where packages come from: the project's repository does not have every version."""
+    match values:
+        case {"kubernetes_version": str() as version} if not ERAS[eras.minor_of(version)].community_packages:
+            pass
+        case _:
+            return
+    if values.get("kubernetes_rpm_url"):
+        return
+    for name in ("kubernetes_apt_url", "kubernetes_apt_key"):
+        if values.get(name) == "":
+            yield problem(name, "has no value", "", _OWN_MIRROR)
+
+
+def _package_version(values: Mapping[str, object]) -> Iterator[str]:
+    match values:
+        case {"kubernetes_version": str() as version, "kubernetes_package_version": str() as package} if package:
+            if not package.startswith(f"{version}-"):
+                advice = f"use {version}-… or leave it empty for the newest of that version"
+                yield problem("kubernetes_package_version", f"is not of Kubernetes {version}", package, advice)
