@@ -1,5 +1,9 @@
 """What the machine that runs the deploy contributes: files and downloads of its own."""
 
+import hashlib
+import io
+import os
+import tarfile
 from functools import cache
 from pathlib import Path
 from urllib.error import URLError
@@ -7,29 +11,79 @@ from urllib.request import urlopen
 
 from pyinfra.api.exceptions import DeployError
 
+from kubeproof.settings import Settings
+from kubeproof.tables import cri_dockerd as release
+
 ARMOUR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 DOWNLOAD_SECONDS = 20
+ARCHIVE_SECONDS = 120
+"""For some tens of megabytes."""
 
 
 @cache
-def apt_key(source: str) -> str:
-    """The ASCII-armoured OpenPGP key at a path or URL. Raises DeployError if there is none."""
-    text = _download(source) if "://" in source else _read(source)
+def armoured_key(setting: str, source: str) -> str:
+    """The ASCII-armoured OpenPGP key at a path or URL. Raises DeployError, naming the setting, if there is none."""
+    try:
+        text = _content(setting, source, DOWNLOAD_SECONDS).decode("utf-8" if "://" not in source else "ascii")
+    except UnicodeDecodeError as error:
+        doing = "fetch" if "://" in source else "read"
+        raise DeployError(f"{setting}: cannot {doing} {source} ({error}); correct the setting") from error
     if ARMOUR not in text:
-        raise DeployError(f"kubernetes_apt_key: {source} is not an ASCII-armoured key; export it with gpg --armor")
+        raise DeployError(f"{setting}: {source} is not an ASCII-armoured key; export it with gpg --armor")
     return text
 
 
-def _read(path: str) -> str:
-    try:
-        return Path(path).expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DeployError(f"kubernetes_apt_key: cannot read {path} ({error}); correct the setting") from error
+@cache
+def cri_dockerd(settings: Settings, architecture: str) -> Path:
+    """The program cri-dockerd, out of its archive, which is held against the checksum that is known of it.
+
+    Kept in the user's cache folder. Raises DeployError if the archive cannot be had or is another one.
+    """
+    digest = release.SHA256.get(architecture)
+    if digest is None:
+        raise DeployError(f"cri-dockerd: there is none for {architecture or 'that machine'}; use containerd")
+    kept = _cache_folder() / f"cri-dockerd-{release.VERSION}-{digest[:12]}"
+    if not kept.exists():
+        source = release.source(settings.cri_dockerd_archive, architecture)
+        archive = _content("cri_dockerd_archive", source, ARCHIVE_SECONDS)
+        found = hashlib.sha256(archive).hexdigest()
+        if found != digest:
+            raise DeployError(
+                f"cri_dockerd_archive: {source} is not cri-dockerd {release.VERSION} for {architecture}: its SHA-256 is "
+                f"{found}, not {digest}; name that release's archive"
+            )
+        _keep(kept, _member(source, archive))
+    return kept
 
 
-def _download(url: str) -> str:
+def _member(source: str, archive: bytes) -> bytes:
     try:
-        with urlopen(url, timeout=DOWNLOAD_SECONDS) as answer:  # noqa: S310  # settings allow http and https only
-            return str(answer.read().decode("ascii"))
-    except (URLError, OSError, UnicodeDecodeError) as error:
-        raise DeployError(f"kubernetes_apt_key: cannot fetch {url} ({error}); correct the setting") from error
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            file = tar.extractfile(release.MEMBER)
+            return file.read() if file else b""
+    except (tarfile.TarError, KeyError, OSError) as error:
+        raise DeployError(f"cri_dockerd_archive: {source} cannot be unpacked ({error})") from error
+
+
+def _keep(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kubeproof"
+
+
+def _content(setting: str, source: str, seconds: float) -> bytes:
+    if "://" not in source:
+        try:
+            return Path(source).expanduser().read_bytes()
+        except OSError as error:
+            raise DeployError(f"{setting}: cannot read {source} ({error}); correct the setting") from error
+    try:
+        with urlopen(source, timeout=seconds) as answer:  # noqa: S310  # settings allow http and https only
+            return bytes(answer.read())
+    except (URLError, OSError) as error:
+        raise DeployError(f"{setting}: cannot fetch {source} ({error}); correct the setting") from error

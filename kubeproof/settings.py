@@ -70,11 +70,17 @@ def _setting(read: Reader[T]) -> T:
     return made
 
 
-_deb_version = reading.matching(
-    r"[0-9][A-Za-z0-9.+~:-]*", "is not a version of a Debian package", "see `apt-cache madison kubeadm`, e.g. 1.20.2-00"
+_package_version = reading.matching(
+    r"[0-9][A-Za-z0-9.+~:_-]*", "is not a version of a package", "see `apt-cache madison kubeadm`, e.g. 1.20.2-00"
 )
-_deb_package = reading.matching(
-    r"[a-z0-9][a-z0-9+.-]+", "is not a Debian package's name", "e.g. docker.io or docker-ce"
+_version_pattern = reading.matching(
+    r"[0-9][A-Za-z0-9.+~:_*-]*", "is not a version of a package", "see `apt-cache madison docker-ce`, e.g. 5:24.0.*"
+)
+_package = reading.matching(
+    r"[a-zA-Z0-9][a-zA-Z0-9+._-]+", "is not a package's name", "e.g. docker.io, docker-ce or containerd.io"
+)
+_proxy_exception = reading.matching(
+    r"\.?[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/\d+)?", "is not a name or network", "e.g. .example.net or 10.0.0.0/8"
 )
 _log_size = reading.matching(r"[1-9]\d*[kmg]", "is not a size", "write it as a number and k, m or g, e.g. 10m")
 _preflight_check = reading.matching(
@@ -91,7 +97,7 @@ class Settings:
     kubernetes_apt_key: str = _setting(reading.empty_or(reading.path_or_url))
     kubernetes_rpm_url: str = _setting(reading.empty_or(reading.url))
     kubernetes_rpm_key: str = _setting(reading.empty_or(reading.path_or_url))
-    kubernetes_package_version: str = _setting(reading.empty_or(_deb_version))
+    kubernetes_package_version: str = _setting(reading.empty_or(_package_version))
     image_repository: str = _setting(reading.image_repository)
     etcd_image_tag: str = _setting(reading.empty_or(reading.image_tag))
     pause_image_tag: str = _setting(reading.empty_or(reading.image_tag))
@@ -105,12 +111,24 @@ class Settings:
     api_port: int = _setting(reading.port)
 
     container_runtime: str = _setting(reading.one_of(*RUNTIMES))
-    docker_package: str = _setting(_deb_package)
+    docker_package: str = _setting(reading.empty_or(_package))
+    containerd_package: str = _setting(reading.empty_or(_package))
+    runtime_package_version: str = _setting(reading.empty_or(_version_pattern))
+    runtime_rpm_url: str = _setting(reading.empty_or(reading.url))
+    runtime_rpm_key: str = _setting(reading.empty_or(reading.path_or_url))
+    cri_dockerd_archive: str = _setting(reading.empty_or(reading.path_or_url))
     cgroup_driver: str = _setting(reading.one_of("systemd", "cgroupfs"))
     insecure_registries: tuple[str, ...] = _setting(reading.list_of(reading.registry))
     registry_mirrors: tuple[str, ...] = _setting(reading.list_of(reading.url))
     docker_log_max_size: str = _setting(_log_size)
     docker_log_max_file: int = _setting(reading.integer(1, 100))
+
+    http_proxy: str = _setting(reading.empty_or(reading.url))
+    https_proxy: str = _setting(reading.empty_or(reading.url))
+    no_proxy: tuple[str, ...] = _setting(reading.list_of(_proxy_exception))
+
+    selinux: str = _setting(reading.one_of("permissive", "enforcing"))
+    firewalld: str = _setting(reading.one_of("ports", "off"))
 
     cni: str = _setting(reading.one_of("podnet"))
     podnet_image: str = _setting(reading.empty_or(reading.image))
@@ -146,6 +164,11 @@ class Settings:
     def runtime(self) -> Runtime:
         """The container runtime on every host."""
         return runtime_of(self.container_runtime, self.era)
+
+    @property
+    def own_runtime_package(self) -> str:
+        """Name of the runtime's package, if it is not to be the one of the host's system."""
+        return self.docker_package if self.container_runtime == "docker" else self.containerd_package
 
     @property
     def cluster_dns_address(self) -> IPv4Address:

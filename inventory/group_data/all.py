@@ -10,7 +10,7 @@ _sudo = True
 
 # --- Kubernetes ---
 
-# The version that everything here has been proven with, of 1.20 to 1.37; kubeadm, kubelet and the images all have it.
+# 1.20 to 1.37; this is the one that everything here has been proven with. kubeadm, kubelet and images all have it.
 kubernetes_version = "1.20.2"
 
 # A flat apt repository (its packages beside its Release file) with kubeadm, kubelet and kubectl, and the ASCII-armoured
@@ -59,16 +59,27 @@ api_port = 6443
 
 # --- Containers ---
 
-# The only choice today: what kubelet 1.20 speaks without a further component.
+# docker or containerd. Docker is what kubelet speaks with by itself until 1.23; from 1.24 on cri-dockerd stands between.
 container_runtime = "docker"
 
-# Debian's own package; docker-ce where another apt repository is set up.
-docker_package = "docker.io"
+# Name of its package, and what its version is like (such as 5:24.0.*). Empty: those of the host's system, the newest.
+docker_package = ""
+containerd_package = ""
+runtime_package_version = ""
+
+# Where hosts with dnf have it from, and the key. Empty: Docker's own repository.
+runtime_rpm_url = ""
+runtime_rpm_key = ""
+
+# cri-dockerd's release archive from elsewhere: a URL, or a path on this machine, with {arch} for amd64 or arm64. Empty:
+# where its project publishes it. The version is this project's choice in any case, and its checksum is compared.
+cri_dockerd_archive = ""
 
 # What a host with systemd and one cgroup tree wants: two managers of the same tree fight (kubernetes#43805).
 cgroup_driver = "systemd"
 
-# Registries that are served without TLS, as host:port or network in CIDR form. None: images decide what root runs.
+# Registries that are served without TLS, as host:port or (Docker only) network in CIDR form. None: images decide what
+# root runs.
 insecure_registries = []
 
 # Mirrors of Docker's own registry, as URLs.
@@ -77,6 +88,21 @@ registry_mirrors = []
 # Without a limit one talkative container fills the disk of a node, and kubelet evicts everything.
 docker_log_max_size = "10m"
 docker_log_max_file = 3
+
+# --- Hosts ---
+
+# Proxy by which hosts reach packages and images, as URLs. What must not go by it is worked out from the addresses
+# here; no_proxy adds to that.
+http_proxy = ""
+https_proxy = ""
+no_proxy = []
+
+# Where there is SELinux: permissive, as kubeadm's documentation has it, since pods read the host's file system; or
+# enforcing, as Red Hat has it, for images and agents that have rules of their own.
+selinux = "permissive"
+
+# Where firewalld runs: open the ports that nodes need of each other, or turn it off.
+firewalld = "ports"
 
 # --- Pod network ---
 

@@ -10,6 +10,7 @@ from kubeproof.facts.kubernetes import REMAINS
 from kubeproof.node import paths
 from kubeproof.node.findings import HostFacts
 from kubeproof.node.record import DOCKER_GROUP, OWNED_PATHS, SHARED_DIRECTORIES, SYSCTLS, Record
+from kubeproof.tables.systems import ARCHITECTURES
 
 _PATHS = " ".join((*OWNED_PATHS, *SHARED_DIRECTORIES))
 
@@ -27,6 +28,9 @@ class Host(FactBase[HostFacts]):
                 "container": "systemd-detect-virt --container | grep -v none",
                 "machine_id": "cat /etc/machine-id",
                 "docker_config": f"cat {paths.DOCKER_CONFIG}",
+                "machine": "uname -m",
+                "kernel": "uname -r",
+                "cgroups": "stat --file-system --format %T /sys/fs/cgroup",
                 "foreign": f"test -e {paths.RECORD} || ls -d {' '.join(REMAINS)}",
             }
         )
@@ -46,6 +50,9 @@ class Host(FactBase[HostFacts]):
                 container=_first(found, "container"),
                 machine_id=_first(found, "machine_id"),
                 docker_config="\n".join(found.get("docker_config", ())),
+                architecture=ARCHITECTURES.get(_first(found, "machine"), _first(found, "machine")),
+                kernel=_first(found, "kernel"),
+                cgroups=_first(found, "cgroups"),
                 foreign=tuple(found.get("foreign", ())),
             )
         except ValueError as error:
@@ -65,6 +72,9 @@ class Before(FactBase[Record]):
                 "policies": "iptables-save | grep -E '^[*:]'",
                 "modules": "lsmod | awk '{print $1}'",
                 "groups": f"getent group {DOCKER_GROUP} | cut -d : -f 1",
+                "selinux": "getenforce",
+                "firewalld": "firewall-cmd --state; firewall-cmd --permanent --list-ports; "
+                "firewall-cmd --permanent --zone=trusted --list-sources",
             }
         )
 

@@ -11,6 +11,7 @@ from pyinfra.api.facts import FactBase
 from kubeproof.facts import sections
 from kubeproof.node import paths
 from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read
+from kubeproof.tables.runtimes import ALL_LIST_PODS
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 REQUEST_SECONDS = 10
@@ -173,15 +174,15 @@ class Objects(FactBase[list[dict[str, Any]]]):
         return items
 
 
+LIST_PODS = "; ".join(f"{{ {command}; }} 2>/dev/null" for command in ALL_LIST_PODS)
+
+
 class Remains(FactBase[list[str]]):
     """What is there of a cluster on this host, begun or finished: files of kubeadm and kubelet, containers of pods."""
 
     def command(self) -> str:
         files = " ".join((*REMAINS, paths.INIT_MARKER, paths.JOIN_MARKER))
-        return (
-            f"ls -d {files} 2>/dev/null; ls -A /etc/kubernetes/manifests 2>/dev/null; "
-            "docker ps --all --quiet --filter name=k8s_ 2>/dev/null; true"
-        )
+        return f"ls -d {files} 2>/dev/null; ls -A /etc/kubernetes/manifests 2>/dev/null; {LIST_PODS}; true"
 
     @staticmethod
     def default() -> list[str]:

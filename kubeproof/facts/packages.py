@@ -46,3 +46,33 @@ class Known(FactBase[list[str]]):
     def process(self, output: list[str]) -> list[str]:
         rows = [line.split() for line in output]
         return [row[0] for row in rows if len(row) == 2 and row[1] != "not-installed"]
+
+
+class InstalledRpms(FactBase[dict[str, Package]]):
+    """All installed packages of rpm by name; their version is VERSION-RELEASE. None is held by rpm itself."""
+
+    def command(self) -> str:
+        return "rpm --query --all --queryformat '%{NAME} %{VERSION}-%{RELEASE}\\n'"
+
+    @staticmethod
+    def default() -> dict[str, Package]:
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, Package]:
+        rows = [line.split() for line in output]
+        return {row[0]: Package(version=row[1], held=False) for row in rows if len(row) == 2}
+
+
+class KnownRpms(FactBase[list[str]]):
+    """Those of ``packages`` that rpm has."""
+
+    def command(self, packages: list[str]) -> str:
+        return f"rpm --query --queryformat '%{{NAME}} installed\\n' {' '.join(packages)} 2>/dev/null || true"
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        rows = [line.split() for line in output]
+        return [row[0] for row in rows if len(row) == 2 and row[1] == "installed"]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from kubeproof.cluster import Cluster, Node
 from kubeproof.node import docker_config, paths
-
-SUPPORTED_SYSTEM = "debian 12"
+from kubeproof.settings import Settings
+from kubeproof.tables import combinations, systems
+from kubeproof.tables.systems import System, system_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class HostFacts:
     machine_id: str = ""
     docker_config: str = ""
     """Text of Docker's configuration, empty if there is none."""
+    architecture: str = ""
+    """As Kubernetes calls it, such as "amd64"; uname's word where it has no name for it."""
+    kernel: str = ""
+    """Version of the running kernel (uname -r)."""
+    cgroups: str = ""
+    """Kind of file system at /sys/fs/cgroup: "cgroup2fs", or "tmpfs" for version 1."""
     foreign: tuple[str, ...] = ()
     """Files of a cluster on a host that no deploy has left its record on."""
 
@@ -33,7 +40,7 @@ class HostFacts:
 def findings(cluster: Cluster, hosts: Mapping[str, HostFacts]) -> list[str]:
     """A line for each problem on each host that answered, in the order of the inventory; empty if all are fit."""
     answered = [node for node in cluster.nodes if node.name in hosts]
-    found = [f"{node.name}: {line}" for node in answered for line in _of_host(node, hosts[node.name])]
+    found = [f"{node.name}: {line}" for node in answered for line in _of_host(cluster.settings, node, hosts[node.name])]
     return found + foreign_clusters(hosts) + list(_same_machine_ids(hosts))
 
 
@@ -47,9 +54,12 @@ def foreign_clusters(hosts: Mapping[str, HostFacts]) -> list[str]:
     ]
 
 
-def _of_host(node: Node, facts: HostFacts) -> Iterator[str]:
-    if facts.system != SUPPORTED_SYSTEM:
-        yield f"runs {facts.system or 'an unknown system'}; install Debian 12, the only system that is supported"
+def _of_host(settings: Settings, node: Node, facts: HostFacts) -> Iterator[str]:
+    system = system_of(facts.system)
+    if system is None:
+        yield f"runs {facts.system or 'an unknown system'}; install one of {systems.titles()}"
+    else:
+        yield from _of_system(settings, system, facts)
     if facts.uid != 0:
         yield "is not entered as root; set ssh_user = 'root', or _sudo = True in inventory/group_data/all.py"
     if str(node.address) not in facts.addresses:
@@ -57,8 +67,21 @@ def _of_host(node: Node, facts: HostFacts) -> Iterator[str]:
         yield f"does not have the address {node.address} but {has}; correct `address` in the inventory"
     if facts.swaps and facts.container:
         yield f"is a container ({facts.container}) on a machine with swap, kubelet refuses; run `swapoff -a` there"
-    if wrong := docker_config.problem(facts.docker_config):
+    if settings.runtime.name == "docker" and (wrong := docker_config.problem(facts.docker_config)):
         yield f"has a {paths.DOCKER_CONFIG} that Docker cannot read ({wrong}); correct or remove it"
+
+
+def _of_system(settings: Settings, system: System, facts: HostFacts) -> Iterator[str]:
+    """What of this host does not go with the version of Kubernetes and the container runtime."""
+    era, own = settings.era, bool(settings.own_runtime_package or settings.runtime_package_version)
+    if facts.architecture and facts.architecture not in systems.ARCHITECTURES.values():
+        yield f"is a {facts.architecture}; use a machine that is one of {', '.join(systems.ARCHITECTURES.values())}"
+    yield from combinations.of_repository(
+        era, system, {"deb": settings.kubernetes_apt_url, "rpm": settings.kubernetes_rpm_url}
+    )
+    yield from combinations.of_system(era, settings.runtime.name, system, own_package=own)
+    verified = "SystemVerification" not in settings.ignore_preflight_errors
+    yield from combinations.of_kernel(era, facts.kernel, facts.cgroups, verified=verified)
 
 
 def _same_machine_ids(hosts: Mapping[str, HostFacts]) -> Iterator[str]:

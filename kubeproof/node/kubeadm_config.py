@@ -1,4 +1,4 @@
-"""kubeadm's configuration of a cluster and of a join, in the form of the version's API. Pure but for reading templates."""
+"""kubeadm's configuration of a cluster and of a join, as the version's API has it. Pure but for reading templates."""
 
 from kubeproof.cluster import Cluster, Node
 from kubeproof.node import paths, templates

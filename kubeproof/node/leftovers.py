@@ -1,9 +1,10 @@
 """Which files and directories a reset removes or empties on a host. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubeproof.node import paths
-from kubeproof.node.record import CLUSTER_PATHS, COMMON_DIRECTORIES, DEPLOY_PATHS, DOCKER_PATHS, Record
+from kubeproof.node.record import CLUSTER_PATHS, COMMON_DIRECTORIES, CRI_PATHS, DEPLOY_PATHS, DOCKER_PATHS, Record
 
 CLUSTER_FILES = (
     "/etc/cni/net.d/10-podnet.conflist",
@@ -27,6 +28,8 @@ DOCKER_DIRECTORIES = ("/var/lib/containerd", "/var/lib/docker")
 KUBECTL_CACHE = "/root/.kube/cache"
 DOCKER_KEY = "/etc/docker/key.json"
 """Docker makes it at its first start (its documentation calls it the trust key)."""
+RUNTIMES = ("docker", "containerd")
+DROP_INS = ("kubeproof.conf", "kubeproof-proxy.conf")
 APT_LISTS = "/var/lib/apt/lists"
 DEPLOY_FILES = (
     paths.SYSCTL_FILE,
@@ -34,7 +37,15 @@ DEPLOY_FILES = (
     paths.TMPFILES,
     paths.APT_SOURCE,
     paths.APT_KEYRING,
-    paths.DOCKER_DROP_IN,
+    paths.RPM_SOURCE,
+    paths.RPM_KEYRING,
+    paths.RUNTIME_SOURCE,
+    paths.RUNTIME_KEYRING,
+    paths.APT_PROXY,
+    *(f"/etc/systemd/system/{name}.service.d/{file}" for name in RUNTIMES for file in DROP_INS),
+    paths.CRI_DOCKERD,
+    paths.CRI_DOCKERD_UNIT,
+    paths.NETWORK_MANAGER_CONFIG,
     paths.LOCK,
 )
 
@@ -62,16 +73,18 @@ def apt_lists(url: str) -> tuple[str, ...]:
     return tuple(f"{APT_LISTS}/{stem}_{name}" for name in ("InRelease", "Release", "Release.gpg", "Packages"))
 
 
-def of_deploy(record: Record, docker: bool) -> Leftovers:
+def of_deploy(record: Record, runtime: bool, registries: Sequence[str] = ()) -> Leftovers:
     """What was not there before the first deploy; what was there is a directory, such as a mount point, and stays.
 
-    ``docker`` tells whether Docker goes as well.
+    ``runtime`` tells whether the container runtime goes as well; ``registries`` are those of which containerd was told
+    how they are reached.
     """
     kept = set(record.paths)
-    candidates = (*CLUSTER_PATHS, *(DOCKER_PATHS if docker else ()), *DEPLOY_PATHS)
+    candidates = (*CLUSTER_PATHS, *(DOCKER_PATHS if runtime else ()), *CRI_PATHS, *DEPLOY_PATHS)
     own = [path for path in candidates if path not in kept]
-    own += [path for path in _in_common(docker) if path.rpartition("/")[0] not in kept]
-    emptied = DOCKER_DIRECTORIES if docker else ()
+    own += [path for path in _in_common(runtime) if path.rpartition("/")[0] not in kept]
+    own += [f"{paths.CONTAINERD_REGISTRIES}/{name}" for name in registries]
+    emptied = DOCKER_DIRECTORIES if runtime else ()
     return Leftovers(
         removed=(*own, *DEPLOY_FILES),
         emptied=tuple(path for path in emptied if path in kept),
@@ -79,6 +92,6 @@ def of_deploy(record: Record, docker: bool) -> Leftovers:
     )
 
 
-def _in_common(docker: bool) -> tuple[str, ...]:
+def _in_common(runtime: bool) -> tuple[str, ...]:
     """What tools of the deploy make by themselves in a directory that is not theirs alone."""
-    return (KUBECTL_CACHE, *((DOCKER_KEY,) if docker else ()))
+    return (KUBECTL_CACHE, *((DOCKER_KEY,) if runtime else ()))

@@ -50,6 +50,8 @@ DOCKER_PATHS = (
     "/var/lib/docker",
 )
 """The same of Docker and containerd, and of iptables for them."""
+CRI_PATHS = ("/etc/crictl.yaml", "/run/cri-dockerd.sock", "/var/lib/cri-dockerd")
+"""The same of what stands between kubelet and a runtime."""
 DOCKER_GROUP = "docker"
 """Debian's docker.io makes it and leaves it behind even when it is purged."""
 DEPLOY_PATHS = ("/run/adduser",)
@@ -58,8 +60,10 @@ COMMON_DIRECTORIES = (
     "/etc/apt/keyrings",
     "/etc/cni/net.d",
     "/etc/cni",
+    "/etc/containerd/certs.d",
     "/etc/containerd",
     "/etc/docker",
+    "/etc/systemd/system/containerd.service.d",
     "/etc/systemd/system/docker.service.d",
     "/opt/cni/bin",
     "/opt/cni",
@@ -73,7 +77,7 @@ COMMON_DIRECTORIES = (
     "/usr/libexec/kubernetes",
 )
 """Directories that come with the deploy and in which others may keep something by now, children before parents."""
-OWNED_PATHS = (*CLUSTER_PATHS, *DOCKER_PATHS, *DEPLOY_PATHS, *COMMON_DIRECTORIES)
+OWNED_PATHS = (*CLUSTER_PATHS, *DOCKER_PATHS, *CRI_PATHS, *DEPLOY_PATHS, *COMMON_DIRECTORIES)
 SHARED_DIRECTORIES = ("/opt",)
 """Directories that packages of the deploy have files in. dpkg removes one that they leave empty, whoever made it."""
 
@@ -94,6 +98,10 @@ class Record:
     groups: list[str] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
     """Packages that the deploy added, written down before it installs them."""
+    selinux: str = ""
+    """Enforcing, Permissive or Disabled; empty where there is no SELinux."""
+    firewalld: list[str] = field(default_factory=list)
+    """"running" if it ran, the ports that it opened and the networks that it trusted."""
 
     @classmethod
     def from_sections(cls, found: Mapping[str, Sequence[str]]) -> "Record":
@@ -106,6 +114,8 @@ class Record:
             policies=read_policies(found.get("policies", ())),
             modules=[name for name in found.get("modules", ()) if name == "br_netfilter"],
             groups=list(found.get("groups", ())),
+            selinux=next(iter(found.get("selinux", ())), ""),
+            firewalld=" ".join(found.get("firewalld", ())).split(),
         )
 
     def with_packages(self, added: Sequence[str]) -> "Record":

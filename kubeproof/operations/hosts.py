@@ -1,4 +1,4 @@
-"""The deploy's block in /etc/hosts."""
+"""The deploy's block in /etc/hosts, and in other files that are not its own."""
 
 from collections.abc import Generator
 
@@ -25,6 +25,28 @@ def name_nodes(text: str) -> Generator[PyinfraCommand, None, None]:
 
 
 @operation()
+def have_block(path: str, text: str) -> Generator[PyinfraCommand, None, None]:
+    """Have these lines in a marked block at the end of a file that is there."""
+    now = host.get_fact(Text, path=path)
+    wanted = with_block(now, text)
+    if wanted == now:
+        host.noop(f"{path} has these lines")
+        return
+    yield on_host(_write, wanted, path)
+
+
+@operation()
+def remove_block(path: str) -> Generator[PyinfraCommand, None, None]:
+    """Remove the block from a file and leave all other lines as they are."""
+    now = host.get_fact(Text, path=path)
+    wanted = without_block(now)
+    if wanted == now:
+        host.noop("there is no block")
+        return
+    yield on_host(_write, wanted, path)
+
+
+@operation()
 def forget_nodes() -> Generator[PyinfraCommand, None, None]:
     """Remove the block from /etc/hosts and leave all other lines as they are."""
     now = host.get_fact(Text, path=paths.HOSTS)
@@ -35,6 +57,6 @@ def forget_nodes() -> Generator[PyinfraCommand, None, None]:
     yield on_host(_write, wanted)
 
 
-def _write(host: Host, text: str) -> None:
+def _write(host: Host, text: str, path: str = paths.HOSTS) -> None:
     # In place: /etc/hosts may be a mount of its own, as in a container.
-    run(host, ["sh", "-ec", 'cat > "$0"', paths.HOSTS], stdin=text)
+    run(host, ["sh", "-ec", 'cat > "$0"', path], stdin=text)

@@ -1,4 +1,4 @@
-"""Debian packages at wanted versions, in one transaction."""
+"""Packages at wanted versions, in one transaction, by the package manager of the host's system."""
 
 from collections.abc import Generator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -9,71 +9,58 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 
 from kubeproof.facts.hosts import Remembered
-from kubeproof.facts.packages import Installed, Package
+from kubeproof.facts.packages import Package
 from kubeproof.node import paths
-from kubeproof.operations.remote import LOCK_WAIT_SECONDS, on_host, run, write_private
+from kubeproof.operations.package_managers import MANAGERS, PackageManager
+from kubeproof.operations.remote import ERROR_LINES, NodeError, on_host, run, try_run, write_private
 
-APT_GET = (
-    "env",
-    "DEBIAN_FRONTEND=noninteractive",
-    "apt-get",
-    "--yes",
-    "--quiet",
-    "--option",
-    f"DPkg::Lock::Timeout={LOCK_WAIT_SECONDS}",
-    # A node has no use for them once they are installed.
-    "--option",
-    "APT::Keep-Downloaded-Packages=false",
-    # Files of the deploy are placed before the packages that might ship them: ours stay.
-    "--option",
-    "DPkg::Options::=--force-confdef",
-    "--option",
-    "DPkg::Options::=--force-confold",
-)
+ABORTED = "Operation aborted"
+"""What dnf says when it was told to answer no."""
 
 
 @operation()
-def install(wanted: Mapping[str, str]) -> Generator[PyinfraCommand, None, None]:
+def install(wanted: Mapping[str, str], manager: str = "apt") -> Generator[PyinfraCommand, None, None]:
     """Install packages without their recommendations.
 
-    ``wanted`` maps a name to a version, in which ``*`` stands for anything (apt-get(8)); empty for any version. The
-    package lists are read anew only if something is missing. What comes along is added to the host's record first, so
-    that a reset knows it even if the installation is interrupted.
+    ``wanted`` maps a name to a version, in which ``*`` stands for anything; empty for any version. The package lists
+    are read anew only if something is missing. What comes along is added to the host's record first, so that a reset
+    knows it even if the installation is interrupted.
     """
-    installed: dict[str, Package] = host.get_fact(Installed)
-    missing = missing_packages(wanted, installed)
+    used = MANAGERS[manager]
+    installed: dict[str, Package] = host.get_fact(used.installed)
+    missing = missing_packages(wanted, installed, used.join)
     if not missing:
         host.noop("all packages are installed at their versions")
         return
-    yield on_host(_install, tuple(missing))
+    yield on_host(_install, used, tuple(missing))
 
 
-def missing_packages(wanted: Mapping[str, str], installed: Mapping[str, Package]) -> list[str]:
-    """What apt-get has to be asked for, as ``name`` or ``name=version``."""
+def missing_packages(wanted: Mapping[str, str], installed: Mapping[str, Package], join: str = "=") -> list[str]:
+    """What the package manager has to be asked for, as ``name`` or name and version."""
     return [
-        f"{name}={version}" if version else name
+        f"{name}{join}{version}" if version else name
         for name, version in wanted.items()
         if name not in installed or not fnmatchcase(installed[name].version, version or "*")
     ]
 
 
-def planned_packages(simulation: str) -> list[str]:
-    """Names of the packages that ``apt-get --simulate install`` says it would install and that are not there now.
-
-    Its lines are ``Inst name (version …)`` for a new package and ``Inst name [old version] (version …)`` for another
-    version of one.
-    """
-    rows = [line.split() for line in simulation.splitlines() if line.startswith("Inst ")]
-    return [row[1] for row in rows if len(row) > 2 and not row[2].startswith("[")]
+def _install(host: Host, manager: PackageManager, missing: tuple[str, ...]) -> None:
+    for command in manager.prepare:
+        run(host, command, exclusive=True)
+    planned = manager.planned(simulate(host, manager, (*manager.simulate_install, *missing)))
+    _remember_added(host, planned)
+    run(host, [*manager.install, *missing], exclusive=True)
 
 
-def _install(host: Host, missing: tuple[str, ...]) -> None:
-    command = [*APT_GET, "--no-install-recommends", "install", *missing]
-    # A dpkg that was killed makes apt-get refuse everything until this was run; otherwise it does nothing.
-    run(host, ["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"], exclusive=True)
-    run(host, [*APT_GET, "update"], exclusive=True)
-    _remember_added(host, planned_packages(run(host, [*APT_GET, "--simulate", *command[len(APT_GET) :]])))
-    run(host, command, exclusive=True)
+def simulate(host: Host, manager: PackageManager, command: Sequence[str]) -> str:
+    """What the package manager says that it would do. Raises NodeError if it cannot be done."""
+    if not manager.simulation_fails:
+        return run(host, command)
+    done, output = try_run(host, command)
+    if not done and ABORTED not in output:
+        tail = "\n    ".join(output.strip().splitlines()[-ERROR_LINES:])
+        raise NodeError(f"{' '.join(command[-2:])} cannot be done:\n    {tail}")
+    return output
 
 
 def _remember_added(host: Host, added: Sequence[str]) -> None:
@@ -83,17 +70,12 @@ def _remember_added(host: Host, added: Sequence[str]) -> None:
 
 
 @operation()
-def hold(packages: Sequence[str]) -> Generator[PyinfraCommand | str, None, None]:
+def hold(packages: Sequence[str], manager: str = "apt") -> Generator[PyinfraCommand | str, None, None]:
     """Keep packages from being upgraded with the system: a cluster is upgraded node by node, by kubeadm."""
-    installed = host.get_fact(Installed)
+    used = MANAGERS[manager]
+    installed = host.get_fact(used.installed)
     free = [name for name in packages if name not in installed or not installed[name].held]
-    if not free:
+    if not free or not used.hold:
         host.noop("packages are held")
         return
-    yield f"apt-mark hold {' '.join(free)}"
-
-
-def removed_packages(simulation: str) -> list[str]:
-    """Names of the packages that ``apt-get --simulate`` says it would remove (``Remv``) or purge (``Purg``)."""
-    rows = [line.split() for line in simulation.splitlines() if line.startswith(("Remv ", "Purg "))]
-    return [row[1] for row in rows if len(row) > 1]
+    yield f"{' '.join(used.hold)} {' '.join(free)}"

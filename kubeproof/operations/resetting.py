@@ -14,12 +14,12 @@ from kubeproof.facts.files import Existing, NotEmpty
 from kubeproof.facts.kernel import Sysctls
 from kubeproof.facts.kubernetes import Remains
 from kubeproof.facts.network import ClusterLinks, IptablesRules, NftTables
-from kubeproof.facts.packages import Known
 from kubeproof.node import paths
 from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.removal import Owners, idle_nft_tables, own_nft_tables, removal
 from kubeproof.operations.leaving import leave_cluster, unmount_below
-from kubeproof.operations.packages import APT_GET, removed_packages
+from kubeproof.operations.package_managers import MANAGERS, PackageManager
+from kubeproof.operations.packages import simulate
 from kubeproof.operations.remote import NodeError, on_host, run, shell
 from kubeproof.settings import Settings
 
@@ -88,24 +88,24 @@ def remove_idle_tables(before: Sequence[str]) -> Generator[str, None, None]:
 
 
 @operation()
-def purge(packages: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
+def purge(packages: Sequence[str], manager: str = "apt") -> Generator[PyinfraCommand, None, None]:
     """Remove packages with their configuration. Refuses if others, installed since, would have to go with them."""
-    known = host.get_fact(Known, packages=list(packages)) if packages else []
+    used = MANAGERS[manager]
+    known = host.get_fact(used.known, packages=list(packages)) if packages else []
     if not known:
         host.noop("the packages are not installed")
         return
-    yield on_host(_purge, tuple(known))
+    yield on_host(_purge, used, tuple(known))
 
 
-def _purge(host: Host, packages: tuple[str, ...]) -> None:
-    command = ("--allow-change-held-packages", "purge", *packages)
-    planned = removed_packages(run(host, [*APT_GET, "--simulate", *command]))
+def _purge(host: Host, manager: PackageManager, packages: tuple[str, ...]) -> None:
+    planned = manager.removed(simulate(host, manager, (*manager.simulate_remove, *packages)))
     others = sorted(set(planned) - set(packages))
     if others:
         raise NodeError(
             f"packages installed since the deploy need the ones to remove: remove {', '.join(others)} first"
         )
-    run(host, [*APT_GET, *command], exclusive=True)
+    run(host, [*manager.remove, *packages], exclusive=True)
 
 
 @operation()

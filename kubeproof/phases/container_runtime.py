@@ -1,4 +1,4 @@
-"""Docker: its configuration comes before its package, so that it starts with it and needs no restart."""
+"""The container runtime: its configuration comes before its package, so that it starts with it and needs no restart."""
 
 from io import StringIO
 
@@ -6,34 +6,66 @@ from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.operations import files, systemd
 
+from kubeproof.controller import cri_dockerd
 from kubeproof.facts.files import Text
+from kubeproof.machines import enforcing, machine
 from kubeproof.node import paths, templates
-from kubeproof.node.docker_config import merged
-from kubeproof.operations import docker, kernel
+from kubeproof.node.images import pause_image
+from kubeproof.node.runtime_config import ConfigFile, config_files
+from kubeproof.operations import kernel, runtime
 from kubeproof.roles import cluster
+from kubeproof.settings import Settings
 
 
 @deploy("Container runtime")
 def configure() -> None:
-    """Place Docker's configuration. What a host that had Docker has configured besides, such as data-root, stays."""
-    wanted = templates.render("daemon.json.j2", settings=cluster().settings)
-    files.put(
-        name="Configure Docker",
-        src=StringIO(merged(host.get_fact(Text, path=paths.DOCKER_CONFIG), wanted)),
-        dest=paths.DOCKER_CONFIG,
-        mode="644",
-    )
-    files.put(
-        name="Have Docker drop forwarded packets by default, at boot",
-        src=StringIO(templates.render("docker-drop-in.conf.j2")),
-        dest=paths.DOCKER_DROP_IN,
-        mode="644",
-    )
+    """Place its configuration. What a host that had Docker has configured besides, such as data-root, stays."""
+    for file in host.loop(_files()):
+        files.put(name=file.purpose, src=StringIO(file.text), dest=file.path, mode=file.mode)
 
 
 @deploy("Container runtime")
 def start() -> None:
-    """Have Docker run, with that configuration."""
-    docker.restart_if_reconfigured(name="Restart Docker if its configuration is newer than it")
-    systemd.service(name="Start Docker, now and at boot", service="docker.service", running=True, enabled=True)
+    """Have it run, with that configuration."""
+    settings = cluster().settings
+    used = settings.runtime
+    runtime.restart_if_reconfigured(
+        name=f"Restart {used.title} if its configuration is newer than it",
+        service=used.service,
+        title=used.title,
+        files=[file.path for file in _files() if file.restarts],
+    )
+    systemd.service(name=f"Start {used.title}, now and at boot", service=used.service, running=True, enabled=True)
+    if used.cri_dockerd:
+        _start_cri_dockerd(settings)
     kernel.drop_forwarded(name="Drop forwarded packets by default, now")
+
+
+def _files() -> tuple[ConfigFile, ...]:
+    wanted = cluster()
+    present = host.get_fact(Text, path=paths.DOCKER_CONFIG) if wanted.settings.runtime.name == "docker" else ""
+    return config_files(wanted, present, enforcing=enforcing())
+
+
+def _start_cri_dockerd(settings: Settings) -> None:
+    """kubelet has not spoken with Docker by itself since 1.24; this stands between."""
+    program = files.put(
+        name="Install cri-dockerd",
+        src=str(cri_dockerd(settings, machine().architecture)),
+        dest=paths.CRI_DOCKERD,
+        mode="755",
+    )
+    socket, pause = settings.runtime.cri_socket, pause_image(settings)
+    text = templates.render("cri-docker.service.j2", program=paths.CRI_DOCKERD, socket=socket, pause_image=pause)
+    unit = files.put(name="Describe its service", src=StringIO(text), dest=paths.CRI_DOCKERD_UNIT, mode="644")
+    systemd.service(
+        name="Restart cri-dockerd with what is new",
+        service=paths.CRI_DOCKERD_SERVICE,
+        restarted=True,
+        daemon_reload=True,
+        enabled=None,
+        _if=lambda: program.did_change() or unit.did_change(),
+    )
+    systemd.service(
+        name="Start cri-dockerd, now and at boot", service=paths.CRI_DOCKERD_SERVICE, running=True, enabled=True
+    )

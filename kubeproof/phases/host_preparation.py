@@ -1,33 +1,35 @@
-"""What Kubernetes wants of a host: no swap, kernel settings, names of all nodes."""
+"""What Kubernetes wants of a host: no swap, kernel settings, names of all nodes, and nothing that keeps nodes apart."""
 
 from io import StringIO
 
 from pyinfra.api import deploy
-from pyinfra.operations import files
+from pyinfra.operations import files, systemd
 
-from kubeproof.node import paths, templates
-from kubeproof.operations import hosts, kernel, record
-from kubeproof.roles import cluster
-
-REPLACED_FILES = (paths.DOCKER_CONFIG, paths.ROOT_KUBECONFIG)
-"""Files that may be there already and that the deploy replaces as a whole."""
+from kubeproof.machines import system
+from kubeproof.node import paths, ports, proxies, templates
+from kubeproof.operations import hosts, kernel, record, security
+from kubeproof.roles import cluster, node
+from kubeproof.tables.systems import System
 
 
 @deploy("Host preparation")
 def prepare() -> None:
     """Prepare this host. Needs nothing of the other hosts."""
-    record.remember_host(name="Remember what the host is like now", replaced_files=REPLACED_FILES)
+    settings, machine = cluster().settings, system()
+    record.remember_host(
+        name="Remember what the host is like now", replaced_files=replaced_files(settings.runtime.config, machine)
+    )
     kernel.swap_off(name="Turn swap off, now and at boot")
     files.put(
         name="Load the bridge's netfilter module at boot",
-        src=StringIO(templates.render("modules.conf.j2")),
+        src=StringIO(templates.render("modules.conf.j2", settings=settings)),
         dest=paths.MODULES_FILE,
         mode="644",
     )
     kernel.bridge_netfilter(name="Load the bridge's netfilter module now")
-    settings = templates.render("sysctl.conf.j2")
-    files.put(name="Set sysctls at boot", src=StringIO(settings), dest=paths.SYSCTL_FILE, mode="644")
-    kernel.sysctls(name="Set sysctls now", text=settings)
+    sysctls = templates.render("sysctl.conf.j2")
+    files.put(name="Set sysctls at boot", src=StringIO(sysctls), dest=paths.SYSCTL_FILE, mode="644")
+    kernel.sysctls(name="Set sysctls now", text=sysctls)
     files.put(
         name="Start no pod after a boot before policies are in force",
         src=StringIO(templates.render("podnet-tmpfiles.conf.j2")),
@@ -35,3 +37,53 @@ def prepare() -> None:
         mode="644",
     )
     hosts.name_nodes(name="Name all nodes in /etc/hosts", text=templates.render("hosts.j2", cluster=cluster()))
+    _use_proxy(machine)
+    _let_nodes_speak(machine)
+
+
+def replaced_files(runtime_config: str, machine: System) -> tuple[str, ...]:
+    """Files that may be there already and that the deploy replaces or changes."""
+    return (runtime_config, paths.ROOT_KUBECONFIG, *((paths.SELINUX_CONFIG,) if machine.selinux else ()))
+
+
+def _use_proxy(machine: System) -> None:
+    """Have the package manager use the proxy, if there is one."""
+    wanted = cluster()
+    if not proxies.is_used(wanted.settings):
+        return
+    if machine.manager == "apt":
+        text = StringIO(proxies.apt_configuration(wanted))
+        files.put(name="Have apt use the proxy", src=text, dest=paths.APT_PROXY, mode="600")
+    else:
+        text_of_dnf = proxies.dnf_configuration(wanted.settings)
+        hosts.have_block(name="Have dnf use the proxy", path=paths.DNF_CONFIG, text=text_of_dnf)
+
+
+def _let_nodes_speak(machine: System) -> None:
+    """SELinux, firewalld and NetworkManager, where a system comes with them."""
+    wanted = cluster()
+    if machine.selinux and wanted.settings.selinux == "permissive":
+        security.permissive(name="Have SELinux refuse nothing")
+    if machine.firewalld and wanted.settings.firewalld == "ports":
+        security.open_ports(
+            name="Open the ports of a node in firewalld",
+            ports=ports.ports(wanted, node().role),
+            sources=ports.sources(wanted),
+        )
+    if machine.firewalld and wanted.settings.firewalld == "off":
+        security.turn_firewalld_off(name="Turn firewalld off, now and at boot")
+    if machine.network_manager:
+        placed = files.put(
+            name="Have NetworkManager leave the pod network's devices alone",
+            src=StringIO(templates.render("networkmanager.conf.j2")),
+            dest=paths.NETWORK_MANAGER_CONFIG,
+            mode="644",
+        )
+        systemd.service(
+            name="Tell NetworkManager",
+            service="NetworkManager.service",
+            running=None,
+            reloaded=True,
+            enabled=None,
+            _if=placed.did_change,
+        )

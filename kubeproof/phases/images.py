@@ -2,12 +2,22 @@
 
 from pyinfra.api import deploy
 
-from kubeproof.node.images import images_for
-from kubeproof.operations import docker
+from kubeproof.node.images import asks_kubeadm, images_for
+from kubeproof.operations import runtime
+from kubeproof.operations.runtime import Asked
 from kubeproof.roles import cluster, node
+from kubeproof.tables.runtimes import references
 
 
 @deploy("Images")
 def pull() -> None:
     """Pull the images that this host's role needs."""
-    docker.pull(name="Pull images", images=images_for(node().role, cluster().settings))
+    settings, role = cluster().settings, node().role
+    names = asks_kubeadm(role, settings)
+    runtime.pull(
+        name="Pull images",
+        images=references(settings.runtime, images_for(role, settings)),
+        has_image=settings.runtime.has_image,
+        fetch=settings.runtime.pull,
+        asked=Asked(names, settings) if names else None,
+    )

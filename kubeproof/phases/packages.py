@@ -1,46 +1,106 @@
 """All packages in one transaction: unpacking and triggers of three separate ones take half as long again."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from io import StringIO
 
+from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.operations import files
 
-from kubeproof.controller import apt_key
+from kubeproof.controller import armoured_key
+from kubeproof.machines import system
 from kubeproof.node import paths, templates
 from kubeproof.operations import packages
 from kubeproof.roles import cluster
 from kubeproof.settings import Settings
+from kubeproof.tables.systems import System
 
 KUBERNETES_PACKAGES = ("kubeadm", "kubelet", "kubectl")
-TOOLS = ("iptables", "nftables", "conntrack", "tcpdump", "iproute2", "procps", "curl")
-"""What the proof looks at a node's network with, and a reset cleans it with."""
+HELD_BY_REPOSITORY = (*KUBERNETES_PACKAGES, "kubernetes-cni", "cri-tools")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A repository of packages on a host: the key that signs it, and the file that names it."""
+
+    of_what: str
+    key: str
+    keyring: str
+    file: str
+    text: str
 
 
 @deploy("Packages")
 def install() -> None:
-    """Install Docker, the Kubernetes packages at their version, and tools; keep Kubernetes at that version."""
-    settings = cluster().settings
-    files.put(
-        name="Trust the key of the Kubernetes packages",
-        src=StringIO(apt_key(settings.kubernetes_apt_key)),
-        dest=paths.APT_KEYRING,
-        mode="644",
+    """Install the runtime, the Kubernetes packages at their version, and tools; keep Kubernetes at that version."""
+    settings, machine = cluster().settings, system()
+    for source in host.loop(sources(settings, machine)):
+        files.put(
+            name=f"Trust the key of the {source.of_what} packages",
+            src=StringIO(source.key),
+            dest=source.keyring,
+            mode="644",
+        )
+        files.put(
+            name=f"Add the source of the {source.of_what} packages",
+            src=StringIO(source.text),
+            dest=source.file,
+            mode="644",
+        )
+    packages.install(
+        name=f"Install {settings.runtime.title} and Kubernetes",
+        wanted=wanted_packages(settings, machine),
+        manager=machine.manager,
     )
-    files.put(
-        name="Add the source of the Kubernetes packages",
-        src=StringIO(templates.render("kubernetes.list.j2", settings=settings, keyring=paths.APT_KEYRING)),
-        dest=paths.APT_SOURCE,
-        mode="644",
-    )
-    packages.install(name="Install Docker and Kubernetes", wanted=wanted_packages(settings))
-    packages.hold(name="Hold the Kubernetes packages", packages=KUBERNETES_PACKAGES)
+    packages.hold(name="Hold the Kubernetes packages", packages=KUBERNETES_PACKAGES, manager=machine.manager)
 
 
-def wanted_packages(settings: Settings) -> dict[str, str]:
+def sources(settings: Settings, machine: System) -> tuple[Source, ...]:
+    """The repositories that a host's system needs beside its own."""
+    return tuple(_apt_sources(settings) if machine.manager == "apt" else _dnf_sources(settings, machine))
+
+
+def _apt_sources(settings: Settings) -> Iterator[Source]:
+    url = settings.kubernetes_apt_url or settings.era.repository("deb")
+    key = armoured_key("kubernetes_apt_key", settings.kubernetes_apt_key or f"{url}Release.key")
+    text = templates.render("kubernetes.list.j2", url=url, keyring=paths.APT_KEYRING)
+    yield Source("Kubernetes", key, paths.APT_KEYRING, paths.APT_SOURCE, text)
+
+
+def _dnf_sources(settings: Settings, machine: System) -> Iterator[Source]:
+    url = settings.kubernetes_rpm_url or settings.era.repository("rpm")
+    key = armoured_key("kubernetes_rpm_key", settings.kubernetes_rpm_key or f"{url}repodata/repomd.xml.key")
+    text = templates.render(
+        "repository.repo.j2",
+        identifier="kubernetes",
+        title="Kubernetes",
+        url=url,
+        keyring=paths.RPM_KEYRING,
+        exclude=HELD_BY_REPOSITORY,
+    )
+    yield Source("Kubernetes", key, paths.RPM_KEYRING, paths.RPM_SOURCE, text)
+    runtime_url = settings.runtime_rpm_url or machine.runtime_url
+    runtime_key = armoured_key("runtime_rpm_key", settings.runtime_rpm_key or machine.runtime_key)
+    text = templates.render(
+        "repository.repo.j2",
+        identifier="kubeproof-runtime",
+        title="Container runtimes",
+        url=runtime_url,
+        keyring=paths.RUNTIME_KEYRING,
+        exclude=(),
+    )
+    yield Source("container runtime's", runtime_key, paths.RUNTIME_KEYRING, paths.RUNTIME_SOURCE, text)
+
+
+def wanted_packages(settings: Settings, machine: System) -> dict[str, str]:
     """Version pattern of each package, empty for any."""
     version = settings.kubernetes_package_version or f"{settings.kubernetes_version}-*"
+    runtime = settings.own_runtime_package or machine.package(settings.runtime.name)
+    crictl = settings.era.needs_crictl and bool(settings.runtime.cri_socket)
     return {
-        settings.docker_package: "",
+        runtime: settings.runtime_package_version,
         **dict.fromkeys(KUBERNETES_PACKAGES, version),
-        **dict.fromkeys(TOOLS, ""),
+        **({"cri-tools": ""} if crictl else {}),
+        **dict.fromkeys(machine.tools, ""),
     }

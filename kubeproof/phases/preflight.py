@@ -10,6 +10,7 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.context import ctx_host
 
+from kubeproof import machines
 from kubeproof.facts.hosts import Host
 from kubeproof.node.findings import HostFacts, findings, foreign_clusters
 from kubeproof.roles import cluster
@@ -36,9 +37,11 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], list[str]]) -> None:
     with _one_at_a_time:
         if id(state.inventory) in _checked:
             return
-        problems = judge(_facts())
+        hosts = _facts()
+        problems = judge(hosts)
         if problems:
             raise DeployError("\n".join(problems))
+        machines.remember(hosts)
         _checked.add(id(state.inventory))
 
 

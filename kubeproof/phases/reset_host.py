@@ -5,49 +5,51 @@ from pyinfra.api import deploy
 from pyinfra.operations import systemd
 
 from kubeproof.facts.hosts import Remembered
-from kubeproof.node import leftovers, paths
+from kubeproof.machines import system
+from kubeproof.node import leftovers, paths, ports
 from kubeproof.node.leftovers import Leftovers
-from kubeproof.node.record import DOCKER_GROUP, SHARED_DIRECTORIES
+from kubeproof.node.record import SHARED_DIRECTORIES, Record
 from kubeproof.node.removal import Owners
-from kubeproof.operations import hosts, kernel, resetting
-from kubeproof.roles import cluster
-
-DOCKER_UNITS = ("docker.socket", "docker.service", "containerd.service")
-"""The socket first: it would start the service again."""
+from kubeproof.operations import hosts, kernel, resetting, security
+from kubeproof.phases.host_preparation import replaced_files
+from kubeproof.roles import cluster, node
+from kubeproof.settings import Settings
+from kubeproof.tables.runtimes import Runtime
+from kubeproof.tables.systems import System
 
 
 @deploy("Restore the host")
 def restore() -> None:
-    """Undo the deploy. A host that had Docker before keeps it; one that no deploy is remembered of is left alone."""
+    """Undo the deploy. A host that had the runtime before keeps it; one without a record of a deploy is left alone."""
     record = host.get_fact(Remembered)
     if record is None:
         return
-    settings = cluster().settings
-    docker = settings.docker_package in record.packages
-    if docker:
-        _stop_docker()
-    owners = Owners(pod_networks=(), docker=docker, policies=record.policies)
+    settings, machine = cluster().settings, system()
+    used = settings.runtime
+    runtime = (settings.own_runtime_package or machine.package(used.name)) in record.packages
+    if runtime:
+        _stop(used)
+    owners = Owners(pod_networks=(), docker=runtime and used.name == "docker", policies=record.policies)
     resetting.remove_rules(name="Restore iptables", owners=owners)
     # While there is still an nft to do it with.
     resetting.remove_idle_tables(name="Delete nft tables without effect", before=record.nft_tables)
-    resetting.purge(name="Remove packages", packages=record.packages)
-    if docker and DOCKER_GROUP not in record.groups:
-        resetting.remove_group(name="Remove Docker's group", group=DOCKER_GROUP)
-    restored = resetting.restore_files(name="Put replaced files back", files=(paths.DOCKER_CONFIG,))
-    resetting.remove_files(name="Remove what is left", leftovers=leftovers.of_deploy(record, docker))
-    shared = [directory for directory in SHARED_DIRECTORIES if directory in record.paths]
-    resetting.restore_directories(name="Make directories that packages took with them", directories=shared)
-    if not docker:
+    resetting.purge(name="Remove packages", packages=record.packages, manager=machine.manager)
+    if runtime and used.group and used.group not in record.groups:
+        resetting.remove_group(name=f"Remove {used.title}'s group", group=used.group)
+    kept = [file for file in replaced_files(used.config, machine) if file != paths.ROOT_KUBECONFIG]
+    restored = resetting.restore_files(name="Put replaced files back", files=kept)
+    _remove_files(record, settings, runtime)
+    if not runtime:
         systemd.service(
-            name="Restart Docker with its own configuration",
-            service="docker.service",
+            name=f"Restart {used.title} with its own configuration",
+            service=used.service,
             restarted=True,
             daemon_reload=True,
             enabled=None,
             _if=restored.did_change,
         )
-    lists = Leftovers(removed=leftovers.apt_lists(settings.kubernetes_apt_url))
-    resetting.remove_files(name="Remove apt's lists of the Kubernetes packages", leftovers=lists)
+    _guard_again(record, machine)
+    _forget_source(settings, machine)
     hosts.forget_nodes(name="Remove the nodes from /etc/hosts")
     resetting.unload_modules(name="Unload modules", before=record.modules)
     resetting.restore_sysctls(name="Restore sysctls", before=record.sysctls)
@@ -56,7 +58,40 @@ def restore() -> None:
     resetting.remove_files(name="Forget the host", leftovers=Leftovers(removed=(paths.STATE,)))
 
 
-def _stop_docker() -> None:
-    for unit in host.loop(DOCKER_UNITS):
+def _stop(runtime: Runtime) -> None:
+    for unit in host.loop(runtime.stop_units):
         systemd.service(name=f"Stop {unit}", service=unit, running=False, enabled=None)
-    resetting.remove_links(name="Delete Docker's bridge", names=("docker0",))
+    if runtime.name == "docker":
+        resetting.remove_links(name="Delete Docker's bridge", names=("docker0",))
+
+
+def _remove_files(record: Record, settings: Settings, runtime: bool) -> None:
+    mirrored = ("docker.io",) if settings.registry_mirrors else ()
+    registries = (*mirrored, *settings.insecure_registries) if settings.runtime.name == "containerd" else ()
+    found = leftovers.of_deploy(record, runtime, registries)
+    resetting.remove_files(name="Remove what is left", leftovers=found)
+    shared = [directory for directory in SHARED_DIRECTORIES if directory in record.paths]
+    resetting.restore_directories(name="Make directories that packages took with them", directories=shared)
+
+
+def _guard_again(record: Record, machine: System) -> None:
+    """SELinux and firewalld, as they were."""
+    wanted = cluster()
+    if machine.selinux:
+        security.enforce_again(name="Have SELinux enforce again", before=record.selinux)
+    if machine.firewalld:
+        security.turn_firewalld_on(name="Turn firewalld on again", before="running" in record.firewalld)
+        security.close_ports(
+            name="Close the ports of a node in firewalld",
+            ports=ports.ports(wanted, node().role),
+            sources=ports.sources(wanted),
+            kept=record.firewalld,
+        )
+
+
+def _forget_source(settings: Settings, machine: System) -> None:
+    if machine.manager == "apt":
+        lists = leftovers.apt_lists(settings.kubernetes_apt_url or settings.era.repository("deb"))
+        resetting.remove_files(name="Remove apt's lists of the Kubernetes packages", leftovers=Leftovers(removed=lists))
+    else:
+        hosts.remove_block(name="Have dnf use no proxy", path=paths.DNF_CONFIG)

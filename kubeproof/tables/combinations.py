@@ -3,16 +3,18 @@
 from collections.abc import Iterator, Mapping
 
 from kubeproof.reading import problem
-from kubeproof.tables import eras
-from kubeproof.tables.eras import ERAS
+from kubeproof.tables import eras, systems
+from kubeproof.tables.eras import ERAS, Era
+from kubeproof.tables.systems import System
 
 _OWN_MIRROR = "name your apt mirror's in a group_data file of your inventory's name (see inventory/example.py)"
 
 
 def of_settings(values: Mapping[str, object]) -> Iterator[str]:
-    """A line for each setting that does not go with others; those that are wrong by themselves are not in ``values``."""
+    """A line for each setting that does not go with others; what is wrong by itself is not in ``values``."""
     yield from _packages(values)
     yield from _package_version(values)
+    yield from _insecure_networks(values)
 
 
 def _packages(values: Mapping[str, object]) -> Iterator[str]:
@@ -35,3 +37,67 @@ def _package_version(values: Mapping[str, object]) -> Iterator[str]:
             if not package.startswith(f"{version}-"):
                 advice = f"use {version}-… or leave it empty for the newest of that version"
                 yield problem("kubernetes_package_version", f"is not of Kubernetes {version}", package, advice)
+
+
+def _insecure_networks(values: Mapping[str, object]) -> Iterator[str]:
+    """Docker takes networks of registries, containerd has a folder for each registry by its name."""
+    match values:
+        case {"container_runtime": "containerd", "insecure_registries": tuple() as registries}:
+            for registry in registries:
+                if "/" in registry:
+                    yield problem(
+                        "insecure_registries",
+                        "has a network, which containerd cannot take",
+                        registry,
+                        "name its registries as host:port",
+                    )
+
+
+def of_system(era: Era, runtime: str, system: System, *, own_package: bool) -> Iterator[str]:
+    """Why a system's package of a runtime does not go with a version of Kubernetes.
+
+    With a package of the user's own nothing is known of it, and nothing refused.
+    """
+    if own_package:
+        return
+    version = system.version(runtime)
+    shown = ".".join(map(str, version))
+    if runtime == "docker" and era.docker_below and version >= era.docker_below:
+        yield (
+            f"has Docker {shown} or newer, which kubelet {era.minor} cannot speak with (moby#47215); use "
+            f"containerd, Kubernetes 1.24 or newer, or pin a Docker before {era.docker_below[0]} (docker_package, "
+            "runtime_package_version)"
+        )
+    if runtime == "containerd" and version and version < era.containerd_from:
+        wanted = ".".join(map(str, era.containerd_from))
+        yield (
+            f"has containerd {shown}, and kubelet {era.minor} wants {wanted} or newer; name a package of it "
+            "(containerd_package), or use an older Kubernetes"
+        )
+
+
+def of_kernel(era: Era, kernel: str, cgroups: str, *, verified: bool) -> Iterator[str]:
+    """Why a running kernel does not go with a version of Kubernetes.
+
+    ``kernel`` is of uname -r, ``cgroups`` the kind of file system at /sys/fs/cgroup; empty where it is not known.
+    ``verified`` tells whether kubeadm's SystemVerification counts.
+    """
+    if verified and kernel and systems.numbers(kernel) < era.kernel_from:
+        wanted = ".".join(map(str, era.kernel_from))
+        yield (
+            f"has the kernel {kernel}, and kubeadm {era.minor} wants {wanted} or newer; use another version, or add "
+            "SystemVerification to ignore_preflight_errors"
+        )
+    if era.needs_cgroup_v2 and cgroups and cgroups != systems.CGROUP_V2:
+        yield (
+            f"has cgroup v1, which kubelet {era.minor} refuses; boot it with systemd.unified_cgroup_hierarchy=1, or "
+            "use an older Kubernetes"
+        )
+
+
+def of_repository(era: Era, system: System, urls: Mapping[str, str]) -> Iterator[str]:
+    """Why there are no Kubernetes packages for a system. ``urls`` has the user's own repository by kind (deb, rpm)."""
+    kind = system.packages
+    if not urls[kind] and not era.community_packages:
+        name = "kubernetes_apt_url" if kind == "deb" else "kubernetes_rpm_url"
+        yield f"needs {kind} packages of Kubernetes {era.minor}, which nobody publishes; set {name} to a mirror's"

@@ -6,6 +6,7 @@ Three of them: Docker as kubelet itself speaks with it (dockershim, until 1.23),
 from dataclasses import dataclass
 from typing import Literal
 
+from kubeproof.node.paths import CONTAINERD_REGISTRIES, CRI_DOCKERD_SERVICE, PROXY_ENVIRONMENT
 from kubeproof.tables.eras import Era
 
 Name = Literal["docker", "containerd"]
@@ -64,6 +65,9 @@ systemctl try-restart containerd.service
 """
 """Namespaces of pods go by hand, as the CRI plugin is not asked; it learns by the restart that they are gone."""
 
+_BY_PROXY = f"sh -c 'set -a; [ ! -e {PROXY_ENVIRONMENT} ] || . {PROXY_ENVIRONMENT}; exec \"$@\" >/dev/null' sh"
+"""containerd's client fetches by itself and not through its service, so it needs the proxy's addresses too."""
+
 _DOCKER = Runtime(
     name="docker",
     title="Docker",
@@ -85,7 +89,7 @@ _DOCKER = Runtime(
 _CRI_DOCKERD = Runtime(
     **{
         **vars(_DOCKER),
-        "stop_units": ("cri-docker.socket", "cri-docker.service", *_DOCKER.stop_units),
+        "stop_units": (CRI_DOCKERD_SERVICE, *_DOCKER.stop_units),
         "cri_socket": CRI_DOCKERD_SOCKET,
         "reset_socket": CRI_DOCKERD_SOCKET,
         "cri_dockerd": True,
@@ -103,13 +107,19 @@ _CONTAINERD = Runtime(
     drop_in="/etc/systemd/system/containerd.service.d",
     directories=("/var/lib/containerd",),
     has_image=f'{CTR} images list --quiet 2>/dev/null | grep --quiet --fixed-strings --line-regexp "$image"',
-    pull=f"{CTR} images pull --hosts-dir /etc/containerd/certs.d",
+    pull=f"{_BY_PROXY} {CTR} images pull --hosts-dir {CONTAINERD_REGISTRIES}",
     list_pods=f"{CTR} containers list --quiet",
     remove_pods=_REMOVE_CONTAINERD_PODS,
     look=f"{CTR} containers list",
     group="",
 )
 
+ALL_LIST_PODS = (
+    _DOCKER.list_pods,
+    # Without its socket the client would wait for it.
+    f"[ ! -S /run/containerd/containerd.sock ] || timeout 10 {_CONTAINERD.list_pods}",
+)
+"""What shows whether a host has containers of pods, whatever its runtime."""
 NAMES: tuple[Name, ...] = ("docker", "containerd")
 
 
@@ -121,7 +131,7 @@ def runtime_of(name: str, era: Era) -> Runtime:
 
 
 def full_reference(image: str) -> str:
-    """An image's reference as containerd writes it: with registry, and library for Docker's own (distribution/reference).
+    """An image's reference as containerd writes it: with registry, and library for Docker's own images.
 
     >>> full_reference("podnet:1"), full_reference("r.example:5000/a"), full_reference("localhost/x:1")
     ('docker.io/library/podnet:1', 'r.example:5000/a:latest', 'localhost/x:1')

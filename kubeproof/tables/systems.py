@@ -1,5 +1,6 @@
 """Operating systems of hosts, by family and version: package manager, names of packages, versions of runtimes. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,6 +8,8 @@ Manager = Literal["apt", "dnf"]
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Machines (uname -m) and what Kubernetes calls them."""
+CGROUP_V2 = "cgroup2fs"
+"""Kind of file system at /sys/fs/cgroup (stat -fc %T)."""
 RHEL_LIKE = ("rhel", "rocky", "almalinux")
 """IDs of os-release(5). Their minor versions make no difference."""
 DOCKER_COM = "https://download.docker.com/linux/centos"
@@ -27,9 +30,10 @@ class System:
     manager: Manager
     docker_package: str
     docker: tuple[int, ...]
-    """Version of its Docker, as far as it matters."""
+    """What its newest Docker has at least, as far as that is known and matters; () is unknown."""
     containerd_package: str
     containerd: tuple[int, ...]
+    """Version of its containerd, likewise."""
     runtime_url: str = ""
     """Repository of the runtimes' packages, and its key; empty where they are in the system's own archive."""
     runtime_key: str = ""
@@ -43,7 +47,7 @@ class System:
         return self.docker_package if runtime == "docker" else self.containerd_package
 
     def version(self, runtime: str) -> tuple[int, ...]:
-        """What its package's version begins with."""
+        """What is known of the version of that package."""
         return self.docker if runtime == "docker" else self.containerd
 
     @property
@@ -64,19 +68,19 @@ def _debian(key: str, title: str, docker: tuple[int, ...], containerd: tuple[int
     )
 
 
-def _rhel(major: int, tools: dict[str, str]) -> System:
+def _rhel(major: int, tools: Mapping[str, str]) -> System:
     return System(
         key=f"rhel {major}",
         title=f"RHEL {major} and what is like it",
         manager="dnf",
         docker_package="docker-ce",
         # Docker's repository has many versions, and dnf takes the newest.
-        docker=(29,) if major > 8 else (26,),
+        docker=(26,),
         containerd_package="containerd.io",
-        containerd=(2, 0) if major > 8 else (1, 6),
+        containerd=(),
         runtime_url=f"{DOCKER_COM}/{major}/$basearch/stable",
         runtime_key=f"{DOCKER_COM}/gpg",
-        tools=tuple({**_RHEL_TOOLS, **tools}.get(name, name) for name in _TOOLS),
+        tools=tuple(name for tool in _TOOLS if (name := {**_RHEL_TOOLS, **tools}.get(tool, tool))),
         selinux=True,
         firewalld=True,
         network_manager=True,
@@ -86,14 +90,14 @@ def _rhel(major: int, tools: dict[str, str]) -> System:
 SYSTEMS = {
     system.key: system
     for system in (
-        # tracker.debian.org and launchpad.net, packages docker.io and containerd. Ubuntu raises both in its updates.
+        # Packages docker.io and containerd of Debian's releases. Ubuntu raises both with upstream (DockerUpdates).
         _debian("debian 12", "Debian 12", (20,), (1, 6)),
         _debian("debian 13", "Debian 13", (26,), (1, 7)),
-        _debian("ubuntu 22.04", "Ubuntu 22.04", (26,), (1, 7)),
-        _debian("ubuntu 24.04", "Ubuntu 24.04", (26,), (1, 7)),
+        _debian("ubuntu 22.04", "Ubuntu 22.04", (26,), ()),
+        _debian("ubuntu 24.04", "Ubuntu 24.04", (26,), ()),
         _rhel(8, {}),
-        # curl-minimal is there, and the full one conflicts with it; iptables is a name of two packages.
-        _rhel(9, {"iptables": "iptables-nft", "curl": "/usr/bin/curl"}),
+        # curl-minimal is always there, and curl conflicts with it.
+        _rhel(9, {"iptables": "iptables-nft", "curl": ""}),
     )
 }
 """All systems that are supported."""
@@ -117,9 +121,7 @@ def numbers(version: str) -> tuple[int, ...]:
     found: list[int] = []
     for part in version.split("."):
         digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        if not digits:
-            break
-        found.append(int(digits))
+        found += [int(digits)] if digits else []
         if digits != part:
             break
     return tuple(found)

@@ -108,7 +108,7 @@ class TestRecord:
 class TestLeftovers:
     def test_what_was_there_stays(self) -> None:
         record = Record(paths=["/var/lib/docker", "/var/lib/kubelet", "/root/.kube", "/etc/apt/keyrings"])
-        found = leftovers.of_deploy(record, docker=True)
+        found = leftovers.of_deploy(record, runtime=True)
         assert not {"/var/lib/docker", "/var/lib/kubelet"} & set(found.removed)
         assert not {"/root/.kube", "/etc/apt/keyrings"} & set(found.tidied)
         assert leftovers.KUBECTL_CACHE not in found.removed
@@ -116,11 +116,11 @@ class TestLeftovers:
         assert found.emptied == ("/var/lib/docker",)
 
     def test_docker_that_stays_keeps_its_files(self) -> None:
-        found = leftovers.of_deploy(Record(), docker=False)
+        found = leftovers.of_deploy(Record(), runtime=False)
         assert not {*DOCKER_PATHS, leftovers.DOCKER_KEY} & {*found.removed, *found.emptied}
 
     def test_what_others_may_use_goes_only_if_it_is_empty(self) -> None:
-        found = leftovers.of_deploy(Record(), docker=True)
+        found = leftovers.of_deploy(Record(), runtime=True)
         assert not set(COMMON_DIRECTORIES) & {*found.removed, *found.emptied}
         assert found.tidied == COMMON_DIRECTORIES
         places = {path: place for place, path in enumerate(COMMON_DIRECTORIES)}
@@ -138,5 +138,5 @@ class TestLeftovers:
 
     def test_only_owned_paths_are_ever_removed(self) -> None:
         owned = {*OWNED_PATHS, *leftovers.DEPLOY_FILES, leftovers.KUBECTL_CACHE, leftovers.DOCKER_KEY}
-        found = leftovers.of_deploy(Record(), docker=True)
+        found = leftovers.of_deploy(Record(), runtime=True)
         assert {*found.removed, *found.tidied} == owned

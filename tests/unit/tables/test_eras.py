@@ -27,7 +27,10 @@ def test_borders_are_both_sides_of_every_change() -> None:
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("kubeadm_api", {"1.20": "v1beta2", "1.21": "v1beta2", "1.22": "v1beta3", "1.30": "v1beta3", "1.31": "v1beta4"}),
+        (
+            "kubeadm_api",
+            {"1.20": "v1beta2", "1.21": "v1beta2", "1.22": "v1beta3", "1.30": "v1beta3", "1.31": "v1beta4"},
+        ),
         ("dockershim", {"1.23": True, "1.24": False}),
         ("community_packages", {"1.23": False, "1.24": True}),
         ("pause_tag", {"1.20": "3.2", "1.23": "3.6", "1.30": "3.9", "1.33": "3.10", "1.34": "3.10.1"}),

@@ -1,0 +1,72 @@
+"""The files by which a container runtime is configured. Pure but for reading templates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kubeproof.cluster import Cluster
+from kubeproof.node import paths, proxies, templates
+from kubeproof.node.docker_config import merged
+from kubeproof.node.images import pause_image
+from kubeproof.settings import Settings
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """A file to place. The service has to be restarted for it if ``restarts``."""
+
+    purpose: str
+    path: str
+    text: str
+    mode: str = "644"
+    restarts: bool = False
+
+
+def config_files(cluster: Cluster, present: str, *, enforcing: bool) -> tuple[ConfigFile, ...]:
+    """All files of the runtime on a host.
+
+    ``present`` is the text of its configuration now, of which Docker's keys of the host's own are kept; ``enforcing``
+    tells whether SELinux is to hold for containers.
+    """
+    return (*_own(cluster.settings, present, enforcing), *_common(cluster))
+
+
+def _own(settings: Settings, present: str, enforcing: bool) -> Iterator[ConfigFile]:
+    path = settings.runtime.config
+    if settings.runtime.name == "docker":
+        wanted = templates.render("daemon.json.j2", settings=settings, enforcing=enforcing)
+        yield ConfigFile("Configure Docker", path, merged(present, wanted), restarts=True)
+        return
+    text = templates.render(
+        "containerd.toml.j2", settings=settings, pause_image=pause_image(settings), enforcing=enforcing
+    )
+    yield ConfigFile("Configure containerd", path, text, restarts=True)
+    for name, hosts in _registries(settings):
+        text = templates.render("containerd-hosts.toml.j2", registry=name, hosts=hosts)
+        yield ConfigFile(f"Say how {name} is reached", f"{paths.CONTAINERD_REGISTRIES}/{name}/hosts.toml", text)
+    text = templates.render("crictl.yaml.j2", socket=settings.runtime.cri_socket)
+    yield ConfigFile("Tell crictl the runtime's socket", paths.CRICTL_CONFIG, text)
+
+
+def _registries(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Registries that are not reached as their names say, with the URLs to try."""
+    if settings.registry_mirrors:
+        yield "docker.io", settings.registry_mirrors
+    for registry in settings.insecure_registries:
+        yield registry, (f"http://{registry}",)
+
+
+def _common(cluster: Cluster) -> Iterator[ConfigFile]:
+    runtime = cluster.settings.runtime
+    yield ConfigFile(
+        f"Have {runtime.title} drop forwarded packets by default, at boot",
+        f"{runtime.drop_in}/kubeproof.conf",
+        templates.render("runtime-drop-in.conf.j2", title=runtime.title),
+    )
+    if environment := proxies.environment(cluster):
+        yield ConfigFile("Write the proxy's addresses", paths.PROXY_ENVIRONMENT, environment, mode="600", restarts=True)
+        yield ConfigFile(
+            f"Have {runtime.title} use the proxy",
+            f"{runtime.drop_in}/kubeproof-proxy.conf",
+            templates.render("proxy-drop-in.conf.j2", environment=paths.PROXY_ENVIRONMENT),
+            restarts=True,
+        )

@@ -1,0 +1,72 @@
+"""The container runtime's images and service."""
+
+import shlex
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from pyinfra import host
+from pyinfra.api import operation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.host import Host
+
+from kubeproof.facts.runtime import KubeadmImages, MissingImages, RunsOldConfig
+from kubeproof.node import paths
+from kubeproof.node.images import answered, list_command
+from kubeproof.operations.remote import on_host, run, shell
+from kubeproof.settings import Settings
+from kubeproof.tables.runtimes import references
+
+PARALLEL_PULLS = 3
+"""Docker's own number of layers that it fetches at once (max-concurrent-downloads)."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Images of which only kubeadm on the host knows the tags, by names such as "etcd"."""
+
+    names: tuple[str, ...]
+    settings: Settings
+
+    def among(self, told: Sequence[str]) -> tuple[str, ...]:
+        """Their references in what kubeadm said."""
+        return references(self.settings.runtime, answered(told, self.names, self.settings))
+
+
+@operation()
+def pull(
+    images: Sequence[str], has_image: str, fetch: str, asked: Asked | None = None
+) -> Generator[PyinfraCommand | str, None, None]:
+    """Fetch the images that the host does not have, by the runtime's commands ``has_image`` and ``fetch``."""
+    told = host.get_fact(KubeadmImages, asked=list(list_command(asked.settings))) if asked else []
+    wanted = [*images, *(asked.among(told) if asked else ())]
+    missing = host.get_fact(MissingImages, images=wanted, has_image=has_image)
+    if missing:
+        yield fetch_command(missing, fetch)
+    if asked and not told:
+        yield on_host(_pull_asked, asked, has_image, fetch)
+    elif not missing:
+        host.noop("all images are on the host")
+
+
+def fetch_command(images: Sequence[str], fetch: str) -> str:
+    """Shell text that fetches images, a few at once."""
+    return f"printf '%s\\n' {shlex.join(images)} | xargs -P {PARALLEL_PULLS} -n 1 {fetch}"
+
+
+def _pull_asked(host: Host, asked: Asked, has_image: str, fetch: str) -> None:
+    told = run(host, list_command(asked.settings)).splitlines()
+    missing = host.get_fact(MissingImages, images=list(asked.among(told)), has_image=has_image)
+    if missing:
+        run(host, shell(fetch_command(missing, fetch)))
+
+
+@operation()
+def restart_if_reconfigured(service: str, title: str, files: Sequence[str]) -> Generator[str, None, None]:
+    """Restart a service if one of its files was written after it started."""
+    if not host.get_fact(RunsOldConfig, service=service, files=list(files)):
+        host.noop(f"{title} runs with its present configuration")
+        return
+    if paths.PROXY_ENVIRONMENT in files:
+        # Its drop-in may be new as well.
+        yield "systemctl daemon-reload"
+    yield f"systemctl restart {service}"
