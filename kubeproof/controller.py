@@ -49,8 +49,8 @@ def cri_dockerd(settings: Settings, architecture: str) -> Path:
         found = hashlib.sha256(archive).hexdigest()
         if found != digest:
             raise DeployError(
-                f"cri_dockerd_archive: {source} is not cri-dockerd {release.VERSION} for {architecture}: its SHA-256 is "
-                f"{found}, not {digest}; name that release's archive"
+                f"cri_dockerd_archive: {source} is not cri-dockerd {release.VERSION} for {architecture}: its SHA-256 "
+                f"is {found}, not {digest}; name that release's archive"
             )
         _keep(kept, _member(source, archive))
     return kept

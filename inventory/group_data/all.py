@@ -59,7 +59,7 @@ api_port = 6443
 
 # --- Containers ---
 
-# docker or containerd. Docker is what kubelet speaks with by itself until 1.23; from 1.24 on cri-dockerd stands between.
+# docker or containerd. kubelet speaks with Docker by itself until 1.23; from 1.24 on cri-dockerd stands between them.
 container_runtime = "docker"
 
 # Name of its package, and what its version is like (such as 5:24.0.*). Empty: those of the host's system, the newest.

@@ -12,11 +12,11 @@ from kubeproof.network.policies import PoliciesInForce
 
 @dataclass(frozen=True)
 class Container:
-    """A running container of a pod, as Docker tells.
+    """A running container of a pod, as its runtime tells.
 
-    ``network_mode`` is Docker's HostConfig.NetworkMode; ``netns`` what /proc/PID/ns/net points to, such as
-    ``net:[4026532180]``. ``network`` is the content of the namespace, read for the sandbox (pause) of a pod that has
-    a namespace of its own.
+    ``network_mode`` is Docker's HostConfig.NetworkMode, or what it would be with another runtime; ``netns`` what
+    /proc/PID/ns/net points to, such as ``net:[4026532180]``. ``network`` is the content of the namespace, read for the
+    sandbox (pause) of a pod that has a namespace of its own.
     """
 
     id: str

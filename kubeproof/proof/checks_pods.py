@@ -6,18 +6,26 @@ from kubeproof.network.iproute import DEFAULT_ROUTE
 from kubeproof.network.model import Namespace, Route
 from kubeproof.network.node import Container
 from kubeproof.proof.api import Pod
+from kubeproof.proof.containers import TOOLS, Tool
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, Finding, all_of, check, same, same_set
 
-LOOK_AT_PODS = (
-    "for id in $(docker ps -q --filter label=io.kubernetes.docker.type=podsandbox); do "
-    "docker inspect -f '{{.Name}} {{.HostConfig.NetworkMode}}' $id; "
-    "nsenter -t $(docker inspect -f '{{.State.Pid}}' $id) -n sh -c 'ip -4 addr show; ip -4 route'; done"
-)
 NO_PODS = "no pod of the pod network runs here (API)"
 NEEDS = ("network", "containers")
 
 
-@check("each pod's eth0 has one address, in S, and it is the one that the API names", needs=NEEDS, look=LOOK_AT_PODS)
+def _look_at_pods(context: Context) -> str:
+    return _tool(context).look_at_pods
+
+
+def _look_at_namespaces(context: Context) -> str:
+    return _tool(context).look_at_namespaces
+
+
+def _tool(context: Context) -> Tool:
+    return TOOLS[context.cluster.settings.container_runtime]
+
+
+@check("each pod's eth0 has one address, in S, and it is the one that the API names", needs=NEEDS, look=_look_at_pods)
 def pod_addresses(context: Context) -> Finding:
     """The address that a pod sees as its own is the one others see."""
 
@@ -44,7 +52,7 @@ def _waiting(context: Context) -> Iterator[tuple[str, Finding]]:
             yield pod.full_name, Finding(False, "an address", f"none, phase {pod.phase}")
 
 
-@check("each pod's only default route leads to cni0's address", needs=NEEDS, look=LOOK_AT_PODS)
+@check("each pod's only default route leads to cni0's address", needs=NEEDS, look=_look_at_pods)
 def pod_default_routes(context: Context) -> Finding:
     """default via a.b.N.1 dev eth0."""
     expected = Route(DEFAULT_ROUTE, POD_DEVICE, via=context.gateway)
@@ -87,10 +95,10 @@ def _veth(context: Context, network: Namespace) -> str:
 @check(
     "a pod's containers are in the network namespace of its pause container",
     needs=("containers",),
-    look="docker inspect -f '{{.Name}} {{.HostConfig.NetworkMode}}' $(docker ps -q)",
+    look=_look_at_namespaces,
 )
 def pod_namespaces(context: Context) -> Finding:
-    """Docker's NetworkMode is container:ID of the pause, and the kernel's namespace is the same.
+    """NetworkMode (Docker's word) is container:ID of the pause, and the kernel's namespace is the same.
 
     Held against the API: each running pod of this node, host network or not, has a pause and a container.
     """

@@ -5,8 +5,9 @@ from kubeproof.network.errors import ParseError
 from kubeproof.network.node import NodeState
 from kubeproof.proof import api
 from kubeproof.proof.api import ApiObjects
+from kubeproof.proof.containers import TOOLS
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
-from kubeproof.proof.node_script import COMMANDS, parse_state
+from kubeproof.proof.node_script import commands, parse_state
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import API, Snapshot
 
@@ -14,16 +15,17 @@ from kubeproof.proof.snapshot import API, Snapshot
 def collect(loaded: LoadedInventory) -> Snapshot:
     """Read all nodes of an inventory and the API. Never raises for what does not answer."""
     leader = loaded.cluster.leader.name
-    commands = {node.name: dict(COMMANDS) for node in loaded.cluster.nodes}
-    commands[leader][API] = api.COMMAND
+    tool = TOOLS[loaded.cluster.settings.container_runtime]
+    asked = {node.name: commands(tool) for node in loaded.cluster.nodes}
+    asked[leader][API] = api.COMMAND
     states: dict[str, NodeState] = {}
     unreachable: dict[str, str] = {}
     objects: ApiObjects | str = ""
-    for name, answer in run_everywhere(commands, loaded.ssh).items():
+    for name, answer in run_everywhere(asked, loaded.ssh).items():
         if isinstance(answer, UnreachableError):
             unreachable[name] = str(answer)
         else:
-            states[name] = parse_state(name, answer)
+            states[name] = parse_state(name, answer, tool)
         if name == leader:
             objects = _objects(answer)
     return Snapshot(loaded, states, unreachable, objects)

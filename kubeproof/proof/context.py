@@ -129,25 +129,26 @@ class Finding:
 class Check:
     """A line of what must be true on every node. ``needs`` are the parts of NodeState that it reads.
 
-    ``look`` is the command to look further with, run on the node.
+    ``look`` is the command to look further with, run on the node, or what makes it of a context.
     """
 
     name: str
     title: str
     needs: tuple[str, ...]
-    look: str
+    look: str | Callable[[Context], str]
     decide: Callable[[Context], Finding] = field(repr=False)
 
     def run(self, context: Context) -> CheckResult:
         """Decide it for one node. Never raises for what a node or the API may lack."""
         finding = self._finding(context)
+        look = self.look if isinstance(self.look, str) else self.look(context)
         return CheckResult(
             node=context.node.name,
             name=self.name,
             status=Status.HOLDS if finding.ok else Status.FAILS,
             expected=finding.expected,
             found=finding.found,
-            look_further=f"{context.shell} {shlex.quote(self.look)}",
+            look_further=f"{context.shell} {shlex.quote(look)}",
         )
 
     def _finding(self, context: Context) -> Finding:
@@ -164,7 +165,9 @@ class Check:
             return Finding(False, self.title, str(undecided))
 
 
-def check(title: str, *, needs: tuple[str, ...] = (), look: str) -> Callable[[Callable[[Context], Finding]], Check]:
+def check(
+    title: str, *, needs: tuple[str, ...] = (), look: str | Callable[[Context], str]
+) -> Callable[[Callable[[Context], Finding]], Check]:
     """Declare a check, named as its function."""
 
     def declare(decide: Callable[[Context], Finding]) -> Check:

@@ -12,6 +12,7 @@ from kubeproof.network.model import Namespace
 from kubeproof.network.node import Container, NodeState
 from kubeproof.network.policies import POLICIES_FILE, parse_nft_tables, parse_policies
 from kubeproof.proof.checks_host import SYSCTLS
+from kubeproof.proof.containers import DOCKER, Tool
 from kubeproof.proof.script import Output
 
 T = TypeVar("T")
@@ -23,47 +24,12 @@ _NAMESPACE = {
     "neighbours": "ip -4 -j neigh show",
 }
 
-_DOCKER_FORMAT = (
-    "{{.State.Pid}} {{.HostConfig.NetworkMode}} "
-    '{{index .Config.Labels "io.kubernetes.docker.type"}} '
-    '{"id":{{json .Id}},"network_mode":{{json .HostConfig.NetworkMode}},"pid":{{.State.Pid}},"labels":{'
-    + ",".join(
-        f'"{short}":{{{{json (index .Config.Labels "{label}")}}}}'
-        for short, label in (
-            ("type", "io.kubernetes.docker.type"),
-            ("name", "io.kubernetes.container.name"),
-            ("pod", "io.kubernetes.pod.name"),
-            ("namespace", "io.kubernetes.pod.namespace"),
-            ("uid", "io.kubernetes.pod.uid"),
-        )
-    )
-    + "}}"
-)
-"""Labels that dockershim sets (pkg/kubelet/types/labels.go, dockershim/docker_service.go)."""
-
 _ENTER = (
     'json() { out=$(nsenter -t "$pid" -n "$@") || exit 1; printf "%s" "${out:-[]}"; }; '
     + 'printf ",\\"network\\":{"; sep=; '
     + "".join(f'printf \'%s"{part}":\' "$sep"; json {command}; sep=,; ' for part, command in _NAMESPACE.items())
     + 'printf "}"'
 )
-
-_CONTAINERS = f"""
-ids=$(docker ps -q --no-trunc --filter label=io.kubernetes.pod.uid) || exit 1
-[ -n "$ids" ] || exit 0
-list=$(docker inspect --format '{_DOCKER_FORMAT}' $ids) || [ -n "$list" ] || exit 1
-ended() {{ [ ! -e "/proc/$pid" ]; }}
-printf '%s\n' "$list" | while read -r pid mode type about; do
-  netns=$(readlink "/proc/$pid/ns/net") || {{ ended && continue; exit 1; }}
-  more=
-  case "$type $mode" in
-    "podsandbox host") ;;
-    podsandbox*) more=$({_ENTER}) || {{ ended && continue; exit 1; }} ;;
-  esac
-  printf '{{"netns":"%s","about":%s%s}}\\n' "$netns" "$about" "$more"
-done
-"""
-"""One line of JSON for each running container of a pod. One that ends meanwhile is left out, as it is gone."""
 
 _OTHER_IPTABLES = """
 if iptables --version | grep -q nf_tables; then
@@ -72,7 +38,7 @@ elif command -v iptables-nft-save >/dev/null; then iptables-nft-save; fi
 """
 """Legacy tables exist only where the kernel lists them; asking for them otherwise would create them."""
 
-COMMANDS: dict[str, str] = {
+_COMMANDS: dict[str, str] = {
     **_NAMESPACE,
     "fdb": "bridge -j fdb show",
     "iptables": "iptables-save",
@@ -80,15 +46,19 @@ COMMANDS: dict[str, str] = {
     "subnet_env": f"cat {SUBNET_ENV}",
     "sysctls": f"sysctl {' '.join(SYSCTLS)}",
     "swaps": "cat /proc/swaps",
-    "containers": _CONTAINERS,
     "policies": f"cat {POLICIES_FILE}",
     "nft_tables": "nft list tables",
 }
 """Name of a part -> shell text, all of them reading only."""
 
 
-def parse_state(node: str, outputs: Mapping[str, Output]) -> NodeState:
-    """Put a node's state together from the outputs of :data:`COMMANDS`. What cannot be parsed becomes unreadable."""
+def commands(tool: Tool) -> dict[str, str]:
+    """All parts of a node's state, its containers by the runtime's tool."""
+    return {**_COMMANDS, "containers": tool.script.replace("@ENTER@", _ENTER)}
+
+
+def parse_state(node: str, outputs: Mapping[str, Output], tool: Tool = DOCKER) -> NodeState:
+    """Put a node's state together from the outputs of :func:`commands`. What cannot be parsed becomes unreadable."""
     unreadable: dict[str, str] = {}
 
     def part(name: str, parse: Callable[[str], T], empty: T, owner: str = "") -> T:
@@ -115,34 +85,33 @@ def parse_state(node: str, outputs: Mapping[str, Output]) -> NodeState:
         subnet_env=part("subnet_env", parse_subnet_env, None),
         sysctls=part("sysctls", parse_sysctls, {}),
         swaps=part("swaps", parse_swaps, ()),
-        containers=part("containers", parse_containers, ()),
+        containers=part("containers", lambda text: parse_containers(text, tool), ()),
         policies=part("policies", parse_policies, None),
         nft_tables=part("nft_tables", parse_nft_tables, ()),
         unreadable=unreadable,
     )
 
 
-def parse_containers(text: str) -> tuple[Container, ...]:
-    """Containers from the lines of JSON that the `containers` command prints. Raises ParseError."""
+def parse_containers(text: str, tool: Tool = DOCKER) -> tuple[Container, ...]:
+    """Containers from the lines of JSON that the tool's script prints. Raises ParseError."""
     return tuple(
-        _container(Item("docker", f"line {number}", read("docker", line)))
+        _container(Item(tool.name, f"line {number}", read(tool.name, line)), tool)
         for number, line in enumerate(text.splitlines(), start=1)
         if line.strip()
     )
 
 
-def _container(item: Item) -> Container:
-    about = item.item("about")
-    labels = about.item("labels")
+def _container(item: Item, tool: Tool) -> Container:
+    about = tool.read(item.item("about"))
     return Container(
-        id=about.text("id"),
-        pod_namespace=labels.text("namespace"),
-        pod_name=labels.text("pod"),
-        pod_uid=labels.text("uid"),
-        name=labels.text("name"),
-        is_sandbox=labels.text("type") == "podsandbox",
-        network_mode=about.text("network_mode"),
-        pid=about.number("pid"),
+        id=about.id,
+        pod_namespace=about.labels["namespace"],
+        pod_name=about.labels["pod"],
+        pod_uid=about.labels["uid"],
+        name=about.labels["name"],
+        is_sandbox=about.is_sandbox,
+        network_mode=about.network_mode,
+        pid=about.pid,
         netns=item.text("netns"),
         network=_namespace(item) if "network" in item else None,
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from kubeproof.proof.containers import DOCKER, Tool
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.script import NOT_EXECUTABLE, NOT_FOUND, Output
 
@@ -48,7 +49,7 @@ def broken(found: str) -> Verdict:
 class Probe:
     """One command. ``node`` is where it runs, and the column of its result; ``name`` the row.
 
-    With a ``container`` (Docker's id) the command runs inside of it.
+    With a ``container`` (the runtime's id) the command runs inside of it, by the runtime's ``tool``.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Probe:
     expected: str
     judge: Callable[[Output], Verdict] = field(repr=False)
     container: str | None = None
+    tool: Tool = DOCKER
 
 
 def judged(probe: Probe, output: Output) -> Verdict:
@@ -94,7 +96,7 @@ def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], shell
 
 
 def _quoted(probe: Probe) -> str:
-    inside = f"docker exec {probe.container} sh -c {shlex.quote(probe.command)}" if probe.container else probe.command
+    inside = probe.tool.inside(probe.container, probe.command) if probe.container else probe.command
     return shlex.quote(inside)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import shlex
 import subprocess
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 from kubeproof.cluster import Node
 from kubeproof.network.errors import ParseError
 from kubeproof.proof import script
+from kubeproof.proof.containers import Tool
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
 from kubeproof.proof.probe import REQUEST_SECONDS, Probe, Verdict, broken, fails, holds, judged, summarize
 from kubeproof.proof.probes import TITLES, Matrix, node_port_url
@@ -64,7 +64,10 @@ class Batch:
 
     def _exec(self, container: str) -> str:
         text = script.build_inside(self._inner(container), marker=self.marker, timeout=SECONDS_IN_CONTAINER)
-        return f"docker exec {container} sh -c {shlex.quote(text)}"
+        return self._tool(container).inside(container, text)
+
+    def _tool(self, container: str) -> Tool:
+        return next(iter(self.inside[container].values())).tool
 
     def _inner(self, container: str) -> dict[str, str]:
         return {number: probe.command for number, probe in self.inside[container].items()}
@@ -85,7 +88,11 @@ class Batch:
         try:
             outputs = script.read(output.out, self._inner(container), marker=self.marker)
         except ParseError as error:
-            reason = f"docker exec: exit code {output.code}: {output.last_words}" if output.code else str(error)
+            reason = (
+                f"{self._tool(container).called}: exit code {output.code}: {output.last_words}"
+                if output.code
+                else str(error)
+            )
             return [(probe, broken(reason)) for probe in group.values()]
         return [(probe, judged(probe, outputs[number])) for number, probe in group.items()]
 

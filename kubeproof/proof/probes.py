@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from kubeproof.cluster import Node
 from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
+from kubeproof.proof.containers import TOOLS
 from kubeproof.proof.context import VXLAN_OVERHEAD
 from kubeproof.proof.probe import (
     REQUEST_SECONDS,
@@ -111,6 +112,7 @@ class _Planner:
         self.snapshot = snapshot
         self.objects = objects
         self.cluster = snapshot.loaded.cluster
+        self.tool = TOOLS[self.cluster.settings.container_runtime]
         self.nodes = [node for node in self.cluster.nodes if node.name in snapshot.states]
         self.servers = objects.labelled("default", "app", "kuard")
         self.clients = [client for pod in self.servers if (client := self._client(pod))]
@@ -232,6 +234,7 @@ class _Planner:
                 expected=str(service.cluster_ip),
                 judge=_judge_name(service.cluster_ip),
                 container=client.container,
+                tool=self.tool,
             )
         yield Probe(
             name="dns_reverse",
@@ -241,6 +244,7 @@ class _Planner:
             expected=full,
             judge=_judge_reverse(full),
             container=client.container,
+            tool=self.tool,
         )
         yield Probe(
             name="service_by_name",
@@ -250,6 +254,7 @@ class _Planner:
             expected=self._expected_of_service(client),
             judge=self._judge_service(client),
             container=client.container,
+            tool=self.tool,
         )
         yield Probe(
             name="service_by_name",
@@ -259,6 +264,7 @@ class _Planner:
             expected="HTTP status 200 and a page",
             judge=judge_page,
             container=client.container,
+            tool=self.tool,
         )
 
     # Nodes to pods ----------------------------------------------------------------------------------------------------

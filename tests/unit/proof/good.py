@@ -41,6 +41,7 @@ def settings(**changes: Any) -> Settings:
     values: dict[str, Any] = dict.fromkeys(item.name for item in fields(Settings))
     values |= {
         "kubernetes_version": "1.20.2",
+        "container_runtime": "docker",
         "pod_cidr": PODS,
         "pod_subnet_bits": 24,
         "service_cidr": IPv4Network("10.97.0.0/16"),

@@ -1,12 +1,15 @@
 """A node's state out of the outputs of its script."""
 
 import json
+import os
 import subprocess
+from pathlib import Path
 
 from kubeproof.network.iptables import Ruleset
 from kubeproof.network.model import Namespace
 from kubeproof.network.policies import PoliciesInForce
-from kubeproof.proof.node_script import COMMANDS, parse_state
+from kubeproof.proof.containers import CONTAINERD, DOCKER, TOOLS
+from kubeproof.proof.node_script import commands, parse_state
 from kubeproof.proof.script import Output
 from tests.unit.proof import good
 
@@ -41,7 +44,7 @@ def outputs(**changes: Output) -> dict[str, Output]:
         "policies": '{"enforced": true, "policies": {"default/deny": "17"}}',
         "nft_tables": "table inet podnet\n",
     }
-    assert plain.keys() == COMMANDS.keys()
+    assert plain.keys() == commands(DOCKER).keys()
     return {name: Output(0, text, "") for name, text in plain.items()} | changes
 
 
@@ -81,5 +84,78 @@ def test_what_fails_or_cannot_be_parsed_is_unreadable_and_the_rest_is_there() ->
 
 
 def test_the_commands_are_shell_that_a_shell_takes() -> None:
-    for text in COMMANDS.values():
-        subprocess.run(["sh", "-n", "-c", text], check=True)
+    for tool in TOOLS.values():
+        for text in commands(tool).values():
+            subprocess.run(["sh", "-n", "-c", text], check=True)
+
+
+def info(kind: str, **more: object) -> dict[str, object]:
+    """What `ctr containers info` prints, as far as it matters."""
+    labels = {
+        "io.cri-containerd.kind": kind,
+        "io.kubernetes.pod.name": "web-1",
+        "io.kubernetes.pod.namespace": "default",
+        "io.kubernetes.pod.uid": "u1",
+        **({"io.kubernetes.container.name": "web"} if kind == "container" else {}),
+    }
+    return {"ID": f"{kind}-1", "Labels": labels, "Spec": more}
+
+
+OWN_NAMESPACE = {"namespaces": [{"type": "pid"}, {"type": "network", "path": "/var/run/netns/cni-1"}]}
+HOSTS_NAMESPACE = {"namespaces": [{"type": "pid"}]}
+
+
+def test_containers_of_containerd_are_told_in_the_same_words() -> None:
+    web = info("container", annotations={"io.kubernetes.cri.sandbox-id": "sandbox-1"})
+    lines = [
+        {"netns": "net:[7]", "about": {"pid": 4242, "info": info("sandbox", linux=OWN_NAMESPACE)}, "network": INSIDE},
+        {"netns": "net:[7]", "about": {"pid": 4243, "info": web}},
+        {"netns": "net:[1]", "about": {"pid": 99, "info": info("sandbox", linux=HOSTS_NAMESPACE)}},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    state = parse_state("node-b", outputs(containers=Output(0, text, "")), CONTAINERD)
+    assert state.unreadable == {}
+    pause, inside, of_host = state.containers
+    assert (pause.id, pause.pid, pause.is_sandbox, pause.network_mode) == ("sandbox-1", 4242, True, "none")
+    assert (pause.pod, pause.name) == ("default/web-1", "POD")
+    assert pause.network is not None
+    assert (inside.name, inside.is_sandbox, inside.network_mode) == ("web", False, "container:sandbox-1")
+    assert of_host.network_mode == "host"
+
+
+FAKE_CTR = """#!/bin/sh
+case "$*" in
+  *"tasks list") printf 'TASK PID STATUS\\n%s %s RUNNING\\ngone 1 STOPPED\\n' "sandbox-1" "$PID" ;;
+  *"containers info sandbox-1") cat "$INFO" ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+def test_the_script_of_containerd_prints_lines_that_are_read(tmp_path: Path) -> None:
+    """With a client that answers as containerd's does, indented, and a process of this machine in the pause's place."""
+    (tmp_path / "ctr").write_text(FAKE_CTR)
+    (tmp_path / "ctr").chmod(0o755)
+    (tmp_path / "info").write_text(json.dumps(info("sandbox", linux=HOSTS_NAMESPACE), indent=4))
+    namespace = str(Path("/proc/self/ns/net").readlink())
+    script = CONTAINERD.script.replace("/proc/1/ns/net", "/proc/self/ns/net")
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env={
+            **os.environ,
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "PID": str(os.getpid()),
+            "INFO": f"{tmp_path}/info",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (container,) = parse_state("node-b", outputs(containers=Output(0, done.stdout, "")), CONTAINERD).containers
+    assert (container.pid, container.netns, container.network_mode) == (os.getpid(), namespace, "host")
+
+
+def test_tools_enter_containers() -> None:
+    assert DOCKER.inside("c1", "echo 'a'") == """docker exec c1 sh -c 'echo '"'"'a'"'"''"""
+    assert CONTAINERD.inside("c1", "true") == ("ctr --namespace k8s.io tasks exec --exec-id kubeproof-$$ c1 sh -c true")
+    assert [tool.called for tool in (DOCKER, CONTAINERD)] == ["docker exec", "ctr tasks exec"]
