@@ -12,6 +12,7 @@ from typing import Literal
 from kubeproof import reading
 from kubeproof.errors import UserError
 from kubeproof.reading import Reader, RefusedError, problem
+from kubeproof.tables.runtimes import NAMES as RUNTIMES
 from lab.paths import REPOSITORY
 
 FILE = REPOSITORY / "lab" / "lab.toml"
@@ -60,6 +61,7 @@ class LabSettings:
     worker_prefix: str
     registry_port: int
     apt_port: int
+    container_runtime: str
 
     @property
     def gateway(self) -> IPv4Address:
@@ -137,6 +139,7 @@ _READERS: dict[str, Reader[object]] = {
     "worker_prefix": _worker_prefix,
     "registry_port": reading.port,
     "apt_port": reading.port,
+    "container_runtime": reading.one_of(*RUNTIMES),
 }
 
 

@@ -32,7 +32,9 @@ probe_image = references(load())["probe"]
 cluster_dns = "dnsmasq"
 cluster_dns_image = references(load())["cluster-dns"]
 
-# Docker's default in a container that is not alone under systemd's tree.
+container_runtime = load().container_runtime
+
+# The default in a container that is not alone under systemd's tree.
 cgroup_driver = "cgroupfs"
 
 # nf_conntrack_max is not writable in a container.

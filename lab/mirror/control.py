@@ -1,4 +1,4 @@
-"""Control data of the Debian packages kubelet, kubeadm, kubectl and kubernetes-cni: pure text.
+"""Control data of the Debian packages kubelet, kubeadm, kubectl, kubernetes-cni and cri-tools: pure text.
 
 Names, relations and files are those of the Kubernetes project's own packages of the 1.20 era (kubernetes/release,
 packages/deb), so that a deploy written for those finds the same here.
@@ -44,8 +44,9 @@ _LINE = 79
 class Package:
     """What a binary package is made of.
 
-    ``programs`` are built programs that go to /usr/bin; ``files`` maps absolute paths to files of lab/mirror/debian;
-    ``links`` maps absolute paths to what they point to; ``conffiles`` are those of ``files`` that dpkg asks about.
+    ``programs`` are built programs that go to /usr/bin; ``files`` maps absolute paths to files of lab/mirror/debian,
+    ``executables`` those that are programs; ``links`` maps absolute paths to what they point to; ``conffiles`` are those
+    of ``files`` that dpkg asks about.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Package:
     section: str = "admin"
     programs: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    executables: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     conffiles: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()
@@ -111,6 +113,15 @@ PACKAGES = (
         upstream=CNI_UPSTREAM,
         depends=(f"containernetworking-plugins (>= {CNI_UPSTREAM})",),
         links={f"/opt/cni/bin/{plugin}": f"/usr/lib/cni/{plugin}" for plugin in CNI_PLUGINS},
+    ),
+    Package(
+        name="cri-tools",
+        summary="Stand-in for crictl, which kubeadm asks about containers",
+        description="Answers what kubeadm asks of crictl where the container runtime is containerd, by containerd's "
+        "own client.",
+        architecture="all",
+        suggests=("containerd",),
+        executables={"/usr/bin/crictl": "crictl"},
     ),
 )
 

@@ -28,7 +28,10 @@ def ensure(build: Build) -> tuple[tuple[Path, ...], int]:
     folder = cache.entry("packages", name)
     built = 0
     if not folder.is_dir():
-        with step("Debian packages kubelet, kubeadm, kubectl, kubernetes-cni"), cache.creating(folder) as partial:
+        with (
+            step("Debian packages kubelet, kubeadm, kubectl, kubernetes-cni, cri-tools"),
+            cache.creating(folder) as partial,
+        ):
             for package in control.PACKAGES:
                 _make(package, build, architecture, partial)
         cache.prune("packages", keep=name)
@@ -41,7 +44,7 @@ def packages_key(build_key: str, architecture: str) -> str:
     files = {path.name: path.read_text() for path in sorted(DEBIAN.iterdir())}
     controls = [control.control(package, "", architecture, "", 0) for package in control.PACKAGES]
     shapes = [
-        (package.programs, package.files, package.links, package.conffiles, package.scripts)
+        (package.programs, package.files, package.executables, package.links, package.conffiles, package.scripts)
         for package in control.PACKAGES
     ]
     return cache.key(build_key, controls, shapes, files, COMPRESSION)
@@ -63,6 +66,8 @@ def _add_content(package: Package, build: Build, root: Path) -> None:
         _install(build.binary(program), root / "usr/bin" / program, 0o755)
     for path, name in package.files.items():
         _install(DEBIAN / name, _inside(root, path), 0o644)
+    for path, name in package.executables.items():
+        _install(DEBIAN / name, _inside(root, path), 0o755)
     for path, points_to in package.links.items():
         link = _inside(root, path)
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,25 +27,28 @@ def sections(**answers: str) -> str:
     return "".join(f"{MARK}{name}\n{answer}\n" for name, answer in answers.items())
 
 
-def host_facts(host: str, **changes: str) -> Rule:
+def host_facts(host: str, address: str = "", **changes: str) -> Rule:
     """What preflight reads of a host that is fit, with changes."""
     answers = {
         "system": "debian 12",
         "uid": "0",
-        "addresses": f"127.0.0.1/8\n{ADDRESSES[host]}/24",
+        "addresses": f"127.0.0.1/8\n{address or ADDRESSES[host]}/24",
         "swaps": "",
         "container": "",
         "machine_id": f"id-of-{host}",
         "docker_config": "",
+        "machine": "x86_64",
+        "kernel": "6.1.0-13-amd64",
+        "cgroups": "cgroup2fs",
         "foreign": "",
     }
     return {"host": host, "match": f"{MARK}machine_id", "stdout": sections(**{**answers, **changes})}
 
 
-def ready_objects() -> list[dict[str, Any]]:
+def ready_objects(names: Iterable[str] = ADDRESSES) -> list[dict[str, Any]]:
     """A cluster in which all is ready."""
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-    nodes = [{"kind": "Node", "metadata": {"name": name}, "status": ready} for name in ADDRESSES]
+    nodes = [{"kind": "Node", "metadata": {"name": name}, "status": ready} for name in names]
     counts = dict.fromkeys(("desiredNumberScheduled", "updatedNumberScheduled", "numberReady"), 3)
     proxy = {
         "kind": "DaemonSet",
@@ -64,10 +68,10 @@ def ready_objects() -> list[dict[str, Any]]:
     return [*nodes, proxy, *demo]
 
 
-def blank_hosts() -> list[Rule]:
+def blank_hosts(facts: Iterable[Rule] | None = None, names: Iterable[str] = ADDRESSES) -> list[Rule]:
     """Hosts without anything, which become a cluster as they are told to."""
     return [
-        *(host_facts(name) for name in ADDRESSES),
+        *(map(host_facts, ADDRESSES) if facts is None else facts),
         {"match": "umask 077.*before.json", "sets": ["remembered"]},
         {"match": r"cat \S*before.json$", "when": ["remembered"], "stdout": "{}"},
         {"match": "--simulate", "stdout": "Inst docker.io (20.10.24 Debian:12 [amd64])"},
@@ -87,7 +91,7 @@ def blank_hosts() -> list[Rule]:
             "stdout": f"kubeadm join 192.0.2.11:6443 --token {TOKEN} --discovery-token-ca-cert-hash {CA_HASH}",
         },
         {"match": "kubectl .* diff", "stdout": "differs"},
-        {"match": "get nodes,", "when": ["@api"], "stdout": json.dumps({"items": ready_objects()})},
+        {"match": "get nodes,", "when": ["@api"], "stdout": json.dumps({"items": ready_objects(names)})},
     ]
 
 
@@ -136,6 +140,9 @@ class FakeCluster:
     rules: list[Rule] = field(default_factory=blank_hosts)
     down: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    addresses: dict[str, str] = field(default_factory=lambda: dict(ADDRESSES))
+    settings: dict[str, object] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def kubeconfig(self) -> Path:
@@ -170,7 +177,10 @@ class FakeCluster:
                 **os.environ,
                 "FAKE_CLUSTER_KEY": str(key),
                 "FAKE_CLUSTER_KUBECONFIG": str(self.kubeconfig),
+                "FAKE_CLUSTER_HOSTS": json.dumps(self.addresses),
+                "FAKE_CLUSTER_SETTINGS": json.dumps(self.settings),
                 "PYINFRA_PROGRESS": "off",
+                **self.environment,
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

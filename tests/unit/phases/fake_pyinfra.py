@@ -6,6 +6,7 @@ Everything that is run is appended to the log.
 """
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -61,7 +62,14 @@ class ScriptedConnector(FakeConnector):
         return {}
 
 
+CHECKSUM = os.environ.get("FAKE_CLUSTER_CRI_DOCKERD", "")
+"""SHA-256 of an archive that stands for cri-dockerd's."""
+
 if __name__ == "__main__":
     sys.argv[1:] = sys.argv[3:]
-    with patch("pyinfra.api.inventory.get_execution_connectors", lambda: {"ssh": ScriptedConnector}):
+    sums = {"amd64": CHECKSUM, "arm64": CHECKSUM} if CHECKSUM else {}
+    with (
+        patch("pyinfra.api.inventory.get_execution_connectors", lambda: {"ssh": ScriptedConnector}),
+        patch.dict("kubeproof.tables.cri_dockerd.SHA256", sums),
+    ):
         main()

@@ -57,7 +57,11 @@ def test_descriptions_say_where_it_comes_from(name: str) -> None:
 
 def test_every_file_named_exists() -> None:
     for package in control.PACKAGES:
-        names = [*package.files.values(), *(f"{package.name}.{script}" for script in package.scripts)]
+        names = [
+            *package.files.values(),
+            *package.executables.values(),
+            *(f"{package.name}.{script}" for script in package.scripts),
+        ]
         assert all((packages.DEBIAN / name).is_file() for name in names)
         assert set(package.conffiles) <= set(package.files)
 

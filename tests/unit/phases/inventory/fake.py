@@ -1,4 +1,8 @@
-"""Three hosts that exist only in the answers of a FakeCluster."""
+"""Hosts that exist only in the answers of a FakeCluster; the first is the control plane."""
 
-control_plane = [("master", {"address": "192.0.2.11"})]
-workers = [("node1", {"address": "192.0.2.12"}), ("node2", {"address": "192.0.2.13"})]
+import json
+import os
+
+_hosts = json.loads(os.environ["FAKE_CLUSTER_HOSTS"])
+_entries = [(name, {"address": address}) for name, address in _hosts.items()]
+control_plane, workers = _entries[:1], _entries[1:]

@@ -1,5 +1,6 @@
 """The repository's own defaults, with what no default can know."""
 
+import json
 import os
 from pathlib import Path
 
@@ -18,3 +19,5 @@ httpd_image = "registry.example.net/httpd:1"
 kuard_image = "registry.example.net/kuard:1"
 probe_image = "registry.example.net/probe:1"
 kubeconfig = os.environ["FAKE_CLUSTER_KUBECONFIG"]
+
+globals().update(json.loads(os.environ["FAKE_CLUSTER_SETTINGS"]))
