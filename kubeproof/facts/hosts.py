@@ -13,6 +13,9 @@ from kubeproof.node.record import DOCKER_GROUP, OWNED_PATHS, SHARED_DIRECTORIES,
 from kubeproof.tables.systems import ARCHITECTURES
 
 _PATHS = " ".join((*OWNED_PATHS, *SHARED_DIRECTORIES))
+_ENDPOINT = 'container-?[rR]untime-?[eE]ndpoint[=:] ?[^ ]*unix:[^" ]*'
+_KUBELET_FILES = "/var/lib/kubelet/kubeadm-flags.env /var/lib/kubelet/instance-config.yaml"
+"""Where kubeadm tells kubelet its runtime's socket: in the flags, and since 1.34 in a configuration of its own."""
 
 
 class Host(FactBase[HostFacts]):
@@ -31,6 +34,8 @@ class Host(FactBase[HostFacts]):
                 "machine": "uname -m",
                 "kernel": "uname -r",
                 "cgroups": "stat --file-system --format %T /sys/fs/cgroup",
+                "kubelet": f"test -e {paths.KUBELET_CONF} && kubelet --version",
+                "cri_socket": f"test -e {paths.KUBELET_CONF} && grep -hoE '{_ENDPOINT}' {_KUBELET_FILES}",
                 "foreign": f"test -e {paths.RECORD} || ls -d {' '.join(REMAINS)}",
             }
         )
@@ -53,6 +58,8 @@ class Host(FactBase[HostFacts]):
                 architecture=ARCHITECTURES.get(_first(found, "machine"), _first(found, "machine")),
                 kernel=_first(found, "kernel"),
                 cgroups=_first(found, "cgroups"),
+                kubelet=_first(found, "kubelet").rpartition(" v")[2],
+                cri_socket=_first(found, "cri_socket").rpartition("unix:")[2],
                 foreign=tuple(found.get("foreign", ())),
             )
         except ValueError as error:

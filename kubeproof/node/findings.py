@@ -33,6 +33,10 @@ class HostFacts:
     """Version of the running kernel (uname -r)."""
     cgroups: str = ""
     """Kind of file system at /sys/fs/cgroup: "cgroup2fs", or "tmpfs" for version 1."""
+    kubelet: str = ""
+    """Version of kubelet if the host is a node already, such as "1.20.2"; empty if it is not."""
+    cri_socket: str = ""
+    """What that kubelet has been told to speak with; empty for dockershim, and where it is not known."""
     foreign: tuple[str, ...] = ()
     """Files of a cluster on a host that no deploy has left its record on."""
 
@@ -80,6 +84,7 @@ def _of_system(settings: Settings, system: System, facts: HostFacts) -> Iterator
         era, system, {"deb": settings.kubernetes_apt_url, "rpm": settings.kubernetes_rpm_url}
     )
     yield from combinations.of_system(era, settings.runtime.name, system, own_package=own)
+    yield from combinations.of_node(era, settings.runtime, facts.kubelet, facts.cri_socket)
     verified = "SystemVerification" not in settings.ignore_preflight_errors
     yield from combinations.of_kernel(era, facts.kernel, facts.cgroups, verified=verified)
 

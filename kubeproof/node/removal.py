@@ -37,6 +37,9 @@ class Owners:
 
     pod_networks: tuple[IPv4Network, ...]
     docker: bool
+    """Docker's too."""
+    runtime: bool = False
+    """The container runtime goes, whichever it is: no one is left who would want packets to be dropped by default."""
     policies: Mapping[str, str] = field(default_factory=dict)
     """Policies before the first deploy by "table chain": that of FORWARD is set back."""
 
@@ -76,7 +79,7 @@ def _take_chain(table_name: str, table: Table, line: str, owners: Owners) -> Non
             table.chains.append(chain)
         return
     # Docker and the deploy set the policy of FORWARD to DROP and leave it so. Where nothing is known, there was none.
-    wanted = owners.policies.get(f"{table_name} {chain}", "ACCEPT" if owners.docker else policy)
+    wanted = owners.policies.get(f"{table_name} {chain}", "ACCEPT" if owners.runtime else policy)
     if chain == "FORWARD" and policy != wanted:
         table.policies[chain] = wanted
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from kubeproof.reading import problem
 from kubeproof.tables import eras, systems
 from kubeproof.tables.eras import ERAS, Era
+from kubeproof.tables.runtimes import Runtime
 from kubeproof.tables.systems import System
 
 _OWN_MIRROR = "name your apt mirror's in a group_data file of your inventory's name (see inventory/example.py)"
@@ -74,6 +75,27 @@ def of_system(era: Era, runtime: str, system: System, *, own_package: bool) -> I
             f"has containerd {shown}, and kubelet {era.minor} wants {wanted} or newer; name a package of it "
             "(containerd_package), or use an older Kubernetes"
         )
+
+
+def of_node(era: Era, runtime: Runtime, kubelet: str, cri_socket: str) -> Iterator[str]:
+    """Why a host that is a node already does not go with the settings: clusters are not upgraded or converted.
+
+    kubeadm refuses to join nodes whose kubelet is newer than the control plane, or several versions older.
+    """
+    if not kubelet:
+        return
+    minor = eras.minor_of(kubelet)
+    if minor != era.minor:
+        yield (
+            f"is a node of Kubernetes {kubelet}, and kubernetes_version is of {era.minor}; clusters are not upgraded: "
+            f"set a version of {minor}, or reset it first"
+        )
+        return
+    socket = runtime.cri_socket.removeprefix("unix:")
+    known = bool(cri_socket) or era.dockershim
+    shown = f"/{cri_socket.lstrip('/')}" if cri_socket else "Docker"
+    if known and cri_socket.lstrip("/") != socket.lstrip("/"):
+        yield (f"is a node whose kubelet speaks with {shown}, and container_runtime is {runtime.name}; reset it first")
 
 
 def of_kernel(era: Era, kernel: str, cgroups: str, *, verified: bool) -> Iterator[str]:

@@ -45,8 +45,8 @@ class Package:
     """What a binary package is made of.
 
     ``programs`` are built programs that go to /usr/bin; ``files`` maps absolute paths to files of lab/mirror/debian,
-    ``executables`` those that are programs; ``links`` maps absolute paths to what they point to; ``conffiles`` are those
-    of ``files`` that dpkg asks about.
+    ``executables`` those that are programs; ``links`` maps absolute paths to what they point to; ``conffiles`` are
+    those of ``files`` that dpkg asks about.
     """
 
     name: str

@@ -7,7 +7,7 @@ from kubeproof.node.removal import Owners, idle_nft_tables, is_idle, own_nft_tab
 
 PODS = IPv4Network("10.244.0.0/16")
 CLUSTER = Owners((PODS,), docker=False)
-DOCKER = Owners((), docker=True, policies={"filter FORWARD": "ACCEPT"})
+DOCKER = Owners((), docker=True, runtime=True, policies={"filter FORWARD": "ACCEPT"})
 
 FILTER = r"""
 *filter
