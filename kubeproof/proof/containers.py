@@ -120,7 +120,7 @@ _SANDBOX_ID = "io.kubernetes.cri.sandbox-id"
 
 _CONTAINERD_SCRIPT = f"""
 list=$({CTR} tasks list) || exit 1
-host=$(readlink /proc/1/ns/net) || exit 1
+host=$(readlink /proc/self/ns/net) || exit 1
 ended() {{ [ ! -e "/proc/$pid" ]; }}
 printf '%s\n' "$list" | while read -r id pid status; do
   [ "$status" = RUNNING ] || continue
