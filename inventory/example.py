@@ -4,14 +4,32 @@ inventory/group_data/NAME.py. Then: `./inv plan -i inventory/NAME.py`, `./inv ap
 What such a NAME.py has to set at least, because no value could fit everybody:
 
     node_network = "192.0.2.0/24"                                # the network that the addresses below are in
-    kubernetes_apt_url = "https://mirror.example.net/kubernetes/"    # has the packages kubeadm, kubelet and kubectl
-    kubernetes_apt_key = "https://mirror.example.net/kubernetes/Release.key"
     podnet_image = "registry.example.net/podnet:1"               # built by `./inv mirror.build`
     httpd_image = "registry.example.net/httpd:2.4"               # or: demo = False
     kuard_image = "registry.example.net/kuard:1"
 
-The hosts run Debian 12, are reached by ssh with a key, and their host keys are in your known_hosts. pyinfra reads
-~/.ssh/config; these may be set for each host too: ssh_hostname, ssh_port, ssh_user, ssh_key, ssh_config_file.
+And what most will want to choose:
+
+    kubernetes_version = "1.35.1"                                # 1.20 to 1.37; packages come from pkgs.k8s.io …
+    container_runtime = "containerd"                             # or docker
+
+Before 1.24, or where hosts do not reach pkgs.k8s.io, packages come from a repository of yours:
+
+    kubernetes_apt_url = "https://mirror.example.net/kubernetes/"    # has the packages kubeadm, kubelet and kubectl
+    kubernetes_apt_key = "https://mirror.example.net/kubernetes/Release.key"
+    kubernetes_rpm_url = "https://mirror.example.net/kubernetes/rpm/"    # the same for hosts with dnf
+    kubernetes_rpm_key = "https://mirror.example.net/kubernetes/rpm/repodata/repomd.xml.key"
+    image_repository = "registry.example.net/kubernetes"
+
+Where hosts reach the world by a proxy (what is inside is worked out from the addresses):
+
+    http_proxy = "http://proxy.example.net:3128"
+    no_proxy = [".example.net"]                                  # so that your mirrors are reached directly
+
+The hosts run one of Debian 12 and 13, Ubuntu 22.04 and 24.04, RHEL, Rocky or Alma 8 and 9, on amd64 or arm64, and may
+differ; README.md tells what goes together. They are reached by ssh with a key, and their host keys are in your
+known_hosts. pyinfra reads ~/.ssh/config; these may be set for each host too: ssh_hostname, ssh_port, ssh_user, ssh_key,
+ssh_config_file.
 """
 
 import sys

@@ -1,9 +1,17 @@
+import hashlib
+import io
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pyinfra.api.exceptions import DeployError
 
+from kubeproof import controller
 from kubeproof.controller import ARMOUR, armoured_key
+from kubeproof.settings import parse
+from kubeproof.tables import cri_dockerd
+from tests.unit.samples import SETTINGS
 
 
 def test_key_from_a_file(tmp_path: Path) -> None:
@@ -28,3 +36,36 @@ def test_what_is_no_key(tmp_path: Path, content: bytes, said: str) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="correct the setting"):
         armoured_key("kubernetes_apt_key", str(tmp_path / "absent"))
+
+
+class TestCriDockerd:
+    """The archive is cri-dockerd's release, or nothing is taken of it."""
+
+    @pytest.fixture
+    def archive(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        path = tmp_path / "archive-amd64.tgz"
+        with tarfile.open(path, "w:gz") as tar:
+            member = tarfile.TarInfo(cri_dockerd.MEMBER)
+            member.size = 3
+            tar.addfile(member, io.BytesIO(b"ELF"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setitem(cri_dockerd.SHA256, "amd64", hashlib.sha256(path.read_bytes()).hexdigest())
+        return path
+
+    def test_the_program_is_kept(self, archive: Path) -> None:
+        wanted = replace(parse(SETTINGS), cri_dockerd_archive=str(archive).replace("amd64", "{arch}"))
+        program = controller.cri_dockerd(wanted, "amd64")
+        assert program.read_bytes() == b"ELF"
+        archive.unlink()
+        controller.cri_dockerd.cache_clear()
+        assert controller.cri_dockerd(wanted, "amd64") == program
+
+    def test_another_archive_is_refused(self, archive: Path) -> None:
+        archive.write_bytes(b"something else")
+        wanted = replace(parse(SETTINGS), cri_dockerd_archive=str(archive))
+        with pytest.raises(DeployError, match="is not cri-dockerd .* its SHA-256 is .*, not .*; name that release's"):
+            controller.cri_dockerd(wanted, "amd64")
+
+    def test_an_architecture_without_one(self) -> None:
+        with pytest.raises(DeployError, match="there is none for riscv64; use containerd"):
+            controller.cri_dockerd(parse(SETTINGS), "riscv64")
