@@ -1,6 +1,6 @@
 """Facts about what guards a host: SELinux and firewalld."""
 
-from dataclasses import dataclass
+from typing import TypedDict
 
 from pyinfra.api.facts import FactBase
 
@@ -8,12 +8,11 @@ from kubeproof.facts import sections
 from kubeproof.node import paths
 
 
-@dataclass(frozen=True)
-class SelinuxState:
+class SelinuxState(TypedDict):
     """``now`` is Enforcing, Permissive or Disabled; ``at_boot`` the word of its file. Empty without SELinux."""
 
-    now: str = ""
-    at_boot: str = ""
+    now: str
+    at_boot: str
 
 
 class Selinux(FactBase[SelinuxState]):
@@ -25,20 +24,20 @@ class Selinux(FactBase[SelinuxState]):
 
     @staticmethod
     def default() -> SelinuxState:
-        return SelinuxState()
+        return SelinuxState(now="", at_boot="")
 
     def process(self, output: list[str]) -> SelinuxState:
         found = sections.read(output)
-        return SelinuxState(*(next(iter(found.get(name, ())), "") for name in ("now", "at_boot")))
+        now, at_boot = (next(iter(found.get(name, ())), "") for name in ("now", "at_boot"))
+        return SelinuxState(now=now, at_boot=at_boot)
 
 
-@dataclass(frozen=True)
-class FirewalldState:
+class FirewalldState(TypedDict):
     """``ports`` are those that the default zone opens, such as "6443/tcp"; ``sources`` the networks of zone trusted."""
 
-    running: bool = False
-    ports: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
+    running: bool
+    ports: list[str]
+    sources: list[str]
 
 
 class Firewalld(FactBase[FirewalldState]):
@@ -55,9 +54,9 @@ class Firewalld(FactBase[FirewalldState]):
 
     @staticmethod
     def default() -> FirewalldState:
-        return FirewalldState()
+        return FirewalldState(running=False, ports=[], sources=[])
 
     def process(self, output: list[str]) -> FirewalldState:
         found = sections.read(output)
-        ports, sources = (tuple(" ".join(found.get(name, ())).split()) for name in ("ports", "sources"))
-        return FirewalldState(found.get("running") == ["running"], ports, sources)
+        ports, sources = (" ".join(found.get(name, ())).split() for name in ("ports", "sources"))
+        return FirewalldState(running=found.get("running") == ["running"], ports=ports, sources=sources)

@@ -26,7 +26,7 @@ APT_GET = (
     "DPkg::Options::=--force-confold",
 )
 DNF = ("env", "LC_ALL=C", "dnf", "--setopt=install_weak_deps=False", "--setopt=clean_requirements_on_remove=False")
-WITHOUT_HOLD = "--disableexcludes=all"
+WITHOUT_HOLD = "--disableexcludes=kubernetes"
 """The Kubernetes packages are held by being excluded from their repository."""
 
 

@@ -61,9 +61,14 @@ for netns in /run/netns/cni-*; do
     [ ! -e "$netns" ] || umount "$netns" || true
     rm -f "$netns"
 done
+if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ]; then
+    while mountpoint -q /run/netns; do umount /run/netns; done
+    rmdir /run/netns
+fi
 systemctl try-restart containerd.service
 """
-"""Namespaces of pods go by hand, as the CRI plugin is not asked; it learns by the restart that they are gone."""
+"""Namespaces of pods go by hand, as the CRI plugin is not asked; it learns by the restart that they are gone. Where they
+are is a mount of the plugin's own (pkg/netns)."""
 
 _BY_PROXY = f"sh -c 'set -a; [ ! -e {PROXY_ENVIRONMENT} ] || . {PROXY_ENVIRONMENT}; exec \"$@\" >/dev/null' sh"
 """containerd's client fetches by itself and not through its service, so it needs the proxy's addresses too."""

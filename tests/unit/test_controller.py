@@ -63,7 +63,7 @@ class TestCriDockerd:
     def test_another_archive_is_refused(self, archive: Path) -> None:
         archive.write_bytes(b"something else")
         wanted = replace(parse(SETTINGS), cri_dockerd_archive=str(archive))
-        with pytest.raises(DeployError, match="is not cri-dockerd .* its SHA-256 is .*, not .*; name that release's"):
+        with pytest.raises(DeployError, match=r"is not cri-dockerd .* its SHA-256 is .*, not .*; name that release's"):
             controller.cri_dockerd(wanted, "amd64")
 
     def test_an_architecture_without_one(self) -> None:

@@ -1,4 +1,4 @@
-from kubeproof.node.images import images_for
+from kubeproof.node.images import answered, asks_kubeadm, images_for, list_command
 from tests.unit.node.example import cluster
 
 SETTINGS = cluster().settings
@@ -35,3 +35,31 @@ def test_settings_choose() -> None:
     ).settings
     assert images_for("worker", settings)[1:] == (f"{HERE}/pause:3.9", f"{HERE}/podnet:1", "dns:1")
     assert f"{HERE}/etcd:3.4.23" in images_for("control-plane", settings)
+
+
+TOLD = """registry.k8s.io/kube-proxy:v1.31.2
+registry.k8s.io/coredns/coredns:v1.11.3
+registry.k8s.io/pause:3.10
+registry.k8s.io/etcd:3.5.15-0
+""".splitlines()
+
+
+def test_tags_that_differ_between_patch_releases_are_kubeadms_to_tell() -> None:
+    settings = cluster(kubernetes_version="1.31.2", image_repository="registry.k8s.io").settings
+    assert asks_kubeadm("control-plane", settings) == ("etcd", "coredns")
+    assert asks_kubeadm("worker", settings) == ("coredns",)
+    assert not [image for image in images_for("control-plane", settings) if "etcd" in image or "coredns" in image]
+    assert answered(TOLD, ("etcd", "coredns"), settings) == (
+        "registry.k8s.io/etcd:3.5.15-0",
+        "registry.k8s.io/coredns/coredns:v1.11.3",
+    )
+    assert list_command(settings)[-4:] == ("--kubernetes-version", "v1.31.2", "--image-repository", "registry.k8s.io")
+    assert asks_kubeadm("control-plane", SETTINGS) == ()
+
+
+def test_kubeadm_that_knows_only_the_other_registry_is_corrected() -> None:
+    """kubeadm 1.24 has k8s.gcr.io by default, and takes registry.k8s.io for a mirror without folders."""
+    settings = cluster(kubernetes_version="1.24.1", image_repository="registry.k8s.io").settings
+    assert answered(["registry.k8s.io/coredns:v1.8.6"], ("coredns",), settings) == (
+        "registry.k8s.io/coredns/coredns:v1.8.6",
+    )
