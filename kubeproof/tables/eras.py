@@ -117,7 +117,8 @@ CHANGES: dict[int, dict[str, Any]] = {
     34: {"pause_tag": "3.10.1", "kernel_from": ()},
     # kubernetes#133779: kubelet knows the flag no more. kubernetes.io/blog/2025/12/17: cgroup v1 is refused.
     35: {"pause_flag": False, "needs_cgroup_v2": True},
-    # KEP 4033: kubelet asks the runtime for its cgroup driver, which containerd tells since 2.0.
+    # KEP 4033: kubelet asks the runtime for its cgroup driver, which containerd tells since 2.0. v1beta3 is gone
+    # (kubernetes#136016).
     36: {"containerd_from": (2, 0)},
 }
 """What a minor version (1.N by its N) changes, with where it is said."""

@@ -67,8 +67,8 @@ if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ]; then
 fi
 systemctl try-restart containerd.service
 """
-"""Namespaces of pods go by hand, as the CRI plugin is not asked; it learns by the restart that they are gone. Where they
-are is a mount of the plugin's own (pkg/netns)."""
+"""Namespaces of pods go by hand, as the CRI plugin is not asked; it learns by the restart that they are gone. Their
+folder is a mount of the plugin's own (pkg/netns)."""
 
 _BY_PROXY = f"sh -c 'set -a; [ ! -e {PROXY_ENVIRONMENT} ] || . {PROXY_ENVIRONMENT}; exec \"$@\" >/dev/null' sh"
 """containerd's client fetches by itself and not through its service, so it needs the proxy's addresses too."""
