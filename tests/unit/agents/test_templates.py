@@ -9,9 +9,12 @@ import jinja2
 import pytest
 import yaml
 
+from kubeproof.tables.eras import ERAS
+
 TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 NAMES = ("podnet", "cluster-dns", "httpd", "kuard")
 SETTINGS = SimpleNamespace(
+    era=ERAS["1.20"],
     podnet_image="mirror:5000/podnet:1",
     cluster_dns_image="mirror:5000/cluster-dns:1",
     httpd_image="mirror:5000/httpd:1",
@@ -128,3 +131,11 @@ def test_demo(name: str, labels: dict[str, str], service: str, port: int, target
     assert found["metadata"]["name"] == service
     assert (found["spec"]["ports"][0]["port"], found["spec"]["ports"][0]["targetPort"]) == (port, target)
     assert found["spec"]["ports"][0].get("nodePort") == (33000 if name == "httpd" else None)
+
+
+@pytest.mark.parametrize("minor", ["1.20", "1.24", "1.25"])
+def test_dns_runs_on_control_plane_nodes_whatever_their_taint(minor: str) -> None:
+    settings = SimpleNamespace(**{**vars(SETTINGS), "era": ERAS[minor]})
+    (deployment,) = [item for item in objects("cluster-dns", settings) if item["kind"] == "Deployment"]
+    tolerated = {item["key"] for item in deployment["spec"]["template"]["spec"]["tolerations"]}
+    assert set(ERAS[minor].taints) <= tolerated
