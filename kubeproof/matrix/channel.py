@@ -61,6 +61,7 @@ class Channel:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._rest = b""
+        self._closed = False
 
     def ask(self, request: Json, *, seconds: float = ANSWER_SECONDS) -> Json:
         """Send a request and wait for its answer. Raises ChannelError; a process that is dead is started again."""
@@ -70,7 +71,22 @@ class Channel:
 
     def open(self) -> None:
         """Start the process and wait until it says hello. Raises ChannelError."""
-        self.close()
+        self._end()
+        if self._closed:
+            raise ChannelError(f"channel to {self.name}: is closed")
+        try:
+            self._start()
+        except OSError as error:
+            raise ChannelError(f"channel to {self.name}: {error}") from None
+        self._exchange({"do": "hello"}, OPEN_SECONDS)
+
+    def close(self) -> None:
+        """End the process for good; the client in the pod ends with its input."""
+        self._closed = True
+        self._end()
+
+    def _start(self) -> None:
+        self._rest = b""
         with self._log.open("ab") as log:
             log.write(f"$ {' '.join(self._command)}\n".encode())
             log.flush()
@@ -83,11 +99,8 @@ class Channel:
                 stderr=log,
                 start_new_session=True,
             )
-        self._rest = b""
-        self._exchange({"do": "hello"}, OPEN_SECONDS)
 
-    def close(self) -> None:
-        """End the process, if there is one; the client in the pod ends with its input."""
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return
@@ -108,10 +121,10 @@ class Channel:
             answer = json.loads(self._line(time.monotonic() + seconds))
         except (OSError, ValueError, ChannelError) as error:
             words = self._last_words() if not isinstance(error, ChannelError) or "ended" in str(error) else ""
-            self.close()
+            self._end()
             raise ChannelError(f"channel to {self.name}: {error}{words}") from None
         if not isinstance(answer, dict):
-            self.close()
+            self._end()
             raise ChannelError(f"channel to {self.name}: the answer is no JSON object")
         return answer
 
@@ -197,7 +210,7 @@ class Channels:
             return asking()
 
     def close(self) -> None:
-        """End all clients, at the same time."""
+        """End all clients for good, at the same time."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         with ThreadPoolExecutor(max_workers=max(1, len(self._channels))) as pool:
             list(pool.map(lambda channel: channel.close(), self._channels.values()))

@@ -36,7 +36,7 @@ class ProbePods:
         self._api = api
         self._cluster = cluster
         text = templates.render(TEMPLATE, cluster=cluster, settings=cluster.settings)
-        self.objects: list[Json] = [item for item in yaml.safe_load_all(text) if item]
+        self.objects: list[Json] = [item for item in yaml.load_all(text, yaml.CSafeLoader) if item]
         self._digest = hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def of_kind(self, kind: str) -> list[Json]:

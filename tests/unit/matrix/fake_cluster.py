@@ -3,17 +3,18 @@
 import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from kubeproof.cluster import Cluster, LoadedInventory, Node
-from kubeproof.matrix import condition, layout, plan
+from kubeproof.matrix import condition, plan
+from kubeproof.matrix import layout as layouts
 from kubeproof.matrix.api import NOT_FOUND, ApiError
 from kubeproof.matrix.expected import expected
 from kubeproof.matrix.layout import TARGET_NAMESPACES
-from kubeproof.matrix.table import Key, Mark
+from kubeproof.matrix.table import Key, Mark, TruthTable
 from kubeproof.policy.reading import API_VERSIONS, read_cluster
 from kubeproof.settings import parse
 from tests.unit.samples import SETTINGS
@@ -176,6 +177,9 @@ class FakeClients:
     probed: dict[Key, int] = field(default_factory=dict)
     questions: int = 0
     closed: bool = False
+    attempts: dict[tuple[str, str, str, int], plan.Attempt] = field(default_factory=dict)
+    layout: layouts.Layout | None = None
+    truth: TruthTable | None = None
 
     def open(self) -> Mapping[str, str]:
         return {}
@@ -185,6 +189,8 @@ class FakeClients:
 
     def ask(self, requests: Mapping[str, Json]) -> dict[str, Json]:
         self.asked.append(requests)
+        if any(request["do"] == "probe" for request in requests.values()):
+            self.look()
         return {client: self._answer(client, request) for client, request in requests.items()}
 
     def _answer(self, client: str, request: Json) -> Json:
@@ -217,17 +223,23 @@ class FakeClients:
             }
         }
 
+    def look(self) -> None:
+        """What is true of the API's objects now."""
+        if not self.attempts:
+            found = layouts.read(self.loaded.cluster, *(self.api.of(name) for name in ("pods", "services", "nodes")))
+            self.layout = replace(found, outside=GATEWAY)
+            for item in plan.plan(self.layout):
+                self.attempts[item.client, item.key.combination.protocol, item.address, item.port] = item
+        assert self.layout is not None
+        self.truth = expected(self._world(), self.layout, self.attempts.values())
+
     def _probe(self, client: str, request: Json) -> Json:
-        found = layout.read(self.loaded.cluster, *(self.api.of(name) for name in ("pods", "services", "nodes")))
-        found = layout.Layout(found.targets, found.nodes, found.subnets, GATEWAY)
-        attempts = plan.by_client(plan.plan(found))[client]
-        by_way = {(item.key.combination.protocol, item.address, item.port): item for item in attempts}
-        truth = expected(self._world(), found, attempts)
+        assert self.truth is not None
         results = []
         for probe in request["probes"]:
-            attempt = by_way[probe["protocol"], probe["address"], probe["port"]]
+            attempt = self.attempts[client, probe["protocol"], probe["address"], probe["port"]]
             count = self.probed[attempt.key] = self.probed.get(attempt.key, 0) + 1
-            right = "open" if truth.cells[attempt.key].mark is Mark.ALLOWED or self.state == "off" else "blocked"
+            right = "open" if self.truth.cells[attempt.key].mark is Mark.ALLOWED or self.state == "off" else "blocked"
             outcome = self.lies(attempt.key, count) or right
             answered = {"pod": attempt.pod, "client": "10.0.0.1"} if outcome == "open" else {}
             results.append({"id": probe["id"], "outcome": outcome, "detail": "", **answered})
