@@ -193,6 +193,7 @@ class _RawSctp:
         except OSError as error:
             raise _FailedError(f"raw sockets are refused ({error.strerror})") from None
         self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, sctp.RECEIVE_BUFFER)
         # ICMP errors, which a raw socket is not told of otherwise.
         self._socket.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         loop.add_reader(self._socket, self._receive)
