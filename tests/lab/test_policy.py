@@ -3,7 +3,6 @@
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -11,6 +10,7 @@ import yaml
 from lab.paths import SSH_CONFIG
 from lab.settings import load
 from lab.wait import wait_until
+from tests.lab.agents import no_agents
 from tests.lab.commands import inv, succeed
 from tests.lab.remote import KUBECTL, kubectl, ssh
 
@@ -25,8 +25,6 @@ DENY_ALL: dict[str, object] = {
     "metadata": {"name": "deny-all", "namespace": NAMESPACE},
     "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
 }
-AGENTS_OFF = '{"spec":{"template":{"spec":{"nodeSelector":{"no-such-node":"true"}}}}}'
-AGENTS_ON = '{"spec":{"template":{"spec":{"nodeSelector":{"no-such-node":null}}}}}'
 NEW_PODS = 4
 WATCHED_ADDRESSES = 24
 """host-local hands addresses out one after the other, so the next pods get some of these."""
@@ -93,18 +91,6 @@ def namespace() -> Iterator[None]:
     _apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     yield
     kubectl(f"delete namespace {NAMESPACE} --wait=true --timeout=60s")
-
-
-@contextmanager
-def _no_agents() -> Iterator[None]:
-    """podnet's agents away from all nodes, for a while."""
-    kubectl(f"-n kube-system patch daemonset podnet --type merge -p '{AGENTS_OFF}'")
-    try:
-        kubectl("-n kube-system wait --for=delete pod -l app=podnet --timeout=60s")
-        yield
-    finally:
-        kubectl(f"-n kube-system patch daemonset podnet --type merge -p '{AGENTS_ON}'")
-        kubectl("-n kube-system rollout status daemonset/podnet --timeout=90s")
 
 
 def test_the_walk_through_comes_out_as_it_says_and_leaves_nothing() -> None:
@@ -243,7 +229,7 @@ def test_without_agents_the_rules_stay_and_new_pods_stay_closed() -> None:
     client = _client(_worker())
     address = _start("server")["server"]
     assert not _reaches(client, address)
-    with _no_agents():
+    with no_agents():
         assert not _reaches(client, address)
         assert not _reaches(client, _start("late")["late"])
     kubectl(f"-n {NAMESPACE} delete networkpolicy deny-all")
