@@ -104,16 +104,18 @@ class Channel:
         process, self._process = self._process, None
         if process is None:
             return
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
         process.terminate()
         try:
             process.wait(2)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        # Last: a thread that still waits for an answer wakes up by the end of the process, not by this.
+        if process.stdout is not None:
+            process.stdout.close()
 
     def _exchange(self, request: Json, seconds: float) -> Json:
         try:

@@ -69,6 +69,7 @@ class Layout:
             pod_cidr=cluster.settings.pod_cidr,
             service_cidr=cluster.settings.service_cidr,
             node_network=cluster.settings.node_network,
+            # Without an outside client no cell is about it, and the network's own address is nobody's.
             outside=self.outside or cluster.settings.node_network.network_address,
         )
 

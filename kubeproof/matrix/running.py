@@ -241,7 +241,7 @@ class Run:
         results = [bench.before()]
         # The grids of a run without policies are worth their space only where they are not all dots.
         self._show(results[0], total, with_grids=self._options.verbose)
-        if not results[0].holds:
+        if results[0].differences:
             stopped = "clients do not reach pods even without policies; prove the network first: ./inv verify"
             return RunResult(tuple(results), 0.0, not_probed, stopped)
         for trial in trials:

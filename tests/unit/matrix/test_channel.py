@@ -1,6 +1,7 @@
 """Channels with processes of this machine at their other end."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -98,6 +99,20 @@ def test_closing_ends_the_processes(client: Channel) -> None:
     assert process is not None
     Channels([client]).close()
     assert process.poll() is not None
+
+
+def test_closing_wakes_who_waits_for_an_answer(log: Path) -> None:
+    silent = Channel("x/a", [sys.executable, "-c", "print(input() and '{}', flush=True); input(); input()"], log)
+    channels = Channels([silent])
+    assert not channels.open()
+    answers: list[object] = []
+    asking = threading.Thread(target=lambda: answers.append(channels.ask({"x/a": {"do": "x"}})))
+    asking.start()
+    started = time.monotonic()
+    channels.close()
+    asking.join(5)
+    assert time.monotonic() - started < 3
+    assert not asking.is_alive()
 
 
 def test_nothing_is_started_after_closing(client: Channel) -> None:

@@ -1,6 +1,8 @@
 """Whole runs against a cluster in memory: what is found, what is refused, and that everything is put back."""
 
 import json
+import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -315,6 +317,19 @@ class Interruption:
         if self.error and method == "POST" and path.endswith("kubeproof-x/networkpolicies"):
             error, self.error = self.error, None
             raise error
+
+
+def test_being_ended_is_like_ctrl_c(stand: Stand) -> None:
+    def end(method: str, path: str) -> None:
+        if method == "POST" and path.endswith("kubeproof-x/networkpolicies"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    stand.api.before = end
+    with pytest.raises(KeyboardInterrupt):
+        stand.run()
+    assert stand.is_clean
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), CommandError("ssh is gone")])
