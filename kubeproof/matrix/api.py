@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from kubeproof import pyinfra_run, remote_kubectl
 from kubeproof.cluster import LoadedInventory
 from kubeproof.errors import CommandError
-from kubeproof.matrix.channel import KEEPALIVE
+from kubeproof.matrix.channel import KEEPALIVE, last_words
 
 Json = dict[str, Any]
 
@@ -85,7 +85,8 @@ class SshApi:
                 status, data = self._exchange(method, target, body)
             except (OSError, http.client.HTTPException) as error:
                 self.close()
-                raise ApiError(f"{method} {path}: no connection by ssh ({error}; log: {self._log})") from None
+                words = last_words(self._log)
+                raise ApiError(f"{method} {path}: no connection by ssh: {error} {words}") from None
         return _read(method, path, status, data)
 
     def close(self) -> None:

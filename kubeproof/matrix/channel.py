@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from kubeproof import pyinfra_run, remote_kubectl
 from kubeproof.cluster import REPOSITORY, LoadedInventory
 from kubeproof.matrix.layout import OUTSIDE, channel_pod
 
+T = TypeVar("T")
 Json = dict[str, Any]
 
 OPEN_SECONDS = 30.0
@@ -122,9 +123,8 @@ class Channel:
             self._write(json.dumps(request, separators=(",", ":")).encode() + b"\n", time.monotonic() + seconds)
             answer = json.loads(self._line(time.monotonic() + seconds))
         except (OSError, ValueError, ChannelError) as error:
-            words = self._last_words() if not isinstance(error, ChannelError) or "ended" in str(error) else ""
             self._end()
-            raise ChannelError(f"channel to {self.name}: {error}{words}") from None
+            raise ChannelError(f"channel to {self.name}: {error} {last_words(self._log)}") from None
         if not isinstance(answer, dict):
             self._end()
             raise ChannelError(f"channel to {self.name}: the answer is no JSON object")
@@ -158,14 +158,15 @@ class Channel:
         line, _, self._rest = b"".join(parts).partition(b"\n")
         return line
 
-    def _last_words(self) -> str:
-        """What the process wrote to its log before it died."""
-        try:
-            lines = self._log.read_text(errors="replace").strip().splitlines()
-        except OSError:
-            return ""
-        last = lines[-1] if lines and not lines[-1].startswith("$ ") else "without a word"
-        return f" ({last}; log: {self._log})"
+
+def last_words(log: Path) -> str:
+    """What a process wrote to its log before it died, in brackets."""
+    try:
+        lines = log.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    last = lines[-1].strip() if lines and not lines[-1].startswith("$ ") else "without a word"
+    return f"({last}; log: {log})"
 
 
 class Channels:
@@ -173,6 +174,7 @@ class Channels:
 
     def __init__(self, channels: Sequence[Channel]) -> None:
         self._channels = {channel.name: channel for channel in channels}
+        self._given_up: dict[str, str] = {}
         self._pool = ThreadPoolExecutor(max_workers=max(1, len(channels)))
 
     @classmethod
@@ -182,34 +184,31 @@ class Channels:
 
     def open(self) -> dict[str, str]:
         """Open all, a few at a time; name -> why, for those that did not open."""
-
-        def open_one(channel: Channel) -> str:
-            try:
-                channel.open()
-            except ChannelError as error:
-                return str(error)
-            return ""
-
         with ThreadPoolExecutor(max_workers=OPENING_AT_ONCE) as pool:
-            outcomes = zip(self._channels, pool.map(open_one, self._channels.values()), strict=True)
-            return {name: reason for name, reason in outcomes if reason}
+            list(pool.map(lambda channel: self._twice(channel.name, channel.open), self._channels.values()))
+        return dict(self._given_up)
 
     def ask(self, requests: Mapping[str, Json]) -> dict[str, Json]:
-        """All at once. A channel that dies is opened again and asked once more; then its answer is a problem."""
+        """All at once. A channel that dies is opened again and asked once more; then it is given up for good."""
 
         def ask_one(name: str) -> Json:
-            try:
-                return self._twice(lambda: self._channels[name].ask(requests[name]))
-            except ChannelError as error:
-                return {"problem": str(error)}
+            if name not in self._given_up:
+                answer = self._twice(name, lambda: self._channels[name].ask(requests[name]))
+                if answer is not None:
+                    return answer
+            return {"problem": self._given_up[name]}
 
         return dict(zip(requests, self._pool.map(ask_one, requests), strict=True))
 
-    def _twice(self, asking: Callable[[], Json]) -> Json:
-        try:
-            return asking()
-        except ChannelError:
-            return asking()
+    def _twice(self, name: str, action: Callable[[], T]) -> T | None:
+        """What it returns the first time or the second. A channel that fails twice would cost each case its time."""
+        for _ in range(2):
+            try:
+                return action()
+            except ChannelError as error:
+                reason = str(error)
+        self._given_up[name] = reason
+        return None
 
     def close(self) -> None:
         """End all clients for good, at the same time."""

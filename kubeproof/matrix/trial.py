@@ -89,8 +89,10 @@ class Enforcement:
     """What the nodes say of themselves. ``states`` are of nodes whose pod network writes a file."""
 
     states: Mapping[str, Json]
-    silent: Mapping[str, str]
-    """Nodes without a file -> why."""
+    silent: tuple[str, ...] = ()
+    """Nodes without such a file."""
+    unasked: Mapping[str, str] = field(default_factory=dict)
+    """Nodes that could not be asked -> why. Nobody waits for them: what they forbid or not, the probes show."""
 
     @property
     def can_be_waited_for(self) -> bool:
@@ -104,14 +106,15 @@ class Enforcement:
 
     def missing(self, wanted: condition.Wanted) -> list[str]:
         """What is not in force, by node."""
-        lines = [f"{node}: {reason}" for node, reason in self.silent.items()]
+        lines = [f"{node}: its pod network does not say what is in force" for node in self.silent]
         lines += [f"{node}: {line}" for node, state in self.states.items() for line in condition.missing(wanted, state)]
         return lines
 
     def notes(self, wanted: condition.Wanted) -> list[str]:
         """What is in force, but not as it is written."""
         strict = [item for state in self.states.values() for item in condition.inexpressible(wanted, state).items()]
-        return [f"policy {name} is enforced strictly: {reason}" for name, reason in dict.fromkeys(strict)]
+        lines = [f"policy {name} is enforced strictly: {reason}" for name, reason in dict.fromkeys(strict)]
+        return lines + [f"{node} cannot be asked what is in force: {reason}" for node, reason in self.unasked.items()]
 
 
 class Bench:
@@ -179,12 +182,9 @@ class Bench:
         """What the nodes say is in force now."""
         answers = self._asked.ask({node: {"do": "state"} for node in self._layout.nodes})
         states = {node: answer["state"] for node, answer in answers.items() if answer.get("state")}
-        silent = {
-            node: str(answer.get("problem", "its pod network does not say what is in force"))
-            for node, answer in answers.items()
-            if node not in states
-        }
-        return Enforcement(states, silent)
+        unasked = {node: str(answer["problem"]) for node, answer in answers.items() if "problem" in answer}
+        silent = tuple(node for node in answers if node not in states and node not in unasked)
+        return Enforcement(states, silent, unasked)
 
     def _in_force(self, wanted: condition.Wanted) -> tuple[Enforcement, list[str]]:
         """Wait until every node has what the API has; what is missing when the deadline passes.

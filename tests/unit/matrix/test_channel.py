@@ -56,6 +56,8 @@ def test_one_that_dies_again_and_again_is_a_problem_with_its_last_words(log: Pat
     (answer,) = channels.ask({"x/a": {"do": "hello"}}).values()
     assert answer["problem"].startswith("channel to x/a: ")
     assert f"(error: pod x/a not found; log: {log})" in answer["problem"]
+    # Twice, and never again: each case of a run would wait for it.
+    assert log.read_text().count("\nerror: pod") == 2
     channels.close()
 
 

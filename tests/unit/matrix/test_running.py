@@ -13,7 +13,8 @@ import yaml
 
 from kubeproof.console import console
 from kubeproof.errors import CommandError, UserError
-from kubeproof.matrix import cases, running, trial
+from kubeproof.matrix import cases, plan, running, trial
+from kubeproof.matrix.labels import Labels
 from kubeproof.matrix.layout import ALL_NAMESPACES
 from kubeproof.matrix.result import RunResult
 from kubeproof.matrix.running import Access, Options, Run
@@ -205,6 +206,23 @@ def test_policies_that_never_come_into_force_are_a_problem(
     text = printed(lambda: results.append(stand.run(denying)))
     assert not results[0].holds
     assert "problem: not in force after 0 s: k8s-master: policy kubeproof-x/deny-all is not in force" in text
+
+
+def test_nobody_waits_for_a_node_that_cannot_be_asked(stand: Stand) -> None:
+    result = stand.run(only="deny-all", keep=True)
+    assert result.holds
+    asked = stand.clients[0]
+    layout = asked.layout
+    assert layout is not None
+    asked.dead = frozenset({"k8s-node2"})
+    bench = trial.Bench(stand.api, asked, layout, Labels(stand.api, (), ()), plan.plan(layout))
+    found = bench.run(trial.Trial("deny", "Nobody", policies=(policy("deny"),)))
+    assert found.problem == ""
+    assert found.failed == 9 * 18
+    assert found.steps["in force"] < 1
+    assert found.notes == (
+        "k8s-node2 cannot be asked what is in force: channel to k8s-node2: ended (Connection closed; log: x.log)",
+    )
 
 
 def test_with_enforcement_off_the_run_fails(stand: Stand, denying: Path) -> None:
