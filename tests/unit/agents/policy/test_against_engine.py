@@ -22,7 +22,7 @@ NODE_ADDRESSES = {"one": IPv4Address("192.0.2.11"), "two": IPv4Address("192.0.2.
 OUTSIDE = IPv4Address("198.51.100.7")
 NUMBERS = (79, 80, 81, 90)
 CELLS: tuple[tuple[Judged, int], ...] = (
-    *((protocol, number) for protocol in ("TCP", "UDP", "SCTP") for number in NUMBERS),  # type: ignore[misc]
+    *((protocol, number) for protocol in ("TCP", "UDP", "SCTP") for number in NUMBERS),
     ("ICMP", 0),
 )
 
@@ -102,18 +102,14 @@ def policies(draw: st.DrawFn, number: int) -> Item:
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
 
 
+DECLARED: list[Item] = [
+    {"name": "web", "containerPort": 80},
+    {"name": "web", "containerPort": 81, "protocol": "TCP"},
+    {"name": "dns", "containerPort": 79, "protocol": "UDP"},
+    {"containerPort": 90},
+]
 CONTAINER_PORTS = st.lists(
-    st.sampled_from(
-        [
-            {"name": "web", "containerPort": 80},
-            {"name": "web", "containerPort": 81, "protocol": "TCP"},
-            {"name": "dns", "containerPort": 79, "protocol": "UDP"},
-            {"containerPort": 90},
-        ]
-    ),
-    min_size=1,
-    max_size=3,
-    unique_by=lambda port: port.get("name"),
+    st.sampled_from(DECLARED), min_size=1, max_size=3, unique_by=lambda port: str(port.get("name"))
 )
 
 
@@ -166,7 +162,9 @@ class Network:
     """All nodes with their rulesets, and how a connection gets from one end to another."""
 
     def __init__(self, world: World) -> None:
-        self.nodes = {name: Simulator(make_ruleset(world, Here(name, subnet)).text) for name, subnet in NODES.items()}
+        self.nodes = {
+            name: Simulator(make_ruleset(world, Here(name, subnet)).table.text()) for name, subnet in NODES.items()
+        }
 
     def carries(self, source: engine.End, destination: engine.End, protocol: str, port: int) -> bool:
         client, endpoint = address(source), address(destination)
@@ -183,15 +181,16 @@ class Network:
                 hops.append((end, "flannel.1", "cni0"))
         verdicts = {
             all(
-                self.nodes[node].passes(
-                    Packet(client, endpoint, protocol, port, "established" if reply else "new", reply, *way)
-                )
-                for node, *way in hops
+                self._lets(node, Packet(client, endpoint, protocol, port, state, reply, iif, oif))
+                for node, iif, oif in hops
             )
-            for reply in (False, True)
+            for reply, state in ((False, "new"), (True, "established"))
         }
         assert len(verdicts) == 1, "the two directions of one connection are judged differently"
         return verdicts.pop()
+
+    def _lets(self, node: str, packet: Packet) -> bool:
+        return self.nodes[node].passes(packet)
 
 
 def address(end: engine.End) -> IPv4Address:
@@ -217,10 +216,12 @@ def node_of(end: engine.End) -> str | None:
 
 def pairs(model: Model) -> Iterator[tuple[engine.End, engine.End]]:
     """Every source with every destination; nodes as other nodes' pods see them, and at their own address."""
-    inside = [engine.PodEnd(pod) for pod in model.pods.values() if pod.reachable and not pod.host_network]
-    outside = engine.OutsideEnd(OUTSIDE)
-    as_sources = [engine.NodeEnd(node, subnet.network_address) for node, subnet in NODES.items()]
-    as_targets = [engine.NodeEnd(node, NODE_ADDRESSES[node]) for node in NODES]
+    inside: list[engine.End] = [
+        engine.PodEnd(pod) for pod in model.pods.values() if pod.reachable and not pod.host_network
+    ]
+    outside: engine.End = engine.OutsideEnd(OUTSIDE)
+    as_sources: list[engine.End] = [engine.NodeEnd(node, subnet.network_address) for node, subnet in NODES.items()]
+    as_targets: list[engine.End] = [engine.NodeEnd(node, NODE_ADDRESSES[node]) for node in NODES]
     for source in (*inside, *as_sources, outside):
         for destination in (*inside, *as_targets, outside):
             if isinstance(source, engine.PodEnd) or isinstance(destination, engine.PodEnd):

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import struct
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -47,9 +48,24 @@ class Wire:
     def shell(self, *words: str, check: bool = True) -> str:
         return run("ip", "netns", "exec", self.node, *words, check=check)
 
+    def load(self, text: str) -> None:
+        """Load commands on the node with nft."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.node, "nft", "-f", "-"],
+            input=text,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def name(self, name: str) -> str:
+        """The namespace of a pod, the node or the outside."""
+        return f"{PREFIX}-{name}"
+
     def enter(self, name: str) -> None:
         """Move the calling thread into a namespace, with all that it starts from now on."""
-        with Path(f"/run/netns/{PREFIX}-{name}").open() as namespace:
+        with Path("/run/netns", self.name(name)).open() as namespace:
             assert LIBC.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
 
     def socket(self, name: str, kind: int, protocol: int = 0, family: int = socket.AF_INET) -> socket.socket:
