@@ -66,8 +66,8 @@ def test_one_that_dies_again_and_again_is_a_problem_with_its_last_words(log: Pat
     [
         (["sleep", "60"], "no answer in time"),
         (["cat"], "the answer is no JSON object|no answer"),
-        (["echo", "hello"], "Expecting value|ended"),
-        (["echo", "[]"], "no JSON object"),
+        (["sh", "-c", "read line; echo hello"], "Expecting value|ended"),
+        (["sh", "-c", "read line; echo '[]'"], "no JSON object"),
         (["/no/such/program"], "No such file"),
     ],
 )
