@@ -174,7 +174,7 @@ def test_a_stream_from_a_server_is_cut(wire: Wire, forbidding: Item) -> None:
 
 
 def nat(wire: Wire, endpoint: str) -> None:
-    """What kube-proxy does: a Service's port 8000 is port 80 of the endpoint, and a pod's own Service is masqueraded."""
+    """What kube-proxy does: a Service's port 8000 is the endpoint's 80, and a pod's own Service is masqueraded."""
     to_endpoint = f"ip daddr {SERVICE} tcp dport 8000 dnat to {endpoint}:80"
     to_itself = f"ip saddr {endpoint} ip daddr {endpoint} masquerade"
     wire.load(f"""table ip nat {{

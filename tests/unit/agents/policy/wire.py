@@ -7,12 +7,15 @@ import select
 import socket
 import struct
 import subprocess
-import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from tests.unit.agents.netns import ip, run
 
+T = TypeVar("T")
 PREFIX = f"policy-test-{os.getpid()}"
 CLONE_NEWNET = 0x40000000
 PODS = {"a": "10.99.128.2", "b": "10.99.128.3", "c": "10.99.128.4"}
@@ -68,19 +71,16 @@ class Wire:
         with Path("/run/netns", self.name(name)).open() as namespace:
             assert LIBC.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
 
+    def inside(self, name: str, do: Callable[[], T]) -> T:
+        """Do something in a namespace, in a thread that ends with it."""
+        with ThreadPoolExecutor(1, initializer=self.enter, initargs=(name,)) as thread:
+            return thread.submit(do).result()
+
     def socket(self, name: str, kind: int, protocol: int = 0, family: int = socket.AF_INET) -> socket.socket:
         """A socket inside a namespace. Only its making happens there: a socket stays where it was made."""
-        made: list[socket.socket] = []
-
-        def make() -> None:
-            self.enter(name)
-            made.append(socket.socket(family, kind, protocol))
-
-        thread = threading.Thread(target=make)
-        thread.start()
-        thread.join()
-        made[0].settimeout(WAIT_SECONDS)
-        return made[0]
+        made = self.inside(name, lambda: socket.socket(family, kind, protocol))
+        made.settimeout(WAIT_SECONDS)
+        return made
 
     def _build(self) -> None:
         for name in ("node", *ADDRESSES):
