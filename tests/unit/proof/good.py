@@ -92,7 +92,7 @@ def state(name: str) -> NodeState:
         subnet_env=SubnetEnv(PODS, IPv4Interface((subnet(name)[1], 24)), 1450, masquerade=True),
         sysctls={"net.bridge.bridge-nf-call-iptables": "1", "net.ipv4.ip_forward": "1"},
         swaps=(),
-        policies=PoliciesInForce(enforced=True, policies={"default/deny": "17"}),
+        policies=PoliciesInForce(enforced=True, policies={"elsewhere/deny": "17"}),
         nft_tables=("ip filter", "inet podnet"),
         containers=_containers(name),
     )
@@ -279,7 +279,7 @@ def api() -> ApiObjects:
             ("default", "kubernetes", "https"): frozenset({Backend(address("node-a"), 6443)}),
             ("default", "web", ""): frozenset(Backend(ip, 8080) for name in NAMES for _, ip in pod_names(name)),
         },
-        policies={"default/deny": "17"},
+        policies={"elsewhere/deny": "17"},
     )
 
 
