@@ -17,6 +17,15 @@ def transactions(old: Table, new: Table) -> list[str]:
     return [text for text in texts if text]
 
 
+def shows(listing: str | None, table: Table) -> bool:
+    """Whether nft's listing has every rule of the table, and every set by name."""
+    lines = {line.strip() for line in (listing or "").splitlines()}
+    rules = (rule for chain in table.chains.values() for rule in chain.rules)
+    return lines.issuperset(rules) and lines.issuperset(
+        f"{each.keyword} {name} {{" for name, each in table.sets.items()
+    )
+
+
 def _added(old: Table, new: Table) -> str:
     return declare(
         {name: each for name, each in new.sets.items() if name not in old.sets},

@@ -10,7 +10,7 @@ from pathlib import Path
 from agents.podnet.files import read, write_if_changed
 from agents.podnet.plan import PodnetError
 from agents.podnet.policy import report
-from agents.podnet.policy.changes import transactions
+from agents.podnet.policy.changes import shows, transactions
 from agents.podnet.policy.nft import Nft
 from agents.podnet.policy.objects import World
 from agents.podnet.policy.ruleset import Here, Ruleset, make_ruleset
@@ -28,7 +28,7 @@ last look, which costs one netlink message; only when it has (kube-proxy moves i
 RETRY_SECONDS = 1.0
 """Time until the next attempt when one has failed."""
 ATTEMPTS = 3
-"""Loads in a row that somebody else's transaction may fall into before the table is taken as it is listed then."""
+"""Loads in a row after which the listing may not show what was loaded, before it is taken as it is."""
 
 
 class Enforcer:
@@ -147,7 +147,7 @@ class Enforcer:
         return True
 
     def _load(self, table: Table, started: float) -> None:
-        """Once more from the beginning where somebody else's transaction came between: the listing is what counts."""
+        """Load and list it. If somebody else's transaction came between, the listing has to show what was loaded."""
         for _ in range(ATTEMPTS):
             texts = transactions(self._loaded, table) if self._loaded is not None else [table.text()]
             # Unknown until the last one is through: after a failure the next attempt replaces everything.
@@ -158,7 +158,7 @@ class Enforcer:
             self._took = time.monotonic() - started
             self._listing = self._nft.listing()
             self._generation = self._nft.generation()
-            if self._generation == before + len(texts):
+            if self._generation == before + len(texts) or shows(self._listing, table):
                 break
         self._loaded = table
         log.info("NetworkPolicy: %d rules, %d elements, in force after %.3f s", table.rules, table.elements, self._took)

@@ -1,8 +1,8 @@
 """Runs one podnet agent inside a network namespace, driven by JSON lines on standard input.
 
-``{"nodes": [Node objects]}`` sets what the API server would tell, ``{"not_enforced": text or null}`` what the enforcer
-of policies would; ``{"reconcile": true}`` does one round; ``{"run": true}`` starts the endless loop. Each is answered by
-one JSON line; what the agent publishes is in the answer.
+``{"nodes": [Node objects]}`` sets what the API server would tell, ``{"not_enforced": text or null}`` what the
+enforcer of policies would; ``{"reconcile": true}`` does one round; ``{"run": true}`` starts the endless loop.
+Each is answered by one JSON line; what the agent publishes is in the answer.
 """
 
 import json

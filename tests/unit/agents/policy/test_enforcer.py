@@ -2,6 +2,7 @@
 
 import json
 import logging
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -11,14 +12,19 @@ from typing import Any
 
 import pytest
 
+from agents.kubeapi import Api
+from agents.podnet.__main__ import NAMESPACES, POLICIES, follow
+from agents.podnet.__main__ import PODS as PODS_PATH
 from agents.podnet.events import watch_kernel
-from agents.podnet.plan import PodnetError
+from agents.podnet.files import Files
+from agents.podnet.nodes import Node
+from agents.podnet.plan import Config, PodnetError
 from agents.podnet.policy.enforcer import Enforcer
 from agents.podnet.policy.nft import Nft
 from agents.podnet.policy.objects import World
 from agents.podnet.policy.off import SwitchedOff
 from tests.unit.agents.netns import eventually
-from tests.unit.agents.policy.objects import Item, pod, policy, world
+from tests.unit.agents.policy.objects import Item, namespace, pod, policy, world
 from tests.unit.agents.policy.wire import PODS, SUBNET, Wire, tcp
 
 pytestmark = pytest.mark.netns
@@ -282,3 +288,40 @@ def test_switched_off(shared_wire: Wire, tmp_path: Path, caplog: pytest.LogCaptu
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
         "NetworkPolicy is switched off (NETWORK_POLICY=off): policies are accepted and have no effect"
     ]
+
+
+class FakeApi(Api):
+    """Lists what it is given, and tells of events that are put into queues."""
+
+    def __init__(self, lists: dict[str, list[Item]]) -> None:
+        self.where = "a test"
+        self.lists = lists
+        self.events: dict[str, queue.Queue[Item]] = {path: queue.Queue() for path in lists}
+
+    def get(self, path: str) -> Item:
+        return {"metadata": {"resourceVersion": "1"}, "items": self.lists[path]}
+
+    def watch(self, path: str, version: str) -> Iterator[Item]:
+        yield self.events[path].get()
+
+
+def test_it_follows_the_api(shared_wire: Wire, tmp_path: Path) -> None:
+    shared_wire.shell("nft", "flush", "ruleset")
+    api = FakeApi({PODS_PATH: [A, B], NAMESPACES: [namespace("x")], POLICIES: []})
+    config = Config("one", IPv4Network("10.99.0.0/16"), 1, 8472)
+    files = Files(policies=tmp_path / "policies.json")
+    nodes = {"one": Node("one", pod_cidr=IPv4Network(SUBNET))}
+    enforcer = follow(api, lambda: nodes, config, files, lambda: None)
+    shared_wire.inside("node", enforcer.start)
+    try:
+        eventually(lambda: enforcer.problem() is None, seconds=2)
+        metadata = {**DENY_B["metadata"], "resourceVersion": "17"}
+        api.events[POLICIES].put({"type": "ADDED", "object": {**DENY_B, "metadata": metadata}})
+        took = eventually(lambda: '"x/deny": "17"' in files.policies.read_text(), seconds=2)
+        assert took < 1
+        assert not tcp(shared_wire, "a", "b", 80)
+        relabelled = {**B["metadata"], "labels": {"app": "other"}, "resourceVersion": "18"}
+        api.events[PODS_PATH].put({"type": "MODIFIED", "object": {**B, "metadata": relabelled}})
+        eventually(lambda: tcp(shared_wire, "a", "b", 80), seconds=3)
+    finally:
+        enforcer.stop()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from agents.podnet.policy.changes import transactions
+from agents.podnet.policy.changes import shows, transactions
 from agents.podnet.policy.ruleset import Here, make_ruleset
 from agents.podnet.policy.sample import make_sample
 from agents.podnet.policy.table import Table
@@ -72,6 +72,9 @@ def test_changes_lead_to_the_same_table_as_a_fresh_load(steps: list[list[Item]])
         for text in transactions(old, new):
             nft("-f", "-", text=text)
         changed = listing()
+        assert shows(changed, new)
+        assert not shows(None, new)
+        assert not shows(changed.replace("drop", ""), new)
         nft("-f", "-", text=new.text())
         assert in_order(changed) == in_order(listing())
     assert transactions(tables[-1], tables[-1]) == []

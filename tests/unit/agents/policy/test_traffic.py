@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -24,6 +25,7 @@ from tests.unit.agents.policy.wire import (
     WAIT_SECONDS,
     Tcp,
     Wire,
+    internet_checksum,
     passes,
     ping,
     sctp,
@@ -298,14 +300,51 @@ def test_no_way_around_by_ipv6(wire: Wire) -> None:
     assert not reached()
 
 
+@pytest.mark.parametrize("tag", [b"", struct.pack("!HH", 0x8100, 0)], ids=["plain", "VLAN 0"])
+def test_no_way_around_by_frames_of_ones_own(wire: Wire, tag: bytes) -> None:
+    def packet_socket() -> socket.socket:
+        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        made.bind(("eth0", 0))
+        return made
+
+    def reached() -> bool:
+        with wire.inside("a", packet_socket) as client, wire.socket("b", socket.SOCK_DGRAM) as server:
+            server.bind(("", 80))
+            client.send(mac(wire, "b") + mac(wire, "a") + tag + struct.pack("!H", 0x0800) + udp_packet("a", "b", 80))
+            try:
+                return bool(server.recv(100))
+            except TimeoutError:
+                return False
+
+    apply(wire)
+    assert reached()
+    apply(wire, DENY_B)
+    assert not reached()
+
+
+def udp_packet(source: str, target: str, port: int) -> bytes:
+    datagram = struct.pack("!HHHH", 40000, port, 8 + 4, 0) + b"word"
+    ends = socket.inet_aton(PODS[source]) + socket.inet_aton(PODS[target])
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 1, 0, 64, socket.IPPROTO_UDP, 0) + ends
+    return head[:10] + struct.pack("!H", internet_checksum(head)) + head[12:] + datagram
+
+
+def mac(wire: Wire, name: str) -> bytes:
+    return bytes.fromhex(str(link(wire, name)["address"]).replace(":", ""))
+
+
 def link_local(wire: Wire, name: str) -> str:
     (found,) = json.loads(ip("-j", "-6", "addr", "show", "dev", "eth0", "scope", "link", namespace=wire.name(name)))
     return str(found["addr_info"][0]["local"])
 
 
 def scope(wire: Wire, name: str) -> int:
+    return int(link(wire, name)["ifindex"])
+
+
+def link(wire: Wire, name: str) -> Any:
     (found,) = json.loads(ip("-j", "link", "show", "dev", "eth0", namespace=wire.name(name)))
-    return int(found["ifindex"])
+    return found
 
 
 class Stream(threading.Thread):

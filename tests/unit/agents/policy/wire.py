@@ -95,11 +95,8 @@ class Wire:
             ip("link", "set", f"veth-{name}", "type", "bridge_slave", "hairpin", "on", namespace=self.node)
         self._connect("outside", f"{OUTSIDE}/24", OUTSIDE_GATEWAY)
         ip("addr", "add", f"{OUTSIDE_GATEWAY}/24", "dev", "veth-outside", namespace=self.node)
-        for setting in (
-            "net.ipv4.ip_forward",
-            "net.bridge.bridge-nf-call-iptables",
-            "net.bridge.bridge-nf-call-ip6tables",
-        ):
+        bridge = (f"bridge-nf-{name}" for name in ("call-iptables", "call-ip6tables", "filter-vlan-tagged"))
+        for setting in ("net.ipv4.ip_forward", *(f"net.bridge.{name}" for name in bridge)):
             self.shell("sysctl", "-qw", f"{setting}=1")
 
     def _connect(self, name: str, address: str, gateway: str) -> None:
