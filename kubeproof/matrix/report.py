@@ -1,15 +1,13 @@
 """A run as text, JSON and JUnit XML. Pure but for writing the files."""
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from kubeproof.errors import UserError
+from kubeproof import output_files
 from kubeproof.matrix import grids
 from kubeproof.matrix.result import CaseResult, RunResult
 from kubeproof.matrix.table import Difference, Mark, TruthTable
@@ -178,37 +176,9 @@ def _xml(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
 
 
-def require_writable(option: str, file: Path | None) -> Iterator[str]:
-    """A line for what keeps a file from being written there."""
-    if file is None:
-        return
-    folder = file.absolute().parent
-    if file.is_dir():
-        yield f"{option} {file}: is a folder, name a file in it"
-    elif not folder.is_dir():
-        yield f"{option} {file}: there is no folder {folder}, make it first"
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        yield f"{option} {file}: the folder {folder} cannot be written to, choose another"
-
-
 def write(result: RunResult, json_file: Path | None, junit_file: Path | None) -> None:
     """Write the files that are asked for. Raises UserError."""
     if json_file is not None:
-        _replace("--json", json_file, json.dumps(to_json(result), indent=1, ensure_ascii=False) + "\n")
+        output_files.write("--json", json_file, json.dumps(to_json(result), indent=1, ensure_ascii=False) + "\n")
     if junit_file is not None:
-        _replace("--junit", junit_file, to_junit(result))
-
-
-def _replace(option: str, file: Path, text: str) -> None:
-    """The whole file or the old one: readers never see half of it."""
-    temporary: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=file.absolute().parent, prefix=f".{file.name}.", delete=False) as out:
-            temporary = Path(out.name)
-            out.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(file)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise UserError(f"{option} {file}: cannot be written ({error.strerror}), choose another place") from error
+        output_files.write("--junit", junit_file, to_junit(result))

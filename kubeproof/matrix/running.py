@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from kubeproof import output_files
 from kubeproof.cluster import LoadedInventory
 from kubeproof.console import console, say, step
 from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
@@ -112,8 +113,8 @@ class Run:
         """Policies of the user's files, or else cases of the suite. Raises UserError with all problems."""
         options = self._options
         problems = [
-            *report.require_writable("--json", options.json_file),
-            *report.require_writable("--junit", options.junit_file),
+            *output_files.problems("--json", options.json_file),
+            *output_files.problems("--junit", options.junit_file),
             *self._unfit_settings(),
         ]
         policies: list[Json] = []

@@ -12,7 +12,7 @@ from lab.settings import load
 from lab.wait import wait_until
 from tests.lab.agents import no_agents
 from tests.lab.commands import inv, succeed
-from tests.lab.remote import KUBECTL, kubectl, ssh
+from tests.lab.remote import kubectl, kubectl_process, ssh
 
 pytestmark = pytest.mark.usefixtures("running_lab")
 
@@ -124,13 +124,7 @@ def test_a_policy_is_in_force_within_a_second_and_cuts_what_was_open() -> None:
     assert _reaches(client, address)
     curl = "curl -sS -o /dev/null --limit-rate 1M --speed-limit 1000 --speed-time 3 -w '%{size_download}'"
     words = f"exec {client} -- {curl} http://{address}:8080/bytes/{60 * 1024 * 1024}"
-    with subprocess.Popen(
-        ["ssh", "-F", SSH_CONFIG, load().nodes[0].name, f"{KUBECTL} {words}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as transfer:
+    with kubectl_process(words) as transfer:
         wait_until(
             lambda: "8080" in ssh(_worker(), f"conntrack -L -s {address} 2>/dev/null; conntrack -L -d {address}"),
             seconds=20,
@@ -196,13 +190,7 @@ def _reached_while_starting(client: str, names: list[str]) -> set[str]:
     subnet = kubectl(f"get node {_worker()} -o jsonpath='{{.spec.podCIDR}}'").rpartition(".")[0]
     addresses = [f"{subnet}.{2 + (last - 2 + ahead) % 253}" for ahead in range(1, WATCHED_ADDRESSES)]
     words = f"exec -i {client} -- python3 - {','.join(addresses)} 15"
-    with subprocess.Popen(
-        ["ssh", "-F", SSH_CONFIG, load().nodes[0].name, f"{KUBECTL} {words}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as watch:
+    with kubectl_process(words) as watch:
         assert watch.stdin
         watch.stdin.write(WATCH)
         watch.stdin.close()
