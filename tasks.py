@@ -207,7 +207,7 @@ def matrix(
         "from": "client: NAMESPACE/POD, an address, or with the cluster a node",
         "to": "server: likewise",
         "port": "number or name",
-        "protocol": "TCP, UDP or SCTP",
+        "protocol": "TCP, UDP, SCTP or ICMP",
         "file": "objects to read (may be repeated); without it the cluster is asked",
     },
 )
@@ -222,9 +222,8 @@ def explain(
     inventory: str = "",
 ) -> int:
     """Say whether policies allow a connection, and why."""
-    from kubeproof.policy import explain as engine
-
     from kubeproof import cluster
+    from kubeproof.policy import explain as engine
 
     files = [_path(name) for name in file or ()]
     loaded = None if files else cluster.load(_inventory(inventory))

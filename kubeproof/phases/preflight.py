@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-import gevent  # type: ignore[import-untyped]
-from gevent.lock import Semaphore  # type: ignore[import-untyped]
+import gevent
+from gevent.lock import Semaphore
 from pyinfra import state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
