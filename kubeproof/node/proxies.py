@@ -1,5 +1,6 @@
 """By which proxy a host fetches things, and what must not go by it. Pure."""
 
+from ipaddress import IPv4Address, IPv4Network
 from urllib.parse import urlsplit
 
 from kubeproof.cluster import Cluster
@@ -39,14 +40,30 @@ def environment(cluster: Cluster) -> str:
     return "".join(f"{name}='{value}'\n" for name, value in values.items() if value)
 
 
+def is_direct(cluster: Cluster, url: str) -> bool:
+    """Whether a URL is reached without the proxy: its host is an exception, in one of the networks, or of a domain."""
+    host = urlsplit(url).hostname or ""
+    return any(_covers(exception, host) for exception in exceptions(cluster)) if host else False
+
+
+def _covers(exception: str, host: str) -> bool:
+    if "/" in exception:
+        try:
+            return IPv4Address(host) in IPv4Network(exception, strict=False)
+        except ValueError:
+            return False
+    return host == exception.lstrip(".") or host.endswith(f".{exception.lstrip('.')}")
+
+
 def apt_configuration(cluster: Cluster) -> str:
-    """apt.conf(5) lines, with an exception for each repository of one's own that is reached directly."""
+    """apt.conf(5) lines. apt knows exceptions by host name only: those of no_proxy that are one, and the mirror's."""
     settings = cluster.settings
     proxies = {"http": settings.http_proxy, "https": settings.https_proxy or settings.http_proxy}
     lines = [f'Acquire::{scheme}::Proxy "{url}";' for scheme, url in proxies.items() if url]
-    direct = urlsplit(settings.kubernetes_apt_url).hostname or ""
-    if direct in exceptions(cluster) or any(direct.endswith(name) for name in settings.no_proxy if name[0] == "."):
-        lines += [f'Acquire::{scheme}::Proxy::{direct} "DIRECT";' for scheme in proxies]
+    mirror = [urlsplit(settings.kubernetes_apt_url).hostname] if is_direct(cluster, settings.kubernetes_apt_url) else []
+    named = [name for name in settings.no_proxy if not name.startswith(".") and "/" not in name]
+    for host in dict.fromkeys([*mirror, *named]):
+        lines += [f'Acquire::{scheme}::Proxy::{host} "DIRECT";' for scheme, url in proxies.items() if url]
     return "".join(f"{line}\n" for line in lines)
 
 

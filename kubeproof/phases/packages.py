@@ -8,9 +8,11 @@ from pyinfra import host
 from pyinfra.api import deploy
 from pyinfra.operations import files
 
+from kubeproof.cluster import Cluster
 from kubeproof.controller import armoured_key
 from kubeproof.machines import system
 from kubeproof.node import paths, templates
+from kubeproof.node.proxies import is_direct, is_used
 from kubeproof.operations import packages
 from kubeproof.roles import cluster
 from kubeproof.settings import Settings
@@ -35,7 +37,7 @@ class Source:
 def install() -> None:
     """Install the runtime, the Kubernetes packages at their version, and tools; keep Kubernetes at that version."""
     settings, machine = cluster().settings, system()
-    for source in host.loop(sources(settings, machine)):
+    for source in host.loop(sources(cluster(), machine)):
         files.put(
             name=f"Trust the key of the {source.of_what} packages",
             src=StringIO(source.key),
@@ -56,9 +58,9 @@ def install() -> None:
     packages.hold(name="Hold the Kubernetes packages", packages=KUBERNETES_PACKAGES, manager=machine.manager)
 
 
-def sources(settings: Settings, machine: System) -> tuple[Source, ...]:
+def sources(wanted: Cluster, machine: System) -> tuple[Source, ...]:
     """The repositories that a host's system needs beside its own."""
-    return tuple(_apt_sources(settings) if machine.manager == "apt" else _dnf_sources(settings, machine))
+    return tuple(_apt_sources(wanted.settings) if machine.manager == "apt" else _dnf_sources(wanted, machine))
 
 
 def _apt_sources(settings: Settings) -> Iterator[Source]:
@@ -68,7 +70,8 @@ def _apt_sources(settings: Settings) -> Iterator[Source]:
     yield Source("Kubernetes", key, paths.APT_KEYRING, paths.APT_SOURCE, text)
 
 
-def _dnf_sources(settings: Settings, machine: System) -> Iterator[Source]:
+def _dnf_sources(wanted: Cluster, machine: System) -> Iterator[Source]:
+    settings = wanted.settings
     url = settings.kubernetes_rpm_url or settings.era.repository("rpm")
     key = armoured_key("kubernetes_rpm_key", settings.kubernetes_rpm_key or f"{url}repodata/repomd.xml.key")
     text = templates.render(
@@ -78,6 +81,7 @@ def _dnf_sources(settings: Settings, machine: System) -> Iterator[Source]:
         url=url,
         keyring=paths.RPM_KEYRING,
         exclude=HELD_BY_REPOSITORY,
+        direct=is_used(settings) and is_direct(wanted, url),
     )
     yield Source("Kubernetes", key, paths.RPM_KEYRING, paths.RPM_SOURCE, text)
     runtime_url = settings.runtime_rpm_url or machine.runtime_url
@@ -89,6 +93,7 @@ def _dnf_sources(settings: Settings, machine: System) -> Iterator[Source]:
         url=runtime_url,
         keyring=paths.RUNTIME_KEYRING,
         exclude=(),
+        direct=is_used(settings) and is_direct(wanted, runtime_url),
     )
     yield Source("container runtime's", runtime_key, paths.RUNTIME_KEYRING, paths.RUNTIME_SOURCE, text)
 
