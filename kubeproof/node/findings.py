@@ -45,7 +45,16 @@ def findings(cluster: Cluster, hosts: Mapping[str, HostFacts]) -> list[str]:
     """A line for each problem on each host that answered, in the order of the inventory; empty if all are fit."""
     answered = [node for node in cluster.nodes if node.name in hosts]
     found = [f"{node.name}: {line}" for node in answered for line in _of_host(cluster.settings, node, hosts[node.name])]
-    return found + foreign_clusters(hosts) + list(_same_machine_ids(hosts))
+    return found + changed_clusters(cluster.settings, hosts) + foreign_clusters(hosts) + list(_same_machine_ids(hosts))
+
+
+def changed_clusters(settings: Settings, hosts: Mapping[str, HostFacts]) -> list[str]:
+    """A line for each host that is a node of another version or with another runtime than the settings say."""
+    return [
+        f"{name}: {line}"
+        for name, facts in hosts.items()
+        for line in combinations.of_node(settings.era, settings.runtime, facts.kubelet, facts.cri_socket)
+    ]
 
 
 def foreign_clusters(hosts: Mapping[str, HostFacts]) -> list[str]:
@@ -84,7 +93,6 @@ def _of_system(settings: Settings, system: System, facts: HostFacts) -> Iterator
         era, system, {"deb": settings.kubernetes_apt_url, "rpm": settings.kubernetes_rpm_url}
     )
     yield from combinations.of_system(era, settings.runtime.name, system, own_package=own)
-    yield from combinations.of_node(era, settings.runtime, facts.kubelet, facts.cri_socket)
     verified = "SystemVerification" not in settings.ignore_preflight_errors
     yield from combinations.of_kernel(era, facts.kernel, facts.cgroups, verified=verified)
 

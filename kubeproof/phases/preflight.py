@@ -12,7 +12,7 @@ from pyinfra.context import ctx_host
 
 from kubeproof import machines
 from kubeproof.facts.hosts import Host
-from kubeproof.node.findings import HostFacts, findings, foreign_clusters
+from kubeproof.node.findings import HostFacts, changed_clusters, findings, foreign_clusters
 from kubeproof.roles import cluster
 
 _one_at_a_time = Semaphore()
@@ -29,7 +29,7 @@ def check() -> None:
 def check_ownership() -> None:
     """Check settings, inventory, and that there is no cluster of somebody else's on a host. Raises DeployError."""
     cluster()
-    _once(foreign_clusters)
+    _once(lambda hosts: foreign_clusters(hosts) + changed_clusters(cluster().settings, hosts))
 
 
 def _once(judge: Callable[[Mapping[str, HostFacts]], list[str]]) -> None:

@@ -87,15 +87,18 @@ def of_node(era: Era, runtime: Runtime, kubelet: str, cri_socket: str) -> Iterat
     minor = eras.minor_of(kubelet)
     if minor != era.minor:
         yield (
-            f"is a node of Kubernetes {kubelet}, and kubernetes_version is of {era.minor}; clusters are not upgraded: "
-            f"set a version of {minor}, or reset it first"
+            f"is a node of Kubernetes {kubelet}, and kubernetes_version is of {era.minor}; set it as it was: clusters "
+            "are not upgraded, they are reset before it is changed"
         )
         return
     socket = runtime.cri_socket.removeprefix("unix:")
     known = bool(cri_socket) or era.dockershim
-    shown = f"/{cri_socket.lstrip('/')}" if cri_socket else "Docker"
     if known and cri_socket.lstrip("/") != socket.lstrip("/"):
-        yield (f"is a node whose kubelet speaks with {shown}, and container_runtime is {runtime.name}; reset it first")
+        shown = f"/{cri_socket.lstrip('/')}" if cri_socket else "Docker"
+        yield (
+            f"is a node whose kubelet speaks with {shown}, and container_runtime is {runtime.name}; set it as it was, "
+            "and reset before you change it"
+        )
 
 
 def of_kernel(era: Era, kernel: str, cgroups: str, *, verified: bool) -> Iterator[str]:

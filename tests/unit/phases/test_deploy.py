@@ -223,6 +223,28 @@ class TestReset:
         assert TRACEBACK not in run.output
 
     @pytest.mark.parametrize("deploy", ["deploy.py", "reset.py"])
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            ({"container_runtime": "containerd"}, "speaks with Docker, and container_runtime is containerd"),
+            (
+                {"kubernetes_version": "1.31.0", "container_runtime": "containerd"},
+                "is a node of Kubernetes 1.20.2, and kubernetes_version is of 1.31",
+            ),
+        ],
+    )
+    def test_cluster_is_neither_converted_nor_half_taken_away(
+        self, hosts: FakeCluster, deploy: str, settings: dict[str, object], said: str
+    ) -> None:
+        hosts.rules.insert(0, host_facts("node1", kubelet="Kubernetes v1.20.2"))
+        hosts.settings = settings
+        run = hosts.run(deploy, "-y")
+        assert run.code == 1
+        assert said in run.output
+        assert not run.ran(CHANGES)
+        assert TRACEBACK not in run.output
+
+    @pytest.mark.parametrize("deploy", ["deploy.py", "reset.py"])
     def test_somebody_elses_cluster_is_left_alone(self, hosts: FakeCluster, deploy: str) -> None:
         hosts.rules.insert(0, host_facts("node1", foreign="/etc/kubernetes/kubelet.conf"))
         run = hosts.run(deploy, "-y")

@@ -17,7 +17,7 @@ CONTAINERD = "///run/containerd/containerd.sock"
         ("1.20", "docker", "1.20.2", "", ""),
         ("1.20", "containerd", "1.20.15", CONTAINERD, ""),
         ("1.31", "docker", "1.20.2", "", "is a node of Kubernetes 1.20.2, and kubernetes_version is of 1.31"),
-        ("1.20", "docker", "1.31.0", CONTAINERD, "clusters are not upgraded"),
+        ("1.20", "docker", "1.31.0", CONTAINERD, "clusters are not upgraded, they are reset before it is changed"),
         ("1.20", "containerd", "1.20.2", "", "speaks with Docker, and container_runtime is containerd"),
         ("1.20", "docker", "1.20.2", CONTAINERD, "speaks with /run/containerd/containerd.sock"),
         ("1.31", "docker", "1.31.2", "///run/cri-dockerd.sock", ""),
