@@ -222,9 +222,8 @@ def explain(
     inventory: str = "",
 ) -> int:
     """Say whether policies allow a connection, and why."""
-    from kubeproof.policy import explain as engine
-
     from kubeproof import cluster
+    from kubeproof.policy import explain as engine
 
     files = [_path(name) for name in file or ()]
     loaded = None if files else cluster.load(_inventory(inventory))

@@ -69,7 +69,7 @@ class Report:
 
 def enforces(cluster: Cluster) -> bool:
     """Whether the pod network is set to enforce NetworkPolicy; the check policies_in_force tells whether it does."""
-    return cluster.settings.cni == "podnet" and cluster.settings.network_policy
+    return cluster.settings.enforces_policy
 
 
 def cni_line(cluster: Cluster) -> str:

@@ -1,0 +1,77 @@
+"""A manifest and the settings of a cluster put together: what is applied, pulled and waited for. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kubeproof.cni import api, documents, patching, plugins, references
+from kubeproof.settings import Settings
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PodNetwork:
+    """What a pod network of a manifest needs."""
+
+    text: str
+    """The objects to apply, as YAML."""
+    images: tuple[str, ...]
+    workloads: tuple[str, ...]
+    """Workloads that have to be ready, as kind/namespace/name."""
+    namespaces: tuple[str, ...]
+    host_plugins: tuple[str, ...]
+    """CNI plugins that have to be on every host beside those that the network brings."""
+    ports: tuple[int, ...]
+    """TCP ports of the hosts that its pods listen on."""
+    notes: tuple[str, ...]
+    """What was done differently than the manifest says, for people."""
+
+
+def wishes_of(settings: Settings) -> patching.Wishes:
+    """What the settings want a manifest to be."""
+    return patching.Wishes(
+        project=settings.cni,
+        pod_cidr=settings.pod_cidr,
+        backend=settings.cni_backend,
+        vni=settings.vxlan_vni,
+        port=settings.vxlan_port,
+        interface=settings.cni_interface,
+        mtu=settings.cni_mtu,
+        image_repository=settings.cni_image_repository,
+    )
+
+
+def build(text: str, settings: Settings, origin: str) -> PodNetwork:
+    """Read, adapt and patch a manifest. Raises UserError; ``origin`` names the manifest there."""
+    adapted = api.adapt(documents.load(text, origin), settings.kubernetes_minor, origin)
+    objects = patching.patch(adapted.objects, wishes_of(settings), origin)
+    return PodNetwork(
+        text=documents.dump(objects),
+        images=references.images(objects),
+        workloads=tuple(_workloads(objects)),
+        namespaces=tuple(dict.fromkeys(workload.split("/")[1] for workload in _workloads(objects))),
+        host_plugins=plugins.needed_of_host(objects, settings.cni, origin),
+        ports=tuple(sorted(set(_ports(objects)))),
+        notes=tuple(f"{origin}: {note}" for note in adapted.notes),
+    )
+
+
+def _workloads(objects: Sequence[Object]) -> Iterator[str]:
+    for item in objects:
+        if item["kind"] in ("DaemonSet", "Deployment"):
+            metadata = item["metadata"]
+            yield f"{item['kind'].lower()}/{metadata.get('namespace', 'default')}/{metadata['name']}"
+
+
+def _ports(objects: Sequence[Object]) -> Iterator[int]:
+    """Ports that pods in the hosts' network name, and those that they are probed at."""
+    for spec in references.pod_specs(objects):
+        if not spec.get("hostNetwork"):
+            continue
+        for container in spec["containers"]:
+            yield from (port["containerPort"] for port in container.get("ports") or ())
+            for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+                port = container.get(probe, {}).get("httpGet", {}).get("port")
+                if isinstance(port, int):
+                    yield port
