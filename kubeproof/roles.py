@@ -6,6 +6,8 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_inventory
 
 from kubeproof.cluster import Cluster, Node, cluster_of
+from kubeproof.cni import source
+from kubeproof.cni.plan import PodNetwork
 from kubeproof.errors import UserError
 
 
@@ -13,6 +15,14 @@ def cluster() -> Cluster:
     """The cluster of the current pyinfra run. Raises DeployError, which pyinfra prints without a traceback."""
     try:
         return cluster_of(ctx_inventory.get())
+    except UserError as error:
+        raise DeployError("\n".join(error.problems)) from error
+
+
+def pod_network() -> PodNetwork:
+    """The pod network of the current pyinfra run. Raises DeployError; preflight has said it before."""
+    try:
+        return source.pod_network(cluster().settings)
     except UserError as error:
         raise DeployError("\n".join(error.problems)) from error
 

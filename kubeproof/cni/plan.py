@@ -15,8 +15,11 @@ class PodNetwork:
     """What a pod network of a manifest needs."""
 
     text: str
-    """The objects to apply, as YAML."""
+    """The objects to apply, as YAML; empty for podnet, whose objects are a template of this project."""
     images: tuple[str, ...]
+    """What its pods start from, as the nodes pull it."""
+    published: tuple[str, ...]
+    """The same images as their project publishes them, in the same order."""
     workloads: tuple[str, ...]
     """Workloads that have to be ready, as kind/namespace/name."""
     namespaces: tuple[str, ...]
@@ -42,6 +45,12 @@ def wishes_of(settings: Settings) -> patching.Wishes:
     )
 
 
+def of_podnet(settings: Settings) -> PodNetwork:
+    """This project's own network."""
+    images = (settings.podnet_image,)
+    return PodNetwork("", images, images, ("daemonset/kube-system/podnet",), ("kube-system",), (), (), ())
+
+
 def build(text: str, settings: Settings, origin: str) -> PodNetwork:
     """Read, adapt and patch a manifest. Raises UserError; ``origin`` names the manifest there."""
     adapted = api.adapt(documents.load(text, origin), settings.kubernetes_minor, origin)
@@ -49,6 +58,7 @@ def build(text: str, settings: Settings, origin: str) -> PodNetwork:
     return PodNetwork(
         text=documents.dump(objects),
         images=references.images(objects),
+        published=references.images(adapted.objects),
         workloads=tuple(_workloads(objects)),
         namespaces=tuple(dict.fromkeys(workload.split("/")[1] for workload in _workloads(objects))),
         host_plugins=plugins.needed_of_host(objects, settings.cni, origin),

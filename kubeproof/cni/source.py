@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.request import build_opener
 
 from kubeproof.cni import catalogue
-from kubeproof.cni.plan import PodNetwork, build
+from kubeproof.cni.networks import NETWORKS
+from kubeproof.cni.plan import PodNetwork, build, of_podnet
 from kubeproof.errors import UserError
 from kubeproof.settings import Settings
 
@@ -32,7 +33,9 @@ class Wanted:
 
 @cache
 def pod_network(settings: Settings) -> PodNetwork:
-    """The pod network of the settings' manifest, read once. Raises UserError with a line for each problem."""
+    """The pod network of the settings, its manifest read once. Raises UserError with a line for each problem."""
+    if not NETWORKS[settings.cni].upstream:
+        return of_podnet(settings)
     wanted = wanted_manifest(settings)
     return build(verified(wanted).decode(), settings, wanted.title)
 

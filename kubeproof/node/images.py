@@ -1,5 +1,6 @@
 """Which images a host needs, by its role. Pure."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from kubeproof.settings import Settings
@@ -14,13 +15,16 @@ COREDNS_TAG = "1.7.0"
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
-def images_for(role: Role, settings: Settings) -> tuple[str, ...]:
-    """Full references of all images that pods on a host of this role start from, each once."""
+def images_for(role: Role, settings: Settings, pod_network: Sequence[str]) -> tuple[str, ...]:
+    """Full references of all images that pods on a host of this role start from, each once.
+
+    ``pod_network`` are those of the pod network, which runs on every host.
+    """
     wanted = [_kubernetes("kube-proxy", settings), pause_image(settings)]
     if role == "control-plane":
         wanted += [_kubernetes(name, settings) for name in CONTROL_PLANE]
         wanted.append(f"{settings.image_repository}/etcd:{settings.etcd_image_tag or ETCD_TAG}")
-    wanted.append(settings.podnet_image)
+    wanted += pod_network
     # The DNS Deployment tolerates the control plane's taint, the demo does not.
     wanted.append(_dns(settings))
     if settings.demo and role == "worker":

@@ -4,10 +4,10 @@ from pyinfra.api import deploy
 
 from kubeproof.node.images import images_for
 from kubeproof.operations import docker
-from kubeproof.roles import cluster, node
+from kubeproof.roles import cluster, node, pod_network
 
 
 @deploy("Images")
 def pull() -> None:
     """Pull the images that this host's role needs."""
-    docker.pull(name="Pull images", images=images_for(node().role, cluster().settings))
+    docker.pull(name="Pull images", images=images_for(node().role, cluster().settings, pod_network().images))

@@ -46,6 +46,11 @@ def ready_objects() -> list[dict[str, Any]]:
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     nodes = [{"kind": "Node", "metadata": {"name": name}, "status": ready} for name in ADDRESSES]
     counts = dict.fromkeys(("desiredNumberScheduled", "updatedNumberScheduled", "numberReady"), 3)
+    podnet = {
+        "kind": "DaemonSet",
+        "metadata": {"namespace": "kube-system", "name": "podnet", "generation": 1},
+        "status": {"observedGeneration": 1, **counts},
+    }
     proxy = {
         "kind": "DaemonSet",
         "metadata": {"namespace": "kube-system", "name": "kube-proxy", "generation": 1},
@@ -61,7 +66,7 @@ def ready_objects() -> list[dict[str, Any]]:
         }
         for name in ("httpd", "kuard")
     ]
-    return [*nodes, proxy, *demo]
+    return [*nodes, proxy, podnet, *demo]
 
 
 def blank_hosts() -> list[Rule]:
