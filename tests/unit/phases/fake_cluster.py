@@ -41,21 +41,21 @@ def host_facts(host: str, **changes: str) -> Rule:
     return {"host": host, "match": f"{MARK}machine_id", "stdout": sections(**{**answers, **changes})}
 
 
-def ready_objects() -> list[dict[str, Any]]:
-    """A cluster in which all is ready."""
+def ready_objects(*daemon_sets: str) -> list[dict[str, Any]]:
+    """A cluster in which all is ready: podnet, or the DaemonSets (namespace/name) of another network."""
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     nodes = [{"kind": "Node", "metadata": {"name": name}, "status": ready} for name in ADDRESSES]
     counts = dict.fromkeys(("desiredNumberScheduled", "updatedNumberScheduled", "numberReady"), 3)
-    podnet = {
-        "kind": "DaemonSet",
-        "metadata": {"namespace": "kube-system", "name": "podnet", "generation": 1},
-        "status": {"observedGeneration": 1, **counts},
-    }
-    proxy = {
-        "kind": "DaemonSet",
-        "metadata": {"namespace": "kube-system", "name": "kube-proxy", "generation": 1},
-        "status": {"observedGeneration": 1, **counts},
-    }
+    agents = [
+        {
+            "kind": "DaemonSet",
+            "metadata": {"namespace": namespace, "name": name, "generation": 1},
+            "status": {"observedGeneration": 1, **counts},
+        }
+        for namespace, _, name in (
+            path.partition("/") for path in ("kube-system/kube-proxy", *(daemon_sets or ("kube-system/podnet",)))
+        )
+    ]
     replicas = {"updatedReplicas": 3, "readyReplicas": 3, "observedGeneration": 1}
     demo = [
         {
@@ -66,7 +66,7 @@ def ready_objects() -> list[dict[str, Any]]:
         }
         for name in ("httpd", "kuard")
     ]
-    return [*nodes, proxy, podnet, *demo]
+    return [*nodes, *agents, *demo]
 
 
 def blank_hosts() -> list[Rule]:
