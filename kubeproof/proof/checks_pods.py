@@ -30,7 +30,7 @@ def pod_addresses(context: Context) -> Finding:
         )
 
     return all_of(
-        [*_waiting(context), *_each_pod(context, decide)],
+        [*_waiting(context), *each_pod(context, decide)],
         expected=f"for each pod its address of the API, in {context.subnet}",
         nothing=NO_PODS,
     )
@@ -52,7 +52,7 @@ def pod_default_routes(context: Context) -> Finding:
     def decide(pod: Pod, network: Namespace) -> Finding:
         return same_set([expected], (route for route in network.routes_in() if route.destination == DEFAULT_ROUTE))
 
-    return all_of(_each_pod(context, decide), expected=f"for each pod {expected}", nothing=NO_PODS)
+    return all_of(each_pod(context, decide), expected=f"for each pod {expected}", nothing=NO_PODS)
 
 
 @check(
@@ -67,7 +67,7 @@ def pod_veths(context: Context) -> Finding:
         return same(f"veth in {BRIDGE}, forwarding, hairpin on", _veth(context, network))
 
     return all_of(
-        _each_pod(context, decide), expected=f"for each pod a veth in {BRIDGE}, forwarding, hairpin on", nothing=NO_PODS
+        each_pod(context, decide), expected=f"for each pod a veth in {BRIDGE}, forwarding, hairpin on", nothing=NO_PODS
     )
 
 
@@ -122,7 +122,7 @@ def _short(container: Container) -> str:
     return kind + colon + target[:12]
 
 
-def _each_pod(context: Context, decide: Callable[[Pod, Namespace], Finding]) -> Iterator[tuple[str, Finding]]:
+def each_pod(context: Context, decide: Callable[[Pod, Namespace], Finding]) -> Iterator[tuple[str, Finding]]:
     for pod in context.pods:
         pause = context.state.sandbox(pod.full_name)
         if pause is None:

@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from kubeproof.cluster import Cluster
+from kubeproof.cni.networks import NETWORKS
 from kubeproof.errors import UserError
-from kubeproof.proof.checks import CHECKS
+from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.proof.probes import TITLES
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.snapshot import API, REACHABLE
@@ -32,7 +33,7 @@ SYMBOLS = {
 }
 TITLES_BY_NAME = (
     {REACHABLE: "the node answers by ssh", API: "the API answers"}
-    | {check.name: check.title for check in CHECKS}
+    | {check.name: check.title for check in ALL_CHECKS}
     | TITLES
 )
 
@@ -74,12 +75,19 @@ def enforces(cluster: Cluster) -> bool:
 
 def cni_line(cluster: Cluster) -> str:
     """What CNI is in force, and what it does not do."""
-    if cluster.settings.cni == "podnet":
-        policies = (
-            "it enforces NetworkPolicy" if enforces(cluster) else "NetworkPolicy is switched off, none is enforced"
-        )
-        return f"CNI in force: podnet, this project's own pod network, not flannel; {policies}"
-    return f"CNI in force: {cluster.settings.cni}"
+    settings = cluster.settings
+    title = {
+        "podnet": "podnet, this project's own pod network, not flannel",
+        "flannel": f"flannel, by {settings.cni_backend}",
+        "canal": "Canal, flannel by vxlan with Calico's policies",
+    }[settings.cni]
+    if enforces(cluster):
+        policies = "it enforces NetworkPolicy"
+    elif NETWORKS[settings.cni].enforces:
+        policies = "NetworkPolicy is switched off, none is enforced"
+    else:
+        policies = "it enforces no NetworkPolicy: policies are accepted and have no effect"
+    return f"CNI in force: {title}; {policies}"
 
 
 def show(report: Report, console: Console) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kubeproof.cni import documents
 from tests.unit.cni import made_up, upstream
 from tests.unit.phases.fake_cluster import ADDRESSES, MARK, FakeCluster, Run, ready_objects, sections
 from tests.unit.phases.test_deploy import CHANGES, TRACEBACK
@@ -100,7 +101,7 @@ class TestDeploy:
         run = deployed(hosts, text, project, cni_manifest_sha256="")
         assert run.code == 0, run.output
         (written,) = [item.stdin for item in run.commands if item.file == f"{FOLDER}/{project}.yaml"]
-        before, after = upstream.documents.load(text, "it"), upstream.documents.load(written or "", "it")
+        before, after = documents.load(text, "it"), documents.load(written or "", "it")
         assert upstream.by_identity(before).keys() == upstream.by_identity(after).keys()
 
     def test_plan_changes_nothing(self, hosts: FakeCluster) -> None:

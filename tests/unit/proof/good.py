@@ -45,6 +45,8 @@ def settings(**changes: Any) -> Settings:
         "pod_subnet_bits": 24,
         "service_cidr": IPv4Network("10.97.0.0/16"),
         "cluster_domain": "cluster.local",
+        "cni_backend": "vxlan",
+        "cni_interface": "node-address",
         "vxlan_vni": 1,
         "vxlan_port": 8472,
         "cni": "podnet",
