@@ -11,6 +11,9 @@ DEFAULT_VNI = 1
 DEFAULT_PORT = 8472
 """flannel's VNI, and the kernel's UDP port, where net-conf.json names none (flannel, Documentation/backends.md)."""
 
+VXLAN_OVERHEAD = 50
+"""Bytes that VXLAN over IPv4 adds: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348)."""
+
 
 @dataclass(frozen=True)
 class Network:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeproof.cni import api, documents, patching, plugins, references
+from kubeproof.cni.networks import NETWORKS
 from kubeproof.settings import Settings
 
 Object = dict[str, Any]
@@ -31,8 +32,13 @@ class PodNetwork:
     """What was done differently than the manifest says, for people."""
 
 
-def wishes_of(settings: Settings) -> patching.Wishes:
-    """What the settings want a manifest to be."""
+def wishes_of(settings: Settings, tunnel_mtu: int | None = None) -> patching.Wishes:
+    """What the settings want a manifest to be.
+
+    ``tunnel_mtu`` is what a packet may have between the hosts. flannel works it out by itself; Calico takes the hosts'
+    own MTU, because it knows nothing of flannel's tunnel (felix, dataplane/linux/int_dataplane.go, determinePodMTU).
+    """
+    mtu = settings.cni_mtu or (None if NETWORKS[settings.cni].bridge else tunnel_mtu)
     return patching.Wishes(
         project=settings.cni,
         pod_cidr=settings.pod_cidr,
@@ -40,7 +46,7 @@ def wishes_of(settings: Settings) -> patching.Wishes:
         vni=settings.vxlan_vni,
         port=settings.vxlan_port,
         interface=settings.cni_interface,
-        mtu=settings.cni_mtu,
+        mtu=mtu,
         image_repository=settings.cni_image_repository,
     )
 
@@ -51,10 +57,10 @@ def of_podnet(settings: Settings) -> PodNetwork:
     return PodNetwork("", images, images, ("daemonset/kube-system/podnet",), ("kube-system",), (), (), ())
 
 
-def build(text: str, settings: Settings, origin: str) -> PodNetwork:
+def build(text: str, settings: Settings, origin: str, tunnel_mtu: int | None = None) -> PodNetwork:
     """Read, adapt and patch a manifest. Raises UserError; ``origin`` names the manifest there."""
     adapted = api.adapt(documents.load(text, origin), settings.kubernetes_minor, origin)
-    objects = patching.patch(adapted.objects, wishes_of(settings), origin)
+    objects = patching.patch(adapted.objects, wishes_of(settings, tunnel_mtu), origin)
     return PodNetwork(
         text=documents.dump(objects),
         images=references.images(objects),

@@ -32,12 +32,15 @@ class Wanted:
 
 
 @cache
-def pod_network(settings: Settings) -> PodNetwork:
-    """The pod network of the settings, its manifest read once. Raises UserError with a line for each problem."""
+def pod_network(settings: Settings, tunnel_mtu: int | None = None) -> PodNetwork:
+    """The pod network of the settings, its manifest read once. Raises UserError with a line for each problem.
+
+    ``tunnel_mtu`` is what the hosts leave for a packet in a tunnel, in bytes, where that is known.
+    """
     if not NETWORKS[settings.cni].upstream:
         return of_podnet(settings)
     wanted = wanted_manifest(settings)
-    return build(verified(wanted).decode(), settings, wanted.title)
+    return build(verified(wanted).decode(), settings, wanted.title, tunnel_mtu)
 
 
 def wanted_manifest(settings: Settings) -> Wanted:

@@ -11,7 +11,7 @@ from kubeproof.facts import sections
 from kubeproof.network.errors import ParseError
 from kubeproof.network.iproute import parse_links
 from kubeproof.node import paths
-from kubeproof.node.network_findings import NetworkTraces
+from kubeproof.node.network_findings import LinkAddress, NetworkTraces
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,8 @@ class Traces(FactBase[NetworkTraces]):
                 "plugins": f"ls {FOLDER}",
                 "tunnels": "ip -j -d link show type vxlan",
                 "udp": "ss -Hlun | awk '{print $4}'",
+                "addresses": "ip -o -4 addr show | while read -r _ link _ address _; do "
+                'echo "$link ${address%/*} $(cat /sys/class/net/$link/mtu)"; done',
                 "tcp": "ss -Hltn | awk '{print $4}'",
             }
         )
@@ -175,9 +177,15 @@ class Traces(FactBase[NetworkTraces]):
                 tunnels=parse_links(text) if text.strip() else (),
                 udp_ports=_ports(found.get("udp", ())),
                 tcp_ports=_ports(found.get("tcp", ())),
+                addresses=tuple(_address(line) for line in found.get("addresses", ()) if len(line.split()) == 3),
             )
-        except ParseError as error:
-            raise FactProcessError(str(error)) from error
+        except (ParseError, ValueError) as error:
+            raise FactProcessError(f"unexpected answer: {error}") from error
+
+
+def _address(line: str) -> LinkAddress:
+    link, address, mtu = line.split()
+    return LinkAddress(link, address, int(mtu))
 
 
 def _ports(addresses: tuple[str, ...]) -> tuple[int, ...]:

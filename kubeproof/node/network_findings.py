@@ -5,13 +5,22 @@ from dataclasses import dataclass
 
 from kubeproof.cluster import Cluster
 from kubeproof.cni import plugins, traces
-from kubeproof.cni.networks import NETWORKS, NODE_ADDRESS
+from kubeproof.cni.networks import NETWORKS, NODE_ADDRESS, VXLAN_OVERHEAD
 from kubeproof.cni.plan import PodNetwork
 from kubeproof.network.model import Link
 from kubeproof.settings import Settings
 
 SHOWN = 4
 """How many leftovers a line names."""
+
+
+@dataclass(frozen=True)
+class LinkAddress:
+    """An IPv4 address with its link and that link's MTU in bytes."""
+
+    link: str
+    address: str
+    mtu: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,8 @@ class NetworkTraces:
     """VXLAN links."""
     udp_ports: tuple[int, ...] = ()
     tcp_ports: tuple[int, ...] = ()
-    """Ports that something listens on, other than on loopback addresses for UDP."""
+    """Ports that something listens on."""
+    addresses: tuple[LinkAddress, ...] = ()
 
 
 def network_findings(cluster: Cluster, network: PodNetwork | None, hosts: Mapping[str, NetworkTraces]) -> list[str]:
@@ -45,6 +55,22 @@ def network_findings(cluster: Cluster, network: PodNetwork | None, hosts: Mappin
         if node.name in hosts:
             found += [f"{node.name}: {line}" for line in _of_host(settings, network, hosts[node.name])]
     return found
+
+
+def tunnel_mtu(cluster: Cluster, hosts: Mapping[str, NetworkTraces]) -> int | None:
+    """Bytes that a packet may have in the tunnel between any two hosts; None if that is not known of all nodes."""
+    wanted = cluster.settings.cni_interface
+    by_name = wanted not in ("", NODE_ADDRESS)
+    smallest: list[int] = []
+    for node in cluster.nodes:
+        known = hosts[node.name].addresses if node.name in hosts else ()
+        fitting = [
+            item.mtu for item in known if (item.link == wanted if by_name else item.address == str(node.address))
+        ]
+        if not fitting:
+            return None
+        smallest.append(min(fitting))
+    return min(smallest) - VXLAN_OVERHEAD
 
 
 def _ports_of_cluster(settings: Settings, network: PodNetwork) -> Iterator[str]:

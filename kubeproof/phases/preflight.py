@@ -18,8 +18,8 @@ from kubeproof.errors import UserError
 from kubeproof.facts.hosts import Host
 from kubeproof.facts.network import Traces
 from kubeproof.node.findings import HostFacts, findings, foreign_clusters
-from kubeproof.node.network_findings import network_findings
-from kubeproof.roles import cluster
+from kubeproof.node.network_findings import network_findings, tunnel_mtu
+from kubeproof.roles import cluster, remember_tunnel_mtu
 
 T = TypeVar("T")
 
@@ -41,15 +41,17 @@ def check_ownership() -> None:
 
 
 def _findings(hosts: Mapping[str, HostFacts]) -> list[str]:
-    wanted, network, problems = cluster(), None, []
+    wanted, traces = cluster(), _asked(Traces)
+    mtu = tunnel_mtu(wanted, traces)
+    network, problems = None, []
     try:
-        network = source.pod_network(wanted.settings)
+        network = source.pod_network(wanted.settings, mtu)
         problems += image_registry.missing(wanted.settings, network)
     except UserError as error:
         problems += error.problems
+    remember_tunnel_mtu(mtu)
     for note in network.notes if network else ():
         logger.info(note)
-    traces = _asked(Traces)
     return [*problems, *findings(wanted, hosts), *network_findings(wanted, network, traces)]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.cluster import Cluster, Node
-from kubeproof.cni.networks import NODE_ADDRESS
+from kubeproof.cni.networks import NODE_ADDRESS, VXLAN_OVERHEAD
 from kubeproof.network.model import Link
 from kubeproof.network.node import NodeState
 from kubeproof.proof.api import ApiObjects, Pod
@@ -18,8 +18,6 @@ VXLAN_DEVICE = "flannel.1"
 BRIDGE = "cni0"
 DOCKER_BRIDGE = "docker0"
 POD_DEVICE = "eth0"
-VXLAN_OVERHEAD = 50
-"""Bytes that VXLAN over IPv4 adds: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348)."""
 VTEP_ANNOTATIONS = ("podnet.kubeproof.dev/vtep-mac", "flannel.alpha.coreos.com/backend-data")
 """Where podnet and flannel write the MAC of a node's flannel.1 for the others to read."""
 

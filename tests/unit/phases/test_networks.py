@@ -94,6 +94,14 @@ class TestDeploy:
         assert "applied as policy/v1beta1" in run.output
         assert run.ran("docker.io/calico/cni:v1 docker.io/calico/node:v1 docker.io/flannel/flannel:v1", "node1")
 
+    def test_canals_pods_fit_the_smallest_tunnel(self, hosts: FakeCluster) -> None:
+        for name, mtu in (("master", 1500), ("node1", 1460), ("node2", 9000)):
+            hosts.rules.insert(0, traces(name, addresses=f"lo 127.0.0.1 65536\neth0 {ADDRESSES[name]} {mtu}"))
+        run = deployed(hosts, made_up.CANAL, "canal")
+        assert applied(run, "canal")["ConfigMap"]["data"]["veth_mtu"] == "1410"
+        run = deployed(hosts, made_up.CANAL, "canal", cni_mtu=1300)
+        assert applied(run, "canal")["ConfigMap"]["data"]["veth_mtu"] == "1300"
+
     @pytest.mark.parametrize(("project", "version"), [("flannel", "v0.20.2"), ("canal", "v3.24.6")])
     def test_published(self, hosts: FakeCluster, project: str, version: str) -> None:
         text = upstream.manifest(upstream.pinned(project, version))
