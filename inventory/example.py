@@ -6,7 +6,7 @@ What such a NAME.py has to set at least, because no value could fit everybody:
     node_network = "192.0.2.0/24"                                # the network that the addresses below are in
     kubernetes_apt_url = "https://mirror.example.net/kubernetes/"    # has the packages kubeadm, kubelet and kubectl
     kubernetes_apt_key = "https://mirror.example.net/kubernetes/Release.key"
-    podnet_image = "registry.example.net/podnet:1"               # built by `./inv mirror.build`
+    podnet_image = "registry.example.net/podnet:1"               # built by `./inv mirror.build`; or: cni = "flannel"
     httpd_image = "registry.example.net/httpd:2.4"               # or: demo = False
     kuard_image = "registry.example.net/kuard:1"
 

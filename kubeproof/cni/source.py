@@ -46,7 +46,7 @@ def pod_network(settings: Settings, tunnel_mtu: int | None = None) -> PodNetwork
 def wanted_manifest(settings: Settings) -> Wanted:
     """The manifest that the settings name, or the newest for the Kubernetes version. Raises UserError."""
     if settings.cni_manifest:
-        return _named(settings.cni_manifest, settings.cni_manifest_sha256)
+        return _named(settings.cni_manifest, settings.cni_manifest_sha256, settings)
     pinned = catalogue.choose(settings.cni, settings.kubernetes_minor)
     if pinned is None:
         raise UserError(
@@ -56,8 +56,12 @@ def wanted_manifest(settings: Settings) -> Wanted:
     return Wanted(pinned.url, pinned.sha256, pinned.title)
 
 
-def _named(place: str, sha256: str) -> Wanted:
-    """Without a sum of the user's it has to be one of those that are known, wherever it lies."""
+def _named(place: str, sha256: str, settings: Settings) -> Wanted:
+    """Without a sum of the user's it has to be one of those that are known, wherever it lies.
+
+    A known one is refused where it is of another network, or for later versions of Kubernetes only. One for earlier
+    versions is not: what it asks for that is gone is found in it.
+    """
     if not sha256 and "://" in place:
         pinned = catalogue.by_url(place)
         sha256 = pinned.sha256 if pinned else ""
@@ -70,6 +74,13 @@ def _named(place: str, sha256: str) -> Wanted:
             )
         sha256 = found
     pinned = catalogue.by_digest(sha256)
+    if pinned and pinned.project != settings.cni:
+        raise UserError(f"cni_manifest: {place} is {pinned.title}, but cni is {settings.cni!r}, correct one of them")
+    if pinned and catalogue.number(settings.kubernetes_minor) < catalogue.number(pinned.first):
+        raise UserError(
+            f"cni_manifest: {place} is {pinned.title}, which is for Kubernetes {pinned.first} and later, not "
+            f"{settings.kubernetes_minor}; leave it empty for one that is"
+        )
     return Wanted(place, sha256, pinned.title if pinned else place)
 
 

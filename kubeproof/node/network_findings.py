@@ -58,19 +58,21 @@ def network_findings(cluster: Cluster, network: PodNetwork | None, hosts: Mappin
 
 
 def tunnel_mtu(cluster: Cluster, hosts: Mapping[str, NetworkTraces]) -> int | None:
-    """Bytes that a packet may have in the tunnel between any two hosts; None if that is not known of all nodes."""
+    """Bytes that a packet may have in the tunnel between any two hosts that answered; None if that is not known."""
     wanted = cluster.settings.cni_interface
     by_name = wanted not in ("", NODE_ADDRESS)
     smallest: list[int] = []
     for node in cluster.nodes:
-        known = hosts[node.name].addresses if node.name in hosts else ()
+        if node.name not in hosts:
+            continue
+        known = hosts[node.name].addresses
         fitting = [
             item.mtu for item in known if (item.link == wanted if by_name else item.address == str(node.address))
         ]
         if not fitting:
             return None
         smallest.append(min(fitting))
-    return min(smallest) - VXLAN_OVERHEAD
+    return min(smallest) - VXLAN_OVERHEAD if smallest else None
 
 
 def _ports_of_cluster(settings: Settings, network: PodNetwork) -> Iterator[str]:

@@ -8,6 +8,7 @@ from kubeproof.cni import catalogue
 from kubeproof.cni.catalogue import PINNED
 from kubeproof.cni.networks import NETWORKS, no_enforcement, require_enforcement
 from kubeproof.errors import UserError
+from kubeproof.settings_tables import README
 from tests.unit.cni.upstream import manifest
 
 
@@ -50,6 +51,23 @@ def test_pins(pinned: catalogue.Pinned) -> None:
     assert catalogue.by_digest(pinned.sha256) is catalogue.by_url(pinned.url) is pinned
     # Their sums are those of the copies beside the repository, or the test is skipped.
     assert manifest(pinned)
+
+
+def test_the_readme_tells_which_is_chosen() -> None:
+    for project in ("flannel", "canal"):
+        chosen: dict[str, list[int]] = {}
+        for minor in range(20, 40):
+            pinned = catalogue.choose(project, f"1.{minor}")
+            assert pinned
+            chosen.setdefault(pinned.version, []).append(minor)
+        for pinned in PINNED:
+            if pinned.project == project:
+                minors = chosen.get(pinned.version)
+                span = ""
+                if minors:
+                    span = f"1.{minors[0]} to 1.{minors[-1]}" if minors[-1] < 39 else f"1.{minors[0]} and later"
+                title = f"{'Canal' if project == 'canal' else 'flannel'} {pinned.version}"
+                assert f"| {title} | {span} |".replace("  ", " ") in README.read_text()
 
 
 def test_who_enforces_policies() -> None:

@@ -144,6 +144,24 @@ def test_file_without_sum_must_be_a_known_one(tmp_path: Path, monkeypatch: pytes
         wanted_manifest(cluster(cni="flannel", cni_manifest=str(tmp_path / "absent")).settings)
 
 
+def test_known_manifests_for_something_else_are_refused() -> None:
+    for cni, url, said in (
+        (
+            "canal",
+            "flannel-io/flannel/v0.20.2/Documentation/kube-flannel.yml",
+            "is flannel v0.20.2, but cni is 'canal'",
+        ),
+        ("flannel", "flannel-io/flannel/v0.28.9/Documentation/kube-flannel.yml", "is for Kubernetes 1.25 and later"),
+        ("canal", "projectcalico/calico/v3.32.1/manifests/canal.yaml", "is for Kubernetes 1.31 and later, not 1.20"),
+    ):
+        settings = cluster(cni=cni, cni_manifest=f"https://raw.githubusercontent.com/{url}").settings
+        with pytest.raises(UserError, match=said):
+            wanted_manifest(settings)
+    old = "https://raw.githubusercontent.com/flannel-io/flannel/v0.14.0/Documentation/kube-flannel.yml"
+    later = cluster(cni="flannel", kubernetes_version="1.30.0", cni_manifest=old).settings
+    assert wanted_manifest(later).title == "flannel v0.14.0"
+
+
 def test_known_manifests_need_no_setting() -> None:
     assert wanted_manifest(cluster(cni="flannel").settings).title == "flannel v0.20.2"
     pinned = "https://raw.githubusercontent.com/flannel-io/flannel/v0.14.0/Documentation/kube-flannel.yml"

@@ -2,7 +2,10 @@
 
 import json
 import re
+import shutil
+import subprocess
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +152,19 @@ def test_written_and_read_again_it_is_the_same_for_any_reader(which: Pinned) -> 
     # Also for a reader with other rules, as far as what is in the manifests goes.
     assert changes(before, list(yaml.safe_load_all(text))) == {}
     assert list(by_identity(before)) == list(by_identity(documents.load(text, "written")))
+
+
+@ALL
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+def test_kubectl_reads_the_same_before_and_after(which: Pinned, tmp_path: Path) -> None:
+    read = []
+    for name, text in (("before", manifest(which)), ("after", documents.dump(objects(which)))):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "manifest.yaml").write_text(text)
+        (folder / "kustomization.yaml").write_text("resources: [manifest.yaml]")
+        read.append(subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=True).stdout)
+    assert read[0] == read[1]
 
 
 @ALL

@@ -237,3 +237,35 @@ class TestRefusals:
             deployed(hosts, made_up.FLANNEL, "flannel", network_policy="true"),
             "network_policy: cannot be had: flannel enforces no NetworkPolicy",
         )
+
+
+class TestReset:
+    def test_what_flannel_and_calico_leave_goes(self, hosts: FakeCluster) -> None:
+        hosts.flags = tuple(f"{name} remembered" for name in ADDRESSES)
+        hosts.answer("ls /sys/class/net/cni0/brif", stdout="flannel.7\ncali0123456789a")
+        hosts.answer("ip -4 route show root 10.244.0.0/16", stdout="10.244.1.0/24 via 192.0.2.12 dev eth0")
+        hosts.answer("ipset list", stdout="cali40s:x")
+        files = "/etc/cni/net.d/10-canal.conflist\n/etc/cni/net.d/calico-kubeconfig\n/opt/cni/bin/flannel"
+        hosts.answer("^.*for path in .*conflist", stdout=files)
+        run = hosts.run("reset.py", "-y", *options(cni="canal"))
+        assert run.code == 0, run.output
+        for link in ("flannel.7", "cali0123456789a"):
+            assert run.ran(f"ip link delete dev {link}", "node1")
+        assert run.ran("ip -4 route delete 10.244.1.0/24 via 192.0.2.12 dev eth0", "node1")
+        assert run.ran("ipset destroy cali40s:x", "node1")
+        assert run.ran("rm -rf .*10-canal.conflist .*calico-kubeconfig", "node1")
+
+    def test_a_plugin_that_the_host_had_stays(self, hosts: FakeCluster) -> None:
+        hosts.flags = ("node1 remembered",)
+        had = json.dumps({"paths": ["/opt/cni/bin/flannel"]})
+        hosts.answer(r"cat \S*before.json$", host="node1", stdout=had)
+        run = hosts.run("reset.py", "-y")
+        assert run.code == 0, run.output
+        asked = [item.command for item in run.commands if "for path in /etc/kubernetes " in item.command]
+        assert asked
+        assert all("/opt/cni/bin/calico" in command for command in asked)
+        assert not any("/opt/cni/bin/flannel" in command for command in asked)
+
+    def test_a_reset_needs_no_manifest(self, hosts: FakeCluster) -> None:
+        run = hosts.run("reset.py", "-y", *options(cni="flannel", cni_manifest="/no/such/file.yaml"))
+        assert run.code == 0, run.output
