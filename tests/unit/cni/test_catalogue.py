@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from kubeproof.cni import catalogue
+from kubeproof.cni import api, catalogue
 from kubeproof.cni.catalogue import PINNED
 from kubeproof.cni.networks import NETWORKS, no_enforcement, require_enforcement
 from kubeproof.errors import UserError
@@ -85,3 +85,23 @@ def test_who_enforces_policies() -> None:
     with pytest.raises(UserError, match="network_policy: is False"):
         require_enforcement("podnet", False)
     require_enforcement("canal", None)
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "minor", "served"),
+    [
+        ("policy/v1beta1", "PodSecurityPolicy", "1.24", True),
+        ("policy/v1beta1", "PodSecurityPolicy", "1.25", False),
+        ("policy/v1", "PodDisruptionBudget", "1.20", False),
+        ("policy/v1", "PodDisruptionBudget", "1.21", True),
+        ("policy/v1beta1", "PodDisruptionBudget", "1.24", True),
+        ("policy/v1beta1", "PodDisruptionBudget", "1.25", False),
+        ("apiextensions.k8s.io/v1beta1", "CustomResourceDefinition", "1.21", True),
+        ("apiextensions.k8s.io/v1beta1", "CustomResourceDefinition", "1.22", False),
+        ("rbac.authorization.k8s.io/v1beta1", "ClusterRole", "1.22", False),
+        ("apps/v1", "DaemonSet", "1.36", True),
+        ("crd.projectcalico.org/v1", "IPPool", "1.30", None),
+    ],
+)
+def test_what_a_minor_serves(api_version: str, kind: str, minor: str, served: bool | None) -> None:
+    assert api.is_served(api_version, kind, minor) is served
