@@ -50,7 +50,7 @@ class NetworkTraces:
 def network_findings(cluster: Cluster, network: PodNetwork | None, hosts: Mapping[str, NetworkTraces]) -> list[str]:
     """A line for each problem, those of the settings first. ``network`` is None if its manifest cannot be used."""
     settings = cluster.settings
-    found = list(_ports_of_cluster(settings, network)) if network else []
+    found = [*_packets(cluster, hosts), *(_ports_of_cluster(settings, network) if network else ())]
     for node in cluster.nodes:
         if node.name in hosts:
             found += [f"{node.name}: {line}" for line in _of_host(settings, network, hosts[node.name])]
@@ -73,6 +73,15 @@ def tunnel_mtu(cluster: Cluster, hosts: Mapping[str, NetworkTraces]) -> int | No
             return None
         smallest.append(min(fitting))
     return min(smallest) - VXLAN_OVERHEAD if smallest else None
+
+
+def _packets(cluster: Cluster, hosts: Mapping[str, NetworkTraces]) -> Iterator[str]:
+    settings, tunnel = cluster.settings, tunnel_mtu(cluster, hosts)
+    if settings.cni_mtu is None or tunnel is None:
+        return
+    most = tunnel if settings.cni_backend == "vxlan" else tunnel + VXLAN_OVERHEAD
+    if settings.cni_mtu > most:
+        yield f"cni_mtu: is more than the interfaces between the hosts leave ({settings.cni_mtu}), use at most {most}"
 
 
 def _ports_of_cluster(settings: Settings, network: PodNetwork) -> Iterator[str]:

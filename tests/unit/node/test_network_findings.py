@@ -79,3 +79,12 @@ def test_what_the_smallest_tunnel_leaves(interface: str, mtus: tuple[int, ...], 
     assert tunnel_mtu(wanted, {}) is None
     if expected == 1450:
         assert tunnel_mtu(wanted, {"node1": hosts["node1"]}) == 1450
+
+
+def test_packets_that_no_interface_would_carry() -> None:
+    host = NetworkTraces(addresses=(LinkAddress("eth0", "192.0.2.12", 1500),))
+    line = "cni_mtu: is more than the interfaces between the hosts leave (1480), use at most 1450"
+    assert found(host, "flannel", cni_mtu=1480) == [line]
+    assert found(host, "flannel", cni_mtu=1450) == []
+    assert found(host, "flannel", cni_mtu=1480, cni_backend="host-gw") == []
+    assert found(NetworkTraces(), "flannel", cni_mtu=9000) == []
