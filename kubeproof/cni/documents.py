@@ -84,7 +84,7 @@ def load(text: str, origin: str) -> list[Object]:
             continue
         if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
             raise UserError(f"cni_manifest: {origin}, document {position}: is no object of Kubernetes, name a manifest")
-        objects += document["items"] if document["kind"] == "List" else [document]
+        objects += document.get("items") or [] if document["kind"] == "List" else [document]
     if not objects:
         raise UserError(f"cni_manifest: {origin}: holds no object, name a manifest")
     for item in objects:

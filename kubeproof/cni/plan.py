@@ -6,6 +6,7 @@ from typing import Any
 
 from kubeproof.cni import api, documents, patching, plugins, references
 from kubeproof.cni.networks import NETWORKS
+from kubeproof.errors import UserError
 from kubeproof.settings import Settings
 
 Object = dict[str, Any]
@@ -59,16 +60,27 @@ def of_podnet(settings: Settings) -> PodNetwork:
 
 def build(text: str, settings: Settings, origin: str, tunnel_mtu: int | None = None) -> PodNetwork:
     """Read, adapt and patch a manifest. Raises UserError; ``origin`` names the manifest there."""
-    adapted = api.adapt(documents.load(text, origin), settings.kubernetes_minor, origin)
-    objects = patching.patch(adapted.objects, wishes_of(settings, tunnel_mtu), origin)
+    objects = documents.load(text, origin)
+    try:
+        return _built(objects, settings, origin, tunnel_mtu)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"cni_manifest: {origin} has an object that is built in another way than Kubernetes' own ({error!r}), "
+            "correct it or leave cni_manifest empty"
+        ) from None
+
+
+def _built(objects: Sequence[Object], settings: Settings, origin: str, tunnel_mtu: int | None) -> PodNetwork:
+    adapted = api.adapt(objects, settings.kubernetes_minor, origin)
+    patched = patching.patch(adapted.objects, wishes_of(settings, tunnel_mtu), origin)
     return PodNetwork(
-        text=documents.dump(objects),
-        images=references.images(objects),
+        text=documents.dump(patched),
+        images=references.images(patched),
         published=references.images(adapted.objects),
-        workloads=tuple(_workloads(objects)),
-        namespaces=tuple(dict.fromkeys(workload.split("/")[1] for workload in _workloads(objects))),
-        host_plugins=plugins.needed_of_host(objects, settings.cni, origin),
-        ports=tuple(sorted(set(_ports(objects)))),
+        workloads=tuple(_workloads(patched)),
+        namespaces=tuple(dict.fromkeys(workload.split("/")[1] for workload in _workloads(patched))),
+        host_plugins=plugins.needed_of_host(patched, settings.cni, origin),
+        ports=tuple(sorted(set(_ports(patched)))),
         notes=tuple(f"{origin}: {note}" for note in adapted.notes),
     )
 

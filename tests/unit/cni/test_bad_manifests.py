@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from kubeproof.cni import api, documents, patching, plugins
 from kubeproof.cni.patching import Wishes
+from kubeproof.cni.plan import build
 from kubeproof.errors import UserError
+from tests.unit.cni import made_up
+from tests.unit.node.example import cluster
 
 PODS = IPv4Network("10.9.0.0/16")
 FLANNEL = """
@@ -136,6 +139,7 @@ def test_host_gw_has_no_port() -> None:
         ("---\n---\n", "holds no object"),
         ("just text", "document 1: is no object of Kubernetes"),
         ("<html><body>404: Not Found</body></html>", "is no object of Kubernetes"),
+        ("apiVersion: v1\nkind: List", "holds no object"),
         ("kind: ConfigMap\nmetadata: {name: a}", "has an object without apiVersion, kind or name"),
         ("apiVersion: v1\nkind: List\nitems: [{kind: ConfigMap}]", "has an object without apiVersion, kind or name"),
     ],
@@ -232,3 +236,20 @@ def test_no_cni_configuration() -> None:
     text = without(FLANNEL, '"type": "portmap"', '"kind": "portmap"')
     with pytest.raises(UserError, match="has no CNI configuration that can be read"):
         plugins.needed_of_host(objects(text), "flannel", "it")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("      containers:\n", "      cases:\n"),
+        ("kind: Namespace", "kind: CustomResourceDefinition"),
+        ("      volumes:\n      - {name: cni-plugin, hostPath: {path: /opt/cni/bin}}", "      volumes: [7]"),
+        ("ports: [{containerPort: 8081}]", "ports: [{port: 8081}]"),
+    ],
+)
+def test_objects_that_are_none_of_kubernetes(old: str, new: str) -> None:
+    with pytest.raises(UserError) as error:
+        build(without(made_up.FLANNEL, old, new), cluster(cni="flannel").settings, "it")
+    for line in error.value.problems:
+        assert line.startswith("cni_manifest: it")
+        assert "\n" not in line
