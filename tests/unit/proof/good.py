@@ -50,7 +50,7 @@ def settings(**changes: Any) -> Settings:
         "vxlan_vni": 1,
         "vxlan_port": 8472,
         "cni": "podnet",
-        "network_policy": True,
+        "network_policy": None,
         "node_network": IPv4Network("10.99.0.0/24"),
         "demo": True,
         "httpd_node_port": 31000,
