@@ -207,7 +207,7 @@ def matrix(
         "from": "client: NAMESPACE/POD, an address, or with the cluster a node",
         "to": "server: likewise",
         "port": "number or name",
-        "protocol": "TCP, UDP or SCTP",
+        "protocol": "TCP, UDP, SCTP or ICMP",
         "file": "objects to read (may be repeated); without it the cluster is asked",
     },
 )

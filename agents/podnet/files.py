@@ -11,6 +11,9 @@ SYSCTLS = {
     "net/ipv4/ip_forward": "nothing is forwarded between pods and nodes",
     "net/bridge/bridge-nf-call-iptables": "neither Services nor NetworkPolicy work between pods of one node; is "
     "br_netfilter loaded?",
+    "net/bridge/bridge-nf-call-ip6tables": "pods of one node reach each other past NetworkPolicy by IPv6",
+    "net/bridge/bridge-nf-filter-vlan-tagged": "pods of one node reach each other past NetworkPolicy by frames "
+    "that they tag as of VLAN 0",
 }
 """Sysctls that must be 1 on a node, and what fails while they are not."""
 

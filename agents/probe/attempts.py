@@ -24,6 +24,8 @@ Outcome = Literal["open", "blocked", "failed"]
 
 SENDS = 3
 """Datagrams of one attempt: UDP and SCTP packets are not sent again by the kernel."""
+ANSWER_SECONDS = 3.0
+"""For the answer on a TCP connection that the server's kernel has accepted: the server may wait for the processor."""
 FIRST_PORT, LAST_PORT = 34000, 60999
 """Source ports, taken in turn so that none comes again to the same target while conntrack may still know it. Above the
 NodePorts of a cluster (30000-33000 here, to 32767 by default), to the end of Linux's own ephemeral range."""
@@ -135,22 +137,19 @@ class _Run:
                 raise _FailedError(f"no such protocol: {other}")
 
     async def _tcp(self, address: str, port: int, timeout: float) -> Answer:
-        connected = False
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
             connection.setblocking(False)
             # Closing resets the connection: conntrack forgets it, and no TIME_WAIT piles up on either side.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             _PORTS.bind(connection)
             try:
-                async with asyncio.timeout(timeout):
-                    await self._loop.sock_connect(connection, (address, port))
-                    connected = True
-                    data = await self._line(connection)
+                await asyncio.wait_for(self._loop.sock_connect(connection, (address, port)), timeout)
             except TimeoutError:
-                if connected:
-                    raise _FailedError("connected, but no answer came") from None
                 raise _SilenceError("no answer to the SYN") from None
-        return _answer(data)
+            try:
+                return _answer(await asyncio.wait_for(self._line(connection), ANSWER_SECONDS))
+            except TimeoutError:
+                raise _FailedError("connected, but no answer came") from None
 
     async def _line(self, connection: socket.socket) -> bytes:
         data = b""
@@ -193,6 +192,7 @@ class _RawSctp:
         except OSError as error:
             raise _FailedError(f"raw sockets are refused ({error.strerror})") from None
         self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, sctp.RECEIVE_BUFFER)
         # ICMP errors, which a raw socket is not told of otherwise.
         self._socket.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         loop.add_reader(self._socket, self._receive)

@@ -12,6 +12,9 @@ INIT, INIT_ACK, ABORT = 1, 2, 6
 """Chunk types (RFC 9260, section 3.2)."""
 STATE_COOKIE = 7
 """Parameter of an INIT ACK (section 3.3.3.1); it holds whatever the server likes: here, who it is."""
+RECEIVE_BUFFER = 1 << 20
+"""Bytes, of which the kernel grants what net.core.rmem_max allows. A raw socket that is full is none: the kernel then
+says that nobody here knows the protocol (ICMP protocol unreachable)."""
 RECEIVER_WINDOW = 65536
 STREAMS = 1
 """A client that asks for none would be answered with an ABORT (section 3.3.2)."""

@@ -84,6 +84,7 @@ class Server:
         except OSError as error:
             print(f"SCTP is not answered: raw sockets are refused ({error.strerror})", flush=True)
             return
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, sctp.RECEIVE_BUFFER)
         self._add(raw, f"SCTP {', '.join(map(str, self.ports))}", lambda: self._answer_sctp(raw))
 
     def _answer_sctp(self, raw: socket.socket) -> None:

@@ -1,1 +1,5 @@
 """NetworkPolicies as truth tables: what is expected of them, what is observed, and the difference."""
+
+from kubeproof.matrix.running import run
+
+__all__ = ["run"]

@@ -11,6 +11,7 @@ SYSCTLS = (
     "net.ipv4.ip_forward",
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-ip6tables",
+    "net.bridge.bridge-nf-filter-vlan-tagged",
     # set by kube-proxy (cmd/kube-proxy/app/server.go, pkg/proxy/iptables/proxier.go)
     "net.ipv4.conf.all.route_localnet",
     "net.netfilter.nf_conntrack_max",

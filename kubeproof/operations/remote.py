@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import gevent  # type: ignore[import-untyped]
+import gevent
 from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api.command import FunctionCommand

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-import gevent  # type: ignore[import-untyped]
-from gevent.lock import Semaphore  # type: ignore[import-untyped]
+import gevent
+from gevent.lock import Semaphore
 from pyinfra import logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError

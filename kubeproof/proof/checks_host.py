@@ -5,8 +5,12 @@ from ipaddress import IPv4Interface
 from kubeproof.network.hostfiles import SUBNET_ENV, SubnetEnv
 from kubeproof.proof.context import Context, Finding, UndecidedError, check, same
 
-SYSCTLS = ("net.bridge.bridge-nf-call-iptables", "net.ipv4.ip_forward")
-"""Both must be 1 (Kubernetes documentation, "Container runtimes", forwarding IPv4)."""
+SYSCTLS = (
+    "net.bridge.bridge-nf-call-iptables",
+    "net.bridge.bridge-nf-filter-vlan-tagged",
+    "net.ipv4.ip_forward",
+)
+"""All must be 1 (Kubernetes documentation, "Container runtimes"; the second one for podnet's policies)."""
 
 
 @check("the API says that the node is Ready", look="journalctl -u kubelet --no-pager -n 30")
@@ -62,7 +66,7 @@ def _file(context: Context) -> SubnetEnv:
 
 @check("bridged packets pass iptables, and IPv4 is forwarded", needs=("sysctls",), look=f"sysctl {' '.join(SYSCTLS)}")
 def sysctls(context: Context) -> Finding:
-    """net.bridge.bridge-nf-call-iptables=1 and net.ipv4.ip_forward=1 (kubernetes#127593, flannel#2068)."""
+    """bridge-nf-call-iptables=1 and ip_forward=1 (kubernetes#127593, flannel#2068); tagged frames must not pass by."""
     found = {name: context.state.sysctls.get(name, "not there") for name in SYSCTLS}
     return Finding(
         all(value == "1" for value in found.values()),

@@ -32,6 +32,8 @@ from kubeproof.proof.snapshot import Snapshot
 KUARD = "default/kuard"
 HTTPD = "default/httpd-svc"
 KUBERNETES = "default/kubernetes"
+PROBED_NAMESPACES = ("default", "kube-system")
+"""The demo's, and cluster DNS'."""
 KUARD_PORT = 8080
 REPETITIONS = 4
 """Requests to one Service: each goes to an endpoint at random, the client's own pod included."""
@@ -86,6 +88,9 @@ def plan(snapshot: Snapshot) -> Matrix:
     missing = _missing_demo(snapshot.objects)
     if missing:
         return Matrix((), _rows(names, Status.BROKEN, missing))
+    isolating = _isolating(snapshot.objects)
+    if isolating:
+        return Matrix((), _rows(names, Status.NOT_RUN, isolating))
     planner = _Planner(snapshot, snapshot.objects)
     probes = tuple(planner.probes())
     return Matrix(probes, tuple(planner.gaps(probes)))
@@ -103,6 +108,12 @@ def _missing_demo(objects: ApiObjects) -> str | None:
         return "no pod of the Deployment default/kuard is ready"
     services = [name for name in (KUARD, HTTPD) if objects.service(name) is None]
     return f"there is no Service {', '.join(services)}" if services else None
+
+
+def _isolating(objects: ApiObjects) -> str | None:
+    """What an isolated pod does not answer says nothing of the network."""
+    names = sorted(name for name in objects.policies if name.partition("/")[0] in PROBED_NAMESPACES)
+    return f"policies are about pods that the probes need ({', '.join(names)}); delete them" if names else None
 
 
 class _Planner:

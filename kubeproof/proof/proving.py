@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kubeproof import output_files
 from kubeproof.cluster import LoadedInventory
 from kubeproof.console import console, step
 from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, UserError
@@ -11,7 +12,7 @@ from kubeproof.proof import probes
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
-from kubeproof.proof.report import Report, ordered, require_writable, show, write_json
+from kubeproof.proof.report import Report, ordered, show, write_json
 
 
 def verify(loaded: LoadedInventory, json_file: Path | None = None) -> int:
@@ -21,8 +22,8 @@ def verify(loaded: LoadedInventory, json_file: Path | None = None) -> int:
     2: ``json_file`` cannot be written.
     """
     try:
-        if json_file is not None:
-            require_writable(json_file)
+        if problems := output_files.problems("--json", json_file):
+            raise UserError(problems)
         report = prove(loaded)
         show(report, console)
         if json_file is not None:

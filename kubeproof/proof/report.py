@@ -1,8 +1,6 @@
 """The report: a table by check and node, a headline, and each failure with what to look at. JSON for programs."""
 
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kubeproof import output_files
 from kubeproof.cluster import Cluster
 from kubeproof.cni.networks import NETWORKS
-from kubeproof.errors import UserError
 from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.proof.probes import TITLES
 from kubeproof.proof.result import CheckResult, Status
@@ -177,31 +175,9 @@ def _result(result: CheckResult) -> dict[str, str]:
     }
 
 
-def require_writable(file: Path) -> None:
-    """Raise UserError unless a file can be written there."""
-    folder = file.absolute().parent
-    if file.is_dir():
-        raise UserError(f"--json {file}: is a folder, name a file in it")
-    if not folder.is_dir():
-        raise UserError(f"--json {file}: there is no folder {folder}, make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--json {file}: the folder {folder} cannot be written to, choose another")
-
-
 def write_json(report: Report, file: Path) -> None:
-    """Write the whole file or leave the old one: readers never see half of it. Raises UserError."""
-    text = json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n"
-    temporary: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=file.absolute().parent, prefix=f".{file.name}.", delete=False) as out:
-            temporary = Path(out.name)
-            out.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(file)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise UserError(f"--json {file}: cannot be written ({error.strerror}), choose another place") from error
+    """Write the stable form. Raises UserError."""
+    output_files.write("--json", file, json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n")
 
 
 def ordered(results: Sequence[CheckResult], cluster: Cluster) -> tuple[CheckResult, ...]:

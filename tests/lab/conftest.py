@@ -26,6 +26,7 @@ ORDER = (
     "test_golden",
     "test_podnet",
     "test_policy",
+    "test_matrix",
     "test_nodes",
     "test_guards",
     "test_reset",

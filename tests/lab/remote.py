@@ -17,6 +17,17 @@ def ssh(name: str, command: str, *, stdin: str = "") -> str:
     return done.stdout.strip()
 
 
+def kubectl_process(words: str) -> "subprocess.Popen[str]":
+    """Start kubectl with shell words; what it prints, both streams together, is its stdout."""
+    return subprocess.Popen(
+        ["ssh", "-F", SSH_CONFIG, load().nodes[0].name, f"{KUBECTL} {words}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def kubectl(words: str, *, stdin: str = "") -> str:
     """Run kubectl with shell words."""
     return ssh(load().nodes[0].name, f"{KUBECTL} {words}", stdin=stdin)

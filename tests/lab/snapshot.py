@@ -106,7 +106,8 @@ def _addresses(init: int) -> Iterator[str]:
 
 
 def _sysctls(name: str) -> list[str]:
-    wanted = "net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables"
+    wanted = "net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables "
+    wanted += "net.bridge.bridge-nf-filter-vlan-tagged"
     return _ssh(name, f"sysctl -e {wanted} net.ipv4.conf.all.forwarding net.ipv4.conf.all.route_localnet")
 
 

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from lab.paths import SSH_CONFIG
 from lab.settings import load
 from lab.wait import wait_until
 from tests.lab import snapshot
 from tests.lab.commands import inv
-from tests.lab.remote import KUBECTL, kubectl, ssh
+from tests.lab.remote import kubectl, kubectl_process, ssh
 
 REPAIR_SECONDS = 15
 """The agent looks at everything each ten seconds; what it is told about by the kernel, it mends at once."""
@@ -34,13 +33,7 @@ def _transfer() -> Iterator["subprocess.Popen[str]"]:
     server = next(pod for pod in pods if pod[1] != client[1])
     curl = f"curl -sS --limit-rate {BYTES_PER_SECOND} -o /dev/null -w '%{{size_download}}'"
     words = f"exec {client[0]} -- {curl} http://{server[2]}:8080/bytes/{TRANSFER_BYTES}"
-    with subprocess.Popen(
-        ["ssh", "-F", SSH_CONFIG, load().nodes[0].name, f"{KUBECTL} {words}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with kubectl_process(words) as process:
         yield process
         process.kill()
 

@@ -3,7 +3,6 @@
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -11,8 +10,9 @@ import yaml
 from lab.paths import SSH_CONFIG
 from lab.settings import load
 from lab.wait import wait_until
+from tests.lab.agents import no_agents
 from tests.lab.commands import inv, succeed
-from tests.lab.remote import KUBECTL, kubectl, ssh
+from tests.lab.remote import kubectl, kubectl_process, ssh
 
 pytestmark = pytest.mark.usefixtures("running_lab")
 
@@ -25,8 +25,6 @@ DENY_ALL: dict[str, object] = {
     "metadata": {"name": "deny-all", "namespace": NAMESPACE},
     "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
 }
-AGENTS_OFF = '{"spec":{"template":{"spec":{"nodeSelector":{"no-such-node":"true"}}}}}'
-AGENTS_ON = '{"spec":{"template":{"spec":{"nodeSelector":{"no-such-node":null}}}}}'
 NEW_PODS = 4
 WATCHED_ADDRESSES = 24
 """host-local hands addresses out one after the other, so the next pods get some of these."""
@@ -95,18 +93,6 @@ def namespace() -> Iterator[None]:
     kubectl(f"delete namespace {NAMESPACE} --wait=true --timeout=60s")
 
 
-@contextmanager
-def _no_agents() -> Iterator[None]:
-    """podnet's agents away from all nodes, for a while."""
-    kubectl(f"-n kube-system patch daemonset podnet --type merge -p '{AGENTS_OFF}'")
-    try:
-        kubectl("-n kube-system wait --for=delete pod -l app=podnet --timeout=60s")
-        yield
-    finally:
-        kubectl(f"-n kube-system patch daemonset podnet --type merge -p '{AGENTS_ON}'")
-        kubectl("-n kube-system rollout status daemonset/podnet --timeout=90s")
-
-
 def test_the_walk_through_comes_out_as_it_says_and_leaves_nothing() -> None:
     output = succeed("policy")
     assert "every attempt came out as it has to" in output
@@ -138,13 +124,7 @@ def test_a_policy_is_in_force_within_a_second_and_cuts_what_was_open() -> None:
     assert _reaches(client, address)
     curl = "curl -sS -o /dev/null --limit-rate 1M --speed-limit 1000 --speed-time 3 -w '%{size_download}'"
     words = f"exec {client} -- {curl} http://{address}:8080/bytes/{60 * 1024 * 1024}"
-    with subprocess.Popen(
-        ["ssh", "-F", SSH_CONFIG, load().nodes[0].name, f"{KUBECTL} {words}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as transfer:
+    with kubectl_process(words) as transfer:
         wait_until(
             lambda: "8080" in ssh(_worker(), f"conntrack -L -s {address} 2>/dev/null; conntrack -L -d {address}"),
             seconds=20,
@@ -210,13 +190,7 @@ def _reached_while_starting(client: str, names: list[str]) -> set[str]:
     subnet = kubectl(f"get node {_worker()} -o jsonpath='{{.spec.podCIDR}}'").rpartition(".")[0]
     addresses = [f"{subnet}.{2 + (last - 2 + ahead) % 253}" for ahead in range(1, WATCHED_ADDRESSES)]
     words = f"exec -i {client} -- python3 - {','.join(addresses)} 15"
-    with subprocess.Popen(
-        ["ssh", "-F", SSH_CONFIG, load().nodes[0].name, f"{KUBECTL} {words}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as watch:
+    with kubectl_process(words) as watch:
         assert watch.stdin
         watch.stdin.write(WATCH)
         watch.stdin.close()
@@ -243,7 +217,7 @@ def test_without_agents_the_rules_stay_and_new_pods_stay_closed() -> None:
     client = _client(_worker())
     address = _start("server")["server"]
     assert not _reaches(client, address)
-    with _no_agents():
+    with no_agents():
         assert not _reaches(client, address)
         assert not _reaches(client, _start("late")["late"])
     kubectl(f"-n {NAMESPACE} delete networkpolicy deny-all")

@@ -14,4 +14,7 @@ What is left to know:
   in that time is judged by the policies known before.
 - A pod that may send raw packets can put another's address on them. Replies do not reach it, but single datagrams are
   judged by the address that they bear.
+- Between pods of one node rules see what br_netfilter shows them: the sysctls bridge-nf-call-iptables,
+  bridge-nf-call-ip6tables and bridge-nf-filter-vlan-tagged must be 1, or IPv4, link-local IPv6, or frames that a pod
+  tags as of VLAN 0 (measured: their receiver takes them as untagged) pass unseen. podnet warns where one is not.
 """

@@ -10,10 +10,12 @@ from pathlib import Path
 from agents.podnet.files import read, write_if_changed
 from agents.podnet.plan import PodnetError
 from agents.podnet.policy import report
+from agents.podnet.policy.changes import shows, transactions
 from agents.podnet.policy.nft import Nft
 from agents.podnet.policy.objects import World
 from agents.podnet.policy.ruleset import Here, Ruleset, make_ruleset
 from agents.podnet.policy.sample import make_sample
+from agents.podnet.policy.table import Table
 from agents.podnet.standing import Standing
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ last look, which costs one netlink message; only when it has (kube-proxy moves i
 RETRY_SECONDS = 1.0
 """Time until the next attempt when one has failed."""
 ATTEMPTS = 3
-"""Loads in a row that somebody else's transaction may fall into before the table is taken as it is listed then."""
+"""Loads in a row after which the listing may not show what was loaded, before it is taken as it is."""
 
 
 class Enforcer:
@@ -58,7 +60,7 @@ class Enforcer:
         self._capable = False
         self._known: tuple[World, IPv4Network] | None = None
         self._ruleset: Ruleset | None = None
-        self._loaded = ""
+        self._loaded: Table | None = None
         self._listing: str | None = None
         self._generation = -1
         self._took = 0.0
@@ -116,9 +118,11 @@ class Enforcer:
         if self._known != (world, subnet) or self._ruleset is None:
             self._ruleset = make_ruleset(world, Here(self._node, subnet))
             self._known = (world, subnet)
-        if self._ruleset.text != self._loaded or not self._stands():
-            self._load(self._ruleset, started)
-        write_if_changed(self._file, report.in_force(world, self._ruleset.rules, self._took))
+        if self._loaded is not None and not self._stands():
+            self._loaded = None
+        if self._ruleset.table != self._loaded:
+            self._load(self._ruleset.table, started)
+        write_if_changed(self._file, report.in_force(world, self._ruleset.table.rules, self._took))
         return None
 
     def _begin(self) -> None:
@@ -142,20 +146,22 @@ class Enforcer:
         self._generation = generation
         return True
 
-    def _load(self, ruleset: Ruleset, started: float) -> None:
+    def _load(self, table: Table, started: float) -> None:
+        """Load and list it. If somebody else's transaction came between, the listing has to show what was loaded."""
         for _ in range(ATTEMPTS):
+            texts = transactions(self._loaded, table) if self._loaded is not None else [table.text()]
+            # Unknown until the last one is through: after a failure the next attempt replaces everything.
+            self._loaded = None
             before = self._nft.generation()
-            self._nft.load(ruleset.text)
+            for text in texts:
+                self._nft.load(text)
             self._took = time.monotonic() - started
             self._listing = self._nft.listing()
             self._generation = self._nft.generation()
-            self._loaded = ruleset.text
-            if self._generation == before + 1:
-                # Nobody else's transaction came between, so the listing is of what was loaded and nothing else.
+            if self._generation == before + len(texts) or shows(self._listing, table):
                 break
-        log.info(
-            "NetworkPolicy: %d rules and %d elements in force after %.3f s", ruleset.rules, ruleset.elements, self._took
-        )
+        self._loaded = table
+        log.info("NetworkPolicy: %d rules, %d elements, in force after %.3f s", table.rules, table.elements, self._took)
 
     def _remarks(self) -> list[str]:
         if self._known is None or self._ruleset is None:

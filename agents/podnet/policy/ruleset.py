@@ -8,12 +8,12 @@ pass, and an open one that a new policy forbids is cut in both directions.
 Two chains at the forward hook: ``egress`` looks for pods of this node that are clients, ``ingress`` for those that are
 endpoints. Accepting ends one of them only; dropping is final, so a pod of this node needs both to reach another.
 
-What is open is open by being named. If an element is missing the packet is dropped: that includes the moment between
-two transactions in which kernels before 6.17 may see the elements of one and the rules of the other.
+What is open is open by being named, so that a look-up that fails drops the packet. Each pod of the node is in both
+maps, isolated or not, even while there is no policy: while rules are replaced it finds its old or its new entry.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
@@ -48,11 +48,9 @@ class Here:
 
 @dataclass(frozen=True)
 class Ruleset:
-    """``text`` for nft -f, how much is in it, and ``remarks``: what whoever runs the cluster should know."""
+    """A node's table, and ``remarks``: what whoever runs the cluster should know."""
 
-    text: str
-    rules: int
-    elements: int
+    table: Table
     remarks: tuple[str, ...]
 
 
@@ -64,15 +62,23 @@ def make_ruleset(world: World, here: Here) -> Ruleset:
     isolated = {
         direction: _isolate(table, expansion, direction, policies[direction], local) for direction in DIRECTIONS
     }
-    ends = _Ends(here, local, _home(world, here))
+    free = _own_addresses(here) + [str(pod.address) for pod in local]
+    isolated_somehow = {str(address) for chains in isolated.values() for address in chains}
+    table.add_set("itself", "ipv4_addr . ipv4_addr", (f"{address} . {address}" for address in free))
+    table.add_set("free", "ipv4_addr", (address for address in free if address not in isolated_somehow))
+    home = _home(world, here)
     for direction in DIRECTIONS:
-        rules = list(_beginning(direction, any(policies.values()), bool(policies["ingress"])))
+        verdicts = dict.fromkeys(free, "accept")
+        verdicts.update({str(address): f"jump {chain}" for address, chain in isolated[direction].items()})
+        elements = (f"{address} : {verdict}" for address, verdict in verdicts.items())
+        table.add_set(f"{direction}_pods", "ipv4_addr : verdict", elements)
+        rules = list(_beginning(direction))
         if any(policies.values()):
-            rules.append(_unjudged(direction, table, ends, [*isolated["egress"], *isolated["ingress"]]))
+            rules += _unjudged(direction, table, home)
         if policies[direction]:
-            rules += _judgement(direction, table, ends, isolated[direction])
+            rules += _judgement(direction, home)
         table.add_chain(direction, rules, hook=HOOK.format(PRIORITIES[direction]))
-    return Ruleset(table.text(), table.rules, table.elements, tuple(_remarks(expansion)))
+    return Ruleset(table, tuple(_remarks(expansion)))
 
 
 def _isolate(
@@ -139,18 +145,9 @@ def _named(expansion: Expansion, ports: Iterable[PortMatch], pods: list[Pod] | N
     return sorted({target for port in ports if port.name for target in expansion.targets(port, pods, peers)})
 
 
-@dataclass(frozen=True)
-class _Ends:
-    """The pods of a node, and every address whose packets are this node's to judge."""
-
-    here: Here
-    local: list[Pod]
-    home: list[str]
-
-    def free(self, isolated: Collection[IPv4Address]) -> list[str]:
-        """Addresses that nothing isolates: of pods, and the node's own two in its podCIDR (flannel.1's and cni0's)."""
-        own = [str(self.here.subnet.network_address), str(gateway_of(self.here.subnet).ip)]
-        return own + [str(pod.address) for pod in self.local if pod.address not in isolated]
+def _own_addresses(here: Here) -> list[str]:
+    """The node's own in its podCIDR: flannel.1's and cni0's."""
+    return [str(here.subnet.network_address), str(gateway_of(here.subnet).ip)]
 
 
 def _home(world: World, here: Here) -> list[str]:
@@ -161,36 +158,32 @@ def _home(world: World, here: Here) -> list[str]:
     return [str(here.subnet), *(str(address) for address in sorted(addresses) if address not in here.subnet)]
 
 
-def _beginning(direction: Direction, policies: bool, ingress: bool) -> Iterator[str]:
+def _beginning(direction: Direction) -> Iterator[str]:
+    """Rules that are there without any policy, too: conntrack then knows every connection before its first policy."""
     if direction == "egress":
         # Pods have link-local addresses on the bridge without anybody's doing, and policies know IPv4 here only.
         yield f'meta nfproto ipv6 iifname "{BRIDGE}" drop'
         yield f'meta nfproto ipv6 oifname "{BRIDGE}" drop'
-    elif ingress:
-        yield f'oifname "{BRIDGE}" ip daddr {TO_ALL} drop'
-    if policies:
-        yield "ct state related meta l4proto icmp accept"
+    yield "ct state related meta l4proto icmp accept"
 
 
-def _unjudged(direction: Direction, table: Table, ends: _Ends, isolated: list[IPv4Address]) -> str:
-    """Packets that conntrack makes nothing of are nobody's reply: only free pods take part in them."""
-    free = table.add_set("free", "ipv4_addr", ends.free(set(isolated)))
+def _unjudged(direction: Direction, table: Table, home: list[str]) -> Iterator[str]:
+    """Packets that conntrack makes nothing of are nobody's reply: only pods that are free both ways get them."""
     end = PACKET[direction]
-    rules = [f"{end} {free} accept", *(f"{end} {address} drop" for address in ends.home)]
-    return f"ct state invalid,untracked goto {table.add_chain(f'{direction}_unjudged', rules)}"
+    chain = table.add_chain(
+        f"{direction}_unjudged", [f"{end} @free accept", *(f"{end} {address} drop" for address in home)]
+    )
+    yield f"ct state invalid,untracked goto {chain}"
 
 
-def _judgement(direction: Direction, table: Table, ends: _Ends, isolated: Mapping[IPv4Address, str]) -> Iterator[str]:
+def _judgement(direction: Direction, home: list[str]) -> Iterator[str]:
     """Isolated pods by their policies' chains, free ones pass; what else is at home is a pod not known yet."""
-    own = OWN[direction]
-    if isolated:
-        pairs = table.add_set(f"{direction}_itself", "ipv4_addr . ipv4_addr", [f"{pod} . {pod}" for pod in isolated])
-        yield f"{OWN['egress']} . {OWN['ingress']} {pairs} accept"
-        verdicts = [f"{address} : goto {chain}" for address, chain in isolated.items()]
-        yield f"{own} vmap {table.add_set(f'{direction}_pods', 'ipv4_addr : verdict', verdicts)}"
-    yield f"{own} {table.add_set(f'{direction}_free', 'ipv4_addr', ends.free(isolated))} accept"
-    for address in ends.home:
-        yield f"{own} {address} drop"
+    if direction == "ingress":
+        yield f'oifname "{BRIDGE}" ip daddr {TO_ALL} drop'
+    yield f"{OWN['egress']} . {OWN['ingress']} @itself accept"
+    yield f"{OWN[direction]} vmap @{direction}_pods"
+    for address in home:
+        yield f"{OWN[direction]} {address} drop"
 
 
 def _remarks(expansion: Expansion) -> Iterator[str]:

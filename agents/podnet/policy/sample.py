@@ -21,4 +21,4 @@ def make_sample() -> str:
     addresses = (IPv4Address("192.0.2.2"), IPv4Address("198.51.100.2"))
     pods = [Pod("sample", str(address), (), address, "sample", ports=web) for address in addresses]
     world = World({pod.name: pod for pod in pods}, {"sample": Namespace("sample", ())}, {"sample/all": policy})
-    return make_ruleset(world, Here("sample", IPv4Network("192.0.2.0/24"))).text
+    return make_ruleset(world, Here("sample", IPv4Network("192.0.2.0/24"))).table.text()

@@ -1,7 +1,8 @@
 """The text of an nftables table, put together from sets, maps and chains. Pure."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from agents.podnet.policy.spans import Spans
@@ -15,24 +16,41 @@ COMMENT_LENGTH = 127
 ELEMENTS_IN_A_LINE = 8
 
 
+@dataclass(frozen=True, slots=True)
+class NftSet:
+    """A set, or a map to verdicts; ``head`` declares it, ``elements`` are as nft reads them (maps: "key : verdict")."""
+
+    keyword: str
+    head: str
+    elements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain; ``hook`` is empty for those that others jump to."""
+
+    hook: str
+    rules: tuple[str, ...]
+
+
+@dataclass
 class Table:
-    """Sets and chains of one table; what has the same contents is there once."""
+    """Sets and chains of one table; what has the same contents is there once.
 
-    def __init__(self) -> None:
-        self._sets: dict[str, tuple[str, str, Sequence[str]]] = {}
-        self._chains: dict[str, list[str]] = {}
-        self._hooked: dict[str, str] = {}
+    Sets whose name is made of their contents never change: what refers to other contents refers to another set.
+    """
 
-    def add_set(self, name: str, kind: str, elements: Sequence[str], *, interval: bool = False) -> str:
+    sets: dict[str, NftSet] = field(default_factory=dict)
+    chains: dict[str, Chain] = field(default_factory=dict)
+
+    def add_set(self, name: str, kind: str, elements: Iterable[str], *, interval: bool = False) -> str:
         """A set (or, with ``kind`` as ``key : verdict``, a map); returns how a rule refers to it."""
-        keyword = "map" if " : " in kind else "set"
-        flags = "\t\tflags interval\n" if interval else ""
-        self._sets[name] = (keyword, f"\t\ttype {kind}\n{flags}", elements)
+        flags = "\n\t\tflags interval" if interval else ""
+        self.sets[name] = NftSet("map" if " : " in kind else "set", f"type {kind}{flags}", tuple(elements))
         return f"@{name}"
 
     def add_chain(self, name: str, rules: Iterable[str], *, hook: str = "") -> str:
-        self._chains[name] = list(rules)
-        self._hooked[name] = hook
+        self.chains[name] = Chain(hook, tuple(rules))
         return name
 
     def addresses(self, spans: Spans) -> str:
@@ -56,24 +74,28 @@ class Table:
 
     @property
     def rules(self) -> int:
-        return sum(len(rules) for rules in self._chains.values())
+        return sum(len(chain.rules) for chain in self.chains.values())
 
     @property
     def elements(self) -> int:
-        return sum(len(elements) for *_, elements in self._sets.values())
+        return sum(len(each.elements) for each in self.sets.values())
 
     def text(self) -> str:
-        """For ``nft -f``: in one transaction the table of before goes and this one comes."""
-        parts = [f"table {FAMILY_AND_NAME}", f"delete table {FAMILY_AND_NAME}", f"table {FAMILY_AND_NAME} {{"]
-        for name in sorted(self._sets):
-            keyword, head, elements = self._sets[name]
-            parts.append(f"\t{keyword} {name} {{\n{head}\t\telements = {{ {_lines(elements)} }}\n\t}}")
-        # The hooked chains come last, as everything they refer to is read before them.
-        for name in sorted(self._chains, key=lambda name: (bool(self._hooked[name]), name)):
-            head = f"\t\t{self._hooked[name]}\n" if self._hooked[name] else ""
-            body = "".join(f"\t\t{rule}\n" for rule in self._chains[name])
-            parts.append(f"\tchain {name} {{\n{head}{body}\t}}")
-        return "\n".join([*parts, "}", ""])
+        """For ``nft -f``: in one transaction whatever has this table's name goes and this one comes."""
+        return f"table {FAMILY_AND_NAME}\ndelete table {FAMILY_AND_NAME}\n{declare(self.sets, self.chains)}"
+
+
+def declare(sets: Mapping[str, NftSet], chains: Mapping[str, Chain]) -> str:
+    """Adds sets and chains with all that is in them to the table; "" for none of them."""
+    parts = [
+        f"\t{each.keyword} {name} {{\n\t\t{each.head}\n\t\telements = {{ {rows(each.elements)} }}\n\t}}"
+        for name, each in sorted(sets.items())
+    ]
+    # The hooked chains come last, as everything they refer to is read before them.
+    for name, chain in sorted(chains.items(), key=lambda item: (bool(item[1].hook), item[0])):
+        lines = [line for line in (chain.hook, *chain.rules) if line]
+        parts.append("\n\t\t".join([f"\tchain {name} {{", *lines]) + "\n\t}")
+    return "\n".join([f"table {FAMILY_AND_NAME} {{", *parts, "}", ""]) if parts else ""
 
 
 def address_span(first: int, last: int) -> str:
@@ -96,6 +118,7 @@ def comment(text: str) -> str:
     return f'comment "{text[:COMMENT_LENGTH]}"'
 
 
-def _lines(elements: Sequence[str]) -> str:
-    rows = (elements[at : at + ELEMENTS_IN_A_LINE] for at in range(0, len(elements), ELEMENTS_IN_A_LINE))
-    return ",\n\t\t\t".join(", ".join(row) for row in rows)
+def rows(elements: Sequence[str]) -> str:
+    """Elements of a set, in lines that a person can read."""
+    lines = (elements[at : at + ELEMENTS_IN_A_LINE] for at in range(0, len(elements), ELEMENTS_IN_A_LINE))
+    return ",\n\t\t\t".join(", ".join(line) for line in lines)

@@ -1,7 +1,8 @@
 """Runs one podnet agent inside a network namespace, driven by JSON lines on standard input.
 
-``{"nodes": [Node objects]}`` sets what the API server would tell; ``{"reconcile": true}`` does one round; ``{"run":
-true}`` starts the endless loop. Each is answered by one JSON line; what the agent publishes is in the answer.
+``{"nodes": [Node objects]}`` sets what the API server would tell, ``{"not_enforced": text or null}`` what the
+enforcer of policies would; ``{"reconcile": true}`` does one round; ``{"run": true}`` starts the endless loop.
+Each is answered by one JSON line; what the agent publishes is in the answer.
 """
 
 import json
@@ -25,8 +26,11 @@ class Worker:
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
         self.nodes: dict[str, Node] | None = None
         self.published: dict[str, str] = {}
+        self.not_enforced: str | None = None
         files = Files(directory / "subnet.env", directory / "net.d", directory / "ready")
-        self.agent = Agent(read_config(environment), lambda: self.nodes, self.publish, lambda: None, Host(), files)
+        self.agent = Agent(
+            read_config(environment), lambda: self.nodes, self.publish, lambda: self.not_enforced, Host(), files
+        )
 
     def publish(self, node: str, annotations: dict[str, str]) -> None:
         self.published = annotations
@@ -34,6 +38,9 @@ class Worker:
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
         if "nodes" in command:
             self.nodes = {item["metadata"]["name"]: read_node(item) for item in command["nodes"]}
+            self.agent.wake()
+        if "not_enforced" in command:
+            self.not_enforced = command["not_enforced"]
             self.agent.wake()
         reply: dict[str, Any] = {}
         if "reconcile" in command:

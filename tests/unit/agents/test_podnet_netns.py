@@ -126,6 +126,19 @@ def test_rules_files_and_annotations(lan: Lan) -> None:
         }
 
 
+def test_no_pod_starts_before_policies_are_in_force(lan: Lan) -> None:
+    node = lan.nodes[0]
+    conflist = node.directory / "net.d/10-podnet.conflist"
+    conflist.unlink()
+    assert "waiting for policies" in node.tell(not_enforced="waiting for policies", reconcile=True)["problem"]
+    assert not conflist.exists()
+    assert node.tell(not_enforced=None, reconcile=True)["changes"] == 1
+    # What is there already stays: other pods of this node depend on it.
+    node.tell(not_enforced="nft fails", reconcile=True)
+    assert conflist.exists()
+    node.tell(not_enforced=None, reconcile=True)
+
+
 def test_pods_reach_each_other_with_packets_of_full_size(lan: Lan) -> None:
     for node in lan.nodes:
         for other in others(lan, node):

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 import yaml
 
 from kubeproof.policy.engine import Decision, End, NodeEnd, OutsideEnd, PodEnd, judge
-from kubeproof.policy.model import ContainerPort, Judged, Namespace, Node, Pod, Policy, World
+from kubeproof.policy.model import ContainerPort, Judged, Namespace, Pod, Policy, World
 from kubeproof.policy.reading import read_documents
 
 NODES = ("n1", "n2", "n3")
@@ -21,7 +21,6 @@ def pod(namespace: str, name: str, number: int) -> Pod:
 
 
 PODS = tuple(pod(namespace, name, 3 * i + j) for i, namespace in enumerate("xyz") for j, name in enumerate("abc"))
-NODE_OBJECTS = tuple(Node(name, (IPv4Address(f"192.168.200.{11 + index}"),), None) for index, name in enumerate(NODES))
 
 
 def policies(text: str) -> tuple[Policy, ...]:

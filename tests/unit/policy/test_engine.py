@@ -281,6 +281,13 @@ def test_a_pod_with_host_network_is_its_node() -> None:
     assert not judge(block, end_of(host()), end("x/a"), "TCP", 80).allowed
 
 
+def test_a_pod_with_host_network_is_selected_by_no_policy() -> None:
+    known = world("x/p: {podSelector: {}}", host())
+    assert known.isolating(host(), "Ingress") == ()
+    assert [policy.full_name for policy in known.isolating(PODS[0], "Ingress")] == ["x/p"]
+    assert known.isolating(PODS[0], "Egress") == ()
+
+
 def test_a_named_port_of_a_pod_with_host_network_is_none() -> None:
     known = world("x/p: {policyTypes: [Egress], egress: [{ports: [{port: web}]}]}")
     listening = replace(host(), ports=PODS[0].ports)

@@ -25,6 +25,7 @@ from kubeproof.network.model import (
 from kubeproof.network.node import Container, NodeState
 from kubeproof.network.policies import PoliciesInForce
 from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Pod, Service, ServicePort
+from kubeproof.proof.checks_host import SYSCTLS
 from kubeproof.proof.context import Context
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.settings import Settings
@@ -92,9 +93,9 @@ def state(name: str) -> NodeState:
         fdb=_fdb(name),
         iptables=rules(name),
         subnet_env=SubnetEnv(PODS, IPv4Interface((subnet(name)[1], 24)), 1450, masquerade=True),
-        sysctls={"net.bridge.bridge-nf-call-iptables": "1", "net.ipv4.ip_forward": "1"},
+        sysctls=dict.fromkeys(SYSCTLS, "1"),
         swaps=(),
-        policies=PoliciesInForce(enforced=True, policies={"default/deny": "17"}),
+        policies=PoliciesInForce(enforced=True, policies={"elsewhere/deny": "17"}),
         nft_tables=("ip filter", "inet podnet"),
         containers=_containers(name),
     )
@@ -281,7 +282,7 @@ def api() -> ApiObjects:
             ("default", "kubernetes", "https"): frozenset({Backend(address("node-a"), 6443)}),
             ("default", "web", ""): frozenset(Backend(ip, 8080) for name in NAMES for _, ip in pod_names(name)),
         },
-        policies={"default/deny": "17"},
+        policies={"elsewhere/deny": "17"},
     )
 
 

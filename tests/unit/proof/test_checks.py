@@ -335,7 +335,7 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
     ("policies_in_force", lambda state: replace(state, nft_tables=("ip filter",)), "inet podnet not there"),
     ("policies_in_force", in_force(enforced=False), "not enforced"),
     ("policies_in_force", in_force(policies={}), "0 policies enforced"),
-    ("policies_in_force", in_force(inexpressible={"default/deny": "no such operator"}), "no such operator"),
+    ("policies_in_force", in_force(inexpressible={"elsewhere/deny": "no such operator"}), "no such operator"),
 ]
 
 IN_API: list[tuple[str, ApiChange, str]] = [
@@ -358,7 +358,7 @@ IN_API: list[tuple[str, ApiChange, str]] = [
     ("service_endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080"), "probabilities"),
     ("node_ports", service("web", local_traffic_only=True), "default/web/tcp"),
     ("policies_in_force", lambda api: replace(api, policies={**api.policies, "default/new": "18"}), "default/new"),
-    ("policies_in_force", lambda api: replace(api, policies={"default/deny": "99"}), "resourceVersion 99"),
+    ("policies_in_force", lambda api: replace(api, policies={"elsewhere/deny": "99"}), "resourceVersion 99"),
 ]
 
 

@@ -92,6 +92,11 @@ def test_a_row_that_cannot_run_on_a_node_says_so() -> None:
     ("changes", "status", "words"),
     [
         ({"loaded": good.loaded(demo=False)}, Status.NOT_RUN, "demo = False"),
+        (
+            {"objects": replace(demo(), policies={"default/access-httpd": "3", "elsewhere/deny": "4"})},
+            Status.NOT_RUN,
+            "(default/access-httpd); delete them",
+        ),
         ({"objects": "connection refused"}, Status.BROKEN, "no API: connection refused"),
         ({"objects": good.api()}, Status.BROKEN, "no pod of the Deployment default/kuard is ready"),
         (

@@ -6,12 +6,16 @@ import os
 import select
 import socket
 import struct
-import threading
+import subprocess
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from tests.unit.agents.netns import ip, run
 
+T = TypeVar("T")
 PREFIX = f"policy-test-{os.getpid()}"
 CLONE_NEWNET = 0x40000000
 PODS = {"a": "10.99.128.2", "b": "10.99.128.3", "c": "10.99.128.4"}
@@ -47,24 +51,36 @@ class Wire:
     def shell(self, *words: str, check: bool = True) -> str:
         return run("ip", "netns", "exec", self.node, *words, check=check)
 
+    def load(self, text: str) -> None:
+        """Load commands on the node with nft."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.node, "nft", "-f", "-"],
+            input=text,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def name(self, name: str) -> str:
+        """The namespace of a pod, the node or the outside."""
+        return f"{PREFIX}-{name}"
+
     def enter(self, name: str) -> None:
         """Move the calling thread into a namespace, with all that it starts from now on."""
-        with Path(f"/run/netns/{PREFIX}-{name}").open() as namespace:
+        with Path("/run/netns", self.name(name)).open() as namespace:
             assert LIBC.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+    def inside(self, name: str, do: Callable[[], T]) -> T:
+        """Do something in a namespace, in a thread that ends with it."""
+        with ThreadPoolExecutor(1, initializer=self.enter, initargs=(name,)) as thread:
+            return thread.submit(do).result()
 
     def socket(self, name: str, kind: int, protocol: int = 0, family: int = socket.AF_INET) -> socket.socket:
         """A socket inside a namespace. Only its making happens there: a socket stays where it was made."""
-        made: list[socket.socket] = []
-
-        def make() -> None:
-            self.enter(name)
-            made.append(socket.socket(family, kind, protocol))
-
-        thread = threading.Thread(target=make)
-        thread.start()
-        thread.join()
-        made[0].settimeout(WAIT_SECONDS)
-        return made[0]
+        made = self.inside(name, lambda: socket.socket(family, kind, protocol))
+        made.settimeout(WAIT_SECONDS)
+        return made
 
     def _build(self) -> None:
         for name in ("node", *ADDRESSES):
@@ -79,11 +95,8 @@ class Wire:
             ip("link", "set", f"veth-{name}", "type", "bridge_slave", "hairpin", "on", namespace=self.node)
         self._connect("outside", f"{OUTSIDE}/24", OUTSIDE_GATEWAY)
         ip("addr", "add", f"{OUTSIDE_GATEWAY}/24", "dev", "veth-outside", namespace=self.node)
-        for setting in (
-            "net.ipv4.ip_forward",
-            "net.bridge.bridge-nf-call-iptables",
-            "net.bridge.bridge-nf-call-ip6tables",
-        ):
+        bridge = (f"bridge-nf-{name}" for name in ("call-iptables", "call-ip6tables", "filter-vlan-tagged"))
+        for setting in ("net.ipv4.ip_forward", *(f"net.bridge.{name}" for name in bridge)):
             self.shell("sysctl", "-qw", f"{setting}=1")
 
     def _connect(self, name: str, address: str, gateway: str) -> None:
