@@ -26,6 +26,7 @@ host_preparation.prepare()
 container_runtime.configure()
 packages.install()
 container_runtime.start()
+pod_network.require_plugins()
 images.pull()
 
 if is_leader():

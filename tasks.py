@@ -400,6 +400,21 @@ def mirror_build(_context: Context) -> None:
     summary.show()
 
 
+@task(name="add", iterable=["image"], help={"image": "REGISTRY/PATH:TAG, FILE, or NAME=FILE; also as plain arguments"})
+@command
+def mirror_add(_context: Context, image: Any = None) -> None:
+    """Put images of others into the lab's registry."""
+    from kubeproof.console import say
+    from kubeproof.summary import counted
+    from lab import lifecycle, mirror, preflight, settings
+    from lab.mirror import registry
+
+    lifecycle.require_root()
+    preflight.install_packages(registry.PACKAGES)
+    added = mirror.add(settings.load(), list(image or ()), _path("."))
+    say(f"added: {counted(added, 'image')}")
+
+
 @task(name="status")
 @command
 def mirror_status(_context: Context) -> int:
@@ -417,7 +432,7 @@ namespace = Collection(
     *(up, plan, apply, verify, reset, demo, policy, matrix, explain, status, kubectl, bench, lint, docs, run_tests)
 )
 namespace.add_collection(Collection("lab", lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_status))
-namespace.add_collection(Collection("mirror", mirror_build, mirror_status))
+namespace.add_collection(Collection("mirror", mirror_add, mirror_build, mirror_status))
 
 if __name__ == "__main__":
     CommandLine(namespace=namespace, binary="./inv").run(as_typed(sys.argv))

@@ -4,7 +4,7 @@ inventory/group_data/NAME.py. Then: `./inv plan -i inventory/NAME.py`, `./inv ap
 What such a NAME.py has to set at least, because no value could fit everybody:
 
     node_network = "192.0.2.0/24"                                # the network that the addresses below are in
-    podnet_image = "registry.example.net/podnet:1"               # built by `./inv mirror.build`
+    podnet_image = "registry.example.net/podnet:1"               # built by `./inv mirror.build`; or: cni = "flannel"
     httpd_image = "registry.example.net/httpd:2.4"               # or: demo = False
     kuard_image = "registry.example.net/kuard:1"
 

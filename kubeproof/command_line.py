@@ -19,7 +19,7 @@ WITHOUT_VALUE = re.compile(r"Flag <Argument: (?P<name>[\w-]+).*> needed value")
 HELP = ("--help", "-h")
 ALONE = ("--keep", "--verbose", "-k", "-v")
 """Options of `matrix` that take no value."""
-WITH_FILES = "matrix"
+PLAIN_WORDS = {"matrix": "file", "mirror.add": "image"}
 """The command that takes any number of files as plain arguments, which invoke knows for options only (`--file`)."""
 
 
@@ -36,16 +36,16 @@ def as_typed(words: list[str]) -> list[str]:
     if not command.startswith("-") and any(word in HELP for word in own):
         # invoke would take it for the value of an argument that is still missing.
         return [program, HELP[0], command]
-    return [program, command, *_files_named(rest)] if command == WITH_FILES else words
+    return [program, command, *_named(rest, PLAIN_WORDS[command])] if command in PLAIN_WORDS else words
 
 
-def _files_named(words: list[str]) -> Iterator[str]:
-    """Plain words as --file=WORD. Options that stand alone are few, all others take the next word."""
+def _named(words: list[str], option: str) -> Iterator[str]:
+    """Plain words as values of an option, --file=WORD. Few options stand alone, all others take the next word."""
     value = False
     for word in words:
         plain = not value and not word.startswith("-")
         value = word.startswith("-") and "=" not in word and word not in ALONE
-        yield f"--file={word}" if plain else word
+        yield f"--{option}={word}" if plain else word
 
 
 class CommandLine(Program):

@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
 from kubeproof import reading
+from kubeproof.cni import conflicts as cni_conflicts
+from kubeproof.cni.networks import NETWORKS, NODE_ADDRESS, enforces_policy, vxlan_device
 from kubeproof.errors import UserError
 from kubeproof.reading import Reader, RefusedError, problem
 from kubeproof.tables import combinations, eras
@@ -83,6 +85,12 @@ _proxy_exception = reading.matching(
     r"\.?[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/\d+)?", "is not a name or network", "e.g. .example.net or 10.0.0.0/8"
 )
 _log_size = reading.matching(r"[1-9]\d*[kmg]", "is not a size", "write it as a number and k, m or g, e.g. 10m")
+_sha256 = reading.matching(r"[0-9a-f]{64}", "is not a SHA-256", "write it as sha256sum does, 64 digits 0-9 and a-f")
+_interface = reading.matching(
+    r"(?!\.{1,2}$)[^\s/:]{1,15}",
+    "is not a network interface",
+    f"use a name as `ip link` shows it, e.g. eth1, or {NODE_ADDRESS}",
+)
 _preflight_check = reading.matching(
     r"[A-Za-z0-9-]+", "is not a name of a kubeadm check", "use the name that kubeadm prints, e.g. NumCPU"
 )
@@ -130,11 +138,17 @@ class Settings:
     selinux: str = _setting(reading.one_of("permissive", "enforcing"))
     firewalld: str = _setting(reading.one_of("ports", "off"))
 
-    cni: str = _setting(reading.one_of("podnet"))
+    cni: str = _setting(reading.one_of(*NETWORKS))
     podnet_image: str = _setting(reading.empty_or(reading.image))
+    cni_manifest: str = _setting(reading.empty_or(reading.path_or_url))
+    cni_manifest_sha256: str = _setting(reading.empty_or(_sha256))
+    cni_image_repository: str = _setting(reading.empty_or(reading.image_repository))
+    cni_interface: str = _setting(reading.empty_or(_interface))
+    cni_mtu: int | None = _setting(reading.none_or(reading.integer(1280, 65535)))
+    cni_backend: str = _setting(reading.one_of("vxlan", "host-gw"))
     vxlan_vni: int = _setting(reading.integer(1, 2**24 - 1))
     vxlan_port: int = _setting(reading.port)
-    network_policy: bool = _setting(reading.truth)
+    network_policy: bool | None = _setting(reading.none_or(reading.truth))
 
     cluster_dns: str = _setting(reading.one_of("coredns", "dnsmasq"))
     cluster_dns_image: str = _setting(reading.empty_or(reading.image))
@@ -169,6 +183,16 @@ class Settings:
     def own_runtime_package(self) -> str:
         """Name of the runtime's package, if it is not to be the one of the host's system."""
         return self.docker_package if self.container_runtime == "docker" else self.containerd_package
+
+    @property
+    def enforces_policy(self) -> bool:
+        """Whether NetworkPolicy has an effect; None in network_policy leaves it to what the pod network is able to."""
+        return enforces_policy(self.cni, self.network_policy)
+
+    @property
+    def vxlan_device(self) -> str:
+        """Name of the VXLAN link on every node, where the pod network has one."""
+        return vxlan_device(self.cni, self.vxlan_vni)
 
     @property
     def cluster_dns_address(self) -> IPv4Address:
@@ -224,6 +248,7 @@ def _conflicts(values: Mapping[str, object]) -> Iterator[str]:
     yield from _ports(values)
     yield from _missing_images(values)
     yield from combinations.of_settings(values)
+    yield from cni_conflicts.conflicts(values)
 
 
 def _overlaps(values: Mapping[str, object]) -> Iterator[str]:

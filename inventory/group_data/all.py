@@ -106,17 +106,42 @@ firewalld = "ports"
 
 # --- Pod network ---
 
-# This project's own agent, the only choice today. Its image is built by `./inv mirror.build`; no value: name the one
-# in your registry.
+# flannel and canal are what their projects publish, canal with Calico's NetworkPolicy; podnet is this project's own
+# agent, for where their images cannot be had. A cluster has to be reset to get another one.
 cni = "podnet"
+
+# Built by `./inv mirror.build`; no value: name the one in your registry. Only podnet needs it.
 podnet_image = ""
+
+# Manifest of flannel or canal, a path on this machine or a URL, and its SHA-256. Empty: the newest for the Kubernetes
+# version of those that kubeproof/cni/catalogue.py pins, fetched once. A manifest of these needs no sum, whatever its
+# name; any other one does, since it decides what root runs on every node.
+cni_manifest = ""
+cni_manifest_sha256 = ""
+
+# Where the images of flannel or canal are: their registry's name is replaced by this, path and tag stay
+# (docker.io/calico/cni:v1 becomes HERE/calico/cni:v1). Empty: where their projects publish them.
+cni_image_repository = ""
+
+# Interface between the nodes. node-address: the one with the node's address in the inventory. Otherwise a name that it
+# has on all nodes, or empty for flannel's own choice, that of the default route: of several interfaces often the wrong
+# one (flannel#535).
+cni_interface = "node-address"
+
+# Bytes that a packet of a pod can have. None: what the interface between the nodes leaves. Less where something on the
+# way takes more, which no node can see.
+cni_mtu = None
+
+# host-gw (flannel only) routes instead of wrapping packets: faster, but all nodes must be in one layer 2 network.
+cni_backend = "vxlan"
 
 # VXLAN as flannel has it on Linux: existing firewalls know 8472 (the kernel's older default), not 4789 of RFC 7348.
 vxlan_vni = 1
 vxlan_port = 8472
 
-# podnet enforces NetworkPolicy. False leaves every policy without effect, as flannel alone does.
-network_policy = True
+# None: NetworkPolicy is enforced where the network is able to, which podnet and canal are and flannel is not. True
+# refuses a network that is not. False leaves every policy without effect.
+network_policy = None
 
 # --- Cluster DNS ---
 

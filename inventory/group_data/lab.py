@@ -24,6 +24,9 @@ etcd_image_tag = references(load())["etcd"].rpartition(":")[2]
 pause_image_tag = references(load())["pause"].rpartition(":")[2]
 
 podnet_image = references(load())["podnet"]
+
+# Those of flannel or canal are there if `./inv mirror.add` has put them there.
+cni_image_repository = load().registry
 httpd_image = references(load())["httpd"]
 kuard_image = references(load())["kuard"]
 probe_image = references(load())["probe"]

@@ -2,9 +2,16 @@
 
 from dataclasses import dataclass
 
+from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
+from kubeproof.cni import traces
+from kubeproof.cni.plugins import FOLDER
 from kubeproof.facts import sections
+from kubeproof.network.errors import ParseError
+from kubeproof.network.iproute import parse_links
+from kubeproof.node import paths
+from kubeproof.node.network_findings import LinkAddress, NetworkTraces
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,12 @@ class ForwardPolicy(FactBase[str]):
 
 
 class ClusterLinks(FactBase[list[str]]):
-    """Network devices that a pod network leaves: the named ones and whatever is plugged into the bridge cni0."""
+    """Network devices that a pod network leaves: those of ``names`` (patterns of the shell), and ports of cni0."""
 
     def command(self, names: list[str]) -> str:
+        paths = " ".join(f"/sys/class/net/{name}" for name in names)
         return (
-            f"for link in {' '.join(names)}; do [ -e /sys/class/net/$link ] && echo $link; done; "
+            f"for link in {paths}; do [ -e $link ] && echo ${{link##*/}}; done; "
             "ls /sys/class/net/cni0/brif 2>/dev/null; true"
         )
 
@@ -79,3 +87,108 @@ class NftTables(FactBase[dict[str, str]]):
                 current = tables.setdefault(line.removeprefix("table ").removesuffix("{").strip(), [])
             current.append(line)
         return {name: "\n".join(lines) for name, lines in tables.items()}
+
+
+class RoutesInto(FactBase[list[str]]):
+    """Routes by a gateway into ``networks`` or parts of them that are of no link of a pod network, as ip-route(8) takes
+    them: ``10.244.1.0/24 via 192.0.2.12 dev eth0``."""
+
+    def command(self, networks: list[str]) -> str:
+        listed = "; ".join(f"ip -4 route show root {network}" for network in networks)
+        others = r'$2 == "via" && $5 !~ /^(flannel[.]|cni0$|cali)/ {print $1, $2, $3, $4, $5}'
+        return f"{{ {listed}; }} 2>/dev/null | awk '{others}'; true"
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        return list(dict.fromkeys(line.strip() for line in output if line.strip()))
+
+
+class AddressSets(FactBase[list[str]]):
+    """Names of the ipsets that Calico's agent leaves; empty where there is no ipset(8)."""
+
+    def command(self) -> str:
+        return (
+            f"for set in $(ipset list -name 2>/dev/null); do case $set in {traces.SETS}) echo $set;; esac; done; true"
+        )
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line.strip() for line in output if line.strip()]
+
+
+class Plugins(FactBase[list[str]]):
+    """Names of the CNI plugins on a host."""
+
+    def command(self) -> str:
+        return f"ls {FOLDER} 2>/dev/null || true"
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line.strip() for line in output if line.strip()]
+
+
+class Traces(FactBase[NetworkTraces]):
+    """Reads :class:`NetworkTraces`."""
+
+    def command(self) -> str:
+        links = " ".join(f"/sys/class/net/{name}" for name in (*traces.LINKS, *traces.OTHERS_LINKS))
+        return sections.script(
+            {
+                "remembered": f"ls {paths.RECORD}",
+                "configurations": f"ls {traces.CONFIGURATIONS}",
+                "interfaces": "ls /sys/class/net",
+                "links": f"for link in {links}; do [ -e $link ] && echo ${{link##*/}}; done; "
+                # The kernel makes this one by itself; only with an address somebody uses it.
+                "ip -o -4 addr show dev tunl0 | grep -q inet && echo tunl0",
+                "files": f"ls -d {' '.join(traces.EVIDENCE)}",
+                "plugins": f"ls {FOLDER}",
+                "tunnels": "ip -j -d link show type vxlan",
+                "udp": "ss -Hlun | awk '{print $4}'",
+                "addresses": "ip -o -4 addr show | while read -r _ link _ address _; do "
+                'echo "$link ${address%/*} $(cat /sys/class/net/$link/mtu)"; done',
+                "tcp": "ss -Hltn | awk '{print $4}'",
+            }
+        )
+
+    @staticmethod
+    def default() -> NetworkTraces:
+        return NetworkTraces()
+
+    def process(self, output: list[str]) -> NetworkTraces:
+        found = {name: tuple(lines) for name, lines in sections.read(output).items()}
+        text = "\n".join(found.get("tunnels", ()))
+        try:
+            return NetworkTraces(
+                remembered=bool(found.get("remembered")),
+                configurations=found.get("configurations", ()),
+                interfaces=found.get("interfaces", ()),
+                links=found.get("links", ()),
+                files=found.get("files", ()),
+                plugins=found.get("plugins", ()),
+                tunnels=parse_links(text) if text.strip() else (),
+                udp_ports=_ports(found.get("udp", ())),
+                tcp_ports=_ports(found.get("tcp", ())),
+                addresses=tuple(_address(line) for line in found.get("addresses", ()) if len(line.split()) == 3),
+            )
+        except (ParseError, ValueError) as error:
+            raise FactProcessError(f"unexpected answer: {error}") from error
+
+
+def _address(line: str) -> LinkAddress:
+    link, address, mtu = line.split()
+    return LinkAddress(link, address, int(mtu))
+
+
+def _ports(addresses: tuple[str, ...]) -> tuple[int, ...]:
+    """Port of each "address:port" of ss(8), each once."""
+    ports = (address.rpartition(":")[2] for address in addresses)
+    return tuple(sorted({int(port) for port in ports if port.isdecimal()}))

@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from kubeproof import output_files
 from kubeproof.cluster import LoadedInventory
+from kubeproof.cni.networks import no_enforcement
 from kubeproof.console import console, say, step
 from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 from kubeproof.matrix import cases, files, grids, plan, report
@@ -133,10 +134,8 @@ class Run:
 
     def _unfit_settings(self) -> Iterator[str]:
         settings = self._loaded.cluster.settings
-        if str(settings.cni) == "flannel":
-            yield "cni: flannel enforces no NetworkPolicy, policies would have no effect; use another CNI"
-        elif not settings.network_policy:
-            yield "network_policy: is False, policies would have no effect; set it to True and run ./inv apply"
+        if reason := no_enforcement(settings.cni, settings.network_policy):
+            yield reason
         if not settings.probe_image:
             yield "probe_image: is empty, name an image that the nodes can pull (its contents are in agents/probe)"
 

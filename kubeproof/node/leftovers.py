@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kubeproof.cni import traces
 from kubeproof.node import paths
 from kubeproof.node.record import CLUSTER_PATHS, COMMON_DIRECTORIES, CRI_PATHS, DEPLOY_PATHS, DOCKER_PATHS, Record
 
 CLUSTER_FILES = (
-    "/etc/cni/net.d/10-podnet.conflist",
-    "/etc/cni/net.d/.10-podnet.conflist.tmp",
+    *traces.CLUSTER_FILES,
     "/run/flannel/subnet.env",
     *(paths.MANIFESTS, paths.INIT_CONFIG),
 )
@@ -22,6 +22,7 @@ CLUSTER_DIRECTORIES = (
     "/var/lib/kubelet",
     "/var/log/containers",
     "/var/log/pods",
+    *traces.CLUSTER_DIRECTORIES,
 )
 """Directories in which everything is the cluster's: kubeadm refuses to start with an etcd that is not empty."""
 DOCKER_DIRECTORIES = ("/var/lib/containerd", "/var/lib/docker")

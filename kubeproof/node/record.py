@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from kubeproof.cni import traces
+
 SYSCTLS = (
     # set by the deploy (templates/sysctl.conf.j2) or by Docker
     "net.ipv4.ip_forward",
@@ -27,8 +29,10 @@ SYSCTLS = (
 
 CLUSTER_PATHS = (
     "/etc/kubernetes",
+    "/run/calico",
     "/run/flannel",
     "/run/kubernetes",
+    "/run/nodeagent",
     "/run/podnet",
     "/run/dockershim.sock",
     "/var/lib/calico",
@@ -37,8 +41,10 @@ CLUSTER_PATHS = (
     "/var/lib/etcd",
     "/var/lib/kubelet",
     "/var/lib/kube-proxy",
+    "/var/log/calico",
     "/var/log/containers",
     "/var/log/pods",
+    *traces.PLUGINS,
 )
 """What kubeadm, kubelet and the pod network make on a host and nobody else has a use for."""
 DOCKER_PATHS = (

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from itertools import pairwise
 
-CLUSTER_CHAINS = ("KUBE-", "CNI-", "FLANNEL-", "PODNET-")
-"""Prefixes of chains made by kubelet and kube-proxy, by CNI plugins (portmap), by flannel and by podnet."""
+from kubeproof.cni import traces
+
+CLUSTER_CHAINS = ("KUBE-", "CNI-", *traces.CHAINS)
+"""Prefixes of chains made by kubelet and kube-proxy, by CNI plugins (portmap), and by pod networks."""
 DOCKER_CHAINS = ("DOCKER",)
 DOCKER_LINK = re.compile(r"docker0|br-[0-9a-f]{12}")
 """Docker's own bridge, and those of its user-defined networks (br- and the begin of the network's id)."""
@@ -94,6 +96,8 @@ def _is_owned(rule: str, owners: Owners) -> bool:
     if chain.startswith(owners.chains):
         return False
     if any(target.startswith(owners.chains) for target in _values(words, "-j", "-g")):
+        return True
+    if any(comment.startswith(traces.COMMENTS) for comment in _values(words, "--comment")):
         return True
     if chain in POD_NETWORK_CHAINS and any(_within(value, owners.pod_networks) for value in _values(words, "-s", "-d")):
         return True

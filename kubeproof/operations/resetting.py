@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Generator, Sequence
+from ipaddress import IPv4Network
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -13,7 +14,7 @@ from pyinfra.facts.server import Groups
 from kubeproof.facts.files import Existing, NotEmpty
 from kubeproof.facts.kernel import Sysctls
 from kubeproof.facts.kubernetes import Remains
-from kubeproof.facts.network import ClusterLinks, IptablesRules, NftTables
+from kubeproof.facts.network import AddressSets, ClusterLinks, IptablesRules, NftTables, RoutesInto
 from kubeproof.node import paths
 from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.removal import Owners, idle_nft_tables, own_nft_tables, removal
@@ -50,6 +51,16 @@ def remove_links(names: Sequence[str]) -> Generator[str, None, None]:
 
 
 @operation()
+def remove_routes(networks: Sequence[IPv4Network]) -> Generator[str, None, None]:
+    """Delete routes into networks of pods that no link of the pod network has taken with it, those of host-gw."""
+    routes: list[str] = host.get_fact(RoutesInto, networks=[str(network) for network in networks])
+    if not routes:
+        host.noop("there are no such routes")
+    for route in routes:
+        yield f"ip -4 route delete {route}"
+
+
+@operation()
 def remove_rules(owners: Owners) -> Generator[PyinfraCommand, None, None]:
     """Take the owners' iptables rules out, in one transaction for each family; all others stay."""
     rules = host.get_fact(IptablesRules)
@@ -74,6 +85,16 @@ def remove_policies() -> Generator[str, None, None]:
         host.noop("there are no such tables")
     for table in tables:
         yield f"nft delete table {table}"
+
+
+@operation()
+def remove_sets() -> Generator[str, None, None]:
+    """Destroy the ipsets of Calico's agent. A host without ipset(8) keeps them, without effect, until it reboots."""
+    sets: list[str] = host.get_fact(AddressSets)
+    if not sets:
+        host.noop("there are no such sets")
+    for name in sets:
+        yield f"ipset destroy {shlex.quote(name)}"
 
 
 @operation()

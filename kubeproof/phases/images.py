@@ -5,7 +5,7 @@ from pyinfra.api import deploy
 from kubeproof.node.images import asks_kubeadm, images_for
 from kubeproof.operations import runtime
 from kubeproof.operations.runtime import Asked
-from kubeproof.roles import cluster, node
+from kubeproof.roles import cluster, node, pod_network
 from kubeproof.tables.runtimes import references
 
 
@@ -16,7 +16,7 @@ def pull() -> None:
     names = asks_kubeadm(role, settings)
     runtime.pull(
         name="Pull images",
-        images=references(settings.runtime, images_for(role, settings)),
+        images=references(settings.runtime, images_for(role, settings, pod_network().images)),
         has_image=settings.runtime.has_image,
         fetch=settings.runtime.pull,
         asked=Asked(names, settings) if names else None,

@@ -1,4 +1,4 @@
-"""Objects of the cluster, each set from one template."""
+"""Objects of the cluster, each set in one file on the control plane host."""
 
 from io import StringIO
 
@@ -12,7 +12,12 @@ from kubeproof.roles import cluster
 def apply(what: str, template: str) -> None:
     """Render a template of objects onto the control plane host and apply it."""
     wanted = cluster()
-    path = f"{paths.MANIFESTS}/{template.removesuffix('.j2')}"
     text = templates.render(template, cluster=wanted, settings=wanted.settings)
+    apply_text(what, template.removesuffix(".j2"), text)
+
+
+def apply_text(what: str, file: str, text: str) -> None:
+    """Put objects into a file of this name on the control plane host and apply it."""
+    path = f"{paths.MANIFESTS}/{file}"
     files.put(name=f"Render {what}", src=StringIO(text), dest=path, mode="644")
     kubectl.apply(name=f"Apply {what}", path=path)

@@ -4,7 +4,7 @@ from pyinfra.api import deploy
 
 from kubeproof.node.readiness import Expectation
 from kubeproof.operations import kubectl
-from kubeproof.roles import cluster
+from kubeproof.roles import cluster, pod_network
 
 SECONDS = 300
 """Enough for slow disks: with images on the nodes it takes about twenty seconds."""
@@ -14,5 +14,10 @@ SECONDS = 300
 def wait() -> None:
     """Wait until every node is Ready and every pod of the system runs."""
     nodes = tuple(node.name for node in cluster().nodes)
-    expected = Expectation(nodes=nodes, namespaces=("kube-system",), workloads=("daemonset/kube-system/kube-proxy",))
+    network = pod_network()
+    expected = Expectation(
+        nodes=nodes,
+        namespaces=tuple(dict.fromkeys(("kube-system", *network.namespaces))),
+        workloads=("daemonset/kube-system/kube-proxy", *network.workloads),
+    )
     kubectl.wait_ready(name="Wait for nodes and system pods", expected=expected, seconds=SECONDS)

@@ -3,6 +3,7 @@
 from pyinfra import host
 from pyinfra.api import deploy
 
+from kubeproof.cni import traces
 from kubeproof.facts.files import Text
 from kubeproof.facts.hosts import Remembered
 from kubeproof.node import leftovers
@@ -10,7 +11,6 @@ from kubeproof.node.removal import Owners, pod_networks
 from kubeproof.operations import kubeadm, kubeconfig, resetting
 from kubeproof.roles import cluster
 
-LINKS = ("cni0", "flannel.1")
 SUBNET_ENV = "/run/flannel/subnet.env"
 
 
@@ -38,7 +38,10 @@ def remove_network() -> None:
     if host.get_fact(Remembered) is None:
         return
     networks = pod_networks(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
-    resetting.remove_links(name="Delete its links", names=LINKS)
+    resetting.remove_links(name="Delete its links", names=traces.LINKS)
+    resetting.remove_routes(name="Delete its routes", networks=networks)
     resetting.remove_rules(name="Remove its iptables rules", owners=Owners(networks, docker=False))
     resetting.remove_policies(name="Remove its policies")
+    # After the rules that use them.
+    resetting.remove_sets(name="Remove its sets of addresses")
     resetting.remove_files(name="Remove its files", leftovers=leftovers.of_cluster())

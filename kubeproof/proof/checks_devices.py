@@ -13,9 +13,9 @@ NO_BRIDGE_YET = f"no {BRIDGE}: no pod of the pod network runs here (API), and th
 )
 def flannel_device(context: Context) -> Finding:
     """VXLAN, VNI and UDP port of the settings, no learning, outer source the node's address."""
-    link = _link(context, VXLAN_DEVICE)
+    link = _link(context, context.vxlan_device)
     settings, underlay = context.cluster.settings, context.underlay.name
-    expected = f"vxlan id {settings.vxlan_vni} local {context.node.address} dev {underlay} "
+    expected = f"vxlan id {settings.vxlan_vni} local {context.underlay_address} dev {underlay} "
     expected += f"dstport {settings.vxlan_port} nolearning, up"
     if link.vxlan is None:
         return Finding(False, expected, f"a link of kind {link.kind}")
@@ -32,13 +32,13 @@ def flannel_device(context: Context) -> Finding:
 )
 def flannel_address(context: Context) -> Finding:
     """a.b.N.0/32."""
-    return same(f"{context.subnet[0]}/32", _addresses(context, VXLAN_DEVICE))
+    return same(f"{context.subnet[0]}/32", _addresses(context, context.vxlan_device))
 
 
 @check(f"{VXLAN_DEVICE} has the underlay's MTU less 50", needs=("network",), look="ip link show")
 def flannel_mtu(context: Context) -> Finding:
     """1450 over an Ethernet of 1500."""
-    return same(context.overlay_mtu, _link(context, VXLAN_DEVICE).mtu)
+    return same(context.overlay_mtu, _link(context, context.vxlan_device).mtu)
 
 
 @check(
@@ -56,12 +56,16 @@ def cni0_address(context: Context) -> Finding:
     return same(expected, _addresses(context, BRIDGE) + up)
 
 
-@check(f"{BRIDGE} has the underlay's MTU less 50", needs=("network",), look="ip link show")
+@check(
+    f"{BRIDGE} has the MTU of the pod network: that of {VXLAN_DEVICE} if there is one",
+    needs=("network",),
+    look="ip link show",
+)
 def cni0_mtu(context: Context) -> Finding:
     """As flannel.1: a packet that fits the bridge fits the tunnel (flannel#841)."""
     if not bridge_expected(context):
-        return Finding(True, f"{context.overlay_mtu}, or no {BRIDGE} where no pod runs", NO_BRIDGE_YET)
-    return same(context.overlay_mtu, _link(context, BRIDGE).mtu)
+        return Finding(True, f"{context.pod_mtu}, or no {BRIDGE} where no pod runs", NO_BRIDGE_YET)
+    return same(context.pod_mtu, _link(context, BRIDGE).mtu)
 
 
 @check(

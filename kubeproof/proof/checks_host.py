@@ -36,7 +36,7 @@ def node_ready(context: Context) -> Finding:
 def subnet_env(context: Context) -> Finding:
     """The file that the agent leaves for CNI plugins."""
     first = IPv4Interface((context.gateway, context.subnet.prefixlen))
-    expected = SubnetEnv(context.cluster.settings.pod_cidr, first, context.overlay_mtu, masquerade=True)
+    expected = SubnetEnv(context.cluster.settings.pod_cidr, first, context.network_mtu, masquerade=True)
     return same(expected, context.state.subnet_env)
 
 

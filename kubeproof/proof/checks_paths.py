@@ -11,7 +11,7 @@ from kubeproof.proof.context import BRIDGE, VXLAN_DEVICE, Context, Finding, chec
 def route_to_own_pods(context: Context) -> Finding:
     """S dev cni0; none where cni0 may be absent and is."""
     subnet = context.subnet
-    found = [route for route in _pod_routes(context) if route.destination.subnet_of(subnet)]
+    found = [route for route in pod_routes(context) if route.destination.subnet_of(subnet)]
     if not bridge_expected(context) and not found:
         return Finding(True, f"{subnet} dev {BRIDGE}, or none where no pod runs", NO_BRIDGE_YET)
     return same_set([Route(subnet, BRIDGE)], found)
@@ -25,16 +25,16 @@ def route_to_own_pods(context: Context) -> Finding:
 def routes_to_other_nodes(context: Context) -> Finding:
     """a.b.M.0/24 via a.b.M.0 dev flannel.1 onlink for each other node M, and none that is stale."""
     own = context.subnet
-    expected = [_route_to(context.subnet_of(node.name)) for node in context.others]
-    found = [route for route in _pod_routes(context) if not route.destination.subnet_of(own)]
+    expected = [_route_to(context, context.subnet_of(node.name)) for node in context.others]
+    found = [route for route in pod_routes(context) if not route.destination.subnet_of(own)]
     return same_set(expected, found)
 
 
-def _route_to(subnet: IPv4Network) -> Route:
-    return Route(subnet, VXLAN_DEVICE, via=subnet[0], flags=frozenset({"onlink"}))
+def _route_to(context: Context, subnet: IPv4Network) -> Route:
+    return Route(subnet, context.vxlan_device, via=subnet[0], flags=frozenset({"onlink"}))
 
 
-def _pod_routes(context: Context) -> list[Route]:
+def pod_routes(context: Context) -> list[Route]:
     """Routes into the pod CIDR, of any table but the kernel's own (`local`)."""
     pods = context.cluster.settings.pod_cidr
     return [
@@ -53,7 +53,7 @@ def arp_entries(context: Context) -> Finding:
     found = [
         f"{entry.address} lladdr {entry.mac}"
         for entry in context.state.network.neighbours
-        if entry.device == VXLAN_DEVICE and entry.is_permanent
+        if entry.device == context.vxlan_device and entry.is_permanent
     ]
     return same_set(expected, found)
 
@@ -65,11 +65,14 @@ def arp_entries(context: Context) -> Finding:
 )
 def fdb_entries(context: Context) -> Finding:
     """MAC -> M's node address, self permanent."""
-    expected = [f"{context.vtep_mac(node.name)} dst {node.address} self permanent" for node in context.others]
+    expected = [
+        f"{context.vtep_mac(node.name)} dst {context.underlay_address_of(node)} self permanent"
+        for node in context.others
+    ]
     found = [
         " ".join([entry.mac, f"dst {entry.destination}", *sorted(entry.flags), entry.state]).strip()
         for entry in context.state.fdb
-        if entry.device == VXLAN_DEVICE
+        if entry.device == context.vxlan_device
     ]
     return same_set(expected, found)
 

@@ -13,7 +13,8 @@ NO_PODS = "no pod of the pod network runs here (API)"
 NEEDS = ("network", "containers")
 
 
-def _look_at_pods(context: Context) -> str:
+def look_at_pods(context: Context) -> str:
+    """The runtime's own way to look into pods."""
     return _tool(context).look_at_pods
 
 
@@ -25,7 +26,7 @@ def _tool(context: Context) -> Tool:
     return TOOLS[context.cluster.settings.container_runtime]
 
 
-@check("each pod's eth0 has one address, in S, and it is the one that the API names", needs=NEEDS, look=_look_at_pods)
+@check("each pod's eth0 has one address, in S, and it is the one that the API names", needs=NEEDS, look=look_at_pods)
 def pod_addresses(context: Context) -> Finding:
     """The address that a pod sees as its own is the one others see."""
 
@@ -38,7 +39,7 @@ def pod_addresses(context: Context) -> Finding:
         )
 
     return all_of(
-        [*_waiting(context), *_each_pod(context, decide)],
+        [*_waiting(context), *each_pod(context, decide)],
         expected=f"for each pod its address of the API, in {context.subnet}",
         nothing=NO_PODS,
     )
@@ -52,7 +53,7 @@ def _waiting(context: Context) -> Iterator[tuple[str, Finding]]:
             yield pod.full_name, Finding(False, "an address", f"none, phase {pod.phase}")
 
 
-@check("each pod's only default route leads to cni0's address", needs=NEEDS, look=_look_at_pods)
+@check("each pod's only default route leads to cni0's address", needs=NEEDS, look=look_at_pods)
 def pod_default_routes(context: Context) -> Finding:
     """default via a.b.N.1 dev eth0."""
     expected = Route(DEFAULT_ROUTE, POD_DEVICE, via=context.gateway)
@@ -60,7 +61,7 @@ def pod_default_routes(context: Context) -> Finding:
     def decide(pod: Pod, network: Namespace) -> Finding:
         return same_set([expected], (route for route in network.routes_in() if route.destination == DEFAULT_ROUTE))
 
-    return all_of(_each_pod(context, decide), expected=f"for each pod {expected}", nothing=NO_PODS)
+    return all_of(each_pod(context, decide), expected=f"for each pod {expected}", nothing=NO_PODS)
 
 
 @check(
@@ -75,7 +76,7 @@ def pod_veths(context: Context) -> Finding:
         return same(f"veth in {BRIDGE}, forwarding, hairpin on", _veth(context, network))
 
     return all_of(
-        _each_pod(context, decide), expected=f"for each pod a veth in {BRIDGE}, forwarding, hairpin on", nothing=NO_PODS
+        each_pod(context, decide), expected=f"for each pod a veth in {BRIDGE}, forwarding, hairpin on", nothing=NO_PODS
     )
 
 
@@ -130,7 +131,7 @@ def _short(container: Container) -> str:
     return kind + colon + target[:12]
 
 
-def _each_pod(context: Context, decide: Callable[[Pod, Namespace], Finding]) -> Iterator[tuple[str, Finding]]:
+def each_pod(context: Context, decide: Callable[[Pod, Namespace], Finding]) -> Iterator[tuple[str, Finding]]:
     for pod in context.pods:
         pause = context.state.sandbox(pod.full_name)
         if pause is None:

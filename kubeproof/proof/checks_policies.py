@@ -20,7 +20,7 @@ def policies_in_force(context: Context) -> Finding:
 
 
 def _expected(context: Context) -> str:
-    if not context.cluster.settings.network_policy:
+    if not context.cluster.settings.enforces_policy:
         return _text(PoliciesInForce(enforced=False), loaded=False)
     return _text(PoliciesInForce(enforced=True, policies=context.api.policies), loaded=True)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.cluster import Cluster, Node
+from kubeproof.cni.networks import NODE_ADDRESS, VXLAN_OVERHEAD
 from kubeproof.network.model import Link
 from kubeproof.network.node import NodeState
 from kubeproof.proof.api import ApiObjects, Pod
@@ -17,8 +18,6 @@ VXLAN_DEVICE = "flannel.1"
 BRIDGE = "cni0"
 DOCKER_BRIDGE = "docker0"
 POD_DEVICE = "eth0"
-VXLAN_OVERHEAD = 50
-"""Bytes that VXLAN over IPv4 adds: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348)."""
 VTEP_ANNOTATIONS = ("podnet.kubeproof.dev/vtep-mac", "flannel.alpha.coreos.com/backend-data")
 """Where podnet and flannel write the MAC of a node's flannel.1 for the others to read."""
 
@@ -80,28 +79,80 @@ class Context:
         return self.api.pods_with_own_address(self.node.name)
 
     @property
+    def vxlan_device(self) -> str:
+        """Name of the node's VXLAN link."""
+        return self.cluster.settings.vxlan_device
+
+    @property
     def underlay(self) -> Link:
-        """The interface that carries the node's address."""
-        link = self.state.underlay(self.node.address)
-        if link is None:
-            raise UndecidedError(f"no interface of this node carries its address {self.node.address}")
+        """The interface that carries packets to other nodes: the one of the settings, or that of the node's address."""
+        return self._underlay(self.state, self.node)
+
+    @property
+    def underlay_address(self) -> IPv4Address:
+        """The address that packets to other nodes come from."""
+        return self.underlay_address_of(self.node)
+
+    def underlay_address_of(self, node: Node) -> IPv4Address:
+        """The address that packets to a node are sent to: its own, or that of the interface of the settings."""
+        if self.cluster.settings.cni_interface == NODE_ADDRESS:
+            return node.address
+        state = self.states.get(node.name)
+        if state is None:
+            announced = self._announced_address(node.name)
+            if announced is None:
+                raise UndecidedError(
+                    f"the address of {node.name} in the pod network is not known: the node was not read"
+                )
+            return announced
+        addresses = [item.ip for item in state.network.addresses_of(self._underlay(state, node).name)]
+        return node.address if node.address in addresses else addresses[0]
+
+    def _underlay(self, state: NodeState, node: Node) -> Link:
+        name = self.cluster.settings.cni_interface
+        if not name:
+            # flannel's own choice: the interface of the default route.
+            route = next((item for item in state.network.routes_in() if item.destination.prefixlen == 0), None)
+            name = (route.device if route else None) or "with a default route"
+        link = state.underlay(node.address) if name == NODE_ADDRESS else state.network.link(name)
+        if link is None and name == NODE_ADDRESS:
+            raise UndecidedError(f"no interface of this node carries its address {node.address}")
+        if link is None or not (name == NODE_ADDRESS or state.network.addresses_of(link.name)):
+            raise UndecidedError(f"there is no interface {name} with an address on {node.name}")
         return link
+
+    def _announced_address(self, name: str) -> IPv4Address | None:
+        found = self.api.node(name)
+        text = found.annotations.get("flannel.alpha.coreos.com/public-ip", "") if found else ""
+        return IPv4Address(text) if text else None
 
     @property
     def overlay_mtu(self) -> int:
         """Bytes that an inner packet may have: the underlay's MTU less the overhead of VXLAN."""
         return self.underlay.mtu - VXLAN_OVERHEAD
 
+    @property
+    def network_mtu(self) -> int:
+        """Bytes that a packet between nodes may have: with VXLAN less its overhead."""
+        return self.underlay.mtu if self.cluster.settings.cni_backend == "host-gw" else self.overlay_mtu
+
+    @property
+    def pod_mtu(self) -> int:
+        """Bytes that a packet of a pod may have."""
+        return self.cluster.settings.cni_mtu or self.network_mtu
+
     def vtep_mac(self, name: str) -> str:
         """The MAC of another node's flannel.1: as that node has it, or as it was announced if it cannot be read."""
         state = self.states.get(name)
-        link = state.network.link(VXLAN_DEVICE) if state else None
+        link = state.network.link(self.vxlan_device) if state else None
         if link is not None:
             return link.mac
         found = self.api.node(name)
         announced = _announced_mac(found.annotations) if found else None
         if announced is None:
-            raise UndecidedError(f"the MAC of {VXLAN_DEVICE} on {name} is not known: no such device, or node not read")
+            raise UndecidedError(
+                f"the MAC of {self.vxlan_device} on {name} is not known: no such device, or node not read"
+            )
         return announced
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from kubeproof.cluster import Node
+from kubeproof.cni.networks import NETWORKS
 from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
 from kubeproof.proof.containers import TOOLS
-from kubeproof.proof.context import VXLAN_OVERHEAD
+from kubeproof.proof.context import UndecidedError
 from kubeproof.proof.probe import (
     REQUEST_SECONDS,
     Answer,
@@ -152,6 +153,22 @@ class _Planner:
         found = self.objects.node(node)
         return found.pod_cidr[index] if found and found.pod_cidr else None
 
+    def _seen_from(self, node: str, server: str) -> tuple[IPv4Address | None, ...]:
+        """Addresses that a pod on ``server`` may see a node as: the route's device gives the source.
+
+        That is cni0 for the node's own pods and flannel.1 for the others. A device without an address, as a pod's link
+        in Canal, leaves it to the kernel which of the node's own it takes.
+        """
+        settings = self.cluster.settings
+        if node == server and NETWORKS[settings.cni].bridge:
+            return (self._subnet_address(node, 1),)
+        if node != server and settings.cni_backend == "vxlan":
+            return (self._subnet_address(node, 0),)
+        if node != server:
+            return (self.snapshot.context(node).underlay_address,)
+        state = self.snapshot.states[node]
+        return tuple(address.ip for address in state.network.addresses if address.scope == "global")
+
     def _service(self, full_name: str) -> Service:
         service = self.objects.service(full_name)
         if service is None:  # _missing_demo and missing_kinds have looked
@@ -208,13 +225,13 @@ class _Planner:
             )
 
     def _expected_of_service(self, client: Client) -> str:
-        bridge = self._subnet_address(client.pod.node, 1)
-        return f"a pod of kuard answers and sees {client.pod.ip}, or {bridge} if it is the client itself"
+        masked = _shown(self._seen_from(client.pod.node, client.pod.node))
+        return f"a pod of kuard answers and sees {client.pod.ip}, or {masked} if it is the client itself"
 
     def _judge_service(self, client: Client) -> Callable[[Output], Verdict]:
         """Reaching itself by the Service, a pod's packet is masqueraded (KUBE-SEP marks it), or the reply would
         never pass conntrack."""
-        bridge = self._subnet_address(client.pod.node, 1)
+        masked = self._seen_from(client.pod.node, client.pod.node)
         by_name = {pod.name: pod for pod in self.servers}
 
         def judge(output: Output) -> Verdict:
@@ -225,8 +242,8 @@ class _Planner:
             server = by_name.get(who.pod)
             if server is None:
                 return fails(f"{who.pod} answered, which is no ready pod of kuard")
-            expected = bridge if server == client.pod else client.pod.ip
-            return _compared(who.pod_ip == server.ip and who.client == expected, _seen(who))
+            expected = masked if server == client.pod else (client.pod.ip,)
+            return _compared(who.pod_ip == server.ip and who.client in expected, _seen(who))
 
         return judge
 
@@ -283,15 +300,14 @@ class _Planner:
     def _from_nodes(self) -> Iterator[Probe]:
         for node in self.nodes:
             for server in self.servers:
-                # The route's device gives the source: cni0 for the node's own pods, flannel.1 for the others.
-                source = self._subnet_address(node.name, 1 if server.node == node.name else 0)
+                sources = self._seen_from(node.name, server.node)
                 yield Probe(
                     name="node_to_pod",
                     node=node.name,
                     label=f"{node.name} to {server.name}",
                     command=curl(self._url(server, "/whoami")),
-                    expected=f"{server.name} answers and sees {source} with the client's own port",
-                    judge=_judge_direct(server, source),
+                    expected=f"{server.name} answers and sees {_shown(sources)} with the client's own port",
+                    judge=_judge_direct(server, *sources),
                 )
 
     # Across nodes -----------------------------------------------------------------------------------------------------
@@ -319,11 +335,10 @@ class _Planner:
             yield from self._capture(client, server)
 
     def _path_mtu(self, client: Client, server: Pod) -> Iterator[Probe]:
-        state = self.snapshot.states[client.pod.node]
-        underlay = state.underlay(self.cluster.node(client.pod.node).address)
-        if underlay is None:
+        try:
+            mtu = self.snapshot.context(client.pod.node).pod_mtu
+        except UndecidedError:
             return
-        mtu = underlay.mtu - VXLAN_OVERHEAD
         fits, too_large = mtu - ICMP_HEADERS, mtu - ICMP_HEADERS + 1
         ping = f"ping -n -c 1 -W {REQUEST_SECONDS} -M do"
         yield Probe(
@@ -340,11 +355,15 @@ class _Planner:
 
     def _capture(self, client: Client, server: Pod) -> Iterator[Probe]:
         here, there = self.cluster.node(client.pod.node), self.cluster.node(server.node)
-        underlay = self.snapshot.states[here.name].underlay(here.address)
-        if underlay is None or client.pod.ip is None or server.ip is None:
+        settings = self.cluster.settings
+        try:
+            context = self.snapshot.context(here.name)
+            underlay, ends = context.underlay, (context.underlay_address, context.underlay_address_of(there))
+        except UndecidedError:
+            return
+        if client.pod.ip is None or server.ip is None or settings.cni_backend != "vxlan":
             return
         nonce = secrets.token_hex(4)
-        settings = self.cluster.settings
         yield Probe(
             name="packet_on_the_wire",
             node=here.name,
@@ -352,19 +371,19 @@ class _Planner:
             command=capture_command(
                 interface=underlay.name,
                 port=settings.vxlan_port,
-                nodes=(here.address, there.address),
+                nodes=ends,
                 ping=in_namespace(
                     client.pid, f"ping -n -c 1 -W {REQUEST_SECONDS} -p {nonce.encode().hex()} {server.ip}"
                 ),
                 nonce=nonce,
             ),
             expected=(
-                f"{here.address} > {there.address} UDP {settings.vxlan_port} VNI {settings.vxlan_vni} around "
+                f"{ends[0]} > {ends[1]} UDP {settings.vxlan_port} VNI {settings.vxlan_vni} around "
                 f"{client.pod.ip} > {server.ip} echo request, and the reply the other way round"
             ),
             judge=judge_capture(
                 nonce=nonce.encode(),
-                nodes=(here.address, there.address),
+                nodes=ends,
                 pods=(client.pod.ip, server.ip),
                 port=settings.vxlan_port,
                 vni=settings.vxlan_vni,
@@ -391,6 +410,8 @@ class _Planner:
             return Status.BROKEN, TITLES[name], f"{node} cannot be reached, its demo pods cannot be asked"
         if not any(client.pod.node == node for client in self.clients):
             return Status.BROKEN, TITLES[name], "no pause container was found for the demo pods here"
+        if name == "packet_on_the_wire" and self.cluster.settings.cni_backend != "vxlan":
+            return Status.NOT_RUN, TITLES[name], "host-gw wraps no packet: the routes and the other rows show its way"
         if name == "pod_to_pod_same_node":
             return Status.NOT_RUN, TITLES[name], "only one demo pod runs here"
         if len({pod.node for pod in self.servers}) == 1:
@@ -411,7 +432,7 @@ def _seen(who: Whoami) -> str:
     return f"{who.pod} ({who.pod_ip}) saw {who.client} port {who.client_port}"
 
 
-def _judge_direct(server: Pod, source: IPv4Address | None) -> Callable[[Output], Verdict]:
+def _judge_direct(server: Pod, *sources: IPv4Address | None) -> Callable[[Output], Verdict]:
     """Without NAT the server sees the very address and port that the client's socket has."""
 
     def judge(output: Output) -> Verdict:
@@ -420,13 +441,17 @@ def _judge_direct(server: Pod, source: IPv4Address | None) -> Callable[[Output],
             return got
         answer, who = got
         right_server = (who.pod, who.node, who.pod_ip) == (server.name, server.node, server.ip)
-        return _compared(right_server and who.client == source and _unchanged(answer, who), _seen(who))
+        return _compared(right_server and who.client in sources and _unchanged(answer, who), _seen(who))
 
     return judge
 
 
 def _unchanged(answer: Answer, who: Whoami) -> bool:
     return (who.client, who.client_port) == (answer.local_address, answer.local_port)
+
+
+def _shown(addresses: tuple[IPv4Address | None, ...]) -> str:
+    return " or ".join(map(str, addresses))
 
 
 def _judge_ping(output: Output) -> Verdict:

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from kubeproof import output_files
 from kubeproof.cluster import Cluster
-from kubeproof.proof.checks import CHECKS
+from kubeproof.cni.networks import NETWORKS
+from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.proof.probes import TITLES
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.snapshot import API, REACHABLE
@@ -30,7 +31,7 @@ SYMBOLS = {
 }
 TITLES_BY_NAME = (
     {REACHABLE: "the node answers by ssh", API: "the API answers"}
-    | {check.name: check.title for check in CHECKS}
+    | {check.name: check.title for check in ALL_CHECKS}
     | TITLES
 )
 
@@ -67,17 +68,24 @@ class Report:
 
 def enforces(cluster: Cluster) -> bool:
     """Whether the pod network is set to enforce NetworkPolicy; the check policies_in_force tells whether it does."""
-    return cluster.settings.cni == "podnet" and cluster.settings.network_policy
+    return cluster.settings.enforces_policy
 
 
 def cni_line(cluster: Cluster) -> str:
     """What CNI is in force, and what it does not do."""
-    if cluster.settings.cni == "podnet":
-        policies = (
-            "it enforces NetworkPolicy" if enforces(cluster) else "NetworkPolicy is switched off, none is enforced"
-        )
-        return f"CNI in force: podnet, this project's own pod network, not flannel; {policies}"
-    return f"CNI in force: {cluster.settings.cni}"
+    settings = cluster.settings
+    title = {
+        "podnet": "podnet, this project's own pod network, not flannel",
+        "flannel": f"flannel, by {settings.cni_backend}",
+        "canal": "Canal, flannel by vxlan with Calico's policies",
+    }[settings.cni]
+    if enforces(cluster):
+        policies = "it enforces NetworkPolicy"
+    elif NETWORKS[settings.cni].enforces:
+        policies = "NetworkPolicy is switched off, none is enforced"
+    else:
+        policies = "it enforces no NetworkPolicy: policies are accepted and have no effect"
+    return f"CNI in force: {title}; {policies}"
 
 
 def show(report: Report, console: Console) -> None:

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from kubeproof import remote_kubectl
 from kubeproof.cluster import LoadedInventory
+from kubeproof.cni.networks import no_enforcement
 from kubeproof.console import console, say
 from kubeproof.errors import EXIT_NOT_HOLDING, EXIT_OK, UserError
 from kubeproof.node import templates
@@ -56,11 +57,8 @@ def _require_enforcement(loaded: LoadedInventory) -> None:
     settings, problems = loaded.cluster.settings, []
     if not settings.demo:
         problems.append("demo: is switched off by the setting demo, set it to True and run ./inv apply")
-    if not settings.network_policy:
-        problems.append(
-            "network_policy: is False, so policies would be accepted and have no effect; set it to True and run "
-            "./inv apply"
-        )
+    if reason := no_enforcement(settings.cni, settings.network_policy):
+        problems.append(reason)
     if problems:
         raise UserError(problems)
 

@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,25 +69,49 @@ def render(address: IPv4Address, port: int, storage: Path) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def fill(server: Daemon, layout: Path, images: Mapping[str, str]) -> int:
-    """Bring the running registry to hold these images and no others, and return how many it lacked.
+@dataclass(frozen=True)
+class Shelf:
+    """Images of an OCI layout: its tags, each with a full reference ``host:port/name:tag``."""
 
-    ``layout`` is an OCI layout; ``images`` maps its tags to full references ``host:port/name:tag``. Raises CommandError
-    if the registry does not answer.
+    layout: Path
+    images: Mapping[str, str]
+
+    def digests(self) -> dict[str, str]:
+        """Reference -> digest."""
+        if not self.images:
+            return {}
+        digests = layout_digests(json.loads((self.layout / "index.json").read_text()))
+        return {reference: digests[tag] for tag, reference in self.images.items()}
+
+
+def fill(server: Daemon, *shelves: Shelf) -> int:
+    """Bring the running registry to hold the images of these shelves and no others, and return how many it lacked.
+
+    Raises CommandError if the registry does not answer.
     """
-    digests = layout_digests(json.loads((layout / "index.json").read_text()))
-    wanted = {reference: digests[tag] for tag, reference in images.items()}
+    wanted = {reference: digest for shelf in shelves for reference, digest in shelf.digests().items()}
     held = held_by(f"{server.address}:{server.port}")
     if is_outdated(held, wanted):
         # Deleting single images would take the registry's garbage collection, and filling it anew takes seconds.
         _empty(server)
         held = {}
-    missing = {tag: reference for tag, reference in images.items() if reference not in held}
+    missing = {
+        reference: f"oci:{shelf.layout}:{tag}"
+        for shelf in shelves
+        for tag, reference in shelf.images.items()
+        if reference not in held
+    }
     if missing:
-        with step(f"images into the registry: {', '.join(sorted(_name(text) for text in missing.values()))}"):
-            for tag, reference in missing.items():
-                _copy(f"oci:{layout}:{tag}", reference)
+        with step(f"images into the registry: {', '.join(sorted(map(_name, missing)))}"):
+            for reference, image in missing.items():
+                _copy(image, reference)
     return len(missing)
+
+
+def put(shelf: Shelf) -> None:
+    """Copy a shelf's images into the running registry, whatever else it holds."""
+    for tag, reference in shelf.images.items():
+        _copy(f"oci:{shelf.layout}:{tag}", reference)
 
 
 def is_outdated(held: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

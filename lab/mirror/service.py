@@ -1,7 +1,7 @@
 """Builds what the mirror serves, and starts, stops and shows its daemons."""
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +11,7 @@ from kubeproof.console import say
 from kubeproof.errors import UserError
 from lab import paths
 from lab.mirror import (
+    additions,
     apt,
     assembly,
     base_layer,
@@ -26,6 +27,7 @@ from lab.mirror import (
 from lab.mirror.assembly import Image
 from lab.mirror.catalogue import catalogue
 from lab.mirror.daemons import Daemon
+from lab.mirror.registry import Shelf
 
 if TYPE_CHECKING:
     from lab.settings import LabSettings
@@ -48,8 +50,19 @@ def up(lab: "LabSettings") -> int:
     started = sum(daemons.start(daemon) for daemon in _daemons(lab))
     references = images.references(lab)
     wanted = {image.tag: references[image.name] for image in content}
-    pushed = registry.fill(registry.daemon(lab), assembly.layout(), wanted)
+    pushed = registry.fill(registry.daemon(lab), Shelf(assembly.layout(), wanted), additions.shelf(lab))
     return built + started + pushed
+
+
+def add(lab: "LabSettings", words: Sequence[str], folder: Path) -> int:
+    """Keep images of others, and serve them if the registry runs; returns how many were added. Raises UserError."""
+    added = additions.add(words, folder)
+    server = registry.daemon(lab)
+    if daemons.running_pid(server):
+        registry.put(additions.shelf(lab))
+    else:
+        say("the registry does not run: it serves them from the next ./inv up on")
+    return added
 
 
 def down(lab: "LabSettings") -> int:

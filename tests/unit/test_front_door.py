@@ -17,7 +17,7 @@ from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
 
 COMMANDS = """apply bench demo docs explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint matrix
-mirror.build mirror.status plan policy reset status test up verify"""
+mirror.add mirror.build mirror.status plan policy reset status test up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 
@@ -236,6 +236,7 @@ def test_lock_names_no_index_and_no_path_and_has_a_hash_for_each_package() -> No
         ("matrix", "matrix"),
         ("matrix a.yaml b.yaml", "matrix --file=a.yaml --file=b.yaml"),
         ("matrix -v a.yaml --json out --keep b.yaml", "matrix -v --file=a.yaml --json out --keep --file=b.yaml"),
+        ("mirror.add a:1 b.tar", "mirror.add --image=a:1 --image=b.tar"),
         ("matrix --json=out a.yaml", "matrix --json=out --file=a.yaml"),
         ("", ""),
     ],

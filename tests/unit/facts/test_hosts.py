@@ -9,8 +9,9 @@ from kubeproof.facts import sections
 from kubeproof.facts.files import Existing, NotEmpty, Text
 from kubeproof.facts.hosts import Before, Host, Remembered
 from kubeproof.facts.kubernetes import ControlPlane, ControlPlaneState, KubeconfigOf, MembershipState, Objects
-from kubeproof.facts.network import IptablesRules
+from kubeproof.facts.network import ClusterLinks, IptablesRules, RoutesInto, Traces
 from kubeproof.node.findings import HostFacts
+from kubeproof.node.network_findings import LinkAddress, NetworkTraces
 from tests.unit.phases.fake_cluster import sections as answered
 
 
@@ -153,3 +154,52 @@ def test_whose_a_kubeconfig_is(text: str, found: object, tmp_path_factory: pytes
 
 def test_no_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert KubeconfigOf().process(shell(KubeconfigOf().command(str(tmp_path_factory.mktemp("a") / "absent")))) is None
+
+
+class TestTraces:
+    def test_answers(self) -> None:
+        tunnel = (
+            '[{"ifindex":7,"ifname":"flannel.1","mtu":1450,"operstate":"UNKNOWN","linkinfo":{"info_kind":"vxlan",'
+            '"info_data":{"id":1,"port":8472,"learning":false}}}]'
+        )
+        output = answered(
+            remembered="/var/lib/kubeproof-node/before.json",
+            configurations="10-flannel.conflist",
+            interfaces="eth0\nlo",
+            links="cni0",
+            files="/run/flannel/subnet.env",
+            plugins="bridge",
+            tunnels=tunnel,
+            udp="0.0.0.0:8472\n[::]:8472\n127.0.0.1:323",
+            addresses="lo 127.0.0.1 65536\neth0 192.0.2.11 1500",
+            tcp="*:6443",
+        )
+        found = Traces().process(output.splitlines())
+        (link,) = found.tunnels
+        assert link.vxlan
+        assert (link.name, link.vxlan.vni, link.vxlan.port) == ("flannel.1", 1, 8472)
+        assert found == NetworkTraces(
+            remembered=True,
+            configurations=("10-flannel.conflist",),
+            interfaces=("eth0", "lo"),
+            links=("cni0",),
+            files=("/run/flannel/subnet.env",),
+            plugins=("bridge",),
+            tunnels=(link,),
+            udp_ports=(323, 8472),
+            tcp_ports=(6443,),
+            addresses=(LinkAddress("lo", "127.0.0.1", 65536), LinkAddress("eth0", "192.0.2.11", 1500)),
+        )
+
+    def test_script_runs_on_this_machine(self) -> None:
+        found = Traces().process(shell(Traces().command()))
+        assert "lo" in found.interfaces
+        assert not [link for link in found.links if "*" in link]
+        assert LinkAddress("lo", "127.0.0.1", 65536) in found.addresses
+        assert Traces().process([]) == NetworkTraces()
+        with pytest.raises(FactProcessError):
+            Traces().process(["##kubeproof tunnels", "no json"])
+
+    def test_patterns_of_links_and_routes_run_on_this_machine(self) -> None:
+        assert "lo" in ClusterLinks().process(shell(ClusterLinks().command(["l[o]", "no-such.*"])))
+        assert RoutesInto().process(shell(RoutesInto().command(["198.51.100.0/24"]))) == []

@@ -6,7 +6,7 @@ HERE = "192.0.2.1:5000"
 
 
 def test_control_plane_has_what_kubeadm_starts() -> None:
-    assert images_for("control-plane", SETTINGS) == (
+    assert images_for("control-plane", SETTINGS, (f"{HERE}/podnet:1",)) == (
         f"{HERE}/kube-proxy:v1.20.2",
         f"{HERE}/pause:3.2",
         f"{HERE}/kube-apiserver:v1.20.2",
@@ -19,7 +19,7 @@ def test_control_plane_has_what_kubeadm_starts() -> None:
 
 
 def test_worker_has_the_demo_and_nothing_of_the_control_plane() -> None:
-    assert images_for("worker", SETTINGS) == (
+    assert images_for("worker", SETTINGS, (f"{HERE}/podnet:1",)) == (
         f"{HERE}/kube-proxy:v1.20.2",
         f"{HERE}/pause:3.2",
         f"{HERE}/podnet:1",
@@ -33,8 +33,8 @@ def test_settings_choose() -> None:
     settings = cluster(
         demo=False, etcd_image_tag="3.4.23", pause_image_tag="3.9", cluster_dns="dnsmasq", cluster_dns_image="dns:1"
     ).settings
-    assert images_for("worker", settings)[1:] == (f"{HERE}/pause:3.9", f"{HERE}/podnet:1", "dns:1")
-    assert f"{HERE}/etcd:3.4.23" in images_for("control-plane", settings)
+    assert images_for("worker", settings, ("net:1", "net:2"))[1:] == (f"{HERE}/pause:3.9", "net:1", "net:2", "dns:1")
+    assert f"{HERE}/etcd:3.4.23" in images_for("control-plane", settings, ())
 
 
 TOLD = """registry.k8s.io/kube-proxy:v1.31.2
@@ -48,7 +48,7 @@ def test_tags_that_differ_between_patch_releases_are_kubeadms_to_tell() -> None:
     settings = cluster(kubernetes_version="1.31.2", image_repository="registry.k8s.io").settings
     assert asks_kubeadm("control-plane", settings) == ("etcd", "coredns")
     assert asks_kubeadm("worker", settings) == ("coredns",)
-    assert not [image for image in images_for("control-plane", settings) if "etcd" in image or "coredns" in image]
+    assert not [image for image in images_for("control-plane", settings, ()) if "etcd" in image or "coredns" in image]
     assert answered(TOLD, ("etcd", "coredns"), settings) == (
         "registry.k8s.io/etcd:3.5.15-0",
         "registry.k8s.io/coredns/coredns:v1.11.3",

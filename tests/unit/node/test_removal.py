@@ -107,6 +107,51 @@ def test_nat_and_subnets_of_the_pod_network() -> None:
     ]
 
 
+CALICO = """
+*raw
+:PREROUTING ACCEPT [0:0]
+:cali-PREROUTING - [0:0]
+-A PREROUTING -m comment --comment "cali:6gwbT8clXdHdC1b1" -j cali-PREROUTING
+COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:FLANNEL-FWD - [0:0]
+:cali-FORWARD - [0:0]
+:cali-fw-cali0123456789a - [0:0]
+-A FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD
+-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
+-A FORWARD -m comment --comment "cali:S93hcgKJrXEqnTfs" -m comment --comment "Policy explicitly accepted packet." -m mark --mark 0x10000/0x10000 -j ACCEPT
+-A FORWARD -m comment --comment "cali:mp77cMpurHhyjLrM" -j MARK --set-xmark 0x10000/0x10000
+-A FORWARD -m comment --comment "calibration of mine" -j ACCEPT
+-A cali-FORWARD -i cali+ -j cali-fw-cali0123456789a
+COMMIT
+"""  # noqa: E501  # as iptables-save prints them
+
+
+def test_chains_and_rules_of_calico_and_flannel() -> None:
+    assert lines(removal(CALICO, CLUSTER)) == [
+        "*raw",
+        ":cali-PREROUTING - [0:0]",
+        '-D PREROUTING -m comment --comment "cali:6gwbT8clXdHdC1b1" -j cali-PREROUTING',
+        "-X cali-PREROUTING",
+        "COMMIT",
+        "*filter",
+        ":FLANNEL-FWD - [0:0]",
+        ":cali-FORWARD - [0:0]",
+        ":cali-fw-cali0123456789a - [0:0]",
+        '-D FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD',
+        '-D FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD',
+        '-D FORWARD -m comment --comment "cali:S93hcgKJrXEqnTfs" -m comment --comment '
+        '"Policy explicitly accepted packet." -m mark --mark 0x10000/0x10000 -j ACCEPT',
+        '-D FORWARD -m comment --comment "cali:mp77cMpurHhyjLrM" -j MARK --set-xmark 0x10000/0x10000',
+        "-X FLANNEL-FWD",
+        "-X cali-FORWARD",
+        "-X cali-fw-cali0123456789a",
+        "COMMIT",
+    ]
+
+
 def test_nothing_to_remove() -> None:
     assert removal("", CLUSTER) == ""
     assert removal("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n", CLUSTER) == ""

@@ -45,16 +45,21 @@ def host_facts(host: str, address: str = "", **changes: str) -> Rule:
     return {"host": host, "match": f"{MARK}machine_id", "stdout": sections(**{**answers, **changes})}
 
 
-def ready_objects(names: Iterable[str] = ADDRESSES) -> list[dict[str, Any]]:
-    """A cluster in which all is ready."""
+def ready_objects(*daemon_sets: str, names: Iterable[str] = ADDRESSES) -> list[dict[str, Any]]:
+    """A cluster in which all is ready: podnet, or the DaemonSets (namespace/name) of another network."""
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     nodes = [{"kind": "Node", "metadata": {"name": name}, "status": ready} for name in names]
     counts = dict.fromkeys(("desiredNumberScheduled", "updatedNumberScheduled", "numberReady"), 3)
-    proxy = {
-        "kind": "DaemonSet",
-        "metadata": {"namespace": "kube-system", "name": "kube-proxy", "generation": 1},
-        "status": {"observedGeneration": 1, **counts},
-    }
+    agents = [
+        {
+            "kind": "DaemonSet",
+            "metadata": {"namespace": namespace, "name": name, "generation": 1},
+            "status": {"observedGeneration": 1, **counts},
+        }
+        for namespace, _, name in (
+            path.partition("/") for path in ("kube-system/kube-proxy", *(daemon_sets or ("kube-system/podnet",)))
+        )
+    ]
     replicas = {"updatedReplicas": 3, "readyReplicas": 3, "observedGeneration": 1}
     demo = [
         {
@@ -65,7 +70,7 @@ def ready_objects(names: Iterable[str] = ADDRESSES) -> list[dict[str, Any]]:
         }
         for name in ("httpd", "kuard")
     ]
-    return [*nodes, proxy, *demo]
+    return [*nodes, *agents, *demo]
 
 
 def blank_hosts(facts: Iterable[Rule] | None = None, names: Iterable[str] = ADDRESSES) -> list[Rule]:
@@ -91,7 +96,7 @@ def blank_hosts(facts: Iterable[Rule] | None = None, names: Iterable[str] = ADDR
             "stdout": f"kubeadm join 192.0.2.11:6443 --token {TOKEN} --discovery-token-ca-cert-hash {CA_HASH}",
         },
         {"match": "kubectl .* diff", "stdout": "differs"},
-        {"match": "get nodes,", "when": ["@api"], "stdout": json.dumps({"items": ready_objects(names)})},
+        {"match": "get nodes,", "when": ["@api"], "stdout": json.dumps({"items": ready_objects(names=names)})},
     ]
 
 

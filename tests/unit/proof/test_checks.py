@@ -25,12 +25,12 @@ def network(**changes: Any) -> Change:
     return lambda state: replace(state, network=replace(state.network, **changes))
 
 
-def link(name: str, **changes: Any) -> Change:
+def link(device: str, **changes: Any) -> Change:
     """The same state with one link changed."""
 
     def change(state: NodeState) -> NodeState:
-        assert state.network.link(name), name
-        links = tuple(replace(item, **changes) if item.name == name else item for item in state.network.links)
+        assert state.network.link(device), device
+        links = tuple(replace(item, **changes) if item.name == device else item for item in state.network.links)
         return replace(state, network=replace(state.network, links=links))
 
     return change

@@ -1,13 +1,14 @@
 """The rule checks on captures from the real flannel and kube-proxy, where those are at hand."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
 
 from kubeproof.cluster import Cluster, Node
 from kubeproof.network.iptables import Ruleset, parse_iptables_save
+from kubeproof.network.model import Address, Link, Namespace
 from kubeproof.network.node import NodeState
 from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Service, ServicePort
 from kubeproof.proof.checks import by_name
@@ -64,3 +65,29 @@ def test_one_endpoint_less_in_the_api_is_noticed(node1: Context) -> None:
     fewer["default", "httpd-svc", ""] = frozenset({Backend(IPv4Address("10.244.1.2"), 80)})
     objects = ApiObjects(nodes=node1.api.nodes, services=SERVICES, endpoints=fewer)
     assert not by_name("service_endpoints").run(replace(node1, objects=objects)).ok
+
+
+@pytest.mark.parametrize("name", ["forward_verdicts", "postrouting_verdicts"])
+def test_what_the_real_rules_of_flannel_do_to_packets(name: str, node1: Context) -> None:
+    """By flannel v0.14.0, without chains of its own; later ones are written out by hand in networks.py."""
+    other = Node("k8s-node2", IPv4Address("192.168.200.13"), "worker")
+    settings = replace(
+        node1.cluster.settings, cni="flannel", network_policy=None, node_network=IPv4Network("192.168.200.0/24")
+    )
+    network = Namespace(
+        links=(Link(2, "eth0", "", 1500, "UP", good.UP),),
+        addresses=(Address("eth0", IPv4Interface((NODE.address, 24)), "global"),),
+    )
+    objects = replace(
+        node1.api,
+        nodes=(*node1.api.nodes, NodeObject(other.name, IPv4Network("10.244.2.0/24"), other.address, "True", "")),
+    )
+    context = replace(
+        node1,
+        cluster=Cluster(settings, (NODE, other)),
+        state=replace(node1.state, network=network),
+        objects=objects,
+    )
+    result = by_name(name).run(context)
+    assert result.ok, f"expected {result.expected}\nfound {result.found}"
+    assert len(result.found.splitlines()) == 5

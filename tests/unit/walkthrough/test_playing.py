@@ -142,6 +142,12 @@ def test_without_demo_or_enforcement_nothing_is_applied(cluster: Cluster) -> Non
     assert not cluster.commands
 
 
+def test_a_network_that_enforces_nothing(cluster: Cluster) -> None:
+    with pytest.raises(UserError, match="cni: enforces no NetworkPolicy"):
+        walkthrough.play(good.loaded(cni="flannel", network_policy=None))
+    assert not cluster.commands
+
+
 def test_another_policy_in_the_way_is_named(cluster: Cluster) -> None:
     cluster.other_policies = ["deny-all"]
     with pytest.raises(UserError, match="delete networkpolicy deny-all"):

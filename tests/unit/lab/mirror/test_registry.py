@@ -8,6 +8,7 @@ import pytest
 from lab import settings
 from lab.mirror import registry
 from lab.mirror.daemons import Daemon
+from lab.mirror.registry import Shelf
 
 NAME = "org.opencontainers.image.ref.name"
 DIGESTS = {"a-1": "sha256:a1", "b-1": "sha256:b1"}
@@ -42,7 +43,9 @@ def test_only_what_is_wanted_is_held(
     monkeypatch.setattr(registry, "held_by", lambda _host: held)
     monkeypatch.setattr(registry, "_empty", lambda _server: steps.append("emptied"))
     monkeypatch.setattr(registry, "_copy", lambda _source, reference: steps.append(reference))
-    assert registry.fill(server, layout, WANTED) == len([step for step in steps if step != "emptied"])
+    assert registry.fill(server, Shelf(layout, WANTED), Shelf(layout / "absent", {})) == len(
+        [step for step in steps if step != "emptied"]
+    )
     assert steps == done
 
 

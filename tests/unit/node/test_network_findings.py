@@ -1,0 +1,90 @@
+"""What of a host's network is in the way; whole deploys that are refused for it are in tests/unit/phases."""
+
+import pytest
+
+from kubeproof.cni.plan import PodNetwork, of_podnet
+from kubeproof.node.network_findings import LinkAddress, NetworkTraces, network_findings, tunnel_mtu
+from tests.unit.node.example import cluster
+
+
+def found(host: NetworkTraces, cni: str = "podnet", network: PodNetwork | None = None, **changes: object) -> list[str]:
+    wanted = cluster(cni=cni, **changes)
+    return network_findings(wanted, network or of_podnet(wanted.settings), {"node1": host})
+
+
+def test_a_blank_host_and_one_with_this_network_are_fine() -> None:
+    assert found(NetworkTraces()) == []
+    here = NetworkTraces(
+        remembered=True, configurations=("10-podnet.conflist",), links=("cni0", "flannel.1"), udp_ports=(53,)
+    )
+    assert found(here) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        (NetworkTraces(configurations=("10-flannel.conflist",)), "(/etc/cni/net.d/10-flannel.conflist)"),
+        (NetworkTraces(configurations=("10-calico.conflist",)), "(/etc/cni/net.d/10-calico.conflist)"),
+        (NetworkTraces(configurations=("00-bridge.conf",)), "(/etc/cni/net.d/00-bridge.conf)"),
+        (NetworkTraces(links=("cali0123456789a", "tunl0")), "(link cali0123456789a, link tunl0)"),
+        (NetworkTraces(files=("/var/lib/calico/nodename",)), "(/var/lib/calico/nodename)"),
+        (
+            NetworkTraces(
+                links=("cni0", "flannel.1", "vxlan.calico", "weave"), files=("/run/flannel/subnet.env", "/x")
+            ),
+            "(link cni0, link flannel.1, link vxlan.calico, link weave and 2 more)",
+        ),
+    ],
+)
+def test_leftovers_of_others_are_named_in_one_line(host: NetworkTraces, shown: str) -> None:
+    (line,) = found(host)
+    assert line.startswith(f"node1: has leftovers of a pod network that is not Kubeproof's {shown}")
+
+
+def test_what_others_keep_that_does_no_harm() -> None:
+    assert found(NetworkTraces(configurations=("87-podman-bridge.conflist", "README", "00-notes.txt"))) == []
+
+
+def test_a_configuration_that_goes_before_ours() -> None:
+    host = NetworkTraces(remembered=True, configurations=("05-other.conflist", "10-canal.conflist"))
+    (line,) = found(host, "canal")
+    assert "has /etc/cni/net.d/05-other.conflist, which kubelet takes instead of 10-canal.conflist" in line
+
+
+def test_port_of_the_tunnel() -> None:
+    (line,) = found(NetworkTraces(udp_ports=(8472,)))
+    assert "has UDP port 8472 in use by a program" in line
+    assert found(NetworkTraces(udp_ports=(8472,)), "flannel", cni_backend="host-gw") == []
+
+
+@pytest.mark.parametrize(
+    ("interface", "mtus", "expected"),
+    [
+        ("node-address", (1500, 1500, 1500), 1450),
+        ("node-address", (1500, 1460, 9000), 1410),
+        ("", (1500, 1500, 1400), 1350),
+        ("eth1", (1500, 1500, 1500), 1150),
+        ("eth7", (1500, 1500, 1500), None),
+    ],
+)
+def test_what_the_smallest_tunnel_leaves(interface: str, mtus: tuple[int, ...], expected: int | None) -> None:
+    wanted = cluster(cni="canal", cni_interface=interface)
+    hosts = {
+        node.name: NetworkTraces(
+            addresses=(LinkAddress("eth0", str(node.address), mtu), LinkAddress("eth1", "198.51.100.1", 1200))
+        )
+        for node, mtu in zip(wanted.nodes, mtus, strict=True)
+    }
+    assert tunnel_mtu(wanted, hosts) == expected
+    assert tunnel_mtu(wanted, {}) is None
+    if expected == 1450:
+        assert tunnel_mtu(wanted, {"node1": hosts["node1"]}) == 1450
+
+
+def test_packets_that_no_interface_would_carry() -> None:
+    host = NetworkTraces(addresses=(LinkAddress("eth0", "192.0.2.12", 1500),))
+    line = "cni_mtu: is more than the interfaces between the hosts leave (1480), use at most 1450"
+    assert found(host, "flannel", cni_mtu=1480) == [line]
+    assert found(host, "flannel", cni_mtu=1450) == []
+    assert found(host, "flannel", cni_mtu=1480, cni_backend="host-gw") == []
+    assert found(NetworkTraces(), "flannel", cni_mtu=9000) == []
