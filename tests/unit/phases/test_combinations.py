@@ -276,8 +276,9 @@ def system_is_right(run: Run, host: Host) -> None:
     assert run.ran("setenforce 0", host.name) == red_hat
     assert run.ran("firewall-cmd .*--add-port=10250/tcp", host.name) == red_hat
     assert run.ran("firewall-cmd --quiet --permanent --zone=trusted --add-source=10.244.0.0/16", host.name) == red_hat
-    placed = [item.file for item in run.commands if item.host == host.name]
-    assert ("/etc/NetworkManager/conf.d/kubeproof.conf" in placed) == red_hat
+    told = [item.stdin for item in run.commands if item.host == host.name and "NetworkManager.service" in item.command]
+    assert bool(told) == red_hat
+    assert all("interface-name:cni0;interface-name:flannel.*;interface-name:cali*" in (text or "") for text in told)
 
 
 def kubeadm_is_right(documents: dict[str, dict[str, object]], runtime: str, minor: int) -> None:
