@@ -43,8 +43,6 @@ def _own(settings: Settings, present: str, enforcing: bool) -> Iterator[ConfigFi
     for name, hosts in _registries(settings):
         text = templates.render("containerd-hosts.toml.j2", registry=name, hosts=hosts)
         yield ConfigFile(f"Say how {name} is reached", f"{paths.CONTAINERD_REGISTRIES}/{name}/hosts.toml", text)
-    text = templates.render("crictl.yaml.j2", socket=settings.runtime.cri_socket)
-    yield ConfigFile("Tell crictl the runtime's socket", paths.CRICTL_CONFIG, text)
 
 
 def _registries(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -62,6 +60,9 @@ def _common(cluster: Cluster) -> Iterator[ConfigFile]:
         f"{runtime.drop_in}/kubeproof.conf",
         templates.render("runtime-drop-in.conf.j2", title=runtime.title),
     )
+    if runtime.cri_socket:
+        text = templates.render("crictl.yaml.j2", socket=runtime.cri_socket)
+        yield ConfigFile("Tell crictl the runtime's socket", paths.CRICTL_CONFIG, text)
     if environment := proxies.environment(cluster):
         yield ConfigFile("Write the proxy's addresses", paths.PROXY_ENVIRONMENT, environment, mode="600", restarts=True)
         yield ConfigFile(

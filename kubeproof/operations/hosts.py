@@ -36,6 +36,23 @@ def have_block(path: str, text: str) -> Generator[PyinfraCommand, None, None]:
 
 
 @operation()
+def configure_service(path: str, text: str, service: str) -> Generator[PyinfraCommand, None, None]:
+    """Have a file of these lines, and have the running service that reads it read it anew."""
+    if host.get_fact(Text, path=path) == text:
+        host.noop(f"{service} is configured")
+        return
+    yield on_host(_configure, path, text, service)
+
+
+def _configure(host: Host, path: str, text: str, service: str) -> None:
+    run(
+        host,
+        ["sh", "-ec", 'mkdir -p "${0%/*}"; cat > "$0"; systemctl try-reload-or-restart "$1"', path, service],
+        stdin=text,
+    )
+
+
+@operation()
 def remove_block(path: str) -> Generator[PyinfraCommand, None, None]:
     """Remove the block from a file and leave all other lines as they are."""
     now = host.get_fact(Text, path=path)

@@ -66,7 +66,7 @@ def restart_if_reconfigured(service: str, title: str, files: Sequence[str]) -> G
     if not host.get_fact(RunsOldConfig, service=service, files=list(files)):
         host.noop(f"{title} runs with its present configuration")
         return
-    if paths.PROXY_ENVIRONMENT in files:
-        # Its drop-in may be new as well.
+    if any(file in (paths.PROXY_ENVIRONMENT, paths.CRI_DOCKERD_UNIT) for file in files):
+        # systemd has not read the drop-in or the unit yet.
         yield "systemctl daemon-reload"
     yield f"systemctl restart {service}"

@@ -49,7 +49,7 @@ def _files() -> tuple[ConfigFile, ...]:
 
 def _start_cri_dockerd(settings: Settings) -> None:
     """kubelet has not spoken with Docker by itself since 1.24; this stands between."""
-    program = files.put(
+    files.put(
         name="Install cri-dockerd",
         src=str(cri_dockerd(settings, machine().architecture)),
         dest=paths.CRI_DOCKERD,
@@ -57,14 +57,12 @@ def _start_cri_dockerd(settings: Settings) -> None:
     )
     socket, pause = settings.runtime.cri_socket, pause_image(settings)
     text = templates.render("cri-docker.service.j2", program=paths.CRI_DOCKERD, socket=socket, pause_image=pause)
-    unit = files.put(name="Describe its service", src=StringIO(text), dest=paths.CRI_DOCKERD_UNIT, mode="644")
-    systemd.service(
-        name="Restart cri-dockerd with what is new",
+    files.put(name="Describe its service", src=StringIO(text), dest=paths.CRI_DOCKERD_UNIT, mode="644")
+    runtime.restart_if_reconfigured(
+        name="Restart cri-dockerd if its program or unit is newer than it",
         service=paths.CRI_DOCKERD_SERVICE,
-        restarted=True,
-        daemon_reload=True,
-        enabled=None,
-        _if=lambda: program.did_change() or unit.did_change(),
+        title="cri-dockerd",
+        files=[paths.CRI_DOCKERD, paths.CRI_DOCKERD_UNIT],
     )
     systemd.service(
         name="Start cri-dockerd, now and at boot", service=paths.CRI_DOCKERD_SERVICE, running=True, enabled=True

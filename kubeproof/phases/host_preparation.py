@@ -3,7 +3,7 @@
 from io import StringIO
 
 from pyinfra.api import deploy
-from pyinfra.operations import files, systemd
+from pyinfra.operations import files
 
 from kubeproof.machines import system
 from kubeproof.node import paths, ports, proxies, templates
@@ -73,17 +73,9 @@ def _let_nodes_speak(machine: System) -> None:
     if machine.firewalld and wanted.settings.firewalld == "off":
         security.turn_firewalld_off(name="Turn firewalld off, now and at boot")
     if machine.network_manager:
-        placed = files.put(
+        hosts.configure_service(
             name="Have NetworkManager leave the pod network's devices alone",
-            src=StringIO(templates.render("networkmanager.conf.j2")),
-            dest=paths.NETWORK_MANAGER_CONFIG,
-            mode="644",
-        )
-        systemd.service(
-            name="Tell NetworkManager",
+            path=paths.NETWORK_MANAGER_CONFIG,
+            text=templates.render("networkmanager.conf.j2"),
             service="NetworkManager.service",
-            running=None,
-            reloaded=True,
-            enabled=None,
-            _if=placed.did_change,
         )
