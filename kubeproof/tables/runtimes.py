@@ -55,7 +55,12 @@ class Runtime:
 _REMOVE_DOCKER_PODS = "docker ps --all --quiet --filter name=k8s_ | xargs -r docker rm --force --volumes"
 """dockershim and cri-dockerd name the containers of pods k8s_* (pkg/kubelet/dockershim/naming.go)."""
 _REMOVE_CONTAINERD_PODS = f"""
-for id in $({CTR} tasks list --quiet); do {CTR} tasks delete --force "$id" >/dev/null; done
+find /sys/fs/cgroup -path '*kubepods*' -name cgroup.procs -exec cat {{}} + 2>/dev/null | sort -u | xargs -r kill -KILL
+for kind in container sandbox; do
+    for id in $({CTR} containers list --quiet "labels.\\"io.cri-containerd.kind\\"==$kind"); do
+        {CTR} tasks delete --force "$id" >/dev/null
+    done
+done
 for id in $({CTR} containers list --quiet); do {CTR} containers delete "$id"; done
 for netns in /run/netns/cni-*; do
     [ ! -e "$netns" ] || umount "$netns" || true
@@ -67,8 +72,9 @@ if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ]; then
 fi
 systemctl try-restart containerd.service
 """
-"""Namespaces of pods go by hand, as the CRI plugin is not asked; it learns by the restart that they are gone. Their
-folder is a mount of the plugin's own (pkg/netns)."""
+"""First all processes of pods, by their control groups, since kubelet is stopped. Sandboxes last: with the task of one
+containerd leaves the shim alone that the pod's other containers run in. Namespaces of pods go by hand, as the CRI
+plugin is not asked; it learns by the restart that they are gone. Their folder is the plugin's own mount (pkg/netns)."""
 
 _BY_PROXY = f"sh -c 'set -a; [ ! -e {PROXY_ENVIRONMENT} ] || . {PROXY_ENVIRONMENT}; exec \"$@\" >/dev/null' sh"
 """containerd's client fetches by itself and not through its service, so it needs the proxy's addresses too."""
