@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from kubeproof import pyinfra_run, remote_kubectl
 from kubeproof.cluster import LoadedInventory
 from kubeproof.errors import CommandError
-from kubeproof.matrix.channel import KEEPALIVE, last_words
+from kubeproof.matrix.channel import KEEPALIVE, end, last_words
 
 Json = dict[str, Any]
 
@@ -96,12 +96,7 @@ class SshApi:
             connection.close()
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(2)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
 
     def _exchange(self, method: str, target: str, body: Json | None) -> tuple[int, bytes]:
         if self._connection is None:

@@ -108,12 +108,7 @@ class Channel:
         if process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
-        process.terminate()
-        try:
-            process.wait(2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
         # Last: a thread that still waits for an answer wakes up by the end of the process, not by this.
         if process.stdout is not None:
             process.stdout.close()
@@ -157,6 +152,16 @@ class Channel:
             parts.append(data)
         line, _, self._rest = b"".join(parts).partition(b"\n")
         return line
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Have a process end, by force if it does not within two seconds."""
+    process.terminate()
+    try:
+        process.wait(2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def last_words(log: Path) -> str:

@@ -66,11 +66,6 @@ class Report:
         return ", ".join(parts)
 
 
-def enforces(cluster: Cluster) -> bool:
-    """Whether the pod network is set to enforce NetworkPolicy; the check policies_in_force tells whether it does."""
-    return cluster.settings.enforces_policy
-
-
 def cni_line(cluster: Cluster) -> str:
     """What CNI is in force, and what it does not do."""
     settings = cluster.settings
@@ -79,7 +74,7 @@ def cni_line(cluster: Cluster) -> str:
         "flannel": f"flannel, by {settings.cni_backend}",
         "canal": "Canal, flannel by vxlan with Calico's policies",
     }[settings.cni]
-    if enforces(cluster):
+    if settings.enforces_policy:
         policies = "it enforces NetworkPolicy"
     elif NETWORKS[settings.cni].enforces:
         policies = "NetworkPolicy is switched off, none is enforced"
@@ -151,7 +146,7 @@ def to_json(report: Report) -> dict[str, object]:
         "cluster": {
             "kubernetes_version": report.cluster.settings.kubernetes_version,
             "cni": report.cluster.settings.cni,
-            "network_policy_enforced": enforces(report.cluster),
+            "network_policy_enforced": report.cluster.settings.enforces_policy,
             "pod_cidr": str(report.cluster.settings.pod_cidr),
             "service_cidr": str(report.cluster.settings.service_cidr),
             "nodes": [

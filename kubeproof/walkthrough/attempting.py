@@ -16,15 +16,12 @@ from kubeproof.walkthrough.attempt import (
     Attempt,
     FromHere,
     InPod,
-    OnNode,
     Outcome,
     Result,
     read,
     together,
 )
 
-SSH_FAILED = 255
-"""ssh's own exit code where it could not connect (ssh(1), EXIT STATUS)."""
 IN_FORCE_SECONDS = 20
 """How long a policy may take to be in force before an attempt that fares otherwise is told as wrong."""
 AT_ONCE = 6
@@ -57,15 +54,11 @@ def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
     if isinstance(way, InPod):
         command = remote_kubectl.command(loaded, ["exec", way.pod, "--", *way.words], terminal=False)
     else:
-        command = _over_ssh(loaded, way)
+        command = remote_kubectl.over_ssh(loaded.ssh[way.node], way.words)
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode == SSH_FAILED:
+    if done.returncode == remote_kubectl.SSH_FAILED:
         return Result(Outcome.FAILED, f"ssh: {(done.stderr.strip() or 'no connection').splitlines()[-1]}")
     return read(way.words, done.returncode, done.stdout, done.stderr)
-
-
-def _over_ssh(loaded: LoadedInventory, way: OnNode) -> list[str]:
-    return remote_kubectl.over_ssh(loaded.ssh[way.node], way.words)
 
 
 def _get(url: str) -> Result:
