@@ -22,14 +22,23 @@ INVENTORY = REPOSITORY / "inventory" / "lab.py"
 INTERFACES = Path("/sys/class/net")
 ORDER = (
     "test_up",
+    "test_repeat",
     "test_network",
     "test_golden",
     "test_podnet",
+    "test_listening",
     "test_policy",
     "test_matrix",
     "test_nodes",
     "test_guards",
+    "test_doctor",
+    "test_faults",
+    "test_workers",
+    "test_changed_settings",
     "test_reset",
+    "test_containerd",
+    "test_killed",
+    "test_secrets",
     "test_interrupted",
     "test_down",
 )
