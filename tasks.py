@@ -98,13 +98,15 @@ def _verify(inventory: str, json_file: str) -> int:
 @command
 def up(_context: Context) -> int:
     """Everything, from nothing to a proven cluster."""
+    from kubeproof import cluster
     from kubeproof.console import console
     from kubeproof.summary import Summary
-    from lab import lifecycle, settings
+    from lab import lifecycle, pod_network, settings
 
     summary = Summary()
     verdicts: list[int] = []
     lab_settings = settings.load()
+    pod_network.check(lab_settings, cluster.load(_inventory("")).cluster.settings)
     lifecycle.up(lab_settings, summary)
     summary.change("deploy", lambda: _deploy("", "deploy.py"))
     summary.check("proof", lambda: verdicts.append(_verify("", "")))

@@ -1,8 +1,10 @@
 """Whether a private registry has the images of the pod network, asked before any host is changed."""
 
+import functools
 import http
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from http.client import HTTPException
 
 from kubeproof.cni.plan import PodNetwork
@@ -18,18 +20,18 @@ MANIFEST_TYPES = (
 """Kinds of manifests that container runtimes take (OCI distribution and image specifications)."""
 
 
-def missing(settings: Settings, network: PodNetwork) -> list[str]:
-    """One line if the registry of cni_image_repository says that it lacks images of the network; else empty.
+def missing(settings: Settings, network: PodNetwork, lacks: Callable[[str], bool] | None = None) -> list[str]:
+    """One line if the registry of cni_image_repository lacks images of the network; else empty.
 
-    A registry that cannot be asked from here, or wants credentials, is left to the nodes.
+    ``lacks`` says so of a reference. None: the registry is asked, and one that cannot be asked from here, or wants
+    credentials, is left to the nodes.
     """
     if not network.text or not settings.cni_image_repository:
         return []
     registry = settings.cni_image_repository.partition("/")[0]
+    says_no = lacks or functools.partial(_lacks, insecure=registry in settings.insecure_registries)
     lacking = [
-        published
-        for image, published in zip(network.images, network.published, strict=True)
-        if _lacks(image, insecure=registry in settings.insecure_registries)
+        published for image, published in zip(network.images, network.published, strict=True) if says_no(image)
     ]
     if not lacking:
         return []

@@ -21,6 +21,9 @@ for directory; do
 done
 """
 """Unmounts all below its arguments or fails."""
+REMOVE_CONTROL_GROUPS = "find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2>/dev/null"
+"""kubelet makes them below kubepods or kubepods.slice; after it and its pods nobody takes them away. One with a process
+in it stays."""
 MARKERS = (paths.INIT_MARKER, paths.JOIN_MARKER, paths.JOIN_CONFIG)
 
 
@@ -32,6 +35,7 @@ def leave_cluster(host: Host, settings: Settings) -> None:
     unmount_below(host, KUBELET_DATA)
     if try_run(host, shell("command -v kubeadm"))[0]:
         run(host, reset_command(settings), exclusive=True)
+    try_run(host, shell(REMOVE_CONTROL_GROUPS))
     run(host, ["rm", "-rf", "--one-file-system", ETCD_DATA, *MARKERS])
 
 

@@ -55,6 +55,8 @@ class Runtime:
 _REMOVE_DOCKER_PODS = "docker ps --all --quiet --filter name=k8s_ | xargs -r docker rm --force --volumes"
 """dockershim and cri-dockerd name the containers of pods k8s_* (pkg/kubelet/dockershim/naming.go)."""
 _REMOVE_CONTAINERD_PODS = f"""
+# What has gone by itself meanwhile fails here, and must not keep the rest.
+set +e
 find /sys/fs/cgroup -path '*kubepods*' -name cgroup.procs -exec cat {{}} + 2>/dev/null | sort -u | xargs -r kill -KILL
 for kind in container sandbox; do
     for id in $({CTR} containers list --quiet "labels.\\"io.cri-containerd.kind\\"==$kind"); do
@@ -63,11 +65,11 @@ for kind in container sandbox; do
 done
 for id in $({CTR} containers list --quiet); do {CTR} containers delete "$id"; done
 for netns in /run/netns/cni-*; do
-    [ ! -e "$netns" ] || umount "$netns" || true
+    umount "$netns"
     rm -f "$netns"
 done
 if [ -d /run/netns ] && [ -z "$(ls -A /run/netns)" ]; then
-    while mountpoint -q /run/netns; do umount /run/netns; done
+    while mountpoint -q /run/netns; do umount /run/netns || break; done
     rmdir /run/netns
 fi
 systemctl try-restart containerd.service

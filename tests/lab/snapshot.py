@@ -69,6 +69,7 @@ def take(name: str, sections: Sequence[str] | None = None) -> Snapshot:
         "nftables": lambda: _lines(init, "nft", "--stateless", "list", "ruleset"),
         "sysctls": lambda: sorted(_sysctls(name)),
         "mounts": lambda: sorted(_mounts(init)),
+        "control groups": lambda: sorted(_control_groups(init)),
         "units": lambda: sorted(_units(name)),
         "files": lambda: sorted(_files(NODES / name / "root", FOLDERS)),
         "run": lambda: sorted(_files(Path(f"/proc/{init}/root"), (RUN,))),
@@ -109,6 +110,12 @@ def _sysctls(name: str) -> list[str]:
     wanted = "net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables "
     wanted += "net.bridge.bridge-nf-filter-vlan-tagged"
     return _ssh(name, f"sysctl -e {wanted} net.ipv4.conf.all.forwarding net.ipv4.conf.all.route_localnet")
+
+
+def _control_groups(init: int) -> Iterator[str]:
+    """Those of kubelet, in whatever tree, once each."""
+    tree = Path(f"/proc/{init}/root/sys/fs/cgroup")
+    yield from {str(path.relative_to(tree)) for path in tree.glob("**/kubepods*")}
 
 
 def _units(name: str) -> list[str]:

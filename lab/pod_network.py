@@ -1,0 +1,18 @@
+"""Whether this lab can have the pod network that is set, asked before anything of the lab is made."""
+
+from kubeproof import image_registry
+from kubeproof.cni import source
+from kubeproof.errors import UserError
+from kubeproof.settings import Settings
+from lab.mirror import additions
+from lab.settings import LabSettings
+
+
+def check(lab: LabSettings, settings: Settings) -> None:
+    """Raise UserError if its manifest cannot be used, or if the lab's registry will lack images of it."""
+    network = source.pod_network(settings)
+    if settings.cni_image_repository == lab.registry:
+        added = set(additions.shelf(lab).images.values())
+        problems = image_registry.missing(settings, network, lambda image: image not in added)
+        if problems:
+            raise UserError(problems)
