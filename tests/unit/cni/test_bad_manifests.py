@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubeproof.cni import api, documents, patching, plugins
@@ -193,6 +193,7 @@ def test_json_within_stays_readable() -> None:
     assert "net-conf.json: |\n" in documents.dump(objects(FLANNEL))
 
 
+@settings(deadline=None)  # on a busy machine one may take longer
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)

@@ -34,6 +34,7 @@ def test_borders_are_both_sides_of_every_change() -> None:
         ("dockershim", {"1.23": True, "1.24": False}),
         ("community_packages", {"1.23": False, "1.24": True}),
         ("pause_tag", {"1.20": "3.2", "1.23": "3.6", "1.30": "3.9", "1.33": "3.10", "1.34": "3.10.1"}),
+        ("pause_tag", {"1.35": "3.10.1", "1.36": "3.10.2", "1.37": "3.10.2"}),
         ("pause_flag", {"1.34": True, "1.35": False}),
         ("kernel_from", {"1.31": (), "1.32": (4, 19), "1.33": (4, 19), "1.34": ()}),
         ("needs_cgroup_v2", {"1.34": False, "1.35": True}),
