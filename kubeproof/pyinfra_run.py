@@ -114,7 +114,10 @@ def refused(lines: Iterable[str]) -> tuple[str, ...]:
         first = _REFUSED.match(text)
         if first and first["problem"] != _NOBODY_LEFT:
             found = [first["problem"]]
-        elif found and text and not text.startswith("--> "):
+        elif found and text.startswith(("Traceback ", "--> ")):
+            # Of other hosts, whose connections are closed while they are asked.
+            break
+        elif found and text:
             found.append(text)
     return tuple(found)
 

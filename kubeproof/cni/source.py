@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import build_opener
 
 from kubeproof.cni import catalogue
@@ -130,7 +131,7 @@ def _download(url: str) -> bytes:
         with build_opener().open(url, timeout=DOWNLOAD_SECONDS) as answer:
             content: bytes = answer.read(LARGEST_BYTES + 1)
     except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
+        reason = error if isinstance(error, HTTPError) else getattr(error, "reason", None) or error
         raise UserError(f"cni_manifest: {url} cannot be had ({reason}), {advice}") from None
     if len(content) > LARGEST_BYTES:
         raise UserError(f"cni_manifest: {url} has more than {LARGEST_BYTES >> 20} MiB, it is no manifest")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kubeproof.errors import CommandError, UserError
-from kubeproof.pyinfra_run import Change, outcome, progress, run, unprepared
+from kubeproof.pyinfra_run import Change, outcome, progress, refused, run, unprepared
 
 LOG = Path("/x/log")
 
@@ -98,6 +98,17 @@ def test_what_a_deploy_refuses_is_wrong_input_a_line_for_each_problem(
     assert error.value.problems == ("pod_cidr: is wrong [x]", "node1: has no address")
     captured = capsys.readouterr()
     assert "is wrong" not in captured.out + captured.err
+
+
+def test_what_other_hosts_say_after_a_refusal_is_no_part_of_it() -> None:
+    lines = [
+        "--> pyinfra error in /x/y.py line 66: a: wrong\n",
+        "\n",
+        "b: wrong\n",
+        "Traceback (most recent call last):\n",
+    ]
+    assert refused([*lines, "EOFError\n"]) == ("a: wrong", "b: wrong")
+    assert refused(["--> pyinfra error: No hosts remaining!"]) == ()
 
 
 @pytest.mark.parametrize("dry", [True, False])
