@@ -117,8 +117,8 @@ CHANGES: dict[int, dict[str, Any]] = {
     34: {"pause_tag": "3.10.1", "kernel_from": ()},
     # kubernetes#133779: kubelet knows the flag no more. kubernetes.io/blog/2025/12/17: cgroup v1 is refused.
     35: {"pause_flag": False, "needs_cgroup_v2": True},
-    # KEP 4033: kubelet asks the runtime for its cgroup driver, which containerd tells since 2.0. v1beta3 is gone
-    # (kubernetes#136016). `kubeadm config images list` of 1.36.2 and of 1.37.1 names pause 3.10.2 (kubeclipper#947).
+    # KEP 4033: kubelet asks the runtime for its cgroup driver, which containerd tells since 2.0.
+    # `kubeadm config images list` of 1.36.2 and of 1.37.1 names pause 3.10.2 (kubeclipper#947).
     36: {"pause_tag": "3.10.2", "containerd_from": (2, 0)},
 }
 """What a minor version (1.N by its N) changes, with where it is said."""

@@ -101,7 +101,7 @@ def test_proxy_of_the_environment_is_asked(server: tuple[str, list[str]], monkey
 
 def test_too_large(server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "LARGEST_BYTES", 3)
-    with pytest.raises(UserError, match="it is no manifest"):
+    with pytest.raises(UserError, match="it is something else"):
         verified(Wanted(f"{server[0]}/manifest.yaml", SUM, "it"))
 
 

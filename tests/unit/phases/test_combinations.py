@@ -387,7 +387,13 @@ REFUSED: tuple[tuple[str, str, str, dict[str, object], str], ...] = (
     ("docker", "1.19", "debian12", {}, "kubernetes_version: is older than any that is known here"),
     ("crio", "1.31", "debian12", {}, "container_runtime: is not one of the choices (crio)"),
     ("containerd", "1.31", "debian12", {"insecure_registries": ["10.0.0.0/8"]}, "which containerd cannot take"),
-    ("docker", "1.31", "debian12", {"cri_dockerd_archive": "/nowhere.tgz"}, "cri_dockerd_archive: cannot read"),
+    (
+        "docker",
+        "1.31",
+        "debian12",
+        {"cri_dockerd_archive": "/nowhere.tgz"},
+        "cri_dockerd_archive: /nowhere.tgz cannot be read",
+    ),
 )
 
 
