@@ -36,9 +36,7 @@ class Era:
     coredns_in_folder: bool
     """In public registries CoreDNS is coredns/coredns (kubeadm: images.GetDNSImage)."""
     taints: tuple[Taint, ...]
-    """What kubeadm taints control plane nodes with."""
-    labels: tuple[str, ...]
-    """What kubeadm labels control plane nodes with."""
+    """What kubeadm taints control plane nodes with. (Their labels change too, but nothing here asks for them.)"""
     dockershim: bool
     """kubelet speaks with Docker by itself."""
     docker_below: tuple[int, ...]
@@ -77,7 +75,6 @@ _OLDEST = Era(
     coredns_tag="1.7.0",
     coredns_in_folder=False,
     taints=(MASTER,),
-    labels=(MASTER, CONTROL_PLANE),
     dockershim=True,
     # Its API has lost a field that dockershim reads (moby#47215).
     docker_below=(25,),
@@ -96,14 +93,13 @@ CHANGES: dict[int, dict[str, Any]] = {
     22: {"kubeadm_api": "v1beta3", "pause_tag": "3.5"},
     # kubernetes#105888: the phase of reset is gone.
     23: {"pause_tag": "3.6", "reset_skips": ()},
-    # Dockershim is gone, with kubelet's --network-plugin and --cni-…; the label master too; both taints (KEP 2067).
+    # Dockershim is gone, with kubelet's --network-plugin and --cni-…; both taints (KEP 2067).
     24: {
         "pause_tag": "3.7",
         "community_packages": True,
         "dockershim": False,
         "docker_below": (),
         "taints": (MASTER, CONTROL_PLANE),
-        "labels": (CONTROL_PLANE,),
     },
     # The taint master is gone; so is PodSecurityPolicy. registry.k8s.io is kubeadm's default.
     25: {"pause_tag": "3.8", "taints": (CONTROL_PLANE,)},

@@ -46,7 +46,7 @@ def test_what_is_known(name: str, values: dict[str, object]) -> None:
     assert {minor: getattr(ERAS[minor], name) for minor in values} == values
 
 
-def test_taints_and_labels_of_the_control_plane() -> None:
+def test_taints_of_the_control_plane() -> None:
     def keys(names: tuple[str, ...]) -> list[str]:
         return [name.rpartition("/")[2] for name in names]
 
@@ -55,7 +55,6 @@ def test_taints_and_labels_of_the_control_plane() -> None:
         ["master", "control-plane"],
         ["control-plane"],
     ]
-    assert [keys(ERAS[minor].labels) for minor in ("1.23", "1.24")] == [["master", "control-plane"], ["control-plane"]]
 
 
 def test_repositories() -> None:
