@@ -15,7 +15,7 @@ And what most will want to choose:
 
 Before 1.24, or where hosts do not reach pkgs.k8s.io, packages come from a repository of yours:
 
-    kubernetes_apt_url = "https://mirror.example.net/kubernetes/"    # kubeadm, kubelet, kubectl; for containerd cri-tools
+    kubernetes_apt_url = "https://mirror.example.net/kubernetes/"    # kubeadm, kubelet, kubectl (containerd: cri-tools)
     kubernetes_apt_key = "https://mirror.example.net/kubernetes/Release.key"
     kubernetes_rpm_url = "https://mirror.example.net/kubernetes/rpm/"    # the same for hosts with dnf
     kubernetes_rpm_key = "https://mirror.example.net/kubernetes/rpm/repodata/repomd.xml.key"
