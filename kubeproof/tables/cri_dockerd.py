@@ -9,6 +9,8 @@ SHA256 = {
 }
 """Of each architecture's archive. Its project publishes none; two that pin them agree: kubespray v2.31.0
 (roles/kubespray_defaults/vars/main/checksums.yml) and actions-setup-minikube (src/checksums.js)."""
+DOCKER_FROM = (23,)
+"""First version of Docker that it does not refuse: it wants API 1.42 (cri-dockerd#346)."""
 MEMBER = "cri-dockerd/cri-dockerd"
 """The program in the archive."""
 

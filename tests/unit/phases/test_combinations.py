@@ -58,7 +58,7 @@ class Host:
     def goes_with(self, runtime: str, minor: int) -> bool:
         """Whether it is supported: as README.md's matrix says."""
         if runtime == "docker":
-            return not (minor < 24 and self.name != "debian12") and not (self.name == "rocky8" and minor in (32, 33))
+            return (self.name == "debian12") == (minor < 24) and not (self.name == "rocky8" and minor in (32, 33))
         if self.name == "rocky8" and minor in (32, 33):
             return False
         return not (minor >= 36 and self.name in ("debian12", "debian13"))
@@ -379,6 +379,7 @@ def kubeadm_is_right(documents: dict[str, dict[str, object]], runtime: str, mino
 REFUSED: tuple[tuple[str, str, str, dict[str, object], str], ...] = (
     ("docker", "1.23", "debian13", {}, "has Docker 26 or newer, which kubelet 1.23 cannot speak with"),
     ("docker", "1.20", "alma9", {}, "has Docker 26 or newer, which kubelet 1.20 cannot speak with"),
+    ("docker", "1.24", "debian12", {}, "has Docker 20, and cri-dockerd 0.3.24, which kubelet 1.24 needs, wants 23"),
     ("containerd", "1.36", "debian12", {}, "has containerd 1.6, and kubelet 1.36 wants 2.0 or newer"),
     ("containerd", "1.37", "debian13", {}, "has containerd 1.7, and kubelet 1.37 wants 2.0 or newer"),
     ("containerd", "1.32", "rocky8", {}, "has the kernel 4.18.0-553.el8_10.x86_64, and kubeadm 1.32 wants 4.19"),
@@ -390,7 +391,7 @@ REFUSED: tuple[tuple[str, str, str, dict[str, object], str], ...] = (
     (
         "docker",
         "1.31",
-        "debian12",
+        "debian13",
         {"cri_dockerd_archive": "/nowhere.tgz"},
         "cri_dockerd_archive: /nowhere.tgz cannot be read",
     ),
@@ -413,7 +414,7 @@ def test_what_does_not_go_together_is_refused_by_name(
 def test_an_archive_of_something_else_is_refused_with_both_sums(tmp_path: Path, archive: Path) -> None:
     other = tmp_path / "other.tgz"
     other.write_bytes(b"no archive")
-    run = deployed(tmp_path, archive, HOSTS[:1], "docker", "1.31", cri_dockerd_archive=str(other))
+    run = deployed(tmp_path, archive, HOSTS[1:2], "docker", "1.31", cri_dockerd_archive=str(other))
     assert run.code == 1
     sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (other, archive)]
     assert f"its SHA-256 is {sums[0]}, not {sums[1]}" in run.output
