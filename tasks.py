@@ -228,8 +228,8 @@ def explain(
     from kubeproof.policy import explain as engine
 
     files = [_path(name) for name in file or ()]
-    loaded = None if files else cluster.load(_inventory(inventory))
-    return engine.run(loaded, source=from_, destination=to, port=port, protocol=protocol, files=files)
+    load = None if files else functools.partial(cluster.load, _inventory(inventory))
+    return engine.run(load, source=from_, destination=to, port=port, protocol=protocol, files=files)
 
 
 @task(help=INVENTORY_HELP)

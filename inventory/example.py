@@ -15,7 +15,7 @@ And what most will want to choose:
 
 Before 1.24, or where hosts do not reach pkgs.k8s.io, packages come from a repository of yours:
 
-    kubernetes_apt_url = "https://mirror.example.net/kubernetes/"    # has the packages kubeadm, kubelet and kubectl
+    kubernetes_apt_url = "https://mirror.example.net/kubernetes/"    # kubeadm, kubelet, kubectl (containerd: cri-tools)
     kubernetes_apt_key = "https://mirror.example.net/kubernetes/Release.key"
     kubernetes_rpm_url = "https://mirror.example.net/kubernetes/rpm/"    # the same for hosts with dnf
     kubernetes_rpm_key = "https://mirror.example.net/kubernetes/rpm/repodata/repomd.xml.key"
@@ -26,10 +26,17 @@ Where hosts reach the world by a proxy (what is inside is worked out from the ad
     http_proxy = "http://proxy.example.net:3128"
     no_proxy = [".example.net"]                                  # so that your mirrors are reached directly
 
+Where this machine does not reach github.com, manifests and programs are files:
+
+    cni_manifest = "~/kube-flannel.yml"                          # of those that README.md names, or with its SHA-256
+    cri_dockerd_archive = "~/cri-dockerd-{arch}.tgz"             # with Docker, from Kubernetes 1.24 on
+
 The hosts run one of Debian 12 and 13, Ubuntu 22.04 and 24.04, RHEL, Rocky or Alma 8 and 9, on amd64 or arm64, and may
 differ; README.md tells what goes together. They are reached by ssh with a key, and their host keys are in your
 known_hosts. pyinfra reads ~/.ssh/config; these may be set for each host too: ssh_hostname, ssh_port, ssh_user, ssh_key,
-ssh_config_file.
+ssh_config_file. That user becomes root by sudo, without a password. Hosts that you enter as root may have no sudo:
+
+    _sudo = False
 """
 
 import sys

@@ -2,32 +2,32 @@
 
 import hashlib
 import io
-import os
 import tarfile
 from functools import cache
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from pyinfra.api.exceptions import DeployError
 
+from kubeproof import downloads
+from kubeproof.errors import UserError
 from kubeproof.settings import Settings
 from kubeproof.tables import cri_dockerd as release
 
 ARMOUR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
-DOWNLOAD_SECONDS = 20
+KEY_SECONDS = 20
+LARGEST_KEY_BYTES = 1024 * 1024
 ARCHIVE_SECONDS = 120
-"""For some tens of megabytes."""
+LARGEST_ARCHIVE_BYTES = 256 * 1024 * 1024
+"""Those of cri-dockerd have some tens of megabytes."""
 
 
 @cache
 def armoured_key(setting: str, source: str) -> str:
     """The ASCII-armoured OpenPGP key at a path or URL. Raises DeployError, naming the setting, if there is none."""
     try:
-        text = _content(setting, source, DOWNLOAD_SECONDS).decode("utf-8" if "://" not in source else "ascii")
-    except UnicodeDecodeError as error:
-        doing = "fetch" if "://" in source else "read"
-        raise DeployError(f"{setting}: cannot {doing} {source} ({error}); correct the setting") from error
+        text = _content(setting, source, KEY_SECONDS, LARGEST_KEY_BYTES).decode()
+    except UnicodeDecodeError:
+        text = ""
     if ARMOUR not in text:
         raise DeployError(f"{setting}: {source} is not an ASCII-armoured key; export it with gpg --armor")
     return text
@@ -42,17 +42,22 @@ def cri_dockerd(settings: Settings, architecture: str) -> Path:
     digest = release.SHA256.get(architecture)
     if digest is None:
         raise DeployError(f"cri-dockerd: there is none for {architecture or 'that machine'}; use containerd")
-    kept = _cache_folder() / f"cri-dockerd-{release.VERSION}-{digest[:12]}"
+    kept = downloads.cache_folder() / f"cri-dockerd-{release.VERSION}-{digest[:12]}"
     if not kept.exists():
         source = release.source(settings.cri_dockerd_archive, architecture)
-        archive = _content("cri_dockerd_archive", source, ARCHIVE_SECONDS)
+        archive = _content("cri_dockerd_archive", source, ARCHIVE_SECONDS, LARGEST_ARCHIVE_BYTES)
         found = hashlib.sha256(archive).hexdigest()
         if found != digest:
             raise DeployError(
                 f"cri_dockerd_archive: {source} is not cri-dockerd {release.VERSION} for {architecture}: its SHA-256 "
                 f"is {found}, not {digest}; name that release's archive"
             )
-        _keep(kept, _member(source, archive))
+        try:
+            downloads.keep(kept, _member(source, archive))
+        except OSError as error:
+            raise DeployError(
+                f"cri-dockerd: cannot be kept in {kept.parent} ({error.strerror}); make room there"
+            ) from error
     return kept
 
 
@@ -65,25 +70,8 @@ def _member(source: str, archive: bytes) -> bytes:
         raise DeployError(f"cri_dockerd_archive: {source} cannot be unpacked ({error})") from error
 
 
-def _keep(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(path)
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kubeproof"
-
-
-def _content(setting: str, source: str, seconds: float) -> bytes:
-    if "://" not in source:
-        try:
-            return Path(source).expanduser().read_bytes()
-        except OSError as error:
-            raise DeployError(f"{setting}: cannot read {source} ({error}); correct the setting") from error
+def _content(setting: str, source: str, seconds: float, largest: int) -> bytes:
     try:
-        with urlopen(source, timeout=seconds) as answer:  # noqa: S310  # settings allow http and https only
-            return bytes(answer.read())
-    except (URLError, OSError) as error:
-        raise DeployError(f"{setting}: cannot fetch {source} ({error}); correct the setting") from error
+        return downloads.content(setting, source, seconds=seconds, largest=largest)
+    except UserError as error:
+        raise DeployError("\n".join(error.problems)) from error

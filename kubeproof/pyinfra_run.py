@@ -18,13 +18,17 @@ from typing import IO, Any
 from rich.markup import escape
 
 from kubeproof.console import say
-from kubeproof.errors import CommandError
+from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
 
 END_SECONDS = 10
 """How long pyinfra may take to disconnect after Ctrl-C before it is ended."""
 _UNCHANGED = re.compile(r"^\[.*\] (No changes|Ready|Loaded fact|Skipped)|^-->.*(config|inventory)\.\.\.$")
 _OF_HOST = re.compile(r"\[(?P<host>[^\]]+)\]\s+(?P<text>.*)")
+_REFUSED = re.compile(r"^--> pyinfra error(?: in \S+ line \d+)?: (?P<problem>.*)")
+"""What deploy code refuses (DeployError), its first line; pyinfra says nothing after it."""
+_NOBODY_LEFT = "No hosts remaining!"
+"""Also an error of pyinfra's, but of its hosts: each of them has failed."""
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -58,7 +62,8 @@ class Outcome:
 def run(inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, str] | None = None) -> Outcome:
     """Run a deploy file against an inventory file; ``env`` is added to the environment.
 
-    Raises CommandError if pyinfra ends without a result; hosts that failed are part of the outcome.
+    Raises UserError with what the deploy refuses before it changes anything, and CommandError if pyinfra ends without a
+    result for another reason; hosts that failed are part of the outcome.
     """
     log = log_file(f"{deploy.stem}{'-plan' if dry else ''}")
     command = [sys.executable, "-m", "pyinfra", str(inventory), str(deploy), "--dry" if dry else "--yes", "--json"]
@@ -68,6 +73,8 @@ def run(inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, s
         output.seek(0)
         document = output.read()
         log_text.write(document)
+    if problems := refused(log.read_text().splitlines()):
+        raise UserError(problems)
     read = outcome(_document(document, code, last, log), log)
     if code and not read.failed_hosts:
         # The document of a dry run names no hosts that failed.
@@ -99,6 +106,22 @@ def unprepared(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found["host"] for found in told if found["host"] not in ready))
 
 
+def refused(lines: Iterable[str]) -> tuple[str, ...]:
+    """What deploy code has refused, by pyinfra's log, a line for each problem; empty if it has not."""
+    found: list[str] = []
+    for line in lines:
+        text = _ANSI.sub("", line).strip()
+        first = _REFUSED.match(text)
+        if first and first["problem"] != _NOBODY_LEFT:
+            found = [first["problem"]]
+        elif found and text.startswith(("Traceback ", "--> ")):
+            # Of other hosts, whose connections are closed while they are asked.
+            break
+        elif found and text:
+            found.append(text)
+    return tuple(found)
+
+
 def log_file(name: str) -> Path:
     """An empty log, which only its owner may read, below the machine's log folder for root, else the user's own."""
     folder = Path("/var/log/kubeproof") if os.geteuid() == 0 else Path.home() / ".local/state/kubeproof"
@@ -111,11 +134,16 @@ def log_file(name: str) -> Path:
 
 
 def progress(lines: Iterator[str]) -> Iterator[str]:
-    """The lines that tell a person something: not what is as it should be, and of a traceback only its last line."""
+    """The lines that tell a person something: not what is as it should be, and of a traceback only its last line.
+
+    What is refused is left out too: it is the command's own answer.
+    """
     trace: list[str] = []
+    is_refused = False
     for line in lines:
         text = _ANSI.sub("", line).strip()
-        if not text or _UNCHANGED.search(text):
+        is_refused = is_refused or bool(refused([line]))
+        if not text or is_refused or _UNCHANGED.search(text):
             continue
         if trace or text.startswith("Traceback "):
             trace.append(text)

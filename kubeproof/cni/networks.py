@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from kubeproof.errors import UserError
 from kubeproof.reading import problem
 
 NODE_ADDRESS = "node-address"
@@ -57,12 +56,6 @@ NETWORKS = {
 def enforces_policy(cni: str, network_policy: bool | None) -> bool:
     """Whether NetworkPolicy has an effect with these two settings; None leaves it to what the network is able to."""
     return NETWORKS[cni].enforces and network_policy is not False
-
-
-def require_enforcement(cni: str, network_policy: bool | None) -> None:
-    """Raise UserError where policies would be accepted and have no effect."""
-    if reason := no_enforcement(cni, network_policy):
-        raise UserError(reason)
 
 
 def no_enforcement(cni: str, network_policy: bool | None) -> str | None:

@@ -2,14 +2,11 @@
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import cache
-from http.client import HTTPException
 from pathlib import Path
-from urllib.request import build_opener
 
+from kubeproof import downloads
 from kubeproof.cni import catalogue
 from kubeproof.cni.networks import NETWORKS
 from kubeproof.cni.plan import PodNetwork, build, of_podnet
@@ -66,7 +63,7 @@ def _named(place: str, sha256: str, settings: Settings) -> Wanted:
         pinned = catalogue.by_url(place)
         sha256 = pinned.sha256 if pinned else ""
     if not sha256:
-        found = _sum(_read(Path(place).expanduser(), place))
+        found = _sum(_content(place))
         if catalogue.by_digest(found) is None:
             raise UserError(
                 f"cni_manifest_sha256: is empty, and {place} is no manifest that this project knows (it has SHA-256 "
@@ -87,20 +84,20 @@ def _named(place: str, sha256: str, settings: Settings) -> Wanted:
 def verified(wanted: Wanted) -> bytes:
     """The manifest's content, which has the wanted SHA-256. Raises UserError."""
     if "://" not in wanted.place:
-        return _checked(_read(Path(wanted.place).expanduser(), wanted.place), wanted, "correct one of them")
+        return _checked(_content(wanted.place), wanted, "correct one of them")
     cached = cache_folder() / f"{wanted.sha256}.yaml"
     if cached.is_file():
-        return _checked(_read(cached, str(cached)), wanted, f"remove {cached}, it is fetched anew then")
-    content = _checked(_download(wanted.place), wanted, "somebody has changed the file, or what is between")
-    _keep(cached, content)
+        return _checked(_content(str(cached)), wanted, f"remove {cached}, it is fetched anew then")
+    content = _checked(_content(wanted.place), wanted, "somebody has changed the file, or what is between")
+    # A cache that cannot be written costs only a download.
+    with contextlib.suppress(OSError):
+        downloads.keep(cached, content)
     return content
 
 
 def cache_folder() -> Path:
-    """Below XDG_CACHE_HOME, or ~/.cache (XDG Base Directory Specification)."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if home.startswith("/") else Path("~/.cache").expanduser()
-    return base / "kubeproof" / "manifests"
+    """Where manifests are kept, by their sums."""
+    return downloads.cache_folder() / "manifests"
 
 
 def _checked(content: bytes, wanted: Wanted, advice: str) -> bytes:
@@ -116,31 +113,5 @@ def _sum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _read(path: Path, shown: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cni_manifest: {shown} cannot be read ({error.strerror}), correct the setting") from None
-
-
-def _download(url: str) -> bytes:
-    """A proxy of the environment is used (http_proxy, https_proxy, no_proxy)."""
-    advice = "put the file on this machine and name it in cni_manifest"
-    try:
-        with build_opener().open(url, timeout=DOWNLOAD_SECONDS) as answer:
-            content: bytes = answer.read(LARGEST_BYTES + 1)
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise UserError(f"cni_manifest: {url} cannot be had ({reason}), {advice}") from None
-    if len(content) > LARGEST_BYTES:
-        raise UserError(f"cni_manifest: {url} has more than {LARGEST_BYTES >> 20} MiB, it is no manifest")
-    return content
-
-
-def _keep(cached: Path, content: bytes) -> None:
-    """Whole or not at all. A cache that cannot be written costs only a download."""
-    with contextlib.suppress(OSError):
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cached.parent, delete=False) as temporary:
-            temporary.write(content)
-        Path(temporary.name).replace(cached)
+def _content(place: str) -> bytes:
+    return downloads.content("cni_manifest", place, seconds=DOWNLOAD_SECONDS, largest=LARGEST_BYTES)

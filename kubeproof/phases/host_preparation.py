@@ -30,12 +30,8 @@ def prepare() -> None:
     sysctls = templates.render("sysctl.conf.j2")
     files.put(name="Set sysctls at boot", src=StringIO(sysctls), dest=paths.SYSCTL_FILE, mode="644")
     kernel.sysctls(name="Set sysctls now", text=sysctls)
-    files.put(
-        name="Start no pod after a boot before policies are in force",
-        src=StringIO(templates.render("podnet-tmpfiles.conf.j2")),
-        dest=paths.TMPFILES,
-        mode="644",
-    )
+    if settings.cni == "podnet":
+        _guard_boot()
     hosts.name_nodes(name="Name all nodes in /etc/hosts", text=templates.render("hosts.j2", cluster=cluster()))
     _use_proxy(machine)
     _let_nodes_speak(machine)
@@ -44,6 +40,16 @@ def prepare() -> None:
 def replaced_files(runtime_config: str, machine: System) -> tuple[str, ...]:
     """Files that may be there already and that the deploy replaces or changes."""
     return (runtime_config, paths.ROOT_KUBECONFIG, *((paths.SELINUX_CONFIG,) if machine.selinux else ()))
+
+
+def _guard_boot() -> None:
+    """Upstream's networks keep or write their configuration themselves; only podnet's goes at boot and comes back."""
+    files.put(
+        name="Start no pod after a boot before policies are in force",
+        src=StringIO(templates.render("podnet-tmpfiles.conf.j2")),
+        dest=paths.TMPFILES,
+        mode="644",
+    )
 
 
 def _use_proxy(machine: System) -> None:

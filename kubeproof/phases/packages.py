@@ -63,9 +63,14 @@ def sources(wanted: Cluster, machine: System) -> tuple[Source, ...]:
     return tuple(_apt_sources(wanted.settings) if machine.manager == "apt" else _dnf_sources(wanted, machine))
 
 
+def _beside(url: str, file: str) -> str:
+    """Where the project's repository has its key, and mirrors of it."""
+    return f"{url.rstrip('/')}/{file}"
+
+
 def _apt_sources(settings: Settings) -> Iterator[Source]:
     url = settings.kubernetes_apt_url or settings.era.repository("deb")
-    key = armoured_key("kubernetes_apt_key", settings.kubernetes_apt_key or f"{url}Release.key")
+    key = armoured_key("kubernetes_apt_key", settings.kubernetes_apt_key or _beside(url, "Release.key"))
     text = templates.render("kubernetes.list.j2", url=url, keyring=paths.APT_KEYRING)
     yield Source("Kubernetes", key, paths.APT_KEYRING, paths.APT_SOURCE, text)
 
@@ -73,7 +78,7 @@ def _apt_sources(settings: Settings) -> Iterator[Source]:
 def _dnf_sources(wanted: Cluster, machine: System) -> Iterator[Source]:
     settings = wanted.settings
     url = settings.kubernetes_rpm_url or settings.era.repository("rpm")
-    key = armoured_key("kubernetes_rpm_key", settings.kubernetes_rpm_key or f"{url}repodata/repomd.xml.key")
+    key = armoured_key("kubernetes_rpm_key", settings.kubernetes_rpm_key or _beside(url, "repodata/repomd.xml.key"))
     text = templates.render(
         "repository.repo.j2",
         identifier="kubernetes",

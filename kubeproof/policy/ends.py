@@ -38,7 +38,7 @@ class Resolver:
         return self._pod_end(self._pod(written))
 
     def as_seen(self, source: End, destination: End) -> End:
-        """The source with the address that the destination's node sees. Raises UnknownEndError."""
+        """The source with the address that the destination's node sees."""
         if isinstance(source, OutsideEnd):
             self.notes.append(
                 f"{source} is seen so at the node of the pod; by the NodePort of another node it comes from that node's"
@@ -108,12 +108,20 @@ class Resolver:
         return end_of(pod)
 
 
-def port_number(written: str, destination: End, protocol: Judged) -> int:
-    """The port that is meant by a number, or by a name of one of the destination's. Raises UnknownEndError."""
-    if written.isascii() and written.isdigit():
-        if 1 <= int(written) <= MAX_PORT:
-            return int(written)
-        raise UnknownEndError(f"{written} is out of range; use 1 to {MAX_PORT}")
+def is_number(written: str) -> bool:
+    """Whether a port is written as a number."""
+    return written.isascii() and written.isdigit()
+
+
+def numbered_port(written: str) -> int:
+    """The port that is meant by a number. Raises UnknownEndError."""
+    if 1 <= int(written) <= MAX_PORT:
+        return int(written)
+    raise UnknownEndError(f"{written} is out of range; use 1 to {MAX_PORT}")
+
+
+def named_port(written: str, destination: End, protocol: Judged) -> int:
+    """The port that is meant by the name of one of the destination's. Raises UnknownEndError."""
     if not isinstance(destination, PodEnd):
         raise UnknownEndError(f"{written} is a name, and {destination} is no pod that could have it; use a number")
     ports = {port.name: port.number for port in destination.pod.ports if port.protocol == protocol}

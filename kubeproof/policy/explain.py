@@ -1,7 +1,7 @@
 """`./inv explain`: says whether policies allow one connection, and why; of files or of the live cluster."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from kubeproof.cluster import LoadedInventory
 from kubeproof.console import console
 from kubeproof.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 from kubeproof.policy import reading
-from kubeproof.policy.ends import Resolver, UnknownEndError, port_number
+from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
 from kubeproof.policy.engine import Decision, End, judge
 from kubeproof.policy.model import PROTOCOLS, Judged
 from kubeproof.policy.reading import Objects
@@ -39,21 +39,24 @@ class Answer:
 
 
 def run(
-    loaded: LoadedInventory | None, *, source: str, destination: str, port: str, protocol: str, files: Sequence[Path]
+    load: Callable[[], LoadedInventory] | None,
+    *,
+    source: str,
+    destination: str,
+    port: str,
+    protocol: str,
+    files: Sequence[Path],
 ) -> int:
     """Print whether a connection is allowed, and why; return 0 if it is, 1 if not.
 
-    Objects are those of the files, or of the inventory's cluster where there are none. Raises UserError with all that
-    is wrong with files and options, also where the cluster cannot be asked: 1 would read as "denied".
+    Objects are those of the files, or of the cluster of the inventory that ``load`` reads. Raises UserError with all
+    that is wrong with files, inventory and options, also where the cluster cannot be asked: 1 would read as "denied".
     """
     question = Question(source.strip(), destination.strip(), port.strip(), protocol.strip())
-    problems = _incomplete(question)
     try:
-        objects = reading.read_files(files) if files or loaded is None else _ask(loaded)
+        objects = reading.read_files(files) if load is None else _ask(load())
     except UserError as error:
-        raise UserError([*problems, *error.problems]) from None
-    if problems:
-        raise UserError(problems)
+        raise UserError([*_incomplete(question), *error.problems]) from None
     answer = explain(objects, question)
     for line in answer.lines:
         console.print(line, markup=False)
@@ -61,19 +64,17 @@ def run(
 
 
 def explain(objects: Objects, question: Question) -> Answer:
-    """The answer to a question. Pure. Raises UserError naming each option that names nothing, and what is nearest."""
+    """The answer to a question. Pure.
+
+    Raises UserError naming each option that is missing or names nothing, and what is nearest.
+    """
     resolver = Resolver(objects)
-    problems: list[str] = []
-    protocol = next(name for name in JUDGED if name == question.protocol.upper())
+    problems = _incomplete(question)
+    protocol = _protocol(question)
     source = _resolve(resolver, "--from", question.source, problems)
     destination = _resolve(resolver, "--to", question.destination, problems)
-    port = 0
-    if destination is not None and protocol != "ICMP":
-        try:
-            port = port_number(question.port, destination, protocol)
-        except UnknownEndError as error:
-            problems.append(f"--port: {error}")
-    if problems or source is None or destination is None:
+    port = _port(question, destination, protocol, problems)
+    if problems or source is None or destination is None or protocol is None:
         raise UserError(problems)
     source = resolver.as_seen(source, destination)
     decision = judge(objects.world, source, destination, protocol, port)
@@ -98,20 +99,38 @@ def _incomplete(question: Question) -> list[str]:
         for option, written in (("--from", question.source), ("--to", question.destination))
         if not written
     ]
-    protocol = question.protocol.upper()
-    if protocol not in JUDGED:
+    protocol = _protocol(question)
+    if protocol is None:
         problems.append(f"--protocol: {question.protocol or 'nothing'} is not known; use {', '.join(JUDGED)}")
     if not question.port and protocol != "ICMP":
         problems.append("--port: is missing; write a number, or the name of a container's port")
     return problems
 
 
+def _protocol(question: Question) -> Judged | None:
+    return next((name for name in JUDGED if name == question.protocol.upper()), None)
+
+
 def _resolve(resolver: Resolver, option: str, written: str, problems: list[str]) -> End | None:
     try:
-        return resolver.end(written)
+        return resolver.end(written) if written else None
     except UnknownEndError as error:
         problems.append(f"{option}: {error}")
         return None
+
+
+def _port(question: Question, destination: End | None, protocol: Judged | None, problems: list[str]) -> int:
+    """A number can be judged alone; a name only together with a destination and a protocol that are right."""
+    if protocol == "ICMP" or not question.port:
+        return 0
+    try:
+        if is_number(question.port):
+            return numbered_port(question.port)
+        if destination is not None and protocol is not None:
+            return named_port(question.port, destination, protocol)
+    except UnknownEndError as error:
+        problems.append(f"--port: {error}")
+    return 0
 
 
 def _unlabelled(objects: Objects) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from kubeproof.reading import problem
-from kubeproof.tables import eras, systems
+from kubeproof.tables import cri_dockerd, eras, systems
 from kubeproof.tables.eras import ERAS, Era
 from kubeproof.tables.runtimes import Runtime
 from kubeproof.tables.systems import System
@@ -68,6 +68,12 @@ def of_system(era: Era, runtime: str, system: System, *, own_package: bool) -> I
             f"has Docker {shown} or newer, which kubelet {era.minor} cannot speak with (moby#47215); use "
             f"containerd, Kubernetes 1.24 or newer, or pin a Docker before {era.docker_below[0]} (docker_package, "
             "runtime_package_version)"
+        )
+    if runtime == "docker" and not era.dockershim and version and version < cri_dockerd.DOCKER_FROM:
+        yield (
+            f"has Docker {shown}, and cri-dockerd {cri_dockerd.VERSION}, which kubelet {era.minor} needs, wants "
+            f"{cri_dockerd.DOCKER_FROM[0]} or newer (cri-dockerd#346); use containerd, or name a package of it "
+            "(docker_package)"
         )
     if runtime == "containerd" and version and version < era.containerd_from:
         wanted = ".".join(map(str, era.containerd_from))

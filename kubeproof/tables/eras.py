@@ -36,9 +36,7 @@ class Era:
     coredns_in_folder: bool
     """In public registries CoreDNS is coredns/coredns (kubeadm: images.GetDNSImage)."""
     taints: tuple[Taint, ...]
-    """What kubeadm taints control plane nodes with."""
-    labels: tuple[str, ...]
-    """What kubeadm labels control plane nodes with."""
+    """What kubeadm taints control plane nodes with. (Their labels change too, but nothing here asks for them.)"""
     dockershim: bool
     """kubelet speaks with Docker by itself."""
     docker_below: tuple[int, ...]
@@ -77,7 +75,6 @@ _OLDEST = Era(
     coredns_tag="1.7.0",
     coredns_in_folder=False,
     taints=(MASTER,),
-    labels=(MASTER, CONTROL_PLANE),
     dockershim=True,
     # Its API has lost a field that dockershim reads (moby#47215).
     docker_below=(25,),
@@ -96,14 +93,13 @@ CHANGES: dict[int, dict[str, Any]] = {
     22: {"kubeadm_api": "v1beta3", "pause_tag": "3.5"},
     # kubernetes#105888: the phase of reset is gone.
     23: {"pause_tag": "3.6", "reset_skips": ()},
-    # Dockershim is gone, with kubelet's --network-plugin and --cni-…; the label master too; both taints (KEP 2067).
+    # Dockershim is gone, with kubelet's --network-plugin and --cni-…; both taints (KEP 2067).
     24: {
         "pause_tag": "3.7",
         "community_packages": True,
         "dockershim": False,
         "docker_below": (),
         "taints": (MASTER, CONTROL_PLANE),
-        "labels": (CONTROL_PLANE,),
     },
     # The taint master is gone; so is PodSecurityPolicy. registry.k8s.io is kubeadm's default.
     25: {"pause_tag": "3.8", "taints": (CONTROL_PLANE,)},
@@ -117,9 +113,9 @@ CHANGES: dict[int, dict[str, Any]] = {
     34: {"pause_tag": "3.10.1", "kernel_from": ()},
     # kubernetes#133779: kubelet knows the flag no more. kubernetes.io/blog/2025/12/17: cgroup v1 is refused.
     35: {"pause_flag": False, "needs_cgroup_v2": True},
-    # KEP 4033: kubelet asks the runtime for its cgroup driver, which containerd tells since 2.0. v1beta3 is gone
-    # (kubernetes#136016).
-    36: {"containerd_from": (2, 0)},
+    # KEP 4033: kubelet asks the runtime for its cgroup driver, which containerd tells since 2.0.
+    # `kubeadm config images list` of 1.36.2 and of 1.37.1 names pause 3.10.2 (kubeclipper#947).
+    36: {"pause_tag": "3.10.2", "containerd_from": (2, 0)},
 }
 """What a minor version (1.N by its N) changes, with where it is said."""
 

@@ -1,6 +1,8 @@
 """./inv and its commands: names, exit codes, and one line for what is wrong."""
 
+import ast
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import tasks
 from kubeproof.command_line import as_typed, explain
 from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
+from kubeproof.settings import examine
 
 COMMANDS = """apply bench demo docs explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint matrix
 mirror.add mirror.build mirror.status plan policy reset status test up verify"""
@@ -130,6 +133,25 @@ def test_example_inventory_names_every_setting_that_it_must_have() -> None:
     example = (REPOSITORY / "inventory/example.py").read_text()
     for line in done.stderr.splitlines():
         assert f"    {line.removeprefix('error: ').partition(':')[0]} = " in example
+
+
+def test_what_the_example_tells_to_set_can_be_set_together() -> None:
+    example = ast.get_docstring(ast.parse((REPOSITORY / "inventory/example.py").read_text())) or ""
+    written: dict[str, object] = {}
+    exec("\n".join(line.strip() for line in example.splitlines() if line.startswith("    ")), written)  # noqa: S102
+    given = {name: value for name, value in written.items() if not name.startswith("_")}
+    assert len(given) > 10
+    # The manifest is of another network than the image.
+    given["cni"] = "flannel"
+    settings, problems = examine({**defaults(), **given})
+    assert problems == []
+    assert settings is not None
+    assert settings.kubernetes_version == given["kubernetes_version"]
+
+
+def defaults() -> dict[str, object]:
+    values = runpy.run_path(str(REPOSITORY / "inventory/group_data/all.py"))
+    return {name: value for name, value in values.items() if not name.startswith("_")}
 
 
 def test_paths_are_those_of_the_caller(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import CommandError
-from kubeproof.pyinfra_run import Change, outcome, progress, run, unprepared
+from kubeproof.errors import CommandError, UserError
+from kubeproof.pyinfra_run import Change, outcome, progress, refused, run, unprepared
 
 LOG = Path("/x/log")
 
@@ -72,7 +72,6 @@ def test_a_plan_changes_nothing_and_a_second_run_has_nothing_to_do(folder: Path)
     ("code", "reason"),
     [
         ("raise ValueError('boo')", "ValueError: boo"),
-        ("from pyinfra.api import DeployError\nraise DeployError('pod_cidr: is wrong')", "pod_cidr: is wrong"),
         ("from pyinfra.operations import server\nserver.shell(commands=['false'])", "No hosts remaining"),
     ],
 )
@@ -82,6 +81,34 @@ def test_an_early_end_names_its_reason_and_the_log(folder: Path, code: str, reas
         run(folder / "here.py", folder / "bad.py")
     assert str(folder / "bad.log") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_a_deploy_refuses_is_wrong_input_a_line_for_each_problem(
+    folder: Path, dry: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bad.py").write_text(
+        "from pyinfra.api import DeployError, deploy\n"
+        "@deploy('Check')\n"
+        "def check():\n    raise DeployError('pod_cidr: is wrong [x]\\nnode1: has no address')\n"
+        "check()\n"
+    )
+    with pytest.raises(UserError) as error:
+        run(folder / "here.py", folder / "bad.py", dry=dry)
+    assert error.value.problems == ("pod_cidr: is wrong [x]", "node1: has no address")
+    captured = capsys.readouterr()
+    assert "is wrong" not in captured.out + captured.err
+
+
+def test_what_other_hosts_say_after_a_refusal_is_no_part_of_it() -> None:
+    lines = [
+        "--> pyinfra error in /x/y.py line 66: a: wrong\n",
+        "\n",
+        "b: wrong\n",
+        "Traceback (most recent call last):\n",
+    ]
+    assert refused([*lines, "EOFError\n"]) == ("a: wrong", "b: wrong")
+    assert refused(["--> pyinfra error: No hosts remaining!"]) == ()
 
 
 @pytest.mark.parametrize("dry", [True, False])

@@ -44,6 +44,23 @@ def run(*words: str, check: bool = True) -> str:
     return done.stdout
 
 
+def add_bridge(namespace: str, gateway: str, mtu: int = 1500) -> None:
+    """The bridge of a node's pods, as the bridge plugin makes it; its network is a /24."""
+    ip("link", "add", "cni0", "mtu", str(mtu), "type", "bridge", namespace=namespace)
+    ip("addr", "add", f"{gateway}/24", "dev", "cni0", namespace=namespace)
+    ip("link", "set", "cni0", "up", namespace=namespace)
+
+
+def connect(namespace: str, link: str, inner: str, address: str, gateway: str, mtu: int = 1500) -> None:
+    """A link of a node whose other end is eth0 in the namespace ``inner``, which has its default route by it."""
+    peer = ("type", "veth", "peer", "name", "eth0", "mtu", str(mtu), "netns", inner)
+    ip("link", "add", link, "mtu", str(mtu), *peer, namespace=namespace)
+    ip("link", "set", link, "up", namespace=namespace)
+    ip("addr", "add", f"{address}/24", "dev", "eth0", namespace=inner)
+    ip("link", "set", "eth0", "up", namespace=inner)
+    ip("route", "add", "default", "via", gateway, namespace=inner)
+
+
 def eventually(condition: Callable[[], object], seconds: float = DEADLINE_SECONDS) -> float:
     """Seconds until the condition held; fails with its last value when the deadline passes."""
     started = time.monotonic()
@@ -133,17 +150,11 @@ class NodeSpace:
 
     def add_pod(self) -> None:
         """What the bridge plugin does with a node's first pod."""
-        pod, gateway = self.pod_namespace, f"{self.subnet}.1"
-        ip("netns", "add", pod)
-        ip("link", "add", "cni0", "mtu", "1450", "type", "bridge", namespace=self.namespace)
-        ip("addr", "add", f"{gateway}/24", "dev", "cni0", namespace=self.namespace)
-        ip("link", "set", "cni0", "up", namespace=self.namespace)
-        peer = ("type", "veth", "peer", "name", "eth0", "mtu", "1450", "netns", pod)
-        ip("link", "add", "vethpod", "mtu", "1450", *peer, namespace=self.namespace)
-        ip("link", "set", "vethpod", "master", "cni0", "up", namespace=self.namespace)
-        ip("addr", "add", f"{self.pod_address}/24", "dev", "eth0", namespace=pod)
-        ip("link", "set", "eth0", "up", namespace=pod)
-        ip("route", "add", "default", "via", gateway, namespace=pod)
+        gateway = f"{self.subnet}.1"
+        ip("netns", "add", self.pod_namespace)
+        add_bridge(self.namespace, gateway, mtu=1450)
+        connect(self.namespace, "vethpod", self.pod_namespace, self.pod_address, gateway, mtu=1450)
+        ip("link", "set", "vethpod", "master", "cni0", namespace=self.namespace)
 
     def reaches(self, other: "NodeSpace", size: int = 56) -> bool:
         """Whether an unfragmented UDP datagram of ``size`` bytes gets from pod to pod, with its source as it was."""

@@ -6,8 +6,7 @@ import pytest
 
 from kubeproof.cni import api, catalogue
 from kubeproof.cni.catalogue import PINNED
-from kubeproof.cni.networks import NETWORKS, no_enforcement, require_enforcement
-from kubeproof.errors import UserError
+from kubeproof.cni.networks import NETWORKS, no_enforcement
 from kubeproof.settings_tables import README
 from tests.unit.cni.upstream import manifest
 
@@ -80,11 +79,10 @@ def test_who_enforces_policies() -> None:
         ("canal", None),
         ("canal", True),
     }
-    with pytest.raises(UserError, match=r"cni: enforces no NetworkPolicy.*flannel.*cni = 'canal' or 'podnet'"):
-        require_enforcement("flannel", None)
-    with pytest.raises(UserError, match="network_policy: is False"):
-        require_enforcement("podnet", False)
-    require_enforcement("canal", None)
+    flannel = no_enforcement("flannel", None) or ""
+    assert flannel.startswith("cni: enforces no NetworkPolicy")
+    assert "cni = 'canal' or 'podnet'" in flannel
+    assert (no_enforcement("podnet", False) or "").startswith("network_policy: is False")
 
 
 @pytest.mark.parametrize(

@@ -81,3 +81,9 @@ def test_ports_by_role() -> None:
     assert worker == ("10250/tcp", "10256/tcp", "8472/udp", "30000-33000/tcp", "30000-33000/udp")
     assert set(leader) == {*worker, "6443/tcp", "2379-2380/tcp", "10257/tcp", "10259/tcp"}
     assert ports.sources(wanted) == ("10.244.0.0/16",)
+
+
+def test_without_a_tunnel_hosts_reach_pods_by_their_own_addresses() -> None:
+    wanted = cluster(cni="flannel", cni_backend="host-gw")
+    assert not any(port.startswith("8472/") for port in ports.ports(wanted, "worker"))
+    assert ports.sources(wanted) == ("10.244.0.0/16", "192.0.2.11", "192.0.2.12", "192.0.2.13")

@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from kubeproof.tables.eras import BORDERS
-from tests.unit.phases.fake_cluster import FakeCluster, Run, blank_hosts, host_facts, sections
+from tests.unit.cni import made_up
+from tests.unit.phases.fake_cluster import FakeCluster, Run, blank_hosts, host_facts, ready_objects, sections
 from tests.unit.phases.test_deploy import CHANGES, TRACEBACK
 
 MINORS = (
@@ -56,7 +58,7 @@ class Host:
     def goes_with(self, runtime: str, minor: int) -> bool:
         """Whether it is supported: as README.md's matrix says."""
         if runtime == "docker":
-            return not (minor < 24 and self.name != "debian12") and not (self.name == "rocky8" and minor in (32, 33))
+            return (self.name == "debian12") == (minor < 24) and not (self.name == "rocky8" and minor in (32, 33))
         if self.name == "rocky8" and minor in (32, 33):
             return False
         return not (minor >= 36 and self.name in ("debian12", "debian13"))
@@ -72,6 +74,16 @@ HOSTS = (
 )
 APIS = {range(20, 22): "v1beta2", range(22, 31): "v1beta3", range(31, 38): "v1beta4"}
 DNF_TABLE = "Installing:\n containerd.io x86_64 2.1 repo 1 M\n\nOperation aborted."
+
+
+NETWORKS: dict[str, dict[str, object]] = {
+    "podnet": {},
+    "flannel": {"cni": "flannel"},
+    "host-gw": {"cni": "flannel", "cni_backend": "host-gw"},
+    "canal": {"cni": "canal"},
+}
+MANIFESTS = {"flannel": made_up.FLANNEL, "canal": made_up.CANAL}
+DAEMON_SETS = ("kube-system/podnet", "kube-flannel/kube-flannel-ds", "kube-system/canal")
 
 
 def number(minor: str) -> int:
@@ -101,8 +113,15 @@ def rules(hosts: tuple[Host, ...], minor: str) -> list[dict[str, object]]:
         },
         {"match": "dnf .*--assumeyes install", "sets": ["packages"]},
         {"match": "dpkg-query", "when": ["packages"], "stdout": f"install installed kubelet {minor}.1-1.1"},
+        {"match": "cd /opt/cni/bin", "stdout": "bridge\nhost-local\nloopback\nportmap"},
+        {"match": "get nodes,", "when": ["@api"], "stdout": json.dumps({"items": all_ready(hosts)})},
         *blank_hosts(facts, [host.name for host in hosts]),
     ]
+
+
+def all_ready(hosts: tuple[Host, ...]) -> list[dict[str, Any]]:
+    """A cluster in which every network is ready."""
+    return ready_objects(*DAEMON_SETS, names=[host.name for host in hosts])
 
 
 @pytest.fixture(scope="session")
@@ -146,8 +165,32 @@ def test_the_minors_here_are_the_borders_of_the_table() -> None:
     assert MINORS == BORDERS
 
 
-def combinations() -> Iterator[tuple[str, str]]:
-    yield from ((runtime, minor) for runtime in ("docker", "containerd") for minor in MINORS)
+def era(runtime: str, minor: str) -> tuple[str, bool, str]:
+    """What of a version decides how a network is deployed: kubelet's way to the runtime, and kubeadm's API."""
+    api = next(api for minors, api in APIS.items() if number(minor) in minors)
+    return runtime, number(minor) < 24, api
+
+
+def combinations() -> list[tuple[str, str, str]]:
+    """Every minor with both runtimes, each time with the next network, and what then lacks of eras with networks."""
+    pairs = [(runtime, minor) for runtime in ("docker", "containerd") for minor in MINORS]
+    names = list(NETWORKS)
+    chosen = [(*pair, names[place % len(names)]) for place, pair in enumerate(pairs)]
+    for runtime, minor in pairs:
+        seen = {network for other, its_minor, network in chosen if era(other, its_minor) == era(runtime, minor)}
+        chosen += [(runtime, minor, network) for network in names if network not in seen]
+    return chosen
+
+
+def test_every_network_meets_every_runtime_in_every_era_and_every_system_in_each() -> None:
+    chosen = combinations()
+    assert len(set(chosen)) == len(chosen)
+    met = {(era(runtime, minor), network) for runtime, minor, network in chosen}
+    eras = {era(runtime, minor) for runtime, minor, _ in chosen}
+    assert met == {(item, network) for item in eras for network in NETWORKS}
+    for host in HOSTS:
+        networks = {network for runtime, minor, network in chosen if host in hosts_that_go_with(runtime, minor)}
+        assert networks == set(NETWORKS)
 
 
 def hosts_that_go_with(runtime: str, minor: str) -> tuple[Host, ...]:
@@ -160,31 +203,42 @@ def hosts_that_go_with(runtime: str, minor: str) -> tuple[Host, ...]:
 @pytest.fixture(scope="session")
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, archive: Path
-) -> Iterator[dict[tuple[str, str], "Future[Run]"]]:
+) -> Iterator[dict[tuple[str, str, str], "Future[Run]"]]:
     """All deploys that were asked for, side by side: each is a process of its own."""
-    asked = {
-        (str(item.callspec.params["runtime"]), str(item.callspec.params["minor"]))
+    asked = [
+        tuple(str(item.callspec.params[name]) for name in ("runtime", "minor", "network"))
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function is test_deploy
-    }
+    ]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         yield {
-            key: pool.submit(
-                deployed, tmp_path_factory.mktemp("-".join(key)), archive, hosts_that_go_with(*key), key[0], key[1]
-            )
-            for key in (key for key in combinations() if key in asked)
+            key: pool.submit(deployed_with, tmp_path_factory.mktemp("-".join(key)), archive, *key)
+            for key in combinations()
+            if key in asked
         }
 
 
-@pytest.mark.parametrize(("runtime", "minor"), list(combinations()))
-def test_deploy(runtime: str, minor: str, runs: dict[tuple[str, str], "Future[Run]"]) -> None:
+def deployed_with(folder: Path, archive: Path, runtime: str, minor: str, network: str) -> Run:
+    """A deploy on a host of each system that goes with them."""
+    settings = dict(NETWORKS[network])
+    if text := MANIFESTS.get(str(settings.get("cni"))):
+        file = folder / "manifest.yaml"
+        file.write_text(text)
+        settings |= {"cni_manifest": str(file), "cni_manifest_sha256": hashlib.sha256(text.encode()).hexdigest()}
+        settings |= {"podnet_image": "", "cni_image_repository": "docker.example.net"}
+    return deployed(folder, archive, hosts_that_go_with(runtime, minor), runtime, minor, **settings)
+
+
+@pytest.mark.parametrize(("runtime", "minor", "network"), combinations())
+def test_deploy(runtime: str, minor: str, network: str, runs: dict[tuple[str, str, str], "Future[Run]"]) -> None:
     ordered = hosts_that_go_with(runtime, minor)
-    run = runs[runtime, minor].result()
+    run = runs[runtime, minor, network].result()
     assert run.code == 0, run.output
+    network_is_right(run, [host.name for host in ordered], number(minor), network)
     for host in ordered:
         packages_are_right(run, host, runtime, minor)
         runtime_is_right(run, host, runtime, number(minor))
-        system_is_right(run, host)
+        system_is_right(run, host, network)
     leader = ordered[0].name
     init = {item["kind"]: item for item in yaml.safe_load_all(content(run, leader, "kubeadm-init.yaml"))}
     for text in (
@@ -271,8 +325,33 @@ def runtime_is_right(run: Run, host: Host, runtime: str, minor: int) -> None:
         assert "--pod-infra-container-image=registry.example.net/pause:3." in unit
 
 
-def system_is_right(run: Run, host: Host) -> None:
+def network_is_right(run: Run, hosts: list[str], minor: int, network: str) -> None:
+    cni = str(NETWORKS[network].get("cni", "podnet"))
+    applied = {item["kind"]: item for item in yaml.safe_load_all(content(run, hosts[0], f"manifests/{cni}.yaml"))}
+    assert run.ran(f"apply --filename .*/manifests/{cni}.yaml", hosts[0])
+    for host in hosts:
+        placed = [item.file for item in run.commands if item.host == host and item.file]
+        assert ("/etc/tmpfiles.d/kubeproof-podnet.conf" in placed) == (network == "podnet")
+    if network == "podnet":
+        return
+    backend = json.loads(applied["ConfigMap"]["data"]["net-conf.json"])["Backend"]
+    assert backend == {"Type": "host-gw" if network == "host-gw" else "vxlan"}
+    images = [item["image"] for item in applied["DaemonSet"]["spec"]["template"]["spec"]["containers"]]
+    assert all(image.startswith("docker.example.net/") for image in images)
+    for host in hosts:
+        asked = " ".join(item.command for item in run.commands if item.host == host and "for image in" in item.command)
+        assert all(image in asked for image in images)
+        # Canal's init container brings all that it calls.
+        assert run.ran("cd /opt/cni/bin", host) == (network != "canal")
+    if network == "canal":
+        assert applied["PodDisruptionBudget"]["apiVersion"] == ("policy/v1beta1" if minor < 21 else "policy/v1")
+
+
+def system_is_right(run: Run, host: Host, network: str) -> None:
     red_hat = host.packages == "rpm"
+    opened = run.ran("firewall-cmd .*--add-port=.*8472/udp", host.name)
+    assert opened == (red_hat and network != "host-gw")
+    assert run.ran("--zone=trusted --add-source=192.0.2.11", host.name) == (red_hat and network == "host-gw")
     assert run.ran("setenforce 0", host.name) == red_hat
     assert run.ran("firewall-cmd .*--add-port=10250/tcp", host.name) == red_hat
     assert run.ran("firewall-cmd --quiet --permanent --zone=trusted --add-source=10.244.0.0/16", host.name) == red_hat
@@ -300,6 +379,7 @@ def kubeadm_is_right(documents: dict[str, dict[str, object]], runtime: str, mino
 REFUSED: tuple[tuple[str, str, str, dict[str, object], str], ...] = (
     ("docker", "1.23", "debian13", {}, "has Docker 26 or newer, which kubelet 1.23 cannot speak with"),
     ("docker", "1.20", "alma9", {}, "has Docker 26 or newer, which kubelet 1.20 cannot speak with"),
+    ("docker", "1.24", "debian12", {}, "has Docker 20, and cri-dockerd 0.3.24, which kubelet 1.24 needs, wants 23"),
     ("containerd", "1.36", "debian12", {}, "has containerd 1.6, and kubelet 1.36 wants 2.0 or newer"),
     ("containerd", "1.37", "debian13", {}, "has containerd 1.7, and kubelet 1.37 wants 2.0 or newer"),
     ("containerd", "1.32", "rocky8", {}, "has the kernel 4.18.0-553.el8_10.x86_64, and kubeadm 1.32 wants 4.19"),
@@ -308,7 +388,13 @@ REFUSED: tuple[tuple[str, str, str, dict[str, object], str], ...] = (
     ("docker", "1.19", "debian12", {}, "kubernetes_version: is older than any that is known here"),
     ("crio", "1.31", "debian12", {}, "container_runtime: is not one of the choices (crio)"),
     ("containerd", "1.31", "debian12", {"insecure_registries": ["10.0.0.0/8"]}, "which containerd cannot take"),
-    ("docker", "1.31", "debian12", {"cri_dockerd_archive": "/nowhere.tgz"}, "cri_dockerd_archive: cannot read"),
+    (
+        "docker",
+        "1.31",
+        "debian13",
+        {"cri_dockerd_archive": "/nowhere.tgz"},
+        "cri_dockerd_archive: /nowhere.tgz cannot be read",
+    ),
 )
 
 
@@ -328,7 +414,7 @@ def test_what_does_not_go_together_is_refused_by_name(
 def test_an_archive_of_something_else_is_refused_with_both_sums(tmp_path: Path, archive: Path) -> None:
     other = tmp_path / "other.tgz"
     other.write_bytes(b"no archive")
-    run = deployed(tmp_path, archive, HOSTS[:1], "docker", "1.31", cri_dockerd_archive=str(other))
+    run = deployed(tmp_path, archive, HOSTS[1:2], "docker", "1.31", cri_dockerd_archive=str(other))
     assert run.code == 1
     sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (other, archive)]
     assert f"its SHA-256 is {sums[0]}, not {sums[1]}" in run.output

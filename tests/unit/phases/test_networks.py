@@ -9,12 +9,14 @@ import pytest
 import yaml
 
 from kubeproof.cni import documents
+from kubeproof.cni.traces import CONFIGURATIONS
 from tests.unit.cni import made_up, upstream
 from tests.unit.phases.fake_cluster import ADDRESSES, MARK, FakeCluster, Run, ready_objects, sections
 from tests.unit.phases.test_deploy import CHANGES, TRACEBACK
 
 FOLDER = "/var/lib/kubeproof-node/manifests"
 DAEMON_SETS = {"flannel": "kube-flannel/kube-flannel-ds", "canal": "kube-system/canal"}
+BOOT_GUARD = "/etc/tmpfiles.d/kubeproof-podnet.conf"
 PLUGINS = "bridge\nhost-local\nloopback\nportmap"
 
 
@@ -45,6 +47,11 @@ def deployed(hosts: FakeCluster, text: str, cni: str, *words: str, **data: objec
     hosts.answer("cd /opt/cni/bin", stdout=PLUGINS)
     values = {"cni": cni, "cni_manifest": file, "cni_manifest_sha256": digest, "podnet_image": "", **data}
     return hosts.run("deploy.py", *(words or ("-y",)), *options(**values))
+
+
+def placed(run: Run, path: str) -> dict[str, str]:
+    """What a file that was put there holds, by host."""
+    return {item.host: item.stdin or "" for item in run.commands if item.file == path}
 
 
 def applied(run: Run, cni: str) -> dict[str, Any]:
@@ -82,6 +89,7 @@ class TestDeploy:
         apply = run.places(f"apply --filename {FOLDER}/flannel.yaml", "master")[0]
         assert run.places("kubeadm init", "master")[0] < apply < min(run.places("kubeadm join"))
         assert not run.ran("podnet.yaml")
+        assert not placed(run, BOOT_GUARD)
 
     def test_canal(self, hosts: FakeCluster) -> None:
         run = deployed(hosts, made_up.CANAL, "canal", cni_image_repository="", cni_interface="eth1")
@@ -92,6 +100,7 @@ class TestDeploy:
         felix = objects["DaemonSet"]["spec"]["template"]["spec"]["containers"][0]
         assert {"name": "CALICO_IPV4POOL_CIDR", "value": "10.244.0.0/16"} in felix["env"]
         assert "applied as policy/v1beta1" in run.output
+        assert not placed(run, BOOT_GUARD)
         assert run.ran("docker.io/calico/cni:v1 docker.io/calico/node:v1 docker.io/flannel/flannel:v1", "node1")
 
     def test_canals_pods_fit_the_smallest_tunnel(self, hosts: FakeCluster) -> None:
@@ -143,9 +152,12 @@ class TestDeploy:
         assert not run.ran("kubeadm join", "node1")
         assert TRACEBACK not in run.output
 
-    def test_podnet_needs_none_of_it(self, hosts: FakeCluster) -> None:
+    def test_podnet_needs_none_of_it_but_no_pod_may_start_before_it(self, hosts: FakeCluster) -> None:
         run = hosts.run("deploy.py", "-y")
         assert run.code == 0, run.output
+        guards = placed(run, BOOT_GUARD)
+        assert guards.keys() == ADDRESSES.keys()
+        assert {text.splitlines()[-1] for text in guards.values()} == {f"r! {CONFIGURATIONS}/10-podnet.conflist"}
         assert not run.ran("cd /opt/cni/bin")
         assert run.ran(f"apply --filename {FOLDER}/podnet.yaml", "master")
 

@@ -170,7 +170,31 @@ def test_a_port_that_cannot_be(destination: str, port: str, line: str) -> None:
 
 def test_all_options_are_told_together() -> None:
     assert [line.partition(":")[0] for line in problems("x/x", "b/web", "0")] == ["--from", "--port"]
-    assert [line.partition(":")[0] for line in problems("x/x", "y/y", "0")] == ["--from", "--to"]
+    assert [line.partition(":")[0] for line in problems("x/x", "y/y", "0")] == ["--from", "--to", "--port"]
+    assert [line.partition(":")[0] for line in problems("x/x", "y/y", "http")] == ["--from", "--to"]
+
+
+def test_what_is_missing_and_what_names_nothing_are_told_together() -> None:
+    assert problems("", "b/wb", "") == [
+        "--from: is missing; write ns/pod, a node's name or an IPv4 address",
+        "--port: is missing; write a number, or the name of a container's port",
+        "--to: there is no pod b/wb; did you mean b/web?",
+    ]
+    with pytest.raises(UserError) as raised:
+        explain.explain(OBJECTS, Question("a/clent", "b/web", "0", "tpc"))
+    assert [line.partition(":")[0] for line in raised.value.problems] == ["--protocol", "--from", "--port"]
+
+
+def test_an_inventory_that_cannot_be_read_is_told_with_the_options() -> None:
+    def load() -> LoadedInventory:
+        raise UserError("x.py: no such inventory file")
+
+    with pytest.raises(UserError) as raised:
+        explain.run(load, source="a/client", destination="", port="80", protocol="TCP", files=[])
+    assert list(raised.value.problems) == [
+        "--to: is missing; write ns/pod, a node's name or an IPv4 address",
+        "x.py: no such inventory file",
+    ]
 
 
 def test_an_address_of_two_pods_is_ambiguous() -> None:
@@ -222,7 +246,7 @@ LOADED = LoadedInventory(
 
 
 def of_cluster() -> int:
-    return explain.run(LOADED, source="a/client", destination="b/web", port="http", protocol="tcp", files=[])
+    return explain.run(lambda: LOADED, source="a/client", destination="b/web", port="http", protocol="tcp", files=[])
 
 
 def test_of_a_cluster_by_one_call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

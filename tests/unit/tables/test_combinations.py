@@ -37,6 +37,12 @@ def test_nothing_is_known_of_a_package_of_the_users_own(own: bool) -> None:
     assert bool(found) == (not own)
 
 
+@pytest.mark.parametrize(("minor", "said"), [("1.23", []), ("1.24", ["has Docker 20, and cri-dockerd"])])
+def test_cri_dockerd_wants_a_newer_docker_than_debian_12_has(minor: str, said: list[str]) -> None:
+    found = list(combinations.of_system(ERAS[minor], "docker", SYSTEMS["debian 12"], own_package=False))
+    assert [line[: len("has Docker 20, and cri-dockerd")] for line in found] == said
+
+
 def test_a_kernel_may_be_allowed() -> None:
     era = ERAS["1.32"]
     assert list(combinations.of_kernel(era, "4.18.0-553.el8", "cgroup2fs", verified=True))

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from tests.unit.agents.netns import ip, run
+from tests.unit.agents.netns import add_bridge, connect, ip, run
 
 T = TypeVar("T")
 PREFIX = f"policy-test-{os.getpid()}"
@@ -86,27 +86,16 @@ class Wire:
         for name in ("node", *ADDRESSES):
             ip("netns", "add", f"{PREFIX}-{name}")
             ip("link", "set", "lo", "up", namespace=f"{PREFIX}-{name}")
-        ip("link", "add", "cni0", "type", "bridge", namespace=self.node)
-        ip("addr", "add", f"{GATEWAY}/24", "dev", "cni0", namespace=self.node)
-        ip("link", "set", "cni0", "up", namespace=self.node)
+        add_bridge(self.node, GATEWAY)
         for name, address in PODS.items():
-            self._connect(name, f"{address}/24", GATEWAY)
+            connect(self.node, f"veth-{name}", f"{PREFIX}-{name}", address, GATEWAY)
             ip("link", "set", f"veth-{name}", "master", "cni0", namespace=self.node)
             ip("link", "set", f"veth-{name}", "type", "bridge_slave", "hairpin", "on", namespace=self.node)
-        self._connect("outside", f"{OUTSIDE}/24", OUTSIDE_GATEWAY)
+        connect(self.node, "veth-outside", f"{PREFIX}-outside", OUTSIDE, OUTSIDE_GATEWAY)
         ip("addr", "add", f"{OUTSIDE_GATEWAY}/24", "dev", "veth-outside", namespace=self.node)
         bridge = (f"bridge-nf-{name}" for name in ("call-iptables", "call-ip6tables", "filter-vlan-tagged"))
         for setting in ("net.ipv4.ip_forward", *(f"net.bridge.{name}" for name in bridge)):
             self.shell("sysctl", "-qw", f"{setting}=1")
-
-    def _connect(self, name: str, address: str, gateway: str) -> None:
-        namespace = f"{PREFIX}-{name}"
-        peer = ("type", "veth", "peer", "name", "eth0", "netns", namespace)
-        ip("link", "add", f"veth-{name}", *peer, namespace=self.node)
-        ip("link", "set", f"veth-{name}", "up", namespace=self.node)
-        ip("addr", "add", address, "dev", "eth0", namespace=namespace)
-        ip("link", "set", "eth0", "up", namespace=namespace)
-        ip("route", "add", "default", "via", gateway, namespace=namespace)
 
 
 class Tcp:
