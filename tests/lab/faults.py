@@ -1,0 +1,239 @@
+"""Faults of every kind, done to the lab's nodes: each function does one and returns when it has happened.
+
+What it returns is the time (seconds since the epoch) from which the recovery counts: when the fault began, or, where it
+has to be taken back from outside, when that was done.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from kubeproof.cluster import Cluster
+from lab import shell
+from lab.settings import load
+from lab.wait import wait_until
+from tests.lab import traffic
+from tests.lab.commands import succeed
+from tests.lab.remote import kubectl, ssh
+
+RESTART_SECONDS = 60
+UNREACHABLE_SECONDS = 90
+"""The node controller gives a node up 40 seconds after its last word (node-monitor-grace-period)."""
+EVICTION_SECONDS = 90
+PRESSURE = "node.kubernetes.io/disk-pressure"
+FILLER = "disk-filler"
+DISK_MIB = 64
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where faults happen: the control plane, the worker that the client runs on, and the worker that suffers."""
+
+    cluster: Cluster
+    leader: str
+    observer: str
+    victim: str
+
+
+def ground(cluster: Cluster) -> Ground:
+    leader, *workers = (node.name for node in load().nodes)
+    assert len(workers) > 1, "faults need two workers: one for the client, one to suffer"
+    return Ground(cluster, leader, workers[0], workers[-1])
+
+
+# Reboots --------------------------------------------------------------------------------------------------------------
+
+
+def reboot_worker(lab: Ground) -> float:
+    began = time.time()
+    succeed("lab.reboot", lab.victim)
+    return began
+
+
+def reboot_leader(lab: Ground) -> float:
+    began = time.time()
+    succeed("lab.reboot", lab.leader)
+    return began
+
+
+# Killed ---------------------------------------------------------------------------------------------------------------
+
+
+def kill_service(unit: str) -> Callable[[Ground], float]:
+    """SIGKILL for the main process of a unit of systemd, which starts it again."""
+
+    def happen(lab: Ground) -> float:
+        return _killed(lab.victim, f"systemctl show --property=MainPID --value {unit}", f"systemctl is-active {unit}")
+
+    return happen
+
+
+def kill_runtime(lab: Ground) -> float:
+    return kill_service(lab.cluster.settings.container_runtime)(lab)
+
+
+def kill_container(pattern: str) -> Callable[[Ground], float]:
+    """SIGKILL for the process of a container, which kubelet starts again."""
+
+    def happen(lab: Ground) -> float:
+        return _killed(lab.victim, f"pgrep --full --oldest '{pattern}' || true", "true")
+
+    return happen
+
+
+def _killed(name: str, pid_of: str, is_well: str) -> float:
+    before = ssh(name, pid_of)
+    assert before.isdigit(), f"{name}: nothing to kill: {pid_of} says {before!r}"
+    assert before != "0", f"{name}: {pid_of} names no process"
+    began = time.time()
+    ssh(name, f"kill -KILL {before}")
+
+    def is_back() -> bool:
+        now = ssh(name, f"{pid_of}; {is_well} || true").split()
+        return bool(now) and now[0] not in ("0", before) and now[0].isdigit() and "inactive" not in now
+
+    wait_until(is_back, seconds=RESTART_SECONDS, what=f"{pid_of} on {name} to name a new process")
+    return began
+
+
+# Cut off --------------------------------------------------------------------------------------------------------------
+
+
+def cut_off(lab: Ground) -> float:
+    """Take the worker off the lab's network for as long as the cluster takes to go on without it."""
+    port = _bridge_port(lab.victim)
+    shell.run(["ip", "link", "set", port, "down"])
+    try:
+        wait_until(
+            lambda: _ready(lab.victim) == "Unknown", seconds=UNREACHABLE_SECONDS, what=f"{lab.victim} to be given up"
+        )
+        wait_until(_nothing_fails, seconds=RESTART_SECONDS, what="requests to go to the other worker only")
+    finally:
+        shell.run(["ip", "link", "set", port, "up"])
+    return time.time()
+
+
+def _bridge_port(name: str) -> str:
+    """The machine's end of the pair of links that connects a node to the bridge."""
+    index = ssh(name, "cat /sys/class/net/host0/iflink")
+    return next(
+        str(link["ifname"]) for link in json.loads(shell.run(["ip", "-json", "link"])) if str(link["ifindex"]) == index
+    )
+
+
+def _ready(name: str) -> str:
+    return kubectl(f"get node {name} -o jsonpath='{{.status.conditions[?(@.type==\"Ready\")].status}}'")
+
+
+def _nothing_fails() -> bool:
+    """Whether all requests of the last three seconds that have ended were answered."""
+    recent = [item for item in traffic.requests() if item.started > time.time() - 3]
+    return len(recent) > traffic.REQUESTS_PER_SECOND and not any(item.failed for item in recent)
+
+
+# A full disk ----------------------------------------------------------------------------------------------------------
+
+
+def fill_disk(lab: Ground) -> float:
+    """Let a pod fill the worker's disk until kubelet evicts it.
+
+    kubelet's folder becomes a file system of its own, of few MiB: that is the disk kubelet watches (nodefs), and the
+    machine's stays as it is. At the end it is gone, and kubelet, started anew, no longer remembers the pressure, which
+    it would otherwise go on telling for five minutes (eviction-pressure-transition-period).
+    """
+    with _small_disk(lab.victim):
+        kubectl("apply -f -", stdin=json.dumps(_filler(lab)))
+        try:
+            wait_until(_is_evicted, seconds=EVICTION_SECONDS, what="kubelet to evict the pod that filled the disk")
+            wait_until(lambda: _has_pressure(lab.victim), seconds=RESTART_SECONDS, what=f"{lab.victim} to be tainted")
+            others = kubectl("get pods -A --field-selector=status.phase=Failed -o name").split()
+            assert others == [f"pod/{FILLER}"], f"evicted, too: {others}"
+        finally:
+            kubectl(f"delete pod {FILLER} --ignore-not-found --timeout=60s")
+    began = time.time()
+    wait_until(lambda: not _has_pressure(lab.victim), seconds=RESTART_SECONDS, what=f"{lab.victim} to be untainted")
+    return began
+
+
+@contextmanager
+def _small_disk(name: str) -> Iterator[None]:
+    """kubelet's folder on a file system of DISK_MIB, with what kubelet needs to be the node that it is."""
+    ssh(
+        name,
+        "set -e; systemctl stop kubelet; cd /var/lib/kubelet; "
+        "tar -cf /run/kubelet-of-node.tar config.yaml kubeadm-flags.env pki; "
+        f"mount -t tmpfs -o size={DISK_MIB}m,mode=750 small-disk /var/lib/kubelet; "
+        "tar -C /var/lib/kubelet -xf /run/kubelet-of-node.tar; rm /run/kubelet-of-node.tar; systemctl start kubelet",
+    )
+    try:
+        yield
+    finally:
+        ssh(
+            name,
+            "set -e; systemctl stop kubelet; cd /; umount --recursive /var/lib/kubelet; systemctl start kubelet",
+        )
+
+
+def _filler(lab: Ground) -> dict[str, object]:
+    container = {
+        "name": "filler",
+        "image": lab.cluster.settings.httpd_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", "dd if=/dev/zero of=/data/fill bs=64k; exec sleep 600"],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": FILLER, "namespace": "default"},
+        "spec": {
+            "nodeName": lab.victim,
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [container],
+            "volumes": [{"name": "data", "emptyDir": {}}],
+        },
+    }
+
+
+def _is_evicted() -> bool:
+    return kubectl(f"get pod {FILLER} -o jsonpath='{{.status.reason}}'") == "Evicted"
+
+
+def _has_pressure(name: str) -> bool:
+    return PRESSURE in kubectl(f"get node {name} -o jsonpath='{{.spec.taints[*].key}}'")
+
+
+# Deleted by hand ------------------------------------------------------------------------------------------------------
+
+
+def by_hand(command: Callable[[Ground], str], *, on_observer: bool = False) -> Callable[[Ground], float]:
+    """A command on the worker that suffers, or on the one with the client."""
+
+    def happen(lab: Ground) -> float:
+        words = command(lab)
+        began = time.time()
+        ssh(lab.observer if on_observer else lab.victim, words)
+        return began
+
+    return happen
+
+
+def observers_subnet(lab: Ground) -> str:
+    return kubectl(f"get node {lab.observer} -o jsonpath='{{.spec.podCIDR}}'")
+
+
+def observers_vtep(lab: Ground) -> str:
+    return ssh(lab.observer, "cat /sys/class/net/flannel.1/address")
+
+
+def rule_of_service(_lab: Ground) -> str:
+    """Delete kube-proxy's rule that sends the client's requests to the endpoints."""
+    address = kubectl(f"get service {traffic.SERVICE} -o jsonpath='{{.spec.clusterIP}}'")
+    return (
+        f"rule=$(iptables -t nat -S KUBE-SERVICES | grep -e '-d {address}/32 .*-j KUBE-SVC-'); "
+        'eval iptables -t nat "$(echo "$rule" | sed "s/^-A/-D/")"'
+    )
