@@ -22,6 +22,7 @@ RESTART_SECONDS = 60
 UNREACHABLE_SECONDS = 90
 """The node controller gives a node up 40 seconds after its last word (node-monitor-grace-period)."""
 EVICTION_SECONDS = 90
+RECENT_SECONDS = 4
 PRESSURE = "node.kubernetes.io/disk-pressure"
 FILLER = "disk-filler"
 DISK_MIB = 64
@@ -129,8 +130,12 @@ def _ready(name: str) -> str:
 
 def _nothing_fails() -> bool:
     """Whether all requests of the last three seconds that have ended were answered."""
-    recent = [item for item in traffic.requests() if item.started > time.time() - 3]
+    recent = _recent_requests()
     return len(recent) > traffic.REQUESTS_PER_SECOND and not any(item.failed for item in recent)
+
+
+def _recent_requests() -> list[traffic.Request]:
+    return [item for item in traffic.requests() if item.started > time.time() - RECENT_SECONDS]
 
 
 # A full disk ----------------------------------------------------------------------------------------------------------
@@ -210,13 +215,13 @@ def _has_pressure(name: str) -> bool:
 # Deleted by hand ------------------------------------------------------------------------------------------------------
 
 
-def by_hand(command: Callable[[Ground], str], *, on_observer: bool = False) -> Callable[[Ground], float]:
-    """A command on the worker that suffers, or on the one with the client."""
+def by_hand(command: Callable[[Ground], str]) -> Callable[[Ground], float]:
+    """A command on the worker that suffers."""
 
     def happen(lab: Ground) -> float:
         words = command(lab)
         began = time.time()
-        ssh(lab.observer if on_observer else lab.victim, words)
+        ssh(lab.victim, words)
         return began
 
     return happen
@@ -230,10 +235,25 @@ def observers_vtep(lab: Ground) -> str:
     return ssh(lab.observer, "cat /sys/class/net/flannel.1/address")
 
 
-def rule_of_service(_lab: Ground) -> str:
-    """Delete kube-proxy's rule that sends the client's requests to the endpoints."""
+def delete_rule_of_service(lab: Ground) -> float:
+    """Delete kube-proxy's rule that sends the client's requests to the endpoints, and start kube-proxy anew.
+
+    kube-proxy looks each 30 seconds whether its tables were flushed, not whether a rule is gone: that it sets again
+    when a Service or an endpoint changes, or after an hour (pkg/proxy/iptables/proxier.go, NewBoundedFrequencyRunner).
+    """
     address = kubectl(f"get service {traffic.SERVICE} -o jsonpath='{{.spec.clusterIP}}'")
-    return (
+    ssh(
+        lab.observer,
         f"rule=$(iptables -t nat -S KUBE-SERVICES | grep -e '-d {address}/32 .*-j KUBE-SVC-'); "
-        'eval iptables -t nat "$(echo "$rule" | sed "s/^-A/-D/")"'
+        'eval iptables -t nat "$(echo "$rule" | sed "s/^-A/-D/")"',
     )
+    wait_until(_everything_fails, seconds=RESTART_SECONDS, what="requests to the Service to fail without its rule")
+    began = time.time()
+    chosen = f"-l k8s-app=kube-proxy --field-selector=spec.nodeName={lab.observer}"
+    kubectl(f"-n kube-system delete pod {chosen} --timeout={RESTART_SECONDS}s")
+    return began
+
+
+def _everything_fails() -> bool:
+    recent = _recent_requests()
+    return len(recent) > traffic.REQUESTS_PER_SECOND and all(item.failed for item in recent)

@@ -12,6 +12,8 @@ from tests.lab import snapshot
 
 ADDRESS = re.compile(r"(?<![\d./])(\d+\.\d+\.\d+\.\d+)(?![\d.])(/\d+)?")
 VETH = re.compile(r"\bveth[0-9a-f]{4,}\b")
+OF_A_POD = re.compile(r"^veth[0-9a-f]{4,}\b|^cni0 fe80:")
+"""Links of pods, and the address that follows from the smallest of their MACs, which the bridge has."""
 ENDPOINT_CHAIN = re.compile(r"\bKUBE-SEP-[A-Z0-9]{16}\b")
 """kube-proxy names an endpoint's chain after a hash of its address."""
 
@@ -29,7 +31,7 @@ def of_node(name: str, settings: Settings) -> Counter[str]:
         f"{section}: {masked(line, settings.pod_cidr, settings.pod_subnet_bits)}"
         for section, lines in sections.items()
         for line in lines
-        if not (section == "links" and VETH.match(line))
+        if not (section in ("links", "addresses") and OF_A_POD.search(line))
     )
 
 

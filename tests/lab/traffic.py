@@ -38,7 +38,7 @@ following = time.time()
 while True:
     threading.Thread(target=ask, args=(time.time(),), daemon=True).start()
     following = max(following + interval, time.time())
-    time.sleep(following - time.time())
+    time.sleep(max(0.0, following - time.time()))
 """
 """Requests are begun at their time whatever became of those before, each by a connection of its own: what fails in a
 second does not make that second's traffic less."""
