@@ -17,6 +17,8 @@ from typing import IO, Any
 
 from rich.markup import escape
 
+from kubeproof import host_keys
+from kubeproof.cluster import load
 from kubeproof.console import say
 from kubeproof.errors import CommandError
 from kubeproof.front import REPOSITORY
@@ -25,6 +27,7 @@ END_SECONDS = 10
 """How long pyinfra may take to disconnect after Ctrl-C before it is ended."""
 _UNCHANGED = re.compile(r"^\[.*\] (No changes|Ready|Loaded fact|Skipped)|^-->.*(config|inventory)\.\.\.$")
 _OF_HOST = re.compile(r"\[(?P<host>[^\]]+)\]\s+(?P<text>.*)")
+_CHANGED_KEY = re.compile(r"\[([^\]]+)\].*Host key for .* does not match")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -68,6 +71,8 @@ def run(inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, s
         output.seek(0)
         document = output.read()
         log_text.write(document)
+    for line in changed_host_keys(log.read_text(), inventory):
+        say(escape(line))
     read = outcome(_document(document, code, last, log), log)
     if code and not read.failed_hosts:
         # The document of a dry run names no hosts that failed.
@@ -97,6 +102,13 @@ def unprepared(lines: Iterable[str]) -> tuple[str, ...]:
     told = [found for line in lines if (found := _OF_HOST.match(_ANSI.sub("", line).strip()))]
     ready = {found["host"] for found in told if found["text"].startswith("Ready")}
     return tuple(dict.fromkeys(found["host"] for found in told if found["host"] not in ready))
+
+
+def changed_host_keys(log: str, inventory: Path) -> list[str]:
+    """What it means, and what to do, for each host that pyinfra's log says has another host key than is known."""
+    hosts = list(dict.fromkeys(_CHANGED_KEY.findall(_ANSI.sub("", log))))
+    access = load(inventory).ssh if hosts else {}
+    return [f"{host}: {host_keys.explanation(access[host])}" for host in hosts if host in access]
 
 
 def log_file(name: str) -> Path:

@@ -64,7 +64,7 @@ FAULTS = (
     Fault("kube-proxy killed", faults.kill_container("^/usr/local/bin/kube-proxy"), proven=60, harmless=True),
     Fault("kubelet killed", faults.kill_service("kubelet"), proven=60, harmless=True),
     Fault("container runtime killed", faults.kill_runtime, proven=120),
-    Fault("disk full", faults.fill_disk, proven=60, harmless=True),
+    Fault("disk full", faults.fill_disk, proven=90),
     Fault("worker cut off", faults.cut_off, proven=90),
     Fault("control plane rebooted", faults.reboot_leader, proven=180, harmless=True),
     Fault("worker rebooted", faults.reboot_worker, proven=180),
