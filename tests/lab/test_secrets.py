@@ -22,7 +22,7 @@ from tests.lab.remote import kubectl, ssh
 
 PYINFRA = (sys.executable, "-m", "pyinfra", "inventory/lab.py", "deploy.py")
 TALKATIVE = ("-vvv", "--debug", "--diff")
-SENTINEL = "seen-by-the-watcher"
+SENTINEL = "SEEN_BY_THE_WATCHER"
 MISSED_SHARE = 0.1
 MODES = {
     "/etc/kubernetes/*.conf": "600",
@@ -52,7 +52,7 @@ def deploy(running_lab: None) -> Deploy:
     succeed("reset", "--keep-hosts")
     printed = {"pyinfra's plan": _run(*PYINFRA, "--dry", *TALKATIVE), "./inv plan": succeed("plan")}
     with Watcher() as watcher:
-        ssh(load().nodes[-1].name, f"{SENTINEL}=environment sh -c 'true' {SENTINEL}=argv")
+        ssh(load().nodes[-1].name, f"{SENTINEL}=environment sh -c 'sleep 0.3; true' {SENTINEL}=argv")
         printed["pyinfra's deploy"] = _run(*PYINFRA, "--yes", *TALKATIVE)
     printed["./inv apply"] = succeed("apply")
     return Deploy(printed, watcher, secrets.needles())

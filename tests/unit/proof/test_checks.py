@@ -434,7 +434,7 @@ def test_a_bridge_that_its_last_pod_has_left_has_the_kernels_mtu() -> None:
         links = tuple(replace(item, master=None) if item.master == "cni0" else item for item in state.network.links)
         return link("cni0", mtu=1500)(replace(state, network=replace(state.network, links=links)))
 
-    result = by_name("cni0_mtu").run(good.context("node-a", here=emptied(good.context("node-a").state)))
+    result = by_name("cni0_mtu").run(good.context("node-b", here=emptied(good.context("node-b").state)))
     assert result.ok
     assert "no pod attached" in result.found
 
