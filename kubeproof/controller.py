@@ -10,6 +10,7 @@ from pyinfra.api.exceptions import DeployError
 
 from kubeproof import downloads
 from kubeproof.errors import UserError
+from kubeproof.openpgp import fingerprints
 from kubeproof.settings import Settings
 from kubeproof.tables import cri_dockerd as release
 
@@ -22,15 +23,34 @@ LARGEST_ARCHIVE_BYTES = 256 * 1024 * 1024
 
 
 @cache
-def armoured_key(setting: str, source: str) -> str:
-    """The ASCII-armoured OpenPGP key at a path or URL. Raises DeployError, naming the setting, if there is none."""
+def armoured_key(setting: str, source: str, fingerprint: str) -> str:
+    """The ASCII-armoured OpenPGP key at a path or URL, which has this fingerprint; empty for any.
+
+    Raises DeployError, naming the setting, if there is none or it is another one.
+    """
     try:
         text = _content(setting, source, KEY_SECONDS, LARGEST_KEY_BYTES).decode()
     except UnicodeDecodeError:
         text = ""
     if ARMOUR not in text:
         raise DeployError(f"{setting}: {source} is not an ASCII-armoured key; export it with gpg --armor")
+    if fingerprint:
+        _compare(setting, source, text, fingerprint)
     return text
+
+
+def _compare(setting: str, source: str, text: str, wanted: str) -> None:
+    """Every key in the text, since all of them would be trusted. Raises DeployError."""
+    try:
+        found = set(fingerprints(text))
+    except ValueError as error:
+        raise DeployError(f"{setting}: {source} cannot be read as an OpenPGP key ({error})") from error
+    if found != {wanted}:
+        raise DeployError(
+            f"{setting}_fingerprint: {source} has the fingerprint {', '.join(sorted(found))}, not {wanted}: packages "
+            "signed with it would be trusted on all hosts. Nothing was changed there; see whether the key was replaced "
+            f"by its owner, and only then set {setting}_fingerprint to the new one"
+        )
 
 
 @cache

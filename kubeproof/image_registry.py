@@ -30,9 +30,7 @@ def missing(settings: Settings, network: PodNetwork, lacks: Callable[[str], bool
         return []
     registry = settings.cni_image_repository.partition("/")[0]
     says_no = lacks or functools.partial(_lacks, insecure=registry in settings.insecure_registries)
-    lacking = [
-        published for image, published in zip(network.images, network.published, strict=True) if says_no(image)
-    ]
+    lacking = [published for image, published in zip(network.images, network.published, strict=True) if says_no(image)]
     if not lacking:
         return []
     return [

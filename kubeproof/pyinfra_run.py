@@ -17,6 +17,8 @@ from typing import IO, Any
 
 from rich.markup import escape
 
+from kubeproof import host_keys
+from kubeproof.cluster import load
 from kubeproof.console import say
 from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
@@ -29,6 +31,7 @@ _REFUSED = re.compile(r"^--> pyinfra error(?: in \S+ line \d+)?: (?P<problem>.*)
 """What deploy code refuses (DeployError), its first line; pyinfra says nothing after it."""
 _NOBODY_LEFT = "No hosts remaining!"
 """Also an error of pyinfra's, but of its hosts: each of them has failed."""
+_CHANGED_KEY = re.compile(r"\[([^\]]+)\].*Host key for .* does not match")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -73,6 +76,8 @@ def run(inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, s
         output.seek(0)
         document = output.read()
         log_text.write(document)
+    for line in changed_host_keys(log.read_text(), inventory):
+        say(escape(line))
     if problems := refused(log.read_text().splitlines()):
         raise UserError(problems)
     read = outcome(_document(document, code, last, log), log)
@@ -120,6 +125,13 @@ def refused(lines: Iterable[str]) -> tuple[str, ...]:
         elif found and text:
             found.append(text)
     return tuple(found)
+
+
+def changed_host_keys(log: str, inventory: Path) -> list[str]:
+    """What it means, and what to do, for each host that pyinfra's log says has another host key than is known."""
+    hosts = list(dict.fromkeys(_CHANGED_KEY.findall(_ANSI.sub("", log))))
+    access = load(inventory).ssh if hosts else {}
+    return [f"{host}: {host_keys.explanation(access[host])}" for host in hosts if host in access]
 
 
 def log_file(name: str) -> Path:

@@ -86,6 +86,9 @@ _proxy_exception = reading.matching(
 )
 _log_size = reading.matching(r"[1-9]\d*[kmg]", "is not a size", "write it as a number and k, m or g, e.g. 10m")
 _sha256 = reading.matching(r"[0-9a-f]{64}", "is not a SHA-256", "write it as sha256sum does, 64 digits 0-9 and a-f")
+_fingerprint = reading.matching(
+    r"[0-9A-F]{40}", "is not a fingerprint", "write it as `gpg --show-keys` does, 40 digits 0-9 and A-F"
+)
 _interface = reading.matching(
     r"(?!\.{1,2}$)[^\s/:]{1,15}",
     "is not a network interface",
@@ -103,8 +106,10 @@ class Settings:
     kubernetes_version: str = _setting(_version)
     kubernetes_apt_url: str = _setting(reading.empty_or(reading.url))
     kubernetes_apt_key: str = _setting(reading.empty_or(reading.path_or_url))
+    kubernetes_apt_key_fingerprint: str = _setting(reading.empty_or(_fingerprint))
     kubernetes_rpm_url: str = _setting(reading.empty_or(reading.url))
     kubernetes_rpm_key: str = _setting(reading.empty_or(reading.path_or_url))
+    kubernetes_rpm_key_fingerprint: str = _setting(reading.empty_or(_fingerprint))
     kubernetes_package_version: str = _setting(reading.empty_or(_package_version))
     image_repository: str = _setting(reading.image_repository)
     etcd_image_tag: str = _setting(reading.empty_or(reading.image_tag))
@@ -124,6 +129,7 @@ class Settings:
     runtime_package_version: str = _setting(reading.empty_or(_version_pattern))
     runtime_rpm_url: str = _setting(reading.empty_or(reading.url))
     runtime_rpm_key: str = _setting(reading.empty_or(reading.path_or_url))
+    runtime_rpm_key_fingerprint: str = _setting(reading.empty_or(_fingerprint))
     cri_dockerd_archive: str = _setting(reading.empty_or(reading.path_or_url))
     cgroup_driver: str = _setting(reading.one_of("systemd", "cgroupfs"))
     insecure_registries: tuple[str, ...] = _setting(reading.list_of(reading.registry))

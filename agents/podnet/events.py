@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 
+from agents.podnet.plan import DEVICE
 from agents.podnet.policy.table import NAME as POLICIES
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,11 @@ GROUPS = 1 << 0 | 1 << 2 | 1 << 4 | 1 << 6
 NFTABLES_GROUP = 1 << (7 - 1)
 """NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h): iptables-nft's changes are announced there."""
 INTERESTING = frozenset({16, 17, 20, 21, 24, 25, 29})
-"""RTM_NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE, DELROUTE, DELNEIGH. Not NEWNEIGH: ARP itself causes it all day."""
+"""RTM_NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE, DELROUTE, DELNEIGH."""
+NEWNEIGH = 28
+"""RTM_NEWNEIGH: of interest on podnet's own device only; on others ARP and bridges cause it all day."""
+NDMSG = struct.Struct("=BxxxiHBB")
+"""Family, interface, state, flags and type of a neighbour (linux/neighbour.h)."""
 BUFFER = 65536
 HEADER = struct.Struct("=IHHII")
 NFGENMSG = 4
@@ -36,7 +41,7 @@ def watch_kernel(changed: Callable[[], None], policies_changed: Callable[[], Non
     """
 
     def network(data: bytes) -> None:
-        if not INTERESTING.isdisjoint(kind for kind, _ in messages(data)):
+        if any(kind in INTERESTING or (kind == NEWNEIGH and _is_ours(body)) for kind, body in messages(data)):
             changed()
 
     def rules(data: bytes) -> None:
@@ -73,6 +78,17 @@ def _listen(listener: socket.socket, heard: Callable[[bytes], None], lost: Calla
             lost()  # something has changed, nobody knows what
             continue
         heard(data)
+
+
+def _is_ours(body: bytes) -> bool:
+    """Whether a neighbour is one of podnet's device: ARP and FDB entries there are set by podnet alone."""
+    if len(body) < NDMSG.size:
+        return False
+    _, interface, *_ = NDMSG.unpack_from(body)
+    try:
+        return socket.if_indextoname(interface) == DEVICE
+    except OSError:
+        return False  # the device is gone, which is announced by itself
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -19,9 +19,15 @@ kubernetes_version = "1.20.2"
 kubernetes_apt_url = ""
 kubernetes_apt_key = ""
 
+# Fingerprint of that key, compared before any host is given it. Empty: that of the project's own key is known, and held
+# against it; a key of yours is taken as it is, so name its fingerprint unless it is a file that you made yourself. One
+# that comes by plain HTTP has to have it.
+kubernetes_apt_key_fingerprint = ""
+
 # The same for hosts with dnf.
 kubernetes_rpm_url = ""
 kubernetes_rpm_key = ""
+kubernetes_rpm_key_fingerprint = ""
 
 # Version of the packages, as `apt-cache madison kubeadm` shows it. Empty: the newest of kubernetes_version.
 kubernetes_package_version = ""
@@ -67,9 +73,10 @@ docker_package = ""
 containerd_package = ""
 runtime_package_version = ""
 
-# Where hosts with dnf have it from, and the key. Empty: Docker's own repository.
+# Where hosts with dnf have it from, the key, and its fingerprint. Empty: Docker's own repository, whose key is known.
 runtime_rpm_url = ""
 runtime_rpm_key = ""
+runtime_rpm_key_fingerprint = ""
 
 # cri-dockerd's release archive from elsewhere: a URL, or a path on this machine, with {arch} for amd64 or arm64. Empty:
 # where its project publishes it. The version is this project's choice in any case, and its checksum is compared.

@@ -16,7 +16,8 @@ from kubeproof.node.proxies import is_direct, is_used
 from kubeproof.operations import packages
 from kubeproof.roles import cluster
 from kubeproof.settings import Settings
-from kubeproof.tables.systems import System
+from kubeproof.tables.eras import COMMUNITY, COMMUNITY_KEY
+from kubeproof.tables.systems import DOCKER_KEY, System
 
 KUBERNETES_PACKAGES = ("kubeadm", "kubelet", "kubectl")
 HELD_BY_REPOSITORY = (*KUBERNETES_PACKAGES, "kubernetes-cni", "cri-tools")
@@ -70,7 +71,8 @@ def _beside(url: str, file: str) -> str:
 
 def _apt_sources(settings: Settings) -> Iterator[Source]:
     url = settings.kubernetes_apt_url or settings.era.repository("deb")
-    key = armoured_key("kubernetes_apt_key", settings.kubernetes_apt_key or _beside(url, "Release.key"))
+    pin = settings.kubernetes_apt_key_fingerprint or _known(COMMUNITY_KEY, url, settings.kubernetes_apt_key)
+    key = armoured_key("kubernetes_apt_key", settings.kubernetes_apt_key or _beside(url, "Release.key"), pin)
     text = templates.render("kubernetes.list.j2", url=url, keyring=paths.APT_KEYRING)
     yield Source("Kubernetes", key, paths.APT_KEYRING, paths.APT_SOURCE, text)
 
@@ -78,7 +80,10 @@ def _apt_sources(settings: Settings) -> Iterator[Source]:
 def _dnf_sources(wanted: Cluster, machine: System) -> Iterator[Source]:
     settings = wanted.settings
     url = settings.kubernetes_rpm_url or settings.era.repository("rpm")
-    key = armoured_key("kubernetes_rpm_key", settings.kubernetes_rpm_key or _beside(url, "repodata/repomd.xml.key"))
+    pin = settings.kubernetes_rpm_key_fingerprint or _known(COMMUNITY_KEY, url, settings.kubernetes_rpm_key)
+    key = armoured_key(
+        "kubernetes_rpm_key", settings.kubernetes_rpm_key or _beside(url, "repodata/repomd.xml.key"), pin
+    )
     text = templates.render(
         "repository.repo.j2",
         identifier="kubernetes",
@@ -90,7 +95,8 @@ def _dnf_sources(wanted: Cluster, machine: System) -> Iterator[Source]:
     )
     yield Source("Kubernetes", key, paths.RPM_KEYRING, paths.RPM_SOURCE, text)
     runtime_url = settings.runtime_rpm_url or machine.runtime_url
-    runtime_key = armoured_key("runtime_rpm_key", settings.runtime_rpm_key or machine.runtime_key)
+    runtime_pin = settings.runtime_rpm_key_fingerprint or ("" if settings.runtime_rpm_key else DOCKER_KEY)
+    runtime_key = armoured_key("runtime_rpm_key", settings.runtime_rpm_key or machine.runtime_key, runtime_pin)
     text = templates.render(
         "repository.repo.j2",
         identifier="kubeproof-runtime",
@@ -101,6 +107,11 @@ def _dnf_sources(wanted: Cluster, machine: System) -> Iterator[Source]:
         direct=is_used(settings) and is_direct(wanted, runtime_url),
     )
     yield Source("container runtime's", runtime_key, paths.RUNTIME_KEYRING, paths.RUNTIME_SOURCE, text)
+
+
+def _known(fingerprint: str, url: str, own_key: str) -> str:
+    """The fingerprint that the project's own key has; empty where another key is named, or another repository's."""
+    return "" if own_key or not url.startswith(COMMUNITY) else fingerprint
 
 
 def wanted_packages(settings: Settings, machine: System) -> dict[str, str]:

@@ -23,7 +23,7 @@ def collect(loaded: LoadedInventory) -> Snapshot:
     objects: ApiObjects | str = ""
     for name, answer in run_everywhere(asked, loaded.ssh).items():
         if isinstance(answer, UnreachableError):
-            unreachable[name] = str(answer)
+            unreachable[name] = f"{answer}; {answer.advice}" if answer.advice else str(answer)
         else:
             states[name] = parse_state(name, answer, tool)
         if name == leader:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import testinfra  # type: ignore[import-untyped]  # has no stubs
 from testinfra.host import Host  # type: ignore[import-untyped]
 
+from kubeproof import host_keys
 from kubeproof.cluster import SshAccess
 from kubeproof.network.errors import ParseError
 from kubeproof.proof import script
@@ -20,7 +21,11 @@ KEEPALIVE = "-o BatchMode=yes -o ServerAliveInterval=2 -o ServerAliveCountMax=3"
 
 
 class UnreachableError(Exception):
-    """A node that could not be asked; says why in one line."""
+    """A node that could not be asked; says why in one line. ``advice`` is what to do if that does not say it."""
+
+    def __init__(self, reason: str, advice: str = "start the node, or take it out of the inventory") -> None:
+        super().__init__(reason)
+        self.advice = advice
 
 
 def connect(access: SshAccess) -> Host:
@@ -46,7 +51,7 @@ def run(access: SshAccess, commands: Mapping[str, str]) -> dict[str, Output]:
         done = connect(access).run(text)
         return script.read(done.stdout, commands, marker=marker)
     except RuntimeError as error:
-        raise UnreachableError(_reason(error)) from error
+        raise _unreachable(error, access) from error
     except ParseError as error:
         raise UnreachableError(str(error)) from error
 
@@ -68,8 +73,10 @@ def run_everywhere(
         return dict(zip(commands, pool.map(ask, commands), strict=True))
 
 
-def _reason(error: RuntimeError) -> str:
-    """ssh's last words; testinfra raises with the whole result of the command."""
+def _unreachable(error: RuntimeError, access: SshAccess) -> UnreachableError:
+    """ssh's last words, or what they mean; testinfra raises with the whole result of the command."""
     result = error.args[0] if error.args else error
-    lines = str(getattr(result, "stderr", result)).strip().splitlines()
-    return lines[-1] if lines else "ssh ended without a word"
+    said = str(getattr(result, "stderr", result)).strip()
+    if host_keys.CHANGED in said:
+        return UnreachableError(host_keys.explanation(access), advice="")
+    return UnreachableError(said.splitlines()[-1] if said else "ssh ended without a word")

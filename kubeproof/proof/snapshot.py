@@ -16,7 +16,7 @@ REACHABLE = "reachable"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was read at one time. Each node is in ``states`` or, with the reason, in ``unreachable``.
+    """What was read at one time. Each node is in ``states`` or, with the reason and what to do, in ``unreachable``.
 
     ``objects`` is a text where the API could not be read: the reason.
     """
@@ -60,6 +60,6 @@ class Snapshot:
             name=REACHABLE,
             status=Status.HOLDS if reason is None else Status.FAILS,
             expected="the node answers by ssh",
-            found="it answers" if reason is None else f"{reason}; start the node, or take it out of the inventory",
+            found="it answers" if reason is None else reason,
             look_further=f"{self.shell(name)} true",
         )

@@ -10,12 +10,20 @@ from kubeproof.tables.systems import System
 
 _OWN_MIRROR = "name your apt mirror's in a group_data file of your inventory's name (see inventory/example.py)"
 
+KEYS = {
+    "kubernetes_apt_key": "kubernetes_apt_url",
+    "kubernetes_rpm_key": "kubernetes_rpm_url",
+    "runtime_rpm_key": "runtime_rpm_url",
+}
+"""The settings of keys, and those of the repositories beside which they are looked for if they are empty."""
+
 
 def of_settings(values: Mapping[str, object]) -> Iterator[str]:
     """A line for each setting that does not go with others; what is wrong by itself is not in ``values``."""
     yield from _packages(values)
     yield from _package_version(values)
     yield from _insecure_networks(values)
+    yield from _unpinned_keys(values)
 
 
 def _packages(values: Mapping[str, object]) -> Iterator[str]:
@@ -52,6 +60,16 @@ def _insecure_networks(values: Mapping[str, object]) -> Iterator[str]:
                         registry,
                         "name its registries as host:port",
                     )
+
+
+def _unpinned_keys(values: Mapping[str, object]) -> Iterator[str]:
+    """A key that decides what root installs, fetched so that anybody on the way can replace it."""
+    for key, repository in KEYS.items():
+        source = values.get(key) or values.get(repository)
+        pin = f"{key}_fingerprint"
+        if isinstance(source, str) and source.startswith("http://") and values.get(pin) == "":
+            advice = f"set it to what `gpg --show-keys` tells of the true key, or give {key} as https:// or a path"
+            yield problem(pin, f"is empty although the key comes by plain HTTP from {source}", "", advice)
 
 
 def of_system(era: Era, runtime: str, system: System, *, own_package: bool) -> Iterator[str]:

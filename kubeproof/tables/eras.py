@@ -12,7 +12,11 @@ Taint = Literal["node-role.kubernetes.io/master", "node-role.kubernetes.io/contr
 MASTER: Taint = "node-role.kubernetes.io/master"
 CONTROL_PLANE: Taint = "node-role.kubernetes.io/control-plane"
 
-COMMUNITY_REPOSITORY = "https://pkgs.k8s.io/core:/stable:/v{minor}"
+COMMUNITY = "https://pkgs.k8s.io/"
+COMMUNITY_KEY = "DE15B14486CD377B9E876E1A234654DA9A296436"
+"""Fingerprint of the key that signs all of them, deb and rpm (isv:kubernetes OBS Project): what Puppet's module for
+Kubernetes has as its default (puppetlabs-kubernetes, manifests/repos.pp), and many others pin for 1.28 to 1.36."""
+COMMUNITY_REPOSITORY = f"{COMMUNITY}core:/stable:/v{{minor}}"
 """The project's own package repository, one for each minor version (kubernetes.io/blog/2023/08/15)."""
 PUBLIC_REGISTRIES = ("k8s.gcr.io", "registry.k8s.io")
 """Where the project publishes images, the frozen predecessor first (kubernetes.io/blog/2022/11/28)."""

@@ -14,6 +14,8 @@ RHEL_LIKE = ("rhel", "rocky", "almalinux")
 """IDs of os-release(5). Their minor versions make no difference."""
 DOCKER_COM = "https://download.docker.com/linux/centos"
 """Docker's own packages, as systems with dnf have none; those for CentOS fit all that are like it."""
+DOCKER_KEY = "060A61C51B558A7F742B77AAC52FEB6B621E9F35"
+"""Fingerprint of the key that signs them (docs.docker.com/engine/install/centos)."""
 
 _TOOLS = ("iptables", "nftables", "conntrack", "tcpdump", "iproute2", "procps", "curl")
 """What the proof looks at a node's network with, and a reset cleans it with."""

@@ -52,7 +52,7 @@ IGNORED = (
 Snapshot = dict[str, list[str]]
 
 
-NETWORK = ("links", "addresses", "routes", "rules", "neighbours", "nftables")
+NETWORK = ("links", "addresses", "routes", "rules", "neighbours", "fdb", "nftables")
 """Sections that cost next to nothing to read."""
 
 
@@ -65,6 +65,8 @@ def take(name: str, sections: Sequence[str] | None = None) -> Snapshot:
         "routes": lambda: sorted(_lines(init, "ip", "-4", "route", "show", "table", "all")),
         "rules": lambda: sorted(_lines(init, "ip", "rule")),
         "neighbours": lambda: sorted(_lines(init, "ip", "neigh", "show", "nud", "permanent")),
+        # Entries of bridges are learnt and age; those that say which node a MAC is on are set.
+        "fdb": lambda: sorted(line for line in _lines(init, "bridge", "fdb", "show") if " dst " in line),
         # Counters and handles left out; what iptables-nft made is in here too.
         "nftables": lambda: _lines(init, "nft", "--stateless", "list", "ruleset"),
         "sysctls": lambda: sorted(_sysctls(name)),

@@ -1,3 +1,4 @@
+import base64
 import hashlib
 import io
 import tarfile
@@ -17,14 +18,14 @@ from tests.unit.samples import SETTINGS
 def test_key_from_a_file(tmp_path: Path) -> None:
     key = tmp_path / "key.asc"
     key.write_text(f"{ARMOUR}\n")
-    assert armoured_key("kubernetes_apt_key", str(key)) == f"{ARMOUR}\n"
+    assert armoured_key("kubernetes_apt_key", str(key), "") == f"{ARMOUR}\n"
 
 
 def test_url_that_cannot_be_fetched() -> None:
     with pytest.raises(
         DeployError, match=r"kubernetes_apt_key: http://127\.0\.0\.1:1/key cannot be had \(\[Errno 111\]"
     ):
-        armoured_key("kubernetes_apt_key", "http://127.0.0.1:1/key")
+        armoured_key("kubernetes_apt_key", "http://127.0.0.1:1/key", "")
 
 
 @pytest.mark.parametrize("content", [b"no key", b"\x99\x01"])
@@ -32,12 +33,43 @@ def test_what_is_no_key(tmp_path: Path, content: bytes) -> None:
     key = tmp_path / "key"
     key.write_bytes(content)
     with pytest.raises(DeployError, match="is not an ASCII-armoured key; export it with gpg --armor"):
-        armoured_key("kubernetes_apt_key", str(key))
+        armoured_key("kubernetes_apt_key", str(key), "")
 
 
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="correct the setting"):
-        armoured_key("kubernetes_apt_key", str(tmp_path / "absent"))
+        armoured_key("kubernetes_apt_key", str(tmp_path / "absent"), "")
+
+
+class TestFingerprint:
+    """A key is the one that is known, or no host is given it."""
+
+    PACKET = b"\x98\x03\x04AB"
+    OWN = hashlib.sha1(b"\x99\x00\x03\x04AB", usedforsecurity=False).hexdigest().upper()
+
+    def key(self, folder: Path, *packets: bytes) -> str:
+        path = folder / "key.asc"
+        body = base64.b64encode(b"".join(packets)).decode()
+        path.write_text(f"{ARMOUR}\n\n{body}\n-----END PGP PUBLIC KEY BLOCK-----\n")
+        return str(path)
+
+    def test_the_pinned_key(self, tmp_path: Path) -> None:
+        key = self.key(tmp_path, self.PACKET)
+        assert ARMOUR in armoured_key("kubernetes_apt_key", key, self.OWN)
+
+    def test_another_key_is_refused_with_both(self, tmp_path: Path) -> None:
+        key, wanted = self.key(tmp_path, self.PACKET), "0" * 40
+        with pytest.raises(DeployError, match=rf"{key} has the fingerprint {self.OWN}, not {wanted}"):
+            armoured_key("kubernetes_apt_key", key, wanted)
+
+    def test_a_second_key_beside_the_pinned_one_is_refused(self, tmp_path: Path) -> None:
+        key = self.key(tmp_path, self.PACKET, b"\x98\x03\x04CD")
+        with pytest.raises(DeployError, match=r"kubernetes_rpm_key_fingerprint: .* has the fingerprint .*, .*, not"):
+            armoured_key("kubernetes_rpm_key", key, self.OWN)
+
+    def test_what_cannot_be_read_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(DeployError, match="cannot be read as an OpenPGP key"):
+            armoured_key("kubernetes_apt_key", self.key(tmp_path, b"\x00"), self.OWN)
 
 
 class TestCriDockerd:

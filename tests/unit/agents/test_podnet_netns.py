@@ -291,8 +291,11 @@ def test_the_running_agent_mends_within_two_seconds(lan: Lan) -> None:
     for damage in (
         f"ip route del {other.subnet}.0/24",
         f"ip neigh del {other.subnet}.0 dev flannel.1",
+        f"ip neigh replace {other.subnet}.0 lladdr 02:00:00:00:00:01 dev flannel.1",
         f"bridge fdb del {mac(other)} dst {other.address} dev flannel.1 self",
+        f"bridge fdb replace {mac(other)} dst 10.99.0.77 dev flannel.1 self",
         "iptables -D FORWARD 1",
+        "iptables -t nat -D POSTROUTING 1",
         "ip link del flannel.1",
     ):
         node.shell(*damage.split())

@@ -63,7 +63,7 @@ def test_a_registry_that_is_not_the_labs_is_not_judged_by_its_cache(lab: LabSett
 
 def test_a_manifest_that_is_not_the_one_meant_is_refused(lab: LabSettings, tmp_path: Path) -> None:
     wanted = replace(flannel(tmp_path, lab.registry), cni_manifest_sha256="0" * 64)
-    with pytest.raises(UserError, match="has SHA-256 .*, expected 0000"):
+    with pytest.raises(UserError, match=r"has SHA-256 .*, expected 0000"):
         pod_network.check(lab, wanted)
 
 

@@ -17,7 +17,7 @@ def test_a_mirrors_key_is_where_the_projects_is(
 ) -> None:
     asked: dict[str, str] = {}
 
-    def note(name: str, source: str) -> str:
+    def note(name: str, source: str, _fingerprint: str) -> str:
         asked[name] = source
         return "key"
 

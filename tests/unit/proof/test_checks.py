@@ -429,6 +429,16 @@ def test_without_pods_the_bridge_may_be_absent_but_not_wrong() -> None:
     assert not by_name("route_to_own_pods").run(good.context("node-a", here=stale)).ok
 
 
+def test_a_bridge_that_its_last_pod_has_left_has_the_kernels_mtu() -> None:
+    def emptied(state: NodeState) -> NodeState:
+        links = tuple(replace(item, master=None) if item.master == "cni0" else item for item in state.network.links)
+        return link("cni0", mtu=1500)(replace(state, network=replace(state.network, links=links)))
+
+    result = by_name("cni0_mtu").run(good.context("node-b", here=emptied(good.context("node-b").state)))
+    assert result.ok
+    assert "no pod attached" in result.found
+
+
 def test_that_no_pod_runs_is_asked_from_the_api_and_not_assumed() -> None:
     objects = pod("web-b2", node="node-a", ip=IPv4Address("10.98.0.2"))(good.api())
     for name in ("cni0_address", "cni0_mtu", "route_to_own_pods", "pod_addresses"):
