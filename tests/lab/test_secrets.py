@@ -168,6 +168,20 @@ def test_a_changed_host_key_is_refused_and_explained(deploy: Deploy, command: st
     assert "Traceback" not in outcome.output
 
 
+def test_a_host_that_is_not_known_is_refused_and_stays_unknown(deploy: Deploy) -> None:
+    name = load().nodes[-1].name
+    genuine = SSH_KNOWN_HOSTS.read_text()
+    others = "".join(f"{line}\n" for line in genuine.splitlines() if not line.startswith(f"{name},"))
+    SSH_KNOWN_HOSTS.write_text(others)
+    try:
+        outcome = inv("plan")
+        assert SSH_KNOWN_HOSTS.read_text() == others
+    finally:
+        SSH_KNOWN_HOSTS.write_text(genuine)
+    assert outcome.code == 1
+    assert "found in known_hosts" in " ".join(outcome.output.split())
+
+
 def test_the_source_of_packages_is_bound_to_its_key(inventory: LoadedInventory, deploy: Deploy) -> None:
     for node in load().nodes:
         lines = ssh(node.name, f"cat {paths.APT_SOURCE}").splitlines()
