@@ -17,6 +17,7 @@ Before 1.24, or where hosts do not reach pkgs.k8s.io, packages come from a repos
 
     kubernetes_apt_url = "https://mirror.example.net/kubernetes/"    # kubeadm, kubelet, kubectl (containerd: cri-tools)
     kubernetes_apt_key = "https://mirror.example.net/kubernetes/Release.key"
+    kubernetes_apt_key_fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567"    # so that no other key is taken
     kubernetes_rpm_url = "https://mirror.example.net/kubernetes/rpm/"    # the same for hosts with dnf
     kubernetes_rpm_key = "https://mirror.example.net/kubernetes/rpm/repodata/repomd.xml.key"
     image_repository = "registry.example.net/kubernetes"

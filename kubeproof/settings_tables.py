@@ -17,6 +17,8 @@ LAB_TOML = REPOSITORY / "lab" / "lab.toml"
 
 CONTENT_TAG = re.compile(r":[0-9a-f]{12}$")
 """Tag of an image that the lab builds: a hash over its content, which would make every change one of the README too."""
+PYINFRA = "pyinfra"
+"""Heading of what pyinfra reads, which is no setting of a cluster."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def declared(text: str) -> list[Declared]:
     """Settings in the order of a Python or TOML file of comments and ``name = value`` lines. Pure.
 
     A comment speaks for the settings that follow it without an empty line between; ``# --- X ---`` is a heading. Names
-    that begin with an underscore are pyinfra's.
+    that begin with an underscore are pyinfra's, and so is all under the heading of that name.
     """
     found, section, comment = [], "", ""
     for line in _without_docstring(text).splitlines():
@@ -40,7 +42,7 @@ def declared(text: str) -> list[Declared]:
             section, comment = heading[1], ""
         elif line.startswith("#"):
             comment = f"{comment} {line.lstrip('# ')}".strip()
-        elif assigned := re.match(r"([a-z]\w*) = ", line):
+        elif (assigned := re.match(r"([a-z]\w*) = ", line)) and section != PYINFRA:
             found.append(Declared(section, assigned[1], comment))
         elif not line.strip():
             comment = ""

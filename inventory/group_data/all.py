@@ -8,6 +8,10 @@ What one installation does differently belongs into a file beside this one, name
 # Most steps need root. (In deploy.py or passed to a phase it would be lost in nested operations.)
 _sudo = True
 
+# A host that known_hosts does not have is refused. pyinfra would take its key as it comes, whatever ssh's own
+# configuration says.
+ssh_strict_host_key_checking = "yes"
+
 # --- Kubernetes ---
 
 # 1.20 to 1.37; this is the one that everything here has been proven with. kubeadm, kubelet and images all have it.

@@ -33,9 +33,11 @@ def _of_the_lab(found: Listener) -> bool:
     # While a socket is looked at its process may end.
     try:
         command = Path(f"/proc/{found.pid}/cmdline").read_text()
+        same_files = Path(f"/proc/{found.pid}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
     except OSError:
         return False
-    folders = (str(STATE), str(CACHE), str(RUN), str(REPOSITORY))
+    # In another mount namespace the same path is another folder.
+    folders = (str(STATE), str(CACHE), str(RUN), str(REPOSITORY)) if same_files else ()
     return any(folder in command for folder in folders) or not _ancestors(found.pid).isdisjoint(_started())
 
 

@@ -23,7 +23,6 @@ from tests.lab.remote import kubectl, ssh
 PYINFRA = (sys.executable, "-m", "pyinfra", "inventory/lab.py", "deploy.py")
 TALKATIVE = ("-vvv", "--debug", "--diff")
 SENTINEL = "SEEN_BY_THE_WATCHER"
-MISSED_SHARE = 0.1
 MODES = {
     "/etc/kubernetes/*.conf": "600",
     "/etc/kubernetes/manifests/*.yaml": "600",
@@ -70,11 +69,11 @@ def test_the_watcher_sees_what_runs_on_a_node(deploy: Deploy) -> None:
     everything = "\n".join(deploy.watcher.seen)
     assert f"{SENTINEL}=argv" in everything
     assert f"{SENTINEL}=environment" in everything
-    assert "kubeadm join --config" in everything
+    for command in ("init --config", "token create", "join --config", "token delete"):
+        assert f"kubeadm {command}" in everything
     watched = deploy.watcher
     print(f"{watched.started} programs, {watched.missed} had ended before they could be read")
     assert not watched.overflows
-    assert watched.missed < MISSED_SHARE * watched.started
 
 
 def test_no_argument_and_no_environment_holds_a_secret(deploy: Deploy) -> None:
@@ -101,6 +100,7 @@ def test_what_looks_like_a_secret_is_found(deploy: Deploy, tmp_path: Path) -> No
     key = SSH_KEY.read_text()
     kubeconfig = ssh(load().nodes[0].name, f"cat {paths.ADMIN_CONF}")
     token = ssh(load().nodes[0].name, "kubeadm token create --ttl 1m")
+    assert token in ssh(load().nodes[0].name, "kubeadm token list")
     try:
         for place, text in enumerate((key, kubeconfig, f"--token {token}")):
             file = tmp_path / str(place)
@@ -111,8 +111,7 @@ def test_what_looks_like_a_secret_is_found(deploy: Deploy, tmp_path: Path) -> No
 
 
 def test_no_token_is_left_after_the_join(deploy: Deploy) -> None:
-    listed = ssh(load().nodes[0].name, "kubeadm token list --output jsonpath='{.token}'")
-    assert listed == ""
+    assert secrets.FORMS["a bootstrap token"].findall(ssh(load().nodes[0].name, "kubeadm token list")) == []
     assert kubectl("-n kube-system get secrets --field-selector type=bootstrap.kubernetes.io/token -o name") == ""
     # A signature of the public cluster-info by a token, which would tell that the token is still good.
     assert "jws-kubeconfig" not in kubectl("-n kube-public get configmap cluster-info -o json")
@@ -167,6 +166,20 @@ def test_a_changed_host_key_is_refused_and_explained(deploy: Deploy, command: st
     assert "there is somebody in between" in flat
     assert f"ssh-keygen -R {name} -f" in flat
     assert "Traceback" not in outcome.output
+
+
+def test_a_host_that_is_not_known_is_refused_and_stays_unknown(deploy: Deploy) -> None:
+    name = load().nodes[-1].name
+    genuine = SSH_KNOWN_HOSTS.read_text()
+    others = "".join(f"{line}\n" for line in genuine.splitlines() if not line.startswith(f"{name},"))
+    SSH_KNOWN_HOSTS.write_text(others)
+    try:
+        outcome = inv("plan")
+        assert SSH_KNOWN_HOSTS.read_text() == others
+    finally:
+        SSH_KNOWN_HOSTS.write_text(genuine)
+    assert outcome.code == 1
+    assert "found in known_hosts" in " ".join(outcome.output.split())
 
 
 def test_the_source_of_packages_is_bound_to_its_key(inventory: LoadedInventory, deploy: Deploy) -> None:

@@ -93,3 +93,18 @@ def test_whatever_fetches_is_known_with_what_its_content_is_held_against() -> No
         if FETCHING.search(file.read_text())
     }
     assert fetching == set(KNOWN)
+
+
+UNCHECKED = re.compile(
+    r"trusted=yes|allow-unauthenticated|AllowUnauthenticated|AllowInsecureRepositories|gpgcheck=0|nogpgcheck"
+    r"|StrictHostKeyChecking[ =]no|verify=False|_create_unverified_context|apt-key"
+)
+"""Ways to take packages, hosts or answers without looking who they are from."""
+
+
+def test_nothing_is_taken_unchecked() -> None:
+    folders = ("kubeproof", "lab", "templates", "inventory", "agents")
+    files = [file for folder in folders for file in Path(REPOSITORY, folder).rglob("*") if file.is_file()]
+    texts = {file: file.read_text(errors="replace") for file in [*files, REPOSITORY / "inv"] if file.suffix != ".pyc"}
+    assert len(texts) > 100
+    assert [str(file) for file, text in texts.items() if UNCHECKED.search(text)] == []
