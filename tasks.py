@@ -136,6 +136,16 @@ def verify(_context: Context, inventory: str = "", json: str = "") -> int:
     return _verify(inventory, json)
 
 
+@task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
+@command
+def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
+    """Say what is wrong with a cluster, and how to mend it."""
+    from kubeproof import cluster
+    from kubeproof import doctor as visit
+
+    return visit.examine(cluster.load(_inventory(inventory)), _path(json) if json else None)
+
+
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})
 @command
 def reset(_context: Context, inventory: str = "", keep_hosts: bool = False) -> None:
@@ -429,7 +439,7 @@ def mirror_status(_context: Context) -> int:
 
 
 namespace = Collection(
-    *(up, plan, apply, verify, reset, demo, policy, matrix, explain, status, kubectl, bench, lint, docs, run_tests)
+    *(up, plan, apply, verify, doctor, reset, demo, policy, matrix, explain, status, kubectl, bench, lint, docs, run_tests)
 )
 namespace.add_collection(Collection("lab", lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_status))
 namespace.add_collection(Collection("mirror", mirror_add, mirror_build, mirror_status))
