@@ -209,7 +209,7 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
             if errors and evidence.hosts[sender].journey.offload:
                 senders.setdefault(sender, []).append(
                     f"through the tunnel between {sender} and {receiver} ping works and TCP does not; meanwhile {errors} "
-                    f"segments with a wrong checksum arrived at {receiver}"
+                    f"packets with a wrong checksum arrived at {receiver}"
                 )
     device = evidence.snapshot.loaded.cluster.settings.vxlan_device
     for sender, seen in senders.items():

@@ -71,7 +71,7 @@ class Journey:
     tunnels: dict[IPv4Address, Tunnel] = field(default_factory=dict)
     seen: frozenset[Seen] = frozenset()
     checksum_errors: int = 0
-    """TCP segments with a wrong checksum that arrived meanwhile."""
+    """Packets of TCP and UDP with a wrong checksum that arrived meanwhile (InCsumErrors)."""
     offload: bool = True
     """Whether the VXLAN device leaves checksums to what carries its packets."""
 
@@ -88,8 +88,8 @@ def command(*, others: dict[IPv4Address, int], device: str, port: int, nonce: st
     return f"""
 d=$(mktemp -d) || exit 1; t=; kids=
 trap '[ -z "$t" ] || kill $t 2>/dev/null; rm -rf "$d"' EXIT
-errors() {{ awk '$1 == "Tcp:" && !c {{ for (i = 2; i <= NF; i++) if ($i == "InCsumErrors") c = i; next }}
-  $1 == "Tcp:" {{ print $c }}' /proc/net/snmp; }}
+errors() {{ awk '$1 !~ /^(Tcp|Udp):$/ {{ next }} $1 in column {{ sum += $column[$1]; next }}
+  {{ for (i = 2; i <= NF; i++) if ($i == "InCsumErrors") column[$1] = i }} END {{ print sum + 0 }}' /proc/net/snmp; }}
 tcp() {{ said=$(timeout {WAIT_SECONDS} bash -c "</dev/tcp/$1/$2" 2>&1); code=$?
   case "$code $said" in 0*) echo {CONNECTED};; 124*) echo {TIMED_OUT};; *refused*) echo {REFUSED};; *) echo {NO_ROUTE};;
   esac; }}
