@@ -92,7 +92,8 @@ def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]
         return  # what Calico's agent keeps is looked at by policies_after_accept
     told_not_to = evidence.control_plane.network_policy == "off"
     for context in evidence.snapshot.contexts():
-        yield from _without_rules(context, leader, told_not_to=told_not_to)
+        if evidence.host(context).joined:
+            yield from _without_rules(context, leader, told_not_to=told_not_to)
 
 
 def _enforcing(evidence: Evidence, leader: str, *, able: bool) -> Iterator[Mend]:
@@ -136,8 +137,8 @@ def stale_cni0(_: Evidence, context: Context) -> Case | None:
     if not NETWORKS[context.cluster.settings.cni].bridge or not addresses:
         return None
     wanted = f"{context.gateway}/{context.subnet.prefixlen}"
-    if wanted in map(str, addresses):
-        return None
+    if wanted in map(str, addresses) or not context.subnet.subnet_of(context.cluster.settings.pod_cidr):
+        return None  # of another network than the cluster's, the podCIDR is what is wrong
     seen = f"{BRIDGE} has {', '.join(map(str, addresses))}; the node's podCIDR {context.subnet} wants {wanted}"
     mend = f"ip -4 addr flush dev {BRIDGE} && ip addr add {wanted} dev {BRIDGE}"
     return Case(context.node.name, (seen,), (Mend(context.node.name, mend),))
@@ -248,6 +249,7 @@ CLUSTER_CHAINS = ("KUBE-", "CNI-", *traces.CHAINS, "WEAVE")
     meaning="`kubeadm reset` leaves links, routes and rules of the pod network and of kube-proxy in the kernel, and they "
     "go on deciding about packets",
     references="kubeadm#689",
+    outsiders=True,
 )
 def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     """Of another pod network on a member; of any on a host that is no member."""

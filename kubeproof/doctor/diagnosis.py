@@ -93,13 +93,24 @@ def cause(
 
 
 def cause_on_node(
-    row: int, *, needs: tuple[str, ...] = (), symptom: str, meaning: str, references: str = ""
+    row: int,
+    *,
+    needs: tuple[str, ...] = (),
+    symptom: str,
+    meaning: str,
+    references: str = "",
+    outsiders: bool = False,
 ) -> Callable[[Callable[[Evidence, Context], Case | None]], Cause]:
-    """Declare a cause that is looked for on each node by itself; ``needs`` are the parts of NodeState that it reads."""
+    """Declare a cause that is looked for on each node by itself; ``needs`` are the parts of NodeState that it reads.
+
+    Hosts that have not joined the cluster are looked at only for what is about ``outsiders``: they owe it nothing.
+    """
 
     def declare(decide: Callable[[Evidence, Context], Case | None]) -> Cause:
         def find(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             for context in evidence.snapshot.contexts():
+                if not evidence.host(context).joined and not outsiders:
+                    continue
                 try:
                     _require(context, needs)
                     found = decide(evidence, context)
