@@ -299,7 +299,7 @@ def lint(_context: Context) -> int:
 @task
 @command
 def docs(_context: Context) -> None:
-    """Write the settings of inventory/ and lab/ into README.md."""
+    """Write the settings and the diagnoses into README.md."""
     from kubeproof import settings_tables
     from kubeproof.console import say
     from kubeproof.summary import counted
@@ -439,7 +439,24 @@ def mirror_status(_context: Context) -> int:
 
 
 namespace = Collection(
-    *(up, plan, apply, verify, doctor, reset, demo, policy, matrix, explain, status, kubectl, bench, lint, docs, run_tests)
+    *(
+        up,
+        plan,
+        apply,
+        verify,
+        doctor,
+        reset,
+        demo,
+        policy,
+        matrix,
+        explain,
+        status,
+        kubectl,
+        bench,
+        lint,
+        docs,
+        run_tests,
+    )
 )
 namespace.add_collection(Collection("lab", lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_status))
 namespace.add_collection(Collection("mirror", mirror_add, mirror_build, mirror_status))

@@ -1,4 +1,4 @@
-"""Causes that show only in packets from node to node: blocked ports, sizes, checksums, a host that answers nobody. Pure."""
+"""Causes that show only in packets from node to node: ports, sizes, checksums, a host that answers nobody. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ INPUT, OUTPUT, BETWEEN = "INPUT", "OUTPUT", "between the nodes"
 
 @dataclass(frozen=True)
 class Pair:
-    """Two nodes that both could be asked, and what became of packets through the tunnel from the first to the second."""
+    """Two nodes that both could be asked, and what became of packets by the tunnel from the first to the second."""
 
     here: Context
     there: Context
@@ -59,7 +59,7 @@ def _set_up(pair: Pair) -> bool:
 @cause(
     3,
     symptom="traffic of pods across nodes is dropped",
-    meaning="packets between pods of different nodes travel in UDP packets between the nodes, and something refuses them",
+    meaning="packets between pods of different nodes travel in UDP packets between these, and something refuses them",
     references="flannel#1039",
 )
 def vxlan_port_blocked(evidence: Evidence) -> Iterator[Case | UndecidedError]:
@@ -119,7 +119,9 @@ def _blocked(context: Context, place: str, port: int, seen: tuple[str, ...]) -> 
     if place == BETWEEN:
         # Nothing on the nodes refuses it: a firewall or a security group in between, which only its owner can open.
         ask = f"for packets of {settings.node_network} to {settings.node_network}: open UDP {port}"
-        return Case(node, seen, (Mend(node, f"echo '{ask}' # in the firewall or security group between the nodes", "here"),))
+        return Case(
+            node, seen, (Mend(node, f"echo '{ask}' # in the firewall or security group between the nodes", "here"),)
+        )
     rules = list(_refusing(context.state.iptables, place, context, port))
     if rules:
         seen = (*seen, *(f"refused by {rule.text or rule}" for rule in rules))
@@ -193,8 +195,8 @@ def _smaller(context: Context, size: int) -> str:
 @cause(
     4,
     symptom="connections between pods of different nodes hang while ping works",
-    meaning="the VXLAN device leaves checksums to the interface below, whose driver gets those inside of a tunnel wrong; "
-    "the receiver drops what it cannot verify",
+    meaning="the VXLAN device leaves checksums to the interface below, whose driver gets those inside of a tunnel "
+    "wrong; the receiver drops what it cannot verify",
     references="flannel#1279",
 )
 def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
@@ -208,12 +210,14 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
             errors = evidence.hosts[receiver].journey.checksum_errors
             if errors and evidence.hosts[sender].journey.offload:
                 senders.setdefault(sender, []).append(
-                    f"through the tunnel between {sender} and {receiver} ping works and TCP does not; meanwhile {errors} "
+                    f"by the tunnel between {sender} and {receiver} ping works and TCP does not; meanwhile {errors} "
                     f"packets with a wrong checksum arrived at {receiver}"
                 )
     device = evidence.snapshot.loaded.cluster.settings.vxlan_device
     for sender, seen in senders.items():
-        seen.append(f"{device} of {sender} leaves checksums to the interface below (ethtool -k {device}: tx-checksumming)")
+        seen.append(
+            f"{device} of {sender} leaves checksums to the interface below (ethtool -k {device}: tx-checksumming)"
+        )
         yield Case(sender, tuple(dict.fromkeys(seen)), (Mend(sender, f"ethtool -K {device} tx off"),))
 
 
@@ -228,7 +232,9 @@ def reset_lost_ssh(evidence: Evidence) -> Iterator[Case]:
     """Seen from the other nodes, since the node itself cannot be asked."""
     for name, reason in evidence.snapshot.unreachable.items():
         address = evidence.snapshot.loaded.cluster.node(name).address
-        ways = {other: host.journey.ways[address] for other, host in evidence.hosts.items() if address in host.journey.ways}
+        ways = {
+            other: host.journey.ways[address] for other, host in evidence.hosts.items() if address in host.journey.ways
+        }
         dropped = [other for other, way in ways.items() if way.mac and not way.ping and way.ssh == TIMED_OUT]
         if not dropped or any(way.ping or way.ssh not in (TIMED_OUT, NO_ROUTE) for way in ways.values()):
             continue
@@ -236,5 +242,3 @@ def reset_lost_ssh(evidence: Evidence) -> Iterator[Case]:
         seen += [f"{other}: {address} answers ARP ({ways[other].mac}), neither ping nor ssh" for other in dropped]
         accept = "iptables -P INPUT ACCEPT && iptables -P OUTPUT ACCEPT"
         yield Case(name, tuple(seen), (Mend(name, accept, "console"),))
-
-

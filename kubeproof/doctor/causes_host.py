@@ -199,7 +199,12 @@ def mixed_iptables_variants(_: Evidence, context: Context) -> Case | None:
         return None
     tool = "iptables-legacy" if own.variant != LEGACY else "iptables-nft"
     seen = f"`iptables` shows {own.rule_count} rules ({own.variant}), `{tool}-save` another {other.rule_count}: "
-    shown = [rule.text or str(rule) for table in other.tables.values() for chain in table.chains.values() for rule in chain.rules]
+    shown = [
+        rule.text or str(rule)
+        for table in other.tables.values()
+        for chain in table.chains.values()
+        for rule in chain.rules
+    ]
     seen += "; ".join(shown[:3]) + (" …" if len(shown) > 3 else "")
     if other.rules("nat", "KUBE-SERVICES") and not own.rules("nat", "KUBE-SERVICES"):
         mend = f"update-alternatives --set iptables /usr/sbin/{tool}"
@@ -237,7 +242,7 @@ def wrong_node_address(evidence: Evidence, context: Context) -> Case | None:
 
 
 def _node_ip(address: str, told: str) -> str:
-    edit = f"s/--node-ip=[^ \"]*/--node-ip={address}/" if told else f"s/=\"/=\"--node-ip={address} /"
+    edit = f's/--node-ip=[^ "]*/--node-ip={address}/' if told else f's/="/="--node-ip={address} /'
     return f"sed -i '{edit}' {KUBELET_FLAGS} && systemctl restart kubelet"
 
 

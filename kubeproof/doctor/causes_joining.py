@@ -10,8 +10,8 @@ from kubeproof.proof.context import UndecidedError
 @cause(
     10,
     symptom="a join fails on a JWS signature",
-    meaning="the cluster signs its own address for each token that is valid (cluster-info), and takes the signature away "
-    "when the token expires or is deleted: a join with an earlier one then finds none for it",
+    meaning="the cluster signs its own address for each token that is valid (cluster-info), and takes the signature "
+    "away when the token expires or is deleted: a join with an earlier one then finds none for it",
     references="kubeadm#1988",
 )
 def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:
@@ -32,6 +32,8 @@ def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             continue
         seen = ["has not joined the cluster"]
         seen += [f"an attempt to join left token {token}, which is not valid" for token in unknown]
-        seen += [f"token {item.id} has expired at {item.expires:%H:%M:%S} UTC" for item in tokens if item.id not in valid]
+        seen += [
+            f"token {item.id} has expired at {item.expires:%H:%M:%S} UTC" for item in tokens if item.id not in valid
+        ]
         seen += [] if valid else ["the cluster has no valid token (kubeadm token list)"]
         yield Case(context.node.name, tuple(seen), (Mend(context.node.name, evidence.apply, "here"),))

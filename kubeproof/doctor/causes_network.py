@@ -246,8 +246,8 @@ CLUSTER_CHAINS = ("KUBE-", "CNI-", *traces.CHAINS, "WEAVE")
     13,
     needs=("network", "iptables"),
     symptom="a node that was reset, or had another pod network, sends packets nowhere or joins badly",
-    meaning="`kubeadm reset` leaves links, routes and rules of the pod network and of kube-proxy in the kernel, and they "
-    "go on deciding about packets",
+    meaning="`kubeadm reset` leaves links, routes and rules of the pod network and of kube-proxy in the kernel, and "
+    "they go on deciding about packets",
     references="kubeadm#689",
     outsiders=True,
 )
@@ -258,16 +258,15 @@ def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     routes = [str(route) for route in _stale_routes(context, links, member=member)]
     prefixes = OTHERS_CHAINS[context.cluster.settings.cni] if member else CLUSTER_CHAINS
     chains = sorted(
-        {
-            name
-            for table in context.state.iptables.tables.values()
-            for name in table.chains
-            if name.startswith(prefixes)
-        }
+        {name for table in context.state.iptables.tables.values() for name in table.chains if name.startswith(prefixes)}
     )
     tables = [] if member else [table for table in context.state.nft_tables if table == POLICY_TABLE]
     seen = [f"link {name}" for name in links] + [f"route {route}" for route in routes]
-    seen += [f"{len(chains)} chains of iptables: {', '.join(chains[:3])}{' …' if len(chains) > 3 else ''}"] if chains else []
+    seen += (
+        [f"{len(chains)} chains of iptables: {', '.join(chains[:3])}{' …' if len(chains) > 3 else ''}"]
+        if chains
+        else []
+    )
     seen += [f"nft table {table}" for table in tables]
     if not seen:
         return None

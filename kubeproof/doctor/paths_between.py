@@ -84,7 +84,7 @@ def command(*, others: dict[IPv4Address, int], device: str, port: int, nonce: st
     if not others:
         return "true"
     first = next(iter(others))
-    ways = "\n".join(f"way {address} {ssh_port} & kids=\"$kids $!\"" for address, ssh_port in others.items())
+    ways = "\n".join(f'way {address} {ssh_port} & kids="$kids $!"' for address, ssh_port in others.items())
     return f"""
 d=$(mktemp -d) || exit 1; t=; kids=
 trap '[ -z "$t" ] || kill $t 2>/dev/null; rm -rf "$d"' EXIT
@@ -109,7 +109,8 @@ interface=$(ip -4 -o route get {first} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
 before=$(errors)
 tcpdump -i "$interface" -n -s {SNAPSHOT_BYTES} --immediate-mode -Z root -U -w "$d/c.pcap" \\
   'udp dst port {port} and {INNER_PROTOCOL} = 1' >/dev/null 2>"$d/err" & t=$!
-n=0; until grep -q 'listening on' "$d/err" || [ $n -ge 60 ] || ! kill -0 $t 2>/dev/null; do n=$((n + 1)); sleep 0.05; done
+n=0; listens() {{ grep -q 'listening on' "$d/err" || ! kill -0 $t 2>/dev/null || [ $n -ge 60 ]; }}
+until listens; do n=$((n + 1)); sleep 0.05; done
 {ways}
 for gateway in $(ip -4 route show dev {device} 2>/dev/null | awk '$2 == "via" {{ print $3 }}'); do
   through $gateway & kids="$kids $!"; done

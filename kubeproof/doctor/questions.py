@@ -148,8 +148,8 @@ def _tokens(text: str) -> tuple[Token, ...]:
     for line in text.splitlines():
         name, _, expires = line.strip().partition(" ")
         if name:
-            moment = base64.b64decode(expires).decode()
-            found.append(Token(base64.b64decode(name).decode(), _moment(moment) if moment else None))
+            moment = base64.b64decode(expires, validate=True).decode()
+            found.append(Token(base64.b64decode(name, validate=True).decode(), _moment(moment) if moment else None))
     return tuple(found)
 
 

@@ -1,8 +1,8 @@
-"""What the doctor says: each diagnosis with its evidence, meaning and mend; what could not be looked at. JSON as well."""
+"""What the doctor says: diagnoses with evidence, meaning and mend; what could not be looked at. JSON as well."""
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kubeproof import output_files
-from kubeproof.doctor.diagnosis import Answer, Case, Cause, Diagnosis, Mend
+from kubeproof.doctor.diagnosis import Answer, Cause, Diagnosis, Mend
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.result import CheckResult
 from kubeproof.summary import counted
@@ -90,7 +90,9 @@ def show(report: Report, console: Console) -> None:
         console.print(f"[bold yellow]![/bold yellow] not looked at  {escape(line)}")
     if report.unexplained:
         shown = ", ".join(report.unexplained)
-        console.print(f"[bold yellow]![/bold yellow] not explained  {escape(shown)}; `./inv verify` shows what was found")
+        console.print(
+            f"[bold yellow]![/bold yellow] not explained  {escape(shown)}; `./inv verify` shows what was found"
+        )
     colour = "green" if report.is_clear else "red"
     console.print(f"[bold {colour}]{report.headline}[/bold {colour}] ({report.seconds:.1f}s)")
 
@@ -105,7 +107,7 @@ def _show(diagnosis: Diagnosis, report: Report, console: Console) -> None:
         ("evidence", f"{case.node}: {line}" if several else line) for case in diagnosis.cases for line in case.evidence
     ]
     lines.append(("meaning", f"{cause.meaning} ({', '.join(cause.references)})"))
-    lines += [("mend", line) for case in diagnosis.cases for line in _mends(case, report.evidence)]
+    lines += [("mend", line) for line in _mends(diagnosis, report.evidence)]
     last = ""
     for heading, text in lines:
         console.print(f"  [dim]{'' if heading == last else heading:8}[/dim]  {escape(text)}")
@@ -113,12 +115,11 @@ def _show(diagnosis: Diagnosis, report: Report, console: Console) -> None:
     console.print()
 
 
-def _mends(case: Case, evidence: Evidence) -> Sequence[str]:
-    return [
-        line
-        for mend in case.mends
-        for line in (f"{mend.node}{WHERE[mend.where]}:", f"  {pasted(mend, evidence)}")
-    ]
+def _mends(diagnosis: Diagnosis, evidence: Evidence) -> Iterator[str]:
+    """What several nodes have in common is said once."""
+    for mend in dict.fromkeys(mend for case in diagnosis.cases for mend in case.mends):
+        yield f"{mend.node}{WHERE[mend.where]}:"
+        yield f"  {pasted(mend, evidence)}"
 
 
 def to_json(report: Report) -> dict[str, object]:

@@ -47,7 +47,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Kubelet:
-    """``state`` is systemd's word for the service, ``health`` what kubelet answers at its health port, "" if nothing."""
+    """``state`` is systemd's word for the service, ``health`` what its health port answers, "" if nothing."""
 
     state: str
     health: str

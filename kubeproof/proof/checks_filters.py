@@ -8,7 +8,7 @@ from kubeproof.proof.context import Context, Finding, UndecidedError, check, sam
 
 FELIX = "cali-"
 ENFORCERS = ("cali-FORWARD", "KUBE-ROUTER-FORWARD", "WEAVE-NPC")
-"""Chains that FORWARD sends packets to for policies: those of Calico, kube-router (k3s has it beside flannel), Weave."""
+"""Chains for policies that FORWARD calls: those of Calico, kube-router (which k3s has beside flannel), Weave."""
 _OUTSIDE = 1
 """An address of the node network stands for clients and servers outside of the pod network: the first host."""
 

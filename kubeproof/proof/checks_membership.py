@@ -1,4 +1,4 @@
-"""Checks of a node as a member of its cluster: kubelet, the pod network's agent, what it takes for its own, its clock."""
+"""Checks of a node as a member of its cluster: kubelet, the pod network's agent, identity, clock."""
 
 import statistics
 from collections.abc import Iterator, Sequence

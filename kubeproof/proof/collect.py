@@ -13,7 +13,6 @@ from kubeproof.proof.node_script import commands, parse_state
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import API, Snapshot
 
-
 Answers = Mapping[str, Mapping[str, Output]]
 """What commands printed, by node and name; a node that could not be reached has none."""
 

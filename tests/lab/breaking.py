@@ -1,7 +1,7 @@
 """Ways to break a lab that last until somebody mends them: one for each diagnosis of the doctor."""
 
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -52,14 +52,6 @@ def on_worker(command: str) -> Callable[[], None]:
     return lambda: (ssh(worker().name, command), None)[1]
 
 
-def in_order(*steps: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        for step in steps:
-            step()
-
-    return run
-
-
 def put(node: str, path: str, text: str, mode: str = "755") -> None:
     """Write a file on a node."""
     ssh(node, f"mkdir -p {path.rpartition('/')[0]} && cat >{path} && chmod {mode} {path}", stdin=text)
@@ -87,13 +79,6 @@ def kubelet_refuses() -> None:
 
 def agents_rolled_out() -> None:
     kubectl("-n kube-system rollout status daemonset/podnet --timeout=90s")
-
-
-def _agents(count: int, what: str, words: str) -> None:
-    def there() -> bool:
-        return kubectl(f"-n kube-system get pods -l app=podnet --no-headers {words}").splitlines().count("false") == count
-
-    wait_until(there, seconds=SECONDS, what=what)
 
 
 # Kernel and kubelet ---------------------------------------------------------------------------------------------------
@@ -153,6 +138,12 @@ def uplink() -> str:
     return found[0].name
 
 
+def smaller_interfaces() -> None:
+    """As when interfaces are set to what a cloud carries: the bridge and the pods that are there keep their size."""
+    for node in load().nodes:
+        ssh(node.name, f"ip link set dev host0 mtu {SHRUNK}")
+
+
 def shrink_the_way() -> None:
     """A port of the lab's bridge, which no node sees, drops what is larger."""
     subprocess.run(["ip", "link", "set", "dev", uplink(), "mtu", str(SHRUNK)], check=True)
@@ -170,8 +161,8 @@ def widen_the_way() -> None:
 def broken_offload() -> None:
     """An interface that is left the checksums, and gets those inside of the tunnel wrong.
 
-    Its driver's work is done by the kernel (tx off). What the VXLAN device left unfinished is recognised by the sum over
-    the pseudo header, which is known beforehand for the first packet of a connection (40 bytes), and spoiled.
+    Its driver's work is done by the kernel (tx off). What the VXLAN device left unfinished is recognised by the sum
+    over the pseudo header, which is known beforehand for the first packet of a connection (40 bytes), and spoiled.
     """
     here = subnet(worker())[0]
     there = [subnet(node)[0] for node in load().nodes if node.name != worker().name]
@@ -198,7 +189,7 @@ def good_offload() -> None:
 
 def other_pod_cidr() -> None:
     kubectl(f"{PODNET} POD_CIDR=10.199.0.0/16")
-    ready = "-o jsonpath='{range .items[*]}{.spec.containers[0].env[?(@.name==\"POD_CIDR\")].value}{\"\\n\"}{end}'"
+    ready = '-o jsonpath=\'{range .items[*]}{.spec.containers[0].env[?(@.name=="POD_CIDR")].value}{"\\n"}{end}\''
 
     def all_new() -> bool:
         told = kubectl(f"-n kube-system get pods -l app=podnet {ready}").splitlines()
@@ -262,7 +253,10 @@ def _internal() -> str:
 
 def own_address() -> None:
     node = worker()
-    ssh(node.name, f"sed -i 's/--node-ip={SECOND_ADDRESS}/--node-ip={node.address}/' {FLAGS} && systemctl restart kubelet")
+    ssh(
+        node.name,
+        f"sed -i 's/--node-ip={SECOND_ADDRESS}/--node-ip={node.address}/' {FLAGS} && systemctl restart kubelet",
+    )
     wait_until(lambda: _internal() == str(node.address), seconds=SECONDS, what="the API to have the node's address")
     ssh(node.name, f"ip addr del {SECOND_ADDRESS}/24 dev host0 2>/dev/null; true")
 
@@ -355,7 +349,7 @@ FAULTS: tuple[Fault, ...] = (
         "swap-on",
         swap,
         no_swap,
-        reason="swap is the kernel's, which all nodes share with the machine: /proc/swaps and swapoff(8) are stand-ins, "
+        reason="swap is the kernel's, which all nodes share with the machine: /proc/swaps and swapoff(8) stand in, "
         "that kubelet refuses is real",
         by_command=True,
     ),
@@ -367,12 +361,7 @@ FAULTS: tuple[Fault, ...] = (
         on_worker("iptables -D INPUT -p udp --dport 8472 -j DROP 2>/dev/null || true"),
         by_command=True,
     ),
-    Fault(
-        "mtu-too-large",
-        in_order(freeze_agent, on_worker("ip link set dev flannel.1 mtu 1500")),
-        thaw_agent,
-        frozen=True,
-    ),
+    Fault("mtu-too-large", smaller_interfaces, widen_the_way),
     Fault("underlay-mtu-too-large", shrink_the_way, widen_the_way),
     Fault(
         "vxlan-checksum-offload",
@@ -419,20 +408,33 @@ FAULTS: tuple[Fault, ...] = (
 )
 """In the order of the doctor's own table. What a reset leaves, and a join without token: see test_doctor.py."""
 
-JOIN = f"""apiVersion: kubeadm.k8s.io/v1beta2
+JOIN = """apiVersion: kubeadm.k8s.io/v1beta2
 kind: JoinConfiguration
 discovery:
-  bootstrapToken:
-    token: @TOKEN@
-    apiServerEndpoint: @ADDRESS@:6443
-    unsafeSkipCAVerification: true
   timeout: 5s
-nodeRegistration:
-  ignorePreflightErrors: [all]
----
-# {paths.JOIN_CONFIG}
+  bootstrapToken: {token: TOKEN, apiServerEndpoint: "ADDRESS:6443", unsafeSkipCAVerification: true}
+nodeRegistration: {ignorePreflightErrors: [all]}
 """
 
 
-def token_ids(texts: Iterable[str]) -> Iterator[str]:
-    return (text.partition(".")[0] for text in texts)
+def take_out(node: LabNode) -> None:
+    """What people do by hand to take a node out of a cluster, and to find out what kubeadm leaves."""
+    kubectl(f"delete node {node.name}")
+    ssh(node.name, "kubeadm reset --force >/dev/null 2>&1")
+
+
+def join_too_late(node: LabNode) -> str:
+    """Try to join with a token that has just been deleted, as one is that has expired; return what kubeadm says."""
+    token = ssh(leader().name, "kubeadm token create --ttl 2m")
+    ssh(leader().name, f"kubeadm token delete {token.partition('.')[0]}")
+    text = JOIN.replace("TOKEN", token).replace("ADDRESS", str(leader().address))
+    put(node.name, paths.JOIN_CONFIG, text, "600")
+    return ssh(node.name, f"timeout 60 kubeadm join --config {paths.JOIN_CONFIG} 2>&1 || true")
+
+
+def spread_the_demo() -> None:
+    """Pods do not move back by themselves to a node that has come back, and the proof wants some on each."""
+    kubectl("delete pods -l app=kuard --wait=false")
+    kubectl("delete pods -l name=networkpolicy-demo --wait=false")
+    kubectl("rollout status deployment/kuard --timeout=90s")
+    kubectl("rollout status deployment/httpd --timeout=90s")

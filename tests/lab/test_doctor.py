@@ -143,3 +143,63 @@ def test_a_fault_is_named_and_mended(
         _settles(inventory, but="network_agent_ready")
         fault.restore()
     _settles(inventory)
+
+
+def test_a_node_that_was_reset_by_hand_is_cleaned_and_joins_again(
+    inventory: LoadedInventory, tmp_path: Path, undo: list[Callable[[], None]]
+) -> None:
+    """`kubeadm reset` leaves what it leaves, and a token that is no longer valid lets nobody in."""
+    undo.append(lambda: _join_again(inventory))
+    breaking.take_out(other())
+    said = breaking.join_too_late(other())
+    assert "JWS" in said, said
+    assert _failing(inventory)
+    report = _report(inventory, tmp_path / "doctor.json", by_command=False)
+    assert sorted(_names(report)) == sorted(["leftovers-of-a-reset", JOINING]), json.dumps(report, indent=1)
+    leftovers = [item for item in report["diagnoses"] if item["name"] != JOINING]
+    _apply({"diagnoses": leftovers}, tmp_path)
+    report = _report(inventory, tmp_path / "doctor.json", by_command=False)
+    assert _names(report) == [JOINING], json.dumps(report, indent=1)
+    assert any("left token" in line for line in report["diagnoses"][0]["cases"][0]["evidence"])
+    _apply(report, tmp_path)
+    breaking.spread_the_demo()
+    _settles(inventory)
+
+
+def _join_again(inventory: LoadedInventory) -> None:
+    """Whatever became of the test, the node is one again."""
+    ssh(other().name, f"rm -f {paths.JOIN_CONFIG}")
+    if other().name not in kubectl("get nodes -o name"):
+        succeed("apply")
+        breaking.spread_the_demo()
+        _settles(inventory)
+
+
+def test_what_is_down_is_said_and_nothing_is_made_up(undo: list[Callable[[], None]]) -> None:
+    """The API server hangs, a kubelet is stopped, and a node does not answer by ssh: all at once."""
+    api = "docker pause $(docker ps -q --filter label=io.kubernetes.container.name=kube-apiserver)"
+    undo.append(lambda: (ssh(leader().name, api.replace("pause", "unpause", 1)), None)[1])
+    undo.append(lambda: (ssh(worker().name, "systemctl start kubelet"), None)[1])
+    undo.append(lambda: (console(other().name, "systemctl start ssh"), None)[1])
+    ssh(leader().name, api)
+    ssh(worker().name, "systemctl stop kubelet")
+    console(other().name, "systemctl stop ssh")
+    outcome = inv("doctor")
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.output
+    assert "nothing found, " in outcome.output
+    assert f"not looked at  node {other().name}: " in outcome.output
+    assert "not looked at  the API could not be read" in outcome.output
+    assert f"kubelet_healthy on {worker().name}" in outcome.output
+
+
+def test_the_cluster_holds_in_the_end(inventory: LoadedInventory) -> None:
+    _settles(inventory)
+    assert _names(to_json(diagnose(inventory))) == []
+
+
+def test_bad_input_is_refused(tmp_path: Path) -> None:
+    assert inv("doctor", "-i", "no-such-file.py").code == 2
+    refused = inv("doctor", "--json", str(tmp_path / "none" / "doctor.json"))
+    assert refused.code == 2
+    assert "there is no folder" in refused.output

@@ -145,5 +145,3 @@ def found(item: Evidence) -> list[Diagnosis]:
 
 def undecided(item: Evidence) -> list[str]:
     return [line for cause in CAUSES for line in cause.look(item).undecided]
-
-

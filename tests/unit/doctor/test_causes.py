@@ -1,7 +1,6 @@
 """Each diagnosis on evidence that is good, and on evidence that has its cause and no other."""
 
 import re
-
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from datetime import timedelta
@@ -128,7 +127,13 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "is systemd, that of docker is cgroupfs",
         "sed -i 's/^cgroupDriver:.*/cgroupDriver: cgroupfs/'",
     ),
-    ("cgroup-driver-mismatch", on_host("node-b", runtime_driver="systemd"), "node-b", "docker is systemd", "./inv apply"),
+    (
+        "cgroup-driver-mismatch",
+        on_host("node-b", runtime_driver="systemd"),
+        "node-b",
+        "docker is systemd",
+        "./inv apply",
+    ),
     (
         "forward-policy-drop",
         rules((changes.FORWARD_SOURCE, "")),
@@ -138,14 +143,23 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
     ),
     (
         "forward-policy-drop",
-        rules((changes.FORWARD_SOURCE, f"-A FORWARD -i cni+ -j LOG\n-A FORWARD -s 10.0.0.0/8 -j DROP\n{changes.FORWARD_SOURCE}")),
+        rules(
+            (
+                changes.FORWARD_SOURCE,
+                f"-A FORWARD -i cni+ -j LOG\n-A FORWARD -s 10.0.0.0/8 -j DROP\n{changes.FORWARD_SOURCE}",
+            )
+        ),
         "node-b",
         "refused by: -A FORWARD -s 10.0.0.0/8 -j DROP",
         "iptables -D FORWARD -s 10.0.0.0/8 -j DROP",
     ),
     (
         "vxlan-port-blocked",
-        both(SILENT, rules(INPUT, ("-A DOCKER-USER -j RETURN\n", f"-A DOCKER-USER -j RETURN\n{DROP_VXLAN}")), *[unseen(name, NOT_ANSWERED) for name in ("node-b", "node-c")]),
+        both(
+            SILENT,
+            rules(INPUT, ("-A DOCKER-USER -j RETURN\n", f"-A DOCKER-USER -j RETURN\n{DROP_VXLAN}")),
+            *[unseen(name, NOT_ANSWERED) for name in ("node-b", "node-c")],
+        ),
         "node-b",
         "refused by -A INPUT -p udp -m udp --dport 8472 -j DROP",
         "iptables -D INPUT -p udp -m udp --dport 8472 -j DROP",
@@ -157,7 +171,13 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "does not leave the node",
         "iptables -I OUTPUT -p udp --dport 8472 -j ACCEPT",
     ),
-    ("mtu-too-large", on_b(changes.link("flannel.1", mtu=1500)), "node-b", "takes 1500", "ip link set dev flannel.1 mtu 1450"),
+    (
+        "mtu-too-large",
+        on_b(changes.link("flannel.1", mtu=1500)),
+        "node-b",
+        "takes 1500",
+        "ip link set dev flannel.1 mtu 1450",
+    ),
     ("mtu-too-large", on_b(changes.link("cni0", mtu=9000)), "node-b", "cni0 takes 9000", "dev cni0 mtu 1450"),
     (
         "mtu-too-large",
@@ -171,7 +191,7 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         way("node-b", "node-c", Way(True, CONNECTED, "02::1", passes=1400)),
         "node-b",
         "eth9 takes 1500 bytes; to node-c at most 1400 arrive",
-        "ip link set dev eth9 mtu 1400 && ip link set dev flannel.1 mtu 1350 && ip link set dev cni0 mtu 1350 && for pid in",
+        "dev eth9 mtu 1400 && ip link set dev flannel.1 mtu 1350 && ip link set dev cni0 mtu 1350 && for pid in",
     ),
     (
         "vxlan-checksum-offload",
@@ -180,7 +200,13 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "3 packets with a wrong checksum arrived at node-c",
         "ethtool -K flannel.1 tx off",
     ),
-    ("pod-cidr-mismatch", plane(network_cidrs=("10.9.0.0/16",)), "node-a", "podnet is told 10.9.0.0/16", "POD_CIDR=10.98.0.0/16"),
+    (
+        "pod-cidr-mismatch",
+        plane(network_cidrs=("10.9.0.0/16",)),
+        "node-a",
+        "podnet is told 10.9.0.0/16",
+        "POD_CIDR=10.98.0.0/16",
+    ),
     (
         "pod-cidr-mismatch",
         plane(controller_flags={"cluster-cidr": "10.9.0.0/16"}),
@@ -188,7 +214,13 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "--cluster-cidr=10.9.0.0/16",
         "kube-controller-manager.yaml",
     ),
-    ("pod-cidr-mismatch", node_object(pod_cidr=IPv4Network("10.9.1.0/24")), "node-b", "podCIDR 10.9.1.0/24", "delete node node-b"),
+    (
+        "pod-cidr-mismatch",
+        node_object(pod_cidr=IPv4Network("10.9.1.0/24")),
+        "node-b",
+        "podCIDR 10.9.1.0/24",
+        "delete node node-b",
+    ),
     ("pod-cidr-mismatch", node_object(pod_cidr=None), "node-b", "podCIDR none", "systemctl restart kubelet"),
     ("stale-cni0", bridge_address("10.199.7.1/24"), "node-b", "10.199.7.1/24", "ip addr add 10.98.1.1/24 dev cni0"),
     (
@@ -233,9 +265,21 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "InternalIP 172.29.7.12",
         's/="/="--node-ip=10.99.0.12 /',
     ),
-    ("wrong-node-address", on_b(changes.tunnel(local=IPv4Address("172.29.7.12"))), "node-b", "sends from 172.29", "./inv apply"),
+    (
+        "wrong-node-address",
+        on_b(changes.tunnel(local=IPv4Address("172.29.7.12"))),
+        "node-b",
+        "sends from 172.29",
+        "./inv apply",
+    ),
     ("join-token-expired", not_joined(), "node-b", "no valid token", "./inv apply"),
-    ("join-token-expired", both(not_joined(), plane(tokens=(OLD,))), "node-b", "token abcdef has expired at 11:55:00", "./inv apply"),
+    (
+        "join-token-expired",
+        both(not_joined(), plane(tokens=(OLD,))),
+        "node-b",
+        "token abcdef has expired at 11:55:00",
+        "./inv apply",
+    ),
     (
         "join-token-expired",
         both(not_joined(token_ids=("abcdef",)), plane(tokens=(VALID,))),
@@ -243,8 +287,20 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "left token abcdef, which is not valid",
         "./inv apply",
     ),
-    ("clock-skew", on_b(lambda found: replace(found, clock=1.8e9 + 601)), "node-b", "599 seconds ahead", "date --set=@$("),
-    ("same-hostname", on_b(changes.identity(hostname="node-c")), "node-b", "node-c, which is that of node-c too", "hostname node-b"),
+    (
+        "clock-skew",
+        on_b(lambda found: replace(found, clock=1.8e9 + 601)),
+        "node-b",
+        "599 seconds ahead",
+        "date --set=@$(",
+    ),
+    (
+        "same-hostname",
+        on_b(changes.identity(hostname="node-c")),
+        "node-b",
+        "node-c, which is that of node-c too",
+        "hostname node-b",
+    ),
     (
         "same-machine-id",
         on_b(changes.identity(machine_id=f"{0:032d}")),
@@ -252,8 +308,20 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "which is that of node-a too",
         "systemd-machine-id-setup",
     ),
-    ("same-product-uuid", on_b(changes.identity(product_uuid="uuid-node-a")), "node-b", "that of node-a", "virt-xml node-b"),
-    ("mixed-iptables-variants", other_rules(LEGACY), "node-b", "-s 203.0.113.9/32 -j DROP", "iptables-legacy -t $table -F"),
+    (
+        "same-product-uuid",
+        on_b(changes.identity(product_uuid="uuid-node-a")),
+        "node-b",
+        "that of node-a",
+        "virt-xml node-b",
+    ),
+    (
+        "mixed-iptables-variants",
+        other_rules(LEGACY),
+        "node-b",
+        "-s 203.0.113.9/32 -j DROP",
+        "iptables-legacy -t $table -F",
+    ),
     (
         "leftovers-of-a-reset",
         on_b(changes.more("links", VXLAN)),
@@ -268,7 +336,13 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "1 chains of iptables: cali-INPUT",
         "iptables-save | grep -vE '[ :]cali-|",
     ),
-    ("reset-lost-ssh", LOST, "node-b", "node-a: 10.99.0.12 answers ARP (02:99:00:00:00:0b)", "iptables -P INPUT ACCEPT"),
+    (
+        "reset-lost-ssh",
+        LOST,
+        "node-b",
+        "node-a: 10.99.0.12 answers ARP (02:99:00:00:00:0b)",
+        "iptables -P INPUT ACCEPT",
+    ),
 ]
 
 
@@ -316,7 +390,7 @@ def test_every_cause_was_seen_and_every_row_has_one() -> None:
     assert all(cause.symptom and cause.meaning and cause.references for cause in CAUSES)
 
 
-# What is not so ---------------------------------------------------------------------------------------------------------
+# What is not so ------------------------------------------------------------------------------------------------------
 
 
 def test_a_port_that_is_open_is_not_blamed_for_a_tunnel_that_is_not_set_up() -> None:
@@ -413,7 +487,9 @@ def test_what_a_reset_leaves_on_a_host_that_is_no_node() -> None:
     )(patient.evidence())
     (found,) = [each for each in patient.found(item) if each.name == "leftovers-of-a-reset"]
     seen = "\n".join(found.cases[0].evidence)
-    assert all(word in seen for word in ("link flannel.1", "link cni0", "KUBE-", "inet podnet", "route 10.98.9.0/24 via"))
+    assert all(
+        word in seen for word in ("link flannel.1", "link cni0", "KUBE-", "inet podnet", "route 10.98.9.0/24 via")
+    )
     command = mends(found)
     pattern = command.partition("grep -vE '")[2].partition("'")[0]
     kept = [line for line in good.RULES.splitlines() if not re.search(pattern, line)]
@@ -427,7 +503,10 @@ def test_nothing_that_cannot_be_read_is_a_diagnosis() -> None:
     item = patient.evidence()
     states = {name: NodeState(name, unreadable=blind) for name in good.NAMES}
     unread = dict.fromkeys(("cgroups", "joining", "packets"), "it took too long")
-    hosts = {name: replace(patient.host(name), journey=type(host.journey)(), node_ip="", unreadable=unread) for name, host in item.hosts.items()}
+    hosts = {
+        name: replace(patient.host(name), journey=type(host.journey)(), node_ip="", unreadable=unread)
+        for name, host in item.hosts.items()
+    }
     item = patient.no_api(replace(item, hosts=hosts, snapshot=replace(item.snapshot, states=states)))
     assert patient.found(item) == []
     assert any("no such program" in line for line in patient.undecided(item))
@@ -437,7 +516,13 @@ def test_nothing_that_cannot_be_read_is_a_diagnosis() -> None:
 
 def test_without_the_api_what_nodes_tell_is_diagnosed_all_the_same() -> None:
     for name, change, *_ in BAD:
-        if name in ("br-netfilter-off", "swap-on", "cgroup-driver-mismatch", "stale-cni-configuration", "same-hostname"):
+        if name in (
+            "br-netfilter-off",
+            "swap-on",
+            "cgroup-driver-mismatch",
+            "stale-cni-configuration",
+            "same-hostname",
+        ):
             item = patient.no_api(change(patient.evidence()))
             assert [each.name for each in patient.found(item)] == [name]
 

@@ -354,7 +354,11 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
     ("unique_identity", identity(product_uuid="uuid-node-c"), "product_uuid uuid-node-c is that of node-c too"),
     ("clock", lambda s: replace(s, clock=1_800_000_000.0 - 40), "40 seconds behind"),
     ("clock", lambda s: replace(s, clock=1_800_000_000.0 + 400), "398 seconds ahead"),
-    ("policy_chains_first", rules(("-A FORWARD -d 10.98.0.0/16 -j ACCEPT\n", AFTER_ACCEPT)), "before KUBE-ROUTER-FORWARD"),
+    (
+        "policy_chains_first",
+        rules(("-A FORWARD -d 10.98.0.0/16 -j ACCEPT\n", AFTER_ACCEPT)),
+        "before KUBE-ROUTER-FORWARD",
+    ),
 ]
 
 IN_API: list[tuple[str, ApiChange, str]] = [
