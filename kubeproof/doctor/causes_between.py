@@ -117,11 +117,9 @@ def _blocked(context: Context, place: str, port: int, seen: tuple[str, ...]) -> 
     node, settings = context.node.name, context.cluster.settings
     allow = f"iptables -I {{}} -p udp --dport {port} -j ACCEPT"
     if place == BETWEEN:
-        # Nothing on the nodes refuses it: a firewall or a security group in between, which only its owner can open.
-        ask = f"for packets of {settings.node_network} to {settings.node_network}: open UDP {port}"
-        return Case(
-            node, seen, (Mend(node, f"echo '{ask}' # in the firewall or security group between the nodes", "here"),)
-        )
+        # Nothing on the nodes refuses it, and what does only its owner can tell.
+        allow_all = f"allow UDP {port} from {settings.node_network} to {settings.node_network}"
+        return Case(node, seen, (Mend(node, allow_all, "firewall"),))
     rules = list(_refusing(context.state.iptables, place, context, port))
     if rules:
         seen = (*seen, *(f"refused by {rule.text or rule}" for rule in rules))

@@ -86,7 +86,8 @@ def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]
             able = NETWORKS[settings.cni].enforces
             why = "network_policy is False" if able else f"{settings.cni} enforces none"
             seen = f"{why}, and the cluster has {len(objects.policies)}: {', '.join(sorted(objects.policies))}"
-            yield Case(leader, (seen,), tuple(_enforcing(evidence, leader, able=able)))
+            seen_more = () if able else ("another pod network takes the cluster and all that is in it away first",)
+            yield Case(leader, (seen, *seen_more), tuple(_enforcing(evidence, leader, able=able)))
         return
     if settings.cni != "podnet":
         return  # what Calico's agent keeps is looked at by policies_after_accept
@@ -199,9 +200,10 @@ def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     cluster, plane = evidence.snapshot.loaded.cluster, evidence.control_plane
     wanted, leader = str(cluster.settings.pod_cidr), cluster.leader.name
     kubeadm = plane.controller_flags.get("cluster-cidr", "")
-    for part in ("controller", "network"):
-        if part in plane.unreadable:
-            yield UndecidedError(f"{part}: {plane.unreadable[part]}")
+    if leader in evidence.snapshot.states and "controller" in plane.unreadable:
+        yield UndecidedError(f"kube-controller-manager's flags could not be read ({plane.unreadable['controller']})")
+    if not isinstance(evidence.snapshot.objects, str) and "network" in plane.unreadable:
+        yield UndecidedError(f"what {cluster.settings.cni} is told could not be read ({plane.unreadable['network']})")
     seen = [f"the settings say pod_cidr {wanted}"]
     seen += [f"kube-controller-manager has --cluster-cidr={kubeadm}"] if kubeadm else []
     seen += [f"{cluster.settings.cni} is told {cidr}" for cidr in plane.network_cidrs]

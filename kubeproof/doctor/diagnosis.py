@@ -7,9 +7,9 @@ from typing import Literal
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.context import Context, UndecidedError
 
-Where = Literal["node", "here", "console", "hypervisor"]
+Where = Literal["node", "here", "console", "hypervisor", "firewall"]
 """Where a mend is run: on the node by ssh, on this machine in the repository's folder, on the node's own console where
-ssh does not reach it, or on what the node is a virtual machine of."""
+ssh does not reach it, on what the node is a virtual machine of, or, in words, in whatever filters between the nodes."""
 
 
 @dataclass(frozen=True)

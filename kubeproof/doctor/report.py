@@ -24,6 +24,7 @@ WHERE = {
     "node": "",
     "here": ", from here",
     "console": ", at its own console",
+    "firewall": ", in the firewall or security group between it and the others",
     "hypervisor": ", where it is a virtual machine of, then start it anew",
 }
 
@@ -62,7 +63,8 @@ class Report:
     @property
     def unexplained(self) -> tuple[str, ...]:
         """Checks of the proof that do not hold though nothing was found."""
-        return () if self.diagnoses else tuple(f"{result.name} on {result.node}" for result in self.failing)
+        known = [result for result in self.failing if "could not be read" not in result.found]
+        return () if self.diagnoses else tuple(f"{result.name} on {result.node}" for result in known)
 
     @property
     def is_clear(self) -> bool:

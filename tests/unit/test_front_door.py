@@ -16,7 +16,7 @@ from kubeproof.command_line import as_typed, explain
 from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
 
-COMMANDS = """apply bench demo docs explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint matrix
+COMMANDS = """apply bench demo docs doctor explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint matrix
 mirror.add mirror.build mirror.status plan policy reset status test up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
@@ -38,7 +38,7 @@ def test_every_command_is_listed_in_one_line() -> None:
     assert all(len(words) > 2 for words in lines)
 
 
-@pytest.mark.parametrize("command", ["plan", "apply", "verify", "reset", "demo", "kubectl"])
+@pytest.mark.parametrize("command", ["plan", "apply", "verify", "doctor", "reset", "demo", "kubectl"])
 def test_nothing_is_sent_to_a_lab_that_is_down(command: str) -> None:
     done = invoke(command, **DOWN)
     assert done.returncode == 2

@@ -415,7 +415,7 @@ def test_what_is_lost_between_the_nodes_is_told_apart() -> None:
     (found,) = patient.found(lost(patient.evidence()))
     assert found.name == "vxlan-port-blocked"
     assert "leaves one node and does not arrive" in found.cases[0].evidence[0]
-    assert all(mend.where == "here" for case in found.cases for mend in case.mends)
+    assert all(mend.where == "firewall" for case in found.cases for mend in case.mends)
 
 
 def test_rules_about_other_ports_and_senders_are_not_taken_for_the_one() -> None:
@@ -456,7 +456,7 @@ def test_policies_on_a_network_that_enforces_none() -> None:
     item = replace(item, snapshot=replace(item.snapshot, states=states, objects=networks.api("flannel")))
     (found,) = patient.found(item)
     assert found.name == "policies-not-enforced"
-    assert found.cases[0].evidence == ("flannel enforces none, and the cluster has 1: elsewhere/deny",)
+    assert found.cases[0].evidence[0] == "flannel enforces none, and the cluster has 1: elsewhere/deny"
     assert 'cni = "canal"' in mends(found)
 
 
