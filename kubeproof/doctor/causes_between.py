@@ -76,7 +76,8 @@ def vxlan_port_blocked(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             name, place = _last_trace(evidence, pair)
             places.setdefault((name, place), []).append(_words(pair, place, port))
     for (name, place), seen in places.items():
-        yield _blocked(evidence.snapshot.context(name), place, port, tuple(dict.fromkeys(seen)))
+        context = evidence.snapshot.context(name)
+        yield _blocked(context, place, port, tuple(dict.fromkeys(seen)), firewalld=evidence.hosts[name].firewalld)
 
 
 def _names(pair: Pair) -> str:
@@ -113,9 +114,8 @@ def _last_trace(evidence: Evidence, pair: Pair) -> tuple[str, str]:
     return (here.name, INPUT) if reply in at_here else (there.name, BETWEEN)
 
 
-def _blocked(context: Context, place: str, port: int, seen: tuple[str, ...]) -> Case:
+def _blocked(context: Context, place: str, port: int, seen: tuple[str, ...], *, firewalld: bool) -> Case:
     node, settings = context.node.name, context.cluster.settings
-    allow = f"iptables -I {{}} -p udp --dport {port} -j ACCEPT"
     if place == BETWEEN:
         # Nothing on the nodes refuses it, and what does only its owner can tell.
         allow_all = f"allow UDP {port} from {settings.node_network} to {settings.node_network}"
@@ -125,7 +125,10 @@ def _blocked(context: Context, place: str, port: int, seen: tuple[str, ...]) -> 
         seen = (*seen, *(f"refused by {rule.text or rule}" for rule in rules))
         mend = " && ".join(f"iptables {(rule.text or str(rule)).replace('-A ', '-D ', 1)}" for rule in rules)
         return Case(node, seen, (Mend(node, mend),))
-    return Case(node, seen, (Mend(node, allow.format(place)),))
+    if firewalld and place == INPUT:
+        opened = f"firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload"
+        return Case(node, (*seen, "firewalld is running"), (Mend(node, opened),))
+    return Case(node, seen, (Mend(node, f"iptables -I {place} -p udp --dport {port} -j ACCEPT"),))
 
 
 def _refusing(ruleset: Ruleset, chain: str, context: Context, port: int, depth: int = 8) -> Iterator[Rule]:

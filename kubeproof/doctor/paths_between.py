@@ -20,7 +20,7 @@ KUBELET_PORT = 10250
 """A TCP port that answers on every node; one that refuses answers as well."""
 IP_AND_ICMP = 28
 """Bytes of headers that an echo's data is shorter than the packet."""
-SIZES = (1492, 1480, 1472, 1460, 1450, 1420, 1400, 1380, 1350, 1300, 1280, 1000, 576)
+SIZES = (8951, 8500, 4352, 1500, 1492, 1480, 1472, 1460, 1450, 1420, 1400, 1380, 1350, 1300, 1280, 1000, 576)
 """Sizes in bytes of packets that are tried where one of the interface's size is lost: those that tunnels, PPPoE and
 clouds leave."""
 SOURCE = "packets between nodes"

@@ -172,6 +172,13 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "iptables -I OUTPUT -p udp --dport 8472 -j ACCEPT",
     ),
     (
+        "vxlan-port-blocked",
+        both(SILENT, *[unseen(name, NOT_ANSWERED) for name in ("node-b", "node-c")], on_host("node-b", firewalld=True)),
+        "node-b",
+        "firewalld is running",
+        "firewall-cmd --permanent --add-port=8472/udp && firewall-cmd --reload",
+    ),
+    (
         "mtu-too-large",
         on_b(changes.link("flannel.1", mtu=1500)),
         "node-b",
