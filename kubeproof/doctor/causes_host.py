@@ -144,8 +144,10 @@ def same_hostname(evidence: Evidence) -> Iterator[Case]:
     references="kubeadm#31",
 )
 def same_machine_id(evidence: Evidence) -> Iterator[Case]:
-    """All but the first get a new one."""
-    mend = "rm -f /etc/machine-id /var/lib/dbus/machine-id && systemd-machine-id-setup && systemctl restart kubelet"
+    """All but the first get a new one: systemd-machine-id-setup would take a clone's from what it was cloned with."""
+    new = "tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id"
+    of_dbus = "{ [ ! -d /var/lib/dbus ] || ln -sf /etc/machine-id /var/lib/dbus/machine-id; }"
+    mend = f"{new} && {of_dbus} && systemctl restart kubelet"
     for value, nodes in _twins(evidence, lambda identity: identity.machine_id):
         for node in _all_but_owner(nodes):
             yield _twin(node, nodes, f"machine-id {value}", Mend(node.name, mend))

@@ -16,8 +16,8 @@ from kubeproof.command_line import as_typed, explain
 from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
 
-COMMANDS = """apply bench demo docs doctor explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint matrix
-mirror.add mirror.build mirror.status plan policy reset status test up verify"""
+COMMANDS = """apply bench demo docs doctor explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint
+matrix mirror.add mirror.build mirror.status plan policy reset status test up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 

@@ -313,7 +313,7 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         on_b(changes.identity(machine_id=f"{0:032d}")),
         "node-b",
         "which is that of node-a too",
-        "systemd-machine-id-setup",
+        "/proc/sys/kernel/random/uuid >/etc/machine-id",
     ),
     (
         "same-product-uuid",
