@@ -289,7 +289,7 @@ def twin_uuid() -> None:
 
 def no_uuid() -> None:
     for node in (worker().name, other().name):
-        ssh(node, f"umount /sys/class 2>/dev/null; rm -rf {TOOLS}/systemd-detect-virt {DMI}")
+        ssh(node, f"umount /sys/class 2>/dev/null; rm -rf {TOOLS}/systemd-detect-virt /run/kubeproof-test")
 
 
 HYPERVISOR = f"""#!/bin/sh
@@ -403,7 +403,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "mixed-iptables-variants",
         on_worker("iptables-legacy -A INPUT -s 203.0.113.9 -j DROP"),
-        on_worker("iptables-legacy -F"),
+        on_worker("iptables-legacy -F; rm -f /run/iptables-legacy.saved"),
     ),
     Fault("leftovers-of-a-reset", foreign_remains, no_remains),
     Fault("reset-lost-ssh", lock_out, let_in, by_command=True),
