@@ -138,6 +138,16 @@ def verify(_context: Context, inventory: str = "", json: str = "") -> int:
     return _verify(inventory, json)
 
 
+@task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
+@command
+def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
+    """Say what is wrong with a cluster, and how to mend it."""
+    from kubeproof import cluster
+    from kubeproof import doctor as visit
+
+    return visit.examine(cluster.load(_inventory(inventory)), _path(json) if json else None)
+
+
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})
 @command
 def reset(_context: Context, inventory: str = "", keep_hosts: bool = False) -> None:
@@ -291,7 +301,7 @@ def lint(_context: Context) -> int:
 @task
 @command
 def docs(_context: Context) -> None:
-    """Write the settings of inventory/ and lab/ into README.md."""
+    """Write the settings and the diagnoses into README.md."""
     from kubeproof import settings_tables
     from kubeproof.console import say
     from kubeproof.summary import counted
@@ -431,7 +441,24 @@ def mirror_status(_context: Context) -> int:
 
 
 namespace = Collection(
-    *(up, plan, apply, verify, reset, demo, policy, matrix, explain, status, kubectl, bench, lint, docs, run_tests)
+    *(
+        up,
+        plan,
+        apply,
+        verify,
+        doctor,
+        reset,
+        demo,
+        policy,
+        matrix,
+        explain,
+        status,
+        kubectl,
+        bench,
+        lint,
+        docs,
+        run_tests,
+    )
 )
 namespace.add_collection(Collection("lab", lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_status))
 namespace.add_collection(Collection("mirror", mirror_add, mirror_build, mirror_status))

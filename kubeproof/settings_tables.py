@@ -1,4 +1,4 @@
-"""The tables of settings in README.md, made from the files that declare them: those say it, the README repeats it."""
+"""The tables in README.md, made from the files that declare settings and diagnoses: those say it, it repeats it."""
 
 import ast
 import re
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubeproof.doctor import catalogue
 from kubeproof.front import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -89,11 +90,12 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Both tables, by the names of their marks."""
+    """All tables, by the names of their marks."""
     lab_text = LAB_TOML.read_text()
     return {
         "settings": cluster_table(declared(ALL.read_text()), runpy.run_path(str(ALL)), runpy.run_path(str(LAB))),
         "lab.toml": lab_table(declared(lab_text), tomllib.loads(lab_text)),
+        "diagnoses": catalogue.table(),
     }
 
 

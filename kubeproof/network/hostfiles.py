@@ -6,6 +6,9 @@ from ipaddress import AddressValueError, IPv4Interface, IPv4Network, NetmaskValu
 from kubeproof.network.errors import ParseError
 
 SUBNET_ENV = "/run/flannel/subnet.env"
+IDENTITY = "identity"
+KUBELET = "kubelet"
+CLOCK = "date"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,56 @@ class SubnetEnv:
             f"FLANNEL_NETWORK={self.network} FLANNEL_SUBNET={self.subnet} FLANNEL_MTU={self.mtu} "
             f"FLANNEL_IPMASQ={'true' if self.masquerade else 'false'}"
         )
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What has to be a host's own (kubeadm, "Verify the MAC address and product_uuid are unique for every node").
+
+    ``container`` is the kind of container that the host is (systemd-detect-virt(1)), or empty: containers all show the
+    product_uuid of their machine, which is then nobody's.
+    """
+
+    hostname: str
+    machine_id: str
+    product_uuid: str = ""
+    container: str = ""
+
+
+@dataclass(frozen=True)
+class Kubelet:
+    """``state`` is systemd's word for the service, ``health`` what its health port answers, "" if nothing."""
+
+    state: str
+    health: str
+
+    @property
+    def is_healthy(self) -> bool:
+        return self.health == "ok"
+
+
+def parse_identity(text: str) -> Identity:
+    """Parse NAME=value lines of hostname, machine_id, product_uuid, container."""
+    values = _assignments(IDENTITY, text, separator="=")
+    if missing := [name for name in ("hostname", "machine_id") if not values.get(name)]:
+        raise ParseError(IDENTITY, "lines", f"there is no {', '.join(missing)}")
+    return Identity(
+        values["hostname"], values["machine_id"], values.get("product_uuid", "").lower(), values.get("container", "")
+    )
+
+
+def parse_kubelet(text: str) -> Kubelet:
+    """Parse NAME=value lines of state and health."""
+    values = _assignments(KUBELET, text, separator="=")
+    return Kubelet(values.get("state", ""), values.get("health", ""))
+
+
+def parse_clock(text: str) -> float:
+    """Seconds since 1970, as `date +%s.%N` prints them."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ParseError(CLOCK, "line 1", f"is no number of seconds: {text[:60]!r}") from None
 
 
 def parse_subnet_env(text: str) -> SubnetEnv:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from kubeproof.network.hostfiles import SubnetEnv
+from kubeproof.network.hostfiles import Identity, Kubelet, SubnetEnv
 from kubeproof.network.iptables import Ruleset
 from kubeproof.network.model import FdbEntry, Link, Namespace
 from kubeproof.network.policies import PoliciesInForce
@@ -57,6 +57,12 @@ class NodeState:
     policies: PoliciesInForce | None = None
     nft_tables: tuple[str, ...] = ()
     """Family and name of each, such as "inet podnet"."""
+    cni_files: tuple[str, ...] = ()
+    """Names of the files in /etc/cni/net.d."""
+    identity: Identity | None = None
+    clock: float | None = None
+    """What the node's clock showed when it was read, in seconds since 1970."""
+    kubelet: Kubelet | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def sandbox(self, pod: str) -> Container | None:

@@ -19,6 +19,7 @@ from kubeproof.proof.checks_devices import (
 from kubeproof.proof.checks_filters import CANAL_RULE_CHECKS, FLANNEL_RULE_CHECKS
 from kubeproof.proof.checks_host import HOST_CHECKS, iptables_variant, node_ready, swap_off, sysctls
 from kubeproof.proof.checks_host_gw import HOST_GW_DEVICE_CHECKS, HOST_GW_PATH_CHECKS
+from kubeproof.proof.checks_membership import MEMBERSHIP_CHECKS
 from kubeproof.proof.checks_paths import (
     PATH_CHECKS,
     arp_entries,
@@ -36,6 +37,7 @@ from kubeproof.settings import Settings
 
 CHECKS: tuple[Check, ...] = (
     *HOST_CHECKS,
+    *MEMBERSHIP_CHECKS,
     *DEVICE_CHECKS,
     *PATH_CHECKS,
     *POD_CHECKS,
@@ -49,6 +51,7 @@ BY_NETWORK: dict[tuple[str, str], tuple[Check, ...]] = {
     ("podnet", "vxlan"): CHECKS,
     ("flannel", "vxlan"): (
         *HOST_CHECKS,
+        *MEMBERSHIP_CHECKS,
         *DEVICE_CHECKS,
         *PATH_CHECKS,
         *POD_CHECKS,
@@ -57,6 +60,7 @@ BY_NETWORK: dict[tuple[str, str], tuple[Check, ...]] = {
     ),
     ("flannel", "host-gw"): (
         *HOST_CHECKS,
+        *MEMBERSHIP_CHECKS,
         *HOST_GW_DEVICE_CHECKS,
         cni0_address,
         cni0_mtu,
@@ -70,6 +74,7 @@ BY_NETWORK: dict[tuple[str, str], tuple[Check, ...]] = {
     # Canal's flanneld has no /run/flannel of the host mounted: its subnet.env is nobody else's.
     ("canal", "vxlan"): (
         *(node_ready, sysctls, swap_off, iptables_variant),
+        *MEMBERSHIP_CHECKS,
         *(flannel_device, flannel_address, flannel_mtu),
         *CANAL_DEVICE_CHECKS,
         docker0_down,

@@ -7,6 +7,8 @@ from kubeproof.network.verdict import Packet, verdict
 from kubeproof.proof.context import Context, Finding, UndecidedError, check, same_sequence
 
 FELIX = "cali-"
+ENFORCERS = ("cali-FORWARD", "KUBE-ROUTER-FORWARD", "WEAVE-NPC")
+"""Chains for policies that FORWARD calls: those of Calico, kube-router (which k3s has beside flannel), Weave."""
 _OUTSIDE = 1
 """An address of the node network stands for clients and servers outside of the pod network: the first host."""
 
@@ -118,18 +120,33 @@ def _reached(context: Context, chain: str) -> set[str]:
 )
 def felix_first(context: Context) -> Finding:
     """With flannel's ACCEPT before cali-FORWARD every NetworkPolicy is without effect (canal#115)."""
-    rules = _rules(context, "filter", "FORWARD")
-    place = next((number for number, rule in enumerate(rules) if rule.target == "cali-FORWARD"), None)
     expected = "cali-FORWARD, and before it nothing that accepts packets of pods"
-    if place is None:
+    if not any(rule.target == "cali-FORWARD" for rule in _rules(context, "filter", "FORWARD")):
         return Finding(False, expected, "no jump to cali-FORWARD")
-    accepting = {
-        str(decided): None
-        for _, packet, _ in _flows(context)
-        if (decided := verdict(context.state.iptables, "filter", rules[:place], packet)) is not None
-        and decided.target == "ACCEPT"
-    }
+    accepting = [rule for jump, rules in bypassed(context) if jump.target == "cali-FORWARD" for rule in rules]
     return Finding(not accepting, expected, "\n".join(f"before it: {rule}" for rule in accepting) or expected)
+
+
+@check(
+    "no rule of FORWARD accepts packets of pods before the chains of what enforces policies by iptables",
+    needs=("iptables",),
+    look="iptables -S FORWARD",
+)
+def policy_chains_first(context: Context) -> Finding:
+    """With the pod network's ACCEPT before them every NetworkPolicy that they stand for is without effect."""
+    found = [f"before {jump.target}: {rule}" for jump, rules in bypassed(context) for rule in rules]
+    return Finding(not found, "nothing before such a chain", "\n".join(found) or "nothing before such a chain")
+
+
+def bypassed(context: Context) -> Iterator[tuple[Rule, list[str]]]:
+    """Jumps to chains of ENFORCERS, each with the rules before it that accept packets of pods."""
+    rules = _rules(context, "filter", "FORWARD")
+    for place, jump in enumerate(rules):
+        if jump.target in ENFORCERS:
+            decided = (verdict(context.state.iptables, "filter", rules[:place], item) for _, item, _ in _flows(context))
+            accepting = [str(rule) for rule in decided if rule is not None and rule.target == "ACCEPT"]
+            if accepting:
+                yield jump, list(dict.fromkeys(accepting))
 
 
 def pod_links(context: Context) -> Iterator[tuple[str, str]]:
@@ -142,5 +159,5 @@ def pod_links(context: Context) -> Iterator[tuple[str, str]]:
             yield pod.full_name, outer.name
 
 
-FLANNEL_RULE_CHECKS = (forward_verdicts, postrouting_verdicts)
+FLANNEL_RULE_CHECKS = (forward_verdicts, postrouting_verdicts, policy_chains_first)
 CANAL_RULE_CHECKS = (forward_verdicts, postrouting_verdicts, felix_chains, felix_first)

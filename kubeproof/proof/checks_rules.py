@@ -1,10 +1,11 @@
 """Checks of the rules that let pod traffic through and masquerade what leaves the pod network."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
 from kubeproof.network.iptables import Match, Rule, Ruleset
+from kubeproof.proof.checks_filters import policy_chains_first
 from kubeproof.proof.context import Context, Finding, check, same_sequence
 
 MULTICAST = IPv4Network("224.0.0.0/4")
@@ -19,26 +20,46 @@ REFUSALS = ("DROP", "REJECT")
 )
 def forward_accepts(context: Context) -> Finding:
     """Docker sets the policy DROP; without the ACCEPTs nothing crosses nodes (kubernetes#40182, flannel#872)."""
-    pods = context.cluster.settings.pod_cidr
-    wanted = [
-        Rule("FORWARD", "ACCEPT", source=Match(pods)),
-        Rule("FORWARD", "ACCEPT", destination=Match(pods)),
-    ]
-    ruleset = context.state.iptables
+    found = forwarding(context.state.iptables, context.cluster.settings.pod_cidr)
+    return Finding(
+        found.policy == "DROP" and not found.missing and not found.barriers,
+        "\n".join(["policy DROP", *map(str, accepts(context.cluster.settings.pod_cidr))]),
+        "\n".join(found.lines),
+    )
+
+
+@dataclass(frozen=True)
+class Forwarding:
+    """What FORWARD does with pods: its policy, the ACCEPTs that it lacks, and what refuses pods before them."""
+
+    policy: str | None
+    missing: tuple[Rule, ...]
+    barriers: tuple[Rule, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """The same in words."""
+        notes = [f"policy {self.policy or 'unknown (no chain FORWARD)'}"]
+        notes += [f"missing: {rule}" for rule in self.missing]
+        notes += [f"before it, all pod traffic is refused by: {rule}" for rule in self.barriers]
+        return [*notes, *([] if self.missing else ["ACCEPT both ways"])]
+
+
+def accepts(pods: IPv4Network) -> tuple[Rule, Rule]:
+    """The rules that let pods pass in spite of the policy DROP."""
+    return Rule("FORWARD", "ACCEPT", source=Match(pods)), Rule("FORWARD", "ACCEPT", destination=Match(pods))
+
+
+def forwarding(ruleset: Ruleset, pods: IPv4Network) -> Forwarding:
+    """Read FORWARD for traffic of the pod CIDR."""
+    wanted = accepts(pods)
     chain = ruleset.chain("filter", "FORWARD")
     rules = chain.rules if chain else ()
-    policy = chain.policy if chain else None
-    missing = [rule for rule in wanted if rule not in rules]
     last = max((rules.index(rule) for rule in wanted if rule in rules), default=len(rules))
-    barriers = list(_barriers(ruleset, rules[:last], pods))
-    notes = [f"policy {policy or 'unknown (no chain FORWARD)'}"]
-    notes += [f"missing: {rule}" for rule in missing]
-    notes += [f"before it, all pod traffic is refused by: {rule}" for rule in barriers]
-    notes += [] if missing else ["ACCEPT both ways"]
-    return Finding(
-        policy == "DROP" and not missing and not barriers,
-        "\n".join(["policy DROP", *map(str, wanted)]),
-        "\n".join(notes),
+    return Forwarding(
+        policy=chain.policy if chain else None,
+        missing=tuple(rule for rule in wanted if rule not in rules),
+        barriers=tuple(_barriers(ruleset, rules[:last], pods)),
     )
 
 
@@ -113,4 +134,4 @@ def _names_other(side: Match[IPv4Network] | None, pods: IPv4Network) -> bool:
     return side is not None and not side.negated and not side.value.overlaps(pods)
 
 
-RULE_CHECKS = (forward_accepts, postrouting_order)
+RULE_CHECKS = (forward_accepts, postrouting_order, policy_chains_first)

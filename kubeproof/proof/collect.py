@@ -1,19 +1,31 @@
 """Reads live state: every node in one round trip, all at once, and the API's objects along with the leader's."""
 
+from collections.abc import Mapping
+
 from kubeproof.cluster import LoadedInventory
 from kubeproof.network.errors import ParseError
 from kubeproof.network.node import NodeState
 from kubeproof.proof import api
 from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.containers import TOOLS
-from kubeproof.proof.hosts import UnreachableError, run_everywhere
+from kubeproof.proof.hosts import COMMAND_SECONDS, UnreachableError, run_everywhere
 from kubeproof.proof.node_script import commands, parse_state
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import API, Snapshot
 
+Answers = Mapping[str, Mapping[str, Output]]
+"""What commands printed, by node and name; a node that could not be reached has none."""
+
 
 def collect(loaded: LoadedInventory) -> Snapshot:
     """Read all nodes of an inventory and the API. Never raises for what does not answer."""
+    return collect_with(loaded, {})[0]
+
+
+def collect_with(
+    loaded: LoadedInventory, more: Mapping[str, Mapping[str, str]], *, seconds: float = COMMAND_SECONDS
+) -> tuple[Snapshot, Answers]:
+    """As :func:`collect`, and in the same round trip what ``more`` asks (node -> name -> shell text) beside it."""
     leader = loaded.cluster.leader.name
     tool = TOOLS[loaded.cluster.settings.container_runtime]
     asked = {node.name: commands(tool) for node in loaded.cluster.nodes}
@@ -21,14 +33,18 @@ def collect(loaded: LoadedInventory) -> Snapshot:
     states: dict[str, NodeState] = {}
     unreachable: dict[str, str] = {}
     objects: ApiObjects | str = ""
-    for name, answer in run_everywhere(asked, loaded.ssh).items():
+    answers: dict[str, Mapping[str, Output]] = {}
+    for name, commands_of_node in more.items():
+        asked[name].update(commands_of_node)
+    for name, answer in run_everywhere(asked, loaded.ssh, seconds=seconds).items():
         if isinstance(answer, UnreachableError):
             unreachable[name] = f"{answer}; {answer.advice}" if answer.advice else str(answer)
         else:
             states[name] = parse_state(name, answer, tool)
+            answers[name] = {part: answer[part] for part in more.get(name, ())}
         if name == leader:
             objects = _objects(answer)
-    return Snapshot(loaded, states, unreachable, objects)
+    return Snapshot(loaded, states, unreachable, objects), answers
 
 
 def _objects(answer: dict[str, Output] | UnreachableError) -> ApiObjects | str:

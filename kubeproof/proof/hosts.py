@@ -43,10 +43,10 @@ def connect(access: SshAccess) -> Host:
     )
 
 
-def run(access: SshAccess, commands: Mapping[str, str]) -> dict[str, Output]:
-    """Run all commands (name -> shell text) on a node at once. Raises UnreachableError."""
+def run(access: SshAccess, commands: Mapping[str, str], *, seconds: float = COMMAND_SECONDS) -> dict[str, Output]:
+    """Run all commands (name -> shell text) on a node at once, each at most ``seconds``. Raises UnreachableError."""
     marker = secrets.token_hex(8)
-    text = script.build(commands, marker=marker, timeout=COMMAND_SECONDS)
+    text = script.build(commands, marker=marker, timeout=seconds)
     try:
         done = connect(access).run(text)
         return script.read(done.stdout, commands, marker=marker)
@@ -57,13 +57,13 @@ def run(access: SshAccess, commands: Mapping[str, str]) -> dict[str, Output]:
 
 
 def run_everywhere(
-    commands: Mapping[str, Mapping[str, str]], access: Mapping[str, SshAccess]
+    commands: Mapping[str, Mapping[str, str]], access: Mapping[str, SshAccess], *, seconds: float = COMMAND_SECONDS
 ) -> dict[str, dict[str, Output] | UnreachableError]:
     """Run a script on each node (node -> name -> shell text), all nodes in parallel. A failure is the node's own."""
 
     def ask(node: str) -> dict[str, Output] | UnreachableError:
         try:
-            return run(access[node], commands[node])
+            return run(access[node], commands[node], seconds=seconds)
         except UnreachableError as error:
             return error
 

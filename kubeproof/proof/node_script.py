@@ -3,8 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from kubeproof.cni.traces import CONFIGURATIONS
 from kubeproof.network.errors import ParseError
-from kubeproof.network.hostfiles import SUBNET_ENV, parse_subnet_env, parse_swaps, parse_sysctls
+from kubeproof.network.hostfiles import (
+    SUBNET_ENV,
+    parse_clock,
+    parse_identity,
+    parse_kubelet,
+    parse_subnet_env,
+    parse_swaps,
+    parse_sysctls,
+)
 from kubeproof.network.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes
 from kubeproof.network.iptables import Ruleset, parse_iptables_save
 from kubeproof.network.jsontext import Item, read
@@ -38,6 +47,18 @@ elif command -v iptables-nft-save >/dev/null; then iptables-nft-save; fi
 """
 """Legacy tables exist only where the kernel lists them; asking for them otherwise would create them."""
 
+_IDENTITY = """
+echo "hostname=$(hostname)"; echo "machine_id=$(cat /etc/machine-id)"
+echo "product_uuid=$(cat /sys/class/dmi/id/product_uuid 2>/dev/null)"
+echo "container=$(systemd-detect-virt --container 2>/dev/null | grep -v '^none$')"
+"""
+
+_KUBELET = """
+echo "state=$(systemctl is-active kubelet)"
+echo "health=$(curl --silent --noproxy '*' --max-time 5 http://127.0.0.1:10248/healthz | head -n 1)"
+"""
+"""kubelet's health port is open on the node itself only (kubelet, healthzPort)."""
+
 _COMMANDS: dict[str, str] = {
     **_NAMESPACE,
     "fdb": "bridge -j fdb show",
@@ -48,6 +69,10 @@ _COMMANDS: dict[str, str] = {
     "swaps": "cat /proc/swaps",
     "policies": f"cat {POLICIES_FILE}",
     "nft_tables": "nft list tables",
+    "cni_files": f"ls -1 {CONFIGURATIONS}",
+    "identity": _IDENTITY,
+    "clock": "date +%s.%N",
+    "kubelet": _KUBELET,
 }
 """Name of a part -> shell text, all of them reading only."""
 
@@ -88,6 +113,10 @@ def parse_state(node: str, outputs: Mapping[str, Output], tool: Tool = DOCKER) -
         containers=part("containers", lambda text: parse_containers(text, tool), ()),
         policies=part("policies", parse_policies, None),
         nft_tables=part("nft_tables", parse_nft_tables, ()),
+        cni_files=part("cni_files", lambda text: tuple(text.split()), ()),
+        identity=part("identity", parse_identity, None),
+        clock=part("clock", parse_clock, None),
+        kubelet=part("kubelet", parse_kubelet, None),
         unreadable=unreadable,
     )
 

@@ -19,8 +19,8 @@ from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
 from kubeproof.settings import examine
 
-COMMANDS = """apply bench demo docs explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint matrix
-mirror.add mirror.build mirror.status plan policy reset status test up verify"""
+COMMANDS = """apply bench demo docs doctor explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint
+matrix mirror.add mirror.build mirror.status plan policy reset status test up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 
@@ -41,7 +41,7 @@ def test_every_command_is_listed_in_one_line() -> None:
     assert all(len(words) > 2 for words in lines)
 
 
-@pytest.mark.parametrize("command", ["plan", "apply", "verify", "reset", "demo", "kubectl"])
+@pytest.mark.parametrize("command", ["plan", "apply", "verify", "doctor", "reset", "demo", "kubectl"])
 def test_nothing_is_sent_to_a_lab_that_is_down(command: str) -> None:
     done = invoke(command, **DOWN)
     assert done.returncode == 2

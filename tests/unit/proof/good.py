@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeproof.cluster import Cluster, LoadedInventory, Node, SshAccess
-from kubeproof.network.hostfiles import SubnetEnv
+from kubeproof.network.hostfiles import Identity, Kubelet, SubnetEnv
 from kubeproof.network.iptables import Ruleset, parse_iptables_save
 from kubeproof.network.model import (
     Address,
@@ -34,6 +34,8 @@ PODS = IPv4Network("10.98.0.0/16")
 NAMES = ("node-a", "node-b", "node-c")
 UP = frozenset({"UP", "LOWER_UP"})
 PERMANENT = frozenset({"PERMANENT"})
+AGENT = {"app": "podnet", "k8s-app": "canal"}
+"""The pods that are on every node stand for the pod network's agents."""
 POD_INDICES = {"node-a": (), "node-b": (2, 3), "node-c": (2,)}
 
 
@@ -99,6 +101,10 @@ def state(name: str) -> NodeState:
         policies=PoliciesInForce(enforced=True, policies={"elsewhere/deny": "17"}),
         nft_tables=("ip filter", "inet podnet"),
         containers=_containers(name),
+        cni_files=("10-podnet.conflist",),
+        identity=Identity(name, f"{NAMES.index(name):032d}", f"uuid-{name}"),
+        clock=1_800_000_000.0 + NAMES.index(name),
+        kubelet=Kubelet("active", "ok"),
     )
 
 
@@ -294,15 +300,14 @@ def _service(name: str, ip: str, port: ServicePort) -> Service:
 def _pods() -> list[Pod]:
     found = []
     for name in NAMES:
-        found.append(_pod("kube-system", f"proxy-{name[-1]}", name, address(name), host_network=True))
+        found.append(_pod("kube-system", f"proxy-{name[-1]}", name, address(name), host_network=True, labels=AGENT))
         found += [_pod("default", pod, name, ip) for pod, ip in pod_names(name)]
     return found
 
 
-def _pod(namespace: str, name: str, node: str, ip: IPv4Address, *, host_network: bool = False) -> Pod:
-    return Pod(
-        namespace, name, f"uid-{name}", node, ip, host_network, "Running", ready=True, terminating=False, labels={}
-    )
+def _pod(namespace: str, name: str, node: str, ip: IPv4Address, *, host_network: bool = False, **more: Any) -> Pod:
+    state: dict[str, Any] = {"phase": "Running", "ready": True, "terminating": False, **more}
+    return Pod(namespace, name, f"uid-{name}", node, ip, host_network, **state)
 
 
 # Everything together --------------------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ def settings(cni: str, backend: str, **more: Any) -> dict[str, Any]:
 def state(name: str, cni: str, backend: str) -> NodeState:
     """A node of the good cluster as a network has it."""
     here = replace(good.state(name), policies=None, nft_tables=(), iptables=rules(name, cni))
+    here = replace(here, cni_files=(f"10-{cni}.conflist",))
     if cni == "canal":
         return _canal(here)
     return _host_gw(here) if backend == "host-gw" else here
@@ -54,8 +55,16 @@ def context(name: str, cni: str, backend: str, *, here: NodeState | None = None,
     states = {other: state(other, cni, backend) for other in good.NAMES}
     states[name] = here or states[name]
     cluster = good.cluster(**settings(cni, backend, **more.pop("settings", {})))
-    objects: ApiObjects | str = more.pop("objects", None) or good.api()
+    objects: ApiObjects | str = more.pop("objects", None) or api(cni)
     return Context(cluster.node(name), cluster, states[name], states, objects, f"ssh {name}", **more)
+
+
+def api(cni: str) -> ApiObjects:
+    """The API's objects, with agents that are labelled as a network does it."""
+    objects = good.api()
+    labels = {"app": "flannel"} if cni == "flannel" else good.AGENT
+    agents = (replace(pod, labels=labels) if pod.labels == good.AGENT else pod for pod in objects.pods)
+    return replace(objects, pods=tuple(agents))
 
 
 def rules(name: str, cni: str, *changes: tuple[str, str]) -> Ruleset:

@@ -1,13 +1,13 @@
 """Every check holds on a good state, and fails on each mutation that matters, with something to go by."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 import pytest
 
-from kubeproof.network.hostfiles import SubnetEnv
+from kubeproof.network.hostfiles import Kubelet, SubnetEnv
 from kubeproof.network.iptables import parse_iptables_save
 from kubeproof.network.model import Address, FdbEntry, Link, Namespace, Neighbour, Route
 from kubeproof.network.node import Container, NodeState
@@ -103,6 +103,14 @@ def container(name: str, sandbox: bool, **changes: Any) -> Change:
     return change
 
 
+def identity(**changes: str) -> Change:
+    def change(state: NodeState) -> NodeState:
+        assert state.identity
+        return replace(state, identity=replace(state.identity, **changes))
+
+    return change
+
+
 def in_pod(name: str, **changes: Any) -> Change:
     """The same state with the inside of one pod changed."""
 
@@ -161,6 +169,7 @@ POD_TO_POD = "-A POSTROUTING -s 10.98.0.0/16 -d 10.98.0.0/16 -j RETURN\n"
 POD_OUT = "-A POSTROUTING -s 10.98.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully\n"
 KUBE_FIRST = '-A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING\n'
 FORWARD_SOURCE = "-A FORWARD -s 10.98.0.0/16 -j ACCEPT\n"
+AFTER_ACCEPT = "-A FORWARD -d 10.98.0.0/16 -j ACCEPT\n-A FORWARD -j KUBE-ROUTER-FORWARD\n"
 LAST_ENDPOINT = '-A KUBE-SVC-WEB -m comment --comment "default/web" -j KUBE-SEP-3\n'
 
 ON_NODE_B: list[tuple[str, Change, str]] = [
@@ -336,9 +345,26 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
     ("policies_in_force", in_force(enforced=False), "not enforced"),
     ("policies_in_force", in_force(policies={}), "0 policies enforced"),
     ("policies_in_force", in_force(inexpressible={"elsewhere/deny": "no such operator"}), "no such operator"),
+    ("kubelet_healthy", lambda s: replace(s, kubelet=Kubelet("activating", "")), "kubelet is activating, and answers"),
+    ("kubelet_healthy", lambda s: replace(s, kubelet=Kubelet("active", "unhealthy")), "answers unhealthy"),
+    ("cni_configuration", lambda s: replace(s, cni_files=("05-old.conf", *s.cni_files)), "05-old.conf"),
+    ("cni_configuration", lambda s: replace(s, cni_files=("10-podnet.conflist.tmp",)), "nothing"),
+    ("unique_identity", identity(hostname="node-a"), "hostname node-a is that of node-a too"),
+    ("unique_identity", identity(machine_id=f"{2:032d}"), "2 is that of node-c too"),
+    ("unique_identity", identity(product_uuid="uuid-node-c"), "product_uuid uuid-node-c is that of node-c too"),
+    ("clock", lambda s: replace(s, clock=1_800_000_000.0 - 40), "40 seconds behind"),
+    ("clock", lambda s: replace(s, clock=1_800_000_000.0 + 400), "398 seconds ahead"),
+    (
+        "policy_chains_first",
+        rules(("-A FORWARD -d 10.98.0.0/16 -j ACCEPT\n", AFTER_ACCEPT)),
+        "before KUBE-ROUTER-FORWARD",
+    ),
 ]
 
 IN_API: list[tuple[str, ApiChange, str]] = [
+    ("network_agent_ready", pod("proxy-b", ready=False), "kube-system/proxy-b is Running, not ready"),
+    ("network_agent_ready", pod("proxy-b", terminating=True), "kube-system/proxy-b is Running"),
+    ("network_agent_ready", pod("proxy-b", labels={}), "none"),
     ("node_ready", node_object("node-b", ready="False", ready_message="cni config uninitialized"), "uninitialized"),
     ("node_ready", node_object("node-b", ready="Unknown"), "Ready=Unknown"),
     ("node_ready", node_object("node-b", internal_ip=IPv4Address("10.99.0.200")), "InternalIP 10.99.0.200"),
@@ -400,8 +426,7 @@ def test_every_check_was_seen_failing() -> None:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_what_cannot_be_read_holds_for_nobody(check: Any) -> None:
-    parts = ("network", "fdb", "iptables", "subnet_env", "sysctls", "swaps", "containers", "policies", "nft_tables")
-    blind = NodeState("node-b", unreadable=dict.fromkeys(parts, "no such program"))
+    blind = NodeState("node-b", unreadable=dict.fromkeys((item.name for item in fields(NodeState)), "no such program"))
     result = check.run(good.context("node-b", here=blind, objects="no API"))
     assert result.status is Status.FAILS
     assert "no such program" in result.found or "no API" in result.found
@@ -411,7 +436,7 @@ def test_what_cannot_be_read_holds_for_nobody(check: Any) -> None:
 def test_an_empty_state_holds_for_nobody(check: Any) -> None:
     """A state where nothing was found, and nothing was reported unreadable, cannot pass but where none is right."""
     result = check.run(good.context("node-b", here=NodeState("node-b")))
-    assert result.ok == (check.name in ("node_ready", "swap_off", "docker0_down"))
+    assert result.ok == (check.name in ("node_ready", "network_agent_ready", "swap_off", "docker0_down"))
 
 
 # Where no pod of the pod network runs ---------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Every check of every pod network holds on a good state of it, and fails on each mutation that matters."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
@@ -164,8 +164,7 @@ def test_every_check_was_seen_failing() -> None:
 
 @pytest.mark.parametrize(("cni", "backend", "check"), CASES)
 def test_what_cannot_be_read_holds_for_nobody(cni: str, backend: str, check: Any) -> None:
-    parts = ("network", "fdb", "iptables", "subnet_env", "sysctls", "swaps", "containers", "policies", "nft_tables")
-    blind = NodeState("node-b", unreadable=dict.fromkeys(parts, "no such program"))
+    blind = NodeState("node-b", unreadable=dict.fromkeys((item.name for item in fields(NodeState)), "no such program"))
     result = check.run(networks.context("node-b", cni, backend, here=blind, objects="no API"))
     assert result.status is Status.FAILS
 

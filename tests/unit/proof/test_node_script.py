@@ -5,6 +5,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from kubeproof.network.hostfiles import Identity, Kubelet
 from kubeproof.network.iptables import Ruleset
 from kubeproof.network.model import Namespace
 from kubeproof.network.policies import PoliciesInForce
@@ -43,6 +46,10 @@ def outputs(**changes: Output) -> dict[str, Output]:
         "containers": json.dumps({"netns": "net:[7]", "about": ABOUT, "network": INSIDE}) + "\n",
         "policies": '{"enforced": true, "policies": {"default/deny": "17"}}',
         "nft_tables": "table inet podnet\n",
+        "cni_files": "10-podnet.conflist\ncalico-kubeconfig\n",
+        "identity": "hostname=node-b\nmachine_id=4711\nproduct_uuid=ABC\ncontainer=\n",
+        "clock": "1800000000.123456789\n",
+        "kubelet": "state=active\nhealth=ok\n",
     }
     assert plain.keys() == commands(DOCKER).keys()
     return {name: Output(0, text, "") for name, text in plain.items()} | changes
@@ -56,6 +63,10 @@ def test_every_part_is_filled() -> None:
     assert state.sysctls == {"net.ipv4.ip_forward": "1"}
     assert state.policies == PoliciesInForce(True, {"default/deny": "17"})
     assert state.nft_tables == ("inet podnet",)
+    assert state.cni_files == ("10-podnet.conflist", "calico-kubeconfig")
+    assert state.identity == Identity("node-b", "4711", "abc", "")
+    assert state.clock == pytest.approx(1800000000.123456789)
+    assert state.kubelet == Kubelet("active", "ok")
     pause = state.sandbox("default/web-1")
     assert pause is not None
     assert (pause.pid, pause.netns, pause.network_mode, pause.is_sandbox) == (4242, "net:[7]", "none", True)
@@ -73,9 +84,13 @@ def test_what_fails_or_cannot_be_parsed_is_unreadable_and_the_rest_is_there() ->
             subnet_env=Output(1, "", "cat: /run/flannel/subnet.env: No such file or directory\n"),
             containers=Output(0, '{"netns": "net:[7]"}\n', ""),
             other_iptables=Output(0, "*nat\n", ""),
+            identity=Output(0, "hostname=\n", ""),
+            clock=Output(0, "Sat\n", ""),
         ),
     )
-    assert state.unreadable.keys() == {"network", "fdb", "subnet_env", "containers", "iptables"}
+    assert state.unreadable.keys() == {
+        *("network", "fdb", "subnet_env", "containers", "iptables", "identity", "clock"),
+    }
     assert state.unreadable["fdb"] == "fdb: exit code 127: sh: 1: bridge: not found"
     assert "No such file or directory" in state.unreadable["subnet_env"]
     assert "docker: line 1.about.id: is missing" in state.unreadable["containers"]

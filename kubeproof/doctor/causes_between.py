@@ -1,0 +1,245 @@
+"""Causes that show only in packets from node to node: ports, sizes, checksums, a host that answers nobody. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+
+from kubeproof.cluster import Node
+from kubeproof.cni.networks import VXLAN_OVERHEAD
+from kubeproof.doctor.diagnosis import Case, Mend, cause
+from kubeproof.doctor.evidence import Evidence
+from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
+from kubeproof.network.iptables import Rule, Ruleset
+from kubeproof.network.verdict import Packet, matches
+from kubeproof.proof.checks import by_name
+from kubeproof.proof.checks_rules import REFUSALS
+from kubeproof.proof.context import BRIDGE, Context, UndecidedError
+
+TUNNEL_CHECKS = ("flannel_device", "routes_to_other_nodes", "arp_entries", "fdb_entries")
+"""What has to hold on both ends before a lost packet says anything of the way between them."""
+INPUT, OUTPUT, BETWEEN = "INPUT", "OUTPUT", "between the nodes"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two nodes that both could be asked, and what became of packets by the tunnel from the first to the second."""
+
+    here: Context
+    there: Context
+    tunnel: Tunnel
+
+
+def _pairs(evidence: Evidence) -> Iterator[Pair | UndecidedError]:
+    """Of nodes that reach each other in plain and whose tunnels are set up as they should be."""
+    states = evidence.snapshot.states
+    for name, host in evidence.hosts.items():
+        if "packets" in host.unreadable:
+            yield UndecidedError(f"{name}: packets could not be sent ({host.unreadable['packets']})")
+            continue
+        here = evidence.snapshot.context(name)
+        for gateway, tunnel in host.journey.tunnels.items():
+            node = _owner(evidence, here, gateway)
+            way = host.journey.ways.get(node.address) if node else None
+            if node is None or node.name not in states or way is None or not way.ping:
+                continue
+            yield Pair(here, evidence.snapshot.context(node.name), tunnel)
+
+
+def _owner(evidence: Evidence, context: Context, gateway: IPv4Address) -> Node | None:
+    """The node that frames for an address of a VXLAN device are sent to: by its ARP and FDB entries."""
+    macs = {entry.mac for entry in context.state.network.neighbours if entry.address == gateway}
+    ends = [entry.destination for entry in context.state.fdb if entry.mac in macs and entry.destination]
+    return evidence.node_with(ends[0]) if ends else None
+
+
+def _set_up(pair: Pair) -> bool:
+    return all(by_name(name).run(context).ok for name in TUNNEL_CHECKS for context in (pair.here, pair.there))
+
+
+@cause(
+    3,
+    symptom="traffic of pods across nodes is dropped",
+    meaning="packets between pods of different nodes travel in UDP packets between these, and something refuses them",
+    references="flannel#1039",
+)
+def vxlan_port_blocked(evidence: Evidence) -> Iterator[Case | UndecidedError]:
+    """By real packets: where the last trace of them is seen."""
+    port = evidence.snapshot.loaded.cluster.settings.vxlan_port
+    places: dict[tuple[str, str], list[str]] = {}
+    for pair in _pairs(evidence):
+        if isinstance(pair, UndecidedError):
+            yield pair
+        elif not pair.tunnel.passes:
+            if not _set_up(pair):
+                yield UndecidedError(f"the tunnel between {_names(pair)} is not set up as it should be")
+                continue
+            name, place = _last_trace(evidence, pair)
+            places.setdefault((name, place), []).append(_words(pair, place, port))
+    for (name, place), seen in places.items():
+        context = evidence.snapshot.context(name)
+        yield _blocked(context, place, port, tuple(dict.fromkeys(seen)), firewalld=evidence.hosts[name].firewalld)
+
+
+def _names(pair: Pair) -> str:
+    return f"{pair.here.node.name} and {pair.there.node.name}"
+
+
+def _words(pair: Pair, place: str, port: int) -> str:
+    here, there = pair.here.node, pair.there.node
+    where = {
+        INPUT: "arrives at the interface and is not answered",
+        OUTPUT: "does not leave the node",
+        BETWEEN: "leaves one node and does not arrive at the other",
+    }[place]
+    return (
+        f"{here.name} to {there.name}: a plain packet is answered, one in UDP {port} {where}"
+        if place != INPUT
+        else f"between {' and '.join(sorted((here.name, there.name)))}: plain packets are answered, UDP {port} {where}"
+    )
+
+
+def _last_trace(evidence: Evidence, pair: Pair) -> tuple[str, str]:
+    """The node that loses the packet, and where."""
+    here, there = pair.here.node, pair.there.node
+    at_here, at_there = (evidence.hosts[node.name].journey.seen for node in (here, there))
+    source, destination = pair.here.underlay_address, pair.there.underlay_address
+    request, reply = Seen(source, destination, True), Seen(destination, source, False)
+    if request not in at_here:
+        return here.name, OUTPUT
+    if request not in at_there:
+        return here.name, BETWEEN
+    if reply not in at_there:
+        own = Seen(destination, source, True)
+        return there.name, INPUT if own in at_there else OUTPUT
+    return (here.name, INPUT) if reply in at_here else (there.name, BETWEEN)
+
+
+def _blocked(context: Context, place: str, port: int, seen: tuple[str, ...], *, firewalld: bool) -> Case:
+    node, settings = context.node.name, context.cluster.settings
+    if place == BETWEEN:
+        # Nothing on the nodes refuses it, and what does only its owner can tell.
+        allow_all = f"allow UDP {port} from {settings.node_network} to {settings.node_network}"
+        return Case(node, seen, (Mend(node, allow_all, "firewall"),))
+    rules = list(_refusing(context.state.iptables, place, context, port))
+    if rules:
+        seen = (*seen, *(f"refused by {rule.text or rule}" for rule in rules))
+        mend = " && ".join(f"iptables {(rule.text or str(rule)).replace('-A ', '-D ', 1)}" for rule in rules)
+        return Case(node, seen, (Mend(node, mend),))
+    if firewalld and place == INPUT:
+        opened = f"firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload"
+        return Case(node, (*seen, "firewalld is running"), (Mend(node, opened),))
+    return Case(node, seen, (Mend(node, f"iptables -I {place} -p udp --dport {port} -j ACCEPT"),))
+
+
+def _refusing(ruleset: Ruleset, chain: str, context: Context, port: int, depth: int = 8) -> Iterator[Rule]:
+    """Rules of a chain of the filter table, and of chains that it calls, that refuse VXLAN packets of another node."""
+    for rule in ruleset.rules("filter", chain):
+        if not _matches(rule, chain, context, port):
+            continue
+        if rule.target in REFUSALS:
+            yield rule
+        elif depth > 0:
+            yield from _refusing(ruleset, rule.target, context, port, depth - 1)
+
+
+def _matches(rule: Rule, chain: str, context: Context, port: int) -> bool:
+    ports = rule.destination_port
+    if ports is not None and (ports.value.first <= port <= ports.value.last) == ports.negated:
+        return False
+    own, interface = context.underlay_address, context.underlay.name
+    bare = replace(rule, destination_port=None)
+    # -A INPUT … --ctstate is judged for a new connection, which the tunnel's packets are.
+    for other in context.others:
+        there = context.underlay_address_of(other)
+        inward = Packet(there, own, in_interface=interface, protocol="udp")
+        outward = Packet(own, there, out_interface=interface, protocol="udp")
+        if matches(bare, outward if chain == OUTPUT else inward):
+            return True
+    return False
+
+
+@cause(
+    4,
+    symptom="large packets hang, small ones pass",
+    meaning="something between the nodes, such as a tunnel or a cloud's network, carries smaller packets than the "
+    "interfaces say, and does not tell; they have to be set to what it carries",
+    references="flannel#841 kubeadm#240",
+)
+def underlay_mtu_too_large(evidence: Evidence) -> Iterator[Case]:
+    """By real packets with DF set, of each node's own interface."""
+    smallest: dict[str, list[tuple[Node, int]]] = {}
+    for name, host in evidence.hosts.items():
+        for address, way in host.journey.ways.items():
+            node = evidence.node_with(address)
+            if way.passes is not None and node is not None:
+                smallest.setdefault(name, []).append((node, way.passes))
+    for name, lost in smallest.items():
+        context = evidence.snapshot.context(name)
+        size, own = min(passes for _, passes in lost), context.underlay
+        seen = [f"{own.name} takes {own.mtu} bytes; to {node.name} at most {passes} arrive" for node, passes in lost]
+        yield Case(name, tuple(seen), (Mend(name, _smaller(context, size)),))
+
+
+def _smaller(context: Context, size: int) -> str:
+    """Shell text: the interface, and everything of the pod network that depends on it."""
+    settings = context.cluster.settings
+    pods = size if settings.cni_backend == "host-gw" else size - VXLAN_OVERHEAD
+    names = [name for name in (context.vxlan_device, BRIDGE) if context.state.network.link(name)]
+    commands = [f"ip link set dev {context.underlay.name} mtu {size}"]
+    commands += [f"ip link set dev {name} mtu {pods}" for name in names]
+    pids = [str(item.pid) for item in context.state.containers if item.network is not None]
+    if pids:
+        commands.append(f"for pid in {' '.join(pids)}; do nsenter -t $pid -n ip link set dev eth0 mtu {pods}; done")
+    return " && ".join(commands)
+
+
+@cause(
+    4,
+    symptom="connections between pods of different nodes hang while ping works",
+    meaning="the VXLAN device leaves checksums to the interface below, whose driver gets those inside of a tunnel "
+    "wrong; the receiver drops what it cannot verify",
+    references="flannel#1279",
+)
+def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
+    """By real packets: TCP through the tunnel dies, ICMP passes, and the receiver counts wrong checksums."""
+    senders: dict[str, list[str]] = {}
+    for pair in _pairs(evidence):
+        if isinstance(pair, UndecidedError) or not pair.tunnel.ping or pair.tunnel.tcp != TIMED_OUT:
+            continue
+        ends = (pair.here.node.name, pair.there.node.name)
+        for sender, receiver in (ends, ends[::-1]):
+            errors = evidence.hosts[receiver].journey.checksum_errors
+            if errors and evidence.hosts[sender].journey.offload:
+                senders.setdefault(sender, []).append(
+                    f"by the tunnel between {sender} and {receiver} ping works and TCP does not; meanwhile {errors} "
+                    f"packets with a wrong checksum arrived at {receiver}"
+                )
+    device = evidence.snapshot.loaded.cluster.settings.vxlan_device
+    for sender, seen in senders.items():
+        seen.append(
+            f"{device} of {sender} leaves checksums to the interface below (ethtool -k {device}: tx-checksumming)"
+        )
+        yield Case(sender, tuple(dict.fromkeys(seen)), (Mend(sender, f"ethtool -K {device} tx off"),))
+
+
+@cause(
+    13,
+    symptom="ssh to a node is lost, as after a reset",
+    meaning="the host is up and answers ARP, but drops what is sent to it: a blanket flush of iptables took the rules "
+    "away that accept, and left a policy that drops",
+    references="kubespray#5812 kubespray#6119",
+)
+def reset_lost_ssh(evidence: Evidence) -> Iterator[Case]:
+    """Seen from the other nodes, since the node itself cannot be asked."""
+    for name, reason in evidence.snapshot.unreachable.items():
+        address = evidence.snapshot.loaded.cluster.node(name).address
+        ways = {
+            other: host.journey.ways[address] for other, host in evidence.hosts.items() if address in host.journey.ways
+        }
+        dropped = [other for other, way in ways.items() if way.mac and not way.ping and way.ssh == TIMED_OUT]
+        if not dropped or any(way.ping or way.ssh not in (TIMED_OUT, NO_ROUTE) for way in ways.values()):
+            continue
+        seen = [f"this machine: {reason}"]
+        seen += [f"{other}: {address} answers ARP ({ways[other].mac}), neither ping nor ssh" for other in dropped]
+        accept = "iptables -P INPUT ACCEPT && iptables -P OUTPUT ACCEPT"
+        yield Case(name, tuple(seen), (Mend(name, accept, "console"),))

@@ -1,0 +1,130 @@
+"""What a diagnosis is, and how one is declared. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kubeproof.doctor.evidence import Evidence
+from kubeproof.proof.context import Context, UndecidedError
+
+Where = Literal["node", "here", "console", "hypervisor", "firewall"]
+"""Where a mend is run: on the node by ssh, on this machine in the repository's folder, on the node's own console where
+ssh does not reach it, on what the node is a virtual machine of, or, in words, in whatever filters between the nodes."""
+
+
+@dataclass(frozen=True)
+class Mend:
+    """A command line that mends something; ``node`` is what it is for."""
+
+    node: str
+    command: str
+    where: Where = "node"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cause on one node: what of it was seen, a line for each thing, and what mends it, in this order."""
+
+    node: str
+    evidence: tuple[str, ...]
+    mends: tuple[Mend, ...]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A cause that is there, with every node that has it."""
+
+    cause: "Cause"
+    cases: tuple[Case, ...]
+
+    @property
+    def name(self) -> str:
+        return self.cause.name
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of looking for one cause; ``undecided`` holds a line for each thing that could not be known."""
+
+    diagnosis: Diagnosis | None
+    undecided: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Something that goes wrong in the field.
+
+    ``row`` is the line of NETWORK.md's table "What goes wrong in the field", from 1; ``symptom`` what people see,
+    ``meaning`` why that is; ``references`` are public issues.
+    """
+
+    name: str
+    row: int
+    symptom: str
+    meaning: str
+    references: tuple[str, ...]
+    find: Callable[[Evidence], Iterable[Case | UndecidedError]] = field(repr=False)
+
+    def look(self, evidence: Evidence) -> Answer:
+        """Look for it. Never raises for what could not be read."""
+        cases: list[Case] = []
+        undecided: list[str] = []
+        try:
+            for item in self.find(evidence):
+                if isinstance(item, Case):
+                    cases.append(item)
+                else:
+                    undecided.append(str(item))
+        except UndecidedError as error:
+            undecided.append(str(error))
+        found = Diagnosis(self, tuple(cases)) if cases else None
+        return Answer(found, tuple(dict.fromkeys(undecided)))
+
+
+def cause(
+    row: int, *, symptom: str, meaning: str, references: str = ""
+) -> Callable[[Callable[[Evidence], Iterable[Case | UndecidedError]]], Cause]:
+    """Declare a cause that is looked for in all evidence at once; it is named as its function."""
+
+    def declare(find: Callable[[Evidence], Iterable[Case | UndecidedError]]) -> Cause:
+        return Cause(find.__name__.replace("_", "-"), row, symptom, meaning, tuple(references.split()), find)
+
+    return declare
+
+
+def cause_on_node(
+    row: int,
+    *,
+    needs: tuple[str, ...] = (),
+    symptom: str,
+    meaning: str,
+    references: str = "",
+    outsiders: bool = False,
+) -> Callable[[Callable[[Evidence, Context], Case | None]], Cause]:
+    """Declare a cause that is looked for on each node by itself; ``needs`` are the parts of NodeState that it reads.
+
+    Hosts that have not joined the cluster are looked at only for what is about ``outsiders``: they owe it nothing.
+    """
+
+    def declare(decide: Callable[[Evidence, Context], Case | None]) -> Cause:
+        def find(evidence: Evidence) -> Iterator[Case | UndecidedError]:
+            for context in evidence.snapshot.contexts():
+                if not evidence.host(context).joined and not outsiders:
+                    continue
+                try:
+                    _require(context, needs)
+                    found = decide(evidence, context)
+                except UndecidedError as error:
+                    yield UndecidedError(f"{context.node.name}: {error}")
+                else:
+                    yield from [found] if found else []
+
+        return Cause(decide.__name__.replace("_", "-"), row, symptom, meaning, tuple(references.split()), find)
+
+    return declare
+
+
+def _require(context: Context, needs: tuple[str, ...]) -> None:
+    for part in needs:
+        if part in context.state.unreadable:
+            raise UndecidedError(f"{part} could not be read ({context.state.unreadable[part]})")

@@ -1,0 +1,69 @@
+"""The doctor's visit from beginning to end, as `./inv doctor` makes it."""
+
+import secrets
+import shlex
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kubeproof import output_files
+from kubeproof.cluster import LoadedInventory
+from kubeproof.console import console, step
+from kubeproof.doctor.catalogue import CAUSES
+from kubeproof.doctor.diagnosis import Answer, Cause
+from kubeproof.doctor.evidence import Evidence
+from kubeproof.doctor.questions import control_plane_of, host_of, questions
+from kubeproof.doctor.report import Report, show, write_json
+from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, UserError
+from kubeproof.front import REPOSITORY
+from kubeproof.proof.checks import run_all
+from kubeproof.proof.collect import collect_with
+
+SECONDS = 25
+"""The longest question: packets that nobody answers, each waited for a few seconds."""
+LAB = REPOSITORY / "inventory" / "lab.py"
+
+
+def examine(loaded: LoadedInventory, json_file: Path | None = None) -> int:
+    """Look at a cluster, print what is wrong with it, and return the exit code.
+
+    0: everything could be looked at, and nothing was found; 1: something was found, or could not be looked at;
+    2: ``json_file`` cannot be written.
+    """
+    try:
+        if problems := output_files.problems("--json", json_file):
+            raise UserError(problems)
+        report = diagnose(loaded)
+        show(report, console)
+        if json_file is not None:
+            write_json(report, json_file)
+    except UserError as error:
+        for problem in error.problems:
+            console.print(f"error: {problem}", markup=False)
+        return EXIT_BAD_INPUT
+    return EXIT_OK if report.is_clear else EXIT_NOT_HOLDING
+
+
+def diagnose(loaded: LoadedInventory) -> Report:
+    """Everything but printing; nothing is changed on any node."""
+    started, taken_at = time.monotonic(), datetime.now(UTC)
+    with step(f"Looking at {len(loaded.cluster.nodes)} nodes, sending packets between them, and asking the API"):
+        evidence = gather(loaded)
+    answers: Mapping[Cause, Answer] = {cause: cause.look(evidence) for cause in CAUSES}
+    failing = tuple(result for result in run_all(evidence.snapshot.contexts()) if not result.ok)
+    return Report(evidence, answers, failing, taken_at, time.monotonic() - started)
+
+
+def gather(loaded: LoadedInventory) -> Evidence:
+    """Read all nodes and the API, in one round trip for each node."""
+    nonce, leader = secrets.token_hex(4), loaded.cluster.leader.name
+    snapshot, answers = collect_with(loaded, questions(loaded, nonce=nonce), seconds=SECONDS)
+    apply = "./inv apply" if loaded.file == LAB else f"./inv apply -i {shlex.quote(str(loaded.file))}"
+    return Evidence(
+        snapshot=snapshot,
+        hosts={name: host_of(answer, nonce=nonce) for name, answer in answers.items()},
+        control_plane=control_plane_of(answers.get(leader, {}), loaded.cluster.settings.cni),
+        now=datetime.now(UTC),
+        apply=apply,
+    )

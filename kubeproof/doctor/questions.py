@@ -1,0 +1,157 @@
+"""What the doctor asks beside the proof, in the same round trip, and how the answers become evidence. Pure."""
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from kubeproof.cluster import Cluster, LoadedInventory, Node
+from kubeproof.doctor import paths_between
+from kubeproof.doctor.causes_host import KUBELET_CONFIG, KUBELET_FLAGS
+from kubeproof.doctor.evidence import ControlPlane, Host, Token
+from kubeproof.doctor.paths_between import Journey
+from kubeproof.network.errors import ParseError
+from kubeproof.node import paths
+from kubeproof.proof.script import Output
+
+T = TypeVar("T")
+SSH_PORT = 22
+KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s"
+_DRIVERS = {
+    "docker": "docker info --format '{{.CgroupDriver}}'",
+    "containerd": "containerd config dump | sed -n 's/^ *SystemdCgroup = //p' | head -n 1 | "
+    "sed 's/true/systemd/; s/false/cgroupfs/'",
+}
+"""How each runtime tells its driver; dockershim and cri-dockerd take Docker's."""
+_CIDRS = {
+    "podnet": "-n kube-system get daemonset podnet -o jsonpath="
+    """'{range .spec.template.spec.containers[0].env[*]}{.name}={.value}{"\\n"}{end}'""",
+    "flannel": "get configmaps -A -l app=flannel -o jsonpath='{.items[*].data.net-conf\\.json}'",
+    "canal": "-n kube-system get configmap canal-config -o jsonpath='{.data.net-conf\\.json}'",
+}
+_TOKENS = (
+    "-n kube-system get secrets --field-selector type=bootstrap.kubernetes.io/token -o jsonpath="
+    """'{range .items[*]}{.data.token-id} {.data.expiration}{"\\n"}{end}'"""
+)
+"""Only what is no secret: the first half of a token names it."""
+_JOINING = f"""
+test -e {paths.KUBELET_CONF} && echo joined
+sed -n 's/.*--node-ip=\\([^ "]*\\).*/node-ip \\1/p' {KUBELET_FLAGS} 2>/dev/null
+cat {paths.KUBERNETES}/bootstrap-kubelet.conf {paths.JOIN_CONFIG} 2>/dev/null |
+  sed -n 's/.*token: *"\\{{0,1\\}}\\([a-z0-9]\\{{6\\}}\\)\\.[a-z0-9]\\{{16\\}}.*/token \\1/p'; true
+"""
+
+
+def questions(loaded: LoadedInventory, *, nonce: str) -> dict[str, dict[str, str]]:
+    """Node -> name -> shell text."""
+    cluster = loaded.cluster
+    asked = {node.name: _of_node(loaded, node, nonce) for node in cluster.nodes}
+    asked[cluster.leader.name] |= _of_leader(cluster)
+    return asked
+
+
+def _of_node(loaded: LoadedInventory, node: Node, nonce: str) -> dict[str, str]:
+    settings = loaded.cluster.settings
+    others = [other for other in loaded.cluster.nodes if other.name != node.name]
+    return {
+        "kubelet_words": "journalctl -u kubelet --no-pager -o cat -n 200 | "
+        "grep -E 'Failed to run kubelet|failed to run Kubelet' | tail -n 1",
+        "cgroups": f"echo \"kubelet $(sed -n 's/^cgroupDriver: *//p' {KUBELET_CONFIG} 2>/dev/null)\"; "
+        f'echo "runtime $({_DRIVERS[settings.container_runtime]} 2>/dev/null)"',
+        "joining": _JOINING,
+        "firewalld": "firewall-cmd --state 2>/dev/null; true",
+        "packets": paths_between.command(
+            others={other.address: loaded.ssh[other.name].port or SSH_PORT for other in others},
+            device=settings.vxlan_device,
+            port=settings.vxlan_port,
+            nonce=nonce,
+        ),
+    }
+
+
+def _of_leader(cluster: Cluster) -> dict[str, str]:
+    manifest = f"{paths.KUBERNETES}/manifests/kube-controller-manager.yaml"
+    return {
+        "tokens": f"{KUBECTL} {_TOKENS}",
+        "controller": f"grep -oE -e '--(cluster-cidr|allocate-node-cidrs)=[^ ]*' {manifest}",
+        "network": f"{KUBECTL} {_CIDRS[cluster.settings.cni]}",
+    }
+
+
+class _Reader:
+    """Takes the answers of one node part by part, and keeps why a part could not be read."""
+
+    def __init__(self, answers: Mapping[str, Output]) -> None:
+        self.answers = answers
+        self.unreadable: dict[str, str] = {}
+
+    def text(self, name: str, *, codes: tuple[int, ...] = (0,)) -> str:
+        output = self.answers.get(name)
+        if output is None or output.code not in codes:
+            reason = "was not asked" if output is None else f"exit code {output.code}: {output.last_words}"
+            self.unreadable[name] = "it took too long" if output is not None and output.timed_out else reason
+            return ""
+        return output.out
+
+    def part(self, name: str, parse: Callable[[str], T], empty: T) -> T:
+        text = self.text(name)
+        try:
+            return parse(text)
+        except (ParseError, ValueError) as error:
+            self.unreadable.setdefault(name, str(error))
+            return empty
+
+
+def host_of(answers: Mapping[str, Output], *, nonce: str) -> Host:
+    """A node's part of the evidence. Never raises: what cannot be read is in ``unreadable``."""
+    reader = _Reader(answers)
+    drivers = dict(line.partition(" ")[::2] for line in reader.text("cgroups").splitlines())
+    joining = reader.text("joining")
+    words = reader.text("kubelet_words", codes=(0, 1))
+    return Host(
+        kubelet_words=re.sub(r"^[A-Z]\d{4} .*?\] ", "", words.strip()),
+        kubelet_driver=drivers.get("kubelet", "").strip(),
+        runtime_driver=drivers.get("runtime", "").strip(),
+        node_ip=_found(r"^node-ip (\S+)$", joining),
+        joined="joined" in joining.split() or "joining" in reader.unreadable,
+        token_ids=tuple(dict.fromkeys(re.findall(r"^token (\S+)$", joining, re.MULTILINE))),
+        firewalld="running" in reader.text("firewalld"),
+        journey=reader.part("packets", lambda text: paths_between.parse(text, nonce=nonce), Journey()),
+        unreadable=reader.unreadable,
+    )
+
+
+def control_plane_of(answers: Mapping[str, Output], cni: str) -> ControlPlane:
+    """The control plane host's part of the evidence."""
+    reader = _Reader(answers)
+    flags = (flag.removeprefix("--").partition("=")[::2] for flag in reader.text("controller").split())
+    network = reader.text("network")
+    pattern = r"^POD_CIDR=(\S+)$" if cni == "podnet" else r'"Network"\s*:\s*"([^"]+)"'
+    return ControlPlane(
+        tokens=reader.part("tokens", _tokens, ()),
+        controller_flags=dict(flags),
+        network_cidrs=tuple(dict.fromkeys(re.findall(pattern, network, re.MULTILINE))),
+        network_policy=_found(r"^NETWORK_POLICY=(\S+)$", network),
+        unreadable=reader.unreadable,
+    )
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text, re.MULTILINE)
+    return match[1] if match else ""
+
+
+def _tokens(text: str) -> tuple[Token, ...]:
+    """Lines of id and expiration, each in base64 as a Secret holds it."""
+    found = []
+    for line in text.splitlines():
+        name, _, expires = line.strip().partition(" ")
+        if name:
+            moment = base64.b64decode(expires, validate=True).decode()
+            found.append(Token(base64.b64decode(name, validate=True).decode(), _moment(moment) if moment else None))
+    return tuple(found)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)

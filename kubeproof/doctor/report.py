@@ -1,0 +1,163 @@
+"""What the doctor says: diagnoses with evidence, meaning and mend; what could not be looked at. JSON as well."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from kubeproof import output_files
+from kubeproof.doctor.diagnosis import Answer, Cause, Diagnosis, Mend
+from kubeproof.doctor.evidence import Evidence
+from kubeproof.proof.result import CheckResult
+from kubeproof.summary import counted
+
+SCHEMA = "kubeproof.doctor"
+SCHEMA_VERSION = 1
+"""Raised when a field is renamed, removed, or changes its meaning; not when one is added."""
+
+WHERE = {
+    "node": "",
+    "here": ", from here",
+    "console": ", at its own console",
+    "firewall": ", in the firewall or security group between it and the others",
+    "hypervisor": ", where it is a virtual machine of, then start it anew",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """One visit. ``failing`` are checks of the proof that do not hold."""
+
+    evidence: Evidence
+    answers: Mapping[Cause, Answer]
+    failing: tuple[CheckResult, ...]
+    taken_at: datetime
+    seconds: float
+
+    @property
+    def diagnoses(self) -> tuple[Diagnosis, ...]:
+        return tuple(answer.diagnosis for answer in self.answers.values() if answer.diagnosis)
+
+    @property
+    def not_looked_at(self) -> tuple[str, ...]:
+        """A line for each thing that could not be looked at, with the reason, and which causes that leaves open."""
+        snapshot = self.evidence.snapshot
+        lines = [f"node {name}: {reason}" for name, reason in snapshot.unreachable.items()]
+        by_reason: dict[str, list[str]] = {}
+        for cause, answer in self.answers.items():
+            for reason in answer.undecided:
+                # The same of several nodes is one reason: the API's silence is no node's.
+                short = reason[reason.find("the API could not be read") :] if "the API could not" in reason else reason
+                causes = by_reason.setdefault(short, [])
+                causes += [cause.name] if cause.name not in causes else []
+        if isinstance(snapshot.objects, str) and not any("the API could not" in reason for reason in by_reason):
+            lines.append(f"the API could not be read: {snapshot.objects}")
+        lines += [f"{reason}; open: {', '.join(causes)}" for reason, causes in by_reason.items()]
+        return tuple(lines)
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """Checks of the proof that do not hold though nothing was found."""
+        known = [result for result in self.failing if "could not be read" not in result.found]
+        return () if self.diagnoses else tuple(f"{result.name} on {result.node}" for result in known)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether everything was looked at and nothing found."""
+        return not (self.diagnoses or self.not_looked_at or self.unexplained)
+
+    @property
+    def headline(self) -> str:
+        found = len(self.diagnoses)
+        parts = [counted(found, "diagnosis").replace("diagnosiss", "diagnoses") if found else "nothing found"]
+        parts += [counted(len(self.not_looked_at), "thing") + " could not be looked at"] if self.not_looked_at else []
+        return ", ".join(parts)
+
+
+def pasted(mend: Mend, evidence: Evidence) -> str:
+    """The mend as a line to paste on this machine, or on the console that it names."""
+    return f"{evidence.snapshot.shell(mend.node)} {shlex.quote(mend.command)}" if mend.where == "node" else mend.command
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the diagnoses, what is left open, and the headline last, where the eye ends."""
+    for diagnosis in report.diagnoses:
+        _show(diagnosis, report, console)
+    for line in report.not_looked_at:
+        console.print(f"[bold yellow]![/bold yellow] not looked at  {escape(line)}")
+    if report.unexplained:
+        shown = ", ".join(report.unexplained)
+        console.print(
+            f"[bold yellow]![/bold yellow] not explained  {escape(shown)}; `./inv verify` shows what was found"
+        )
+    colour = "green" if report.is_clear else "red"
+    console.print(f"[bold {colour}]{report.headline}[/bold {colour}] ({report.seconds:.1f}s)")
+
+
+def _show(diagnosis: Diagnosis, report: Report, console: Console) -> None:
+    nodes = ", ".join(case.node for case in diagnosis.cases)
+    console.print(f"[bold red]✗[/bold red] [bold]{escape(diagnosis.name)}[/bold]  {escape(nodes)}")
+    cause = diagnosis.cause
+    several = len(diagnosis.cases) > 1
+    lines = [("symptom", cause.symptom)]
+    lines += [
+        ("evidence", f"{case.node}: {line}" if several else line) for case in diagnosis.cases for line in case.evidence
+    ]
+    lines.append(("meaning", f"{cause.meaning} ({', '.join(cause.references)})"))
+    lines += [("mend", line) for line in _mends(diagnosis, report.evidence)]
+    last = ""
+    for heading, text in lines:
+        console.print(f"  [dim]{'' if heading == last else heading:8}[/dim]  {escape(text)}")
+        last = heading
+    console.print()
+
+
+def _mends(diagnosis: Diagnosis, evidence: Evidence) -> Iterator[str]:
+    """What several nodes have in common is said once."""
+    for mend in dict.fromkeys(mend for case in diagnosis.cases for mend in case.mends):
+        yield f"{mend.node}{WHERE[mend.where]}:"
+        yield f"  {pasted(mend, evidence)}"
+
+
+def to_json(report: Report) -> dict[str, object]:
+    """The stable form of a report: see SCHEMA_VERSION. ``mends[].paste`` is what the report prints."""
+    return {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "taken_at": report.taken_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "seconds": round(report.seconds, 2),
+        "clear": report.is_clear,
+        "diagnoses": [_diagnosis(item, report.evidence) for item in report.diagnoses],
+        "not_looked_at": list(report.not_looked_at),
+        "unexplained": list(report.unexplained),
+    }
+
+
+def _diagnosis(diagnosis: Diagnosis, evidence: Evidence) -> dict[str, object]:
+    cause = diagnosis.cause
+    return {
+        "name": cause.name,
+        "symptom": cause.symptom,
+        "meaning": cause.meaning,
+        "references": list(cause.references),
+        "cases": [
+            {
+                "node": case.node,
+                "evidence": list(case.evidence),
+                "mends": [
+                    {"node": mend.node, "where": mend.where, "paste": pasted(mend, evidence)} for mend in case.mends
+                ],
+            }
+            for case in diagnosis.cases
+        ],
+    }
+
+
+def write_json(report: Report, file: Path) -> None:
+    """Write the stable form. Raises UserError."""
+    output_files.write("--json", file, json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n")

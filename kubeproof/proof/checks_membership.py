@@ -1,0 +1,112 @@
+"""Checks of a node as a member of its cluster: kubelet, the pod network's agent, identity, clock."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from kubeproof.cni.networks import NETWORKS
+from kubeproof.cni.traces import CONFIGURATION_ENDINGS, CONFIGURATIONS
+from kubeproof.network.hostfiles import Identity
+from kubeproof.proof.api import Pod
+from kubeproof.proof.context import Context, Finding, UndecidedError, check, same
+
+CLOCK_SECONDS = 30
+"""Apart from the others' clocks. Nodes are read within seconds of each other, and certificates and tokens, which are
+what a wrong clock breaks, live for minutes at least (kubernetes#42791)."""
+AGENT_LABELS = {"podnet": ("app", "podnet"), "flannel": ("app", "flannel"), "canal": ("k8s-app", "canal")}
+"""What the pods of each network's DaemonSet are labelled with."""
+
+
+@check("kubelet answers at its health port", needs=("kubelet",), look="journalctl -u kubelet --no-pager -n 30")
+def kubelet_healthy(context: Context) -> Finding:
+    """Sooner than the API, which calls a node NotReady 40 seconds after kubelet's last word."""
+    kubelet = context.state.kubelet
+    if kubelet is None:
+        raise UndecidedError("kubelet was not asked")
+    found = f"kubelet is {kubelet.state or 'unknown to systemd'}, and answers {kubelet.health or 'nothing'}"
+    return Finding(kubelet.is_healthy, "kubelet is active, and answers ok", found)
+
+
+@check(
+    "the pod network's agent is ready on this node",
+    look=lambda context: context.cluster.settings.runtime.look,
+)
+def network_agent_ready(context: Context) -> Finding:
+    """Without it what is there stays, but nothing that changes in the cluster reaches this node."""
+    pods = network_agents(context)
+    found = [f"{pod.full_name} is {pod.phase}{', ready' if pod.ready else ', not ready'}" for pod in pods]
+    return Finding(
+        any(pod.ready and pod.is_running for pod in pods),
+        f"a ready pod of {context.cluster.settings.cni}",
+        ", ".join(found) or "none",
+    )
+
+
+def network_agents(context: Context) -> list[Pod]:
+    """The pods of the pod network's DaemonSet on this node."""
+    label, value = AGENT_LABELS[context.cluster.settings.cni]
+    return [pod for pod in context.api.pods if pod.node == context.node.name and pod.labels.get(label) == value]
+
+
+@check(
+    "the pod network's configuration is the first by name, the one that kubelet takes",
+    needs=("cni_files",),
+    look=f"ls {CONFIGURATIONS}",
+)
+def cni_configuration(context: Context) -> Finding:
+    """A file of an earlier network that comes before it is used instead (kubernetes#107127)."""
+    names = configurations(context.state.cni_files)
+    return same(NETWORKS[context.cluster.settings.cni].conflist, names[0] if names else None)
+
+
+def configurations(names: Sequence[str]) -> list[str]:
+    """Those that kubelet and container runtimes take for CNI configurations, in their order."""
+    return sorted(name for name in names if name.endswith(CONFIGURATION_ENDINGS))
+
+
+@check(
+    "hostname, machine-id and product_uuid are of no other node",
+    needs=("identity",),
+    look="hostname; cat /etc/machine-id /sys/class/dmi/id/product_uuid",
+)
+def unique_identity(context: Context) -> Finding:
+    """Two nodes with one identity become one, or fight (kubeadm#31). Containers have their machine's product_uuid."""
+    own = context.state.identity
+    if own is None:
+        raise UndecidedError("what identifies the node was not read")
+    others = [(node.name, context.states[node.name].identity) for node in context.others if node.name in context.states]
+    wrong = [line for name, other in others if other is not None for line in in_common(own, name, other)]
+    return Finding(not wrong, "values of its own", "\n".join(wrong) or "values of its own")
+
+
+def in_common(own: Identity, name: str, other: Identity) -> Iterator[str]:
+    """A line for each value that two nodes share."""
+    if own.hostname == other.hostname:
+        yield f"hostname {own.hostname} is that of {name} too"
+    if own.machine_id == other.machine_id:
+        yield f"machine-id {own.machine_id} is that of {name} too"
+    if own.product_uuid and own.product_uuid == other.product_uuid and not (own.container or other.container):
+        yield f"product_uuid {own.product_uuid} is that of {name} too"
+
+
+@check(f"the clock is within {CLOCK_SECONDS} seconds of the other nodes'", needs=("clock",), look="date --utc")
+def clock(context: Context) -> Finding:
+    """A node whose clock is off sees tokens as expired and certificates as not yet valid."""
+    offset = clock_offset(context)
+    return Finding(
+        abs(offset) <= CLOCK_SECONDS,
+        f"at most {CLOCK_SECONDS} seconds off",
+        f"{abs(offset):.0f} seconds {'ahead of' if offset > 0 else 'behind'} the others",
+    )
+
+
+def clock_offset(context: Context) -> float:
+    """Seconds by which the clock is ahead of the median; of two nodes the control plane's is the one that counts."""
+    own, read = context.state.clock, {name: state.clock for name, state in context.states.items()}
+    if own is None:
+        raise UndecidedError("the node's clock was not read")
+    known = [value for value in read.values() if value is not None]
+    leader = read.get(context.cluster.leader.name)
+    return own - (leader if len(known) == 2 and leader is not None else statistics.median(known))
+
+
+MEMBERSHIP_CHECKS = (kubelet_healthy, network_agent_ready, cni_configuration, unique_identity, clock)

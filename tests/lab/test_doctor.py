@@ -1,0 +1,205 @@
+"""The doctor on the live lab: each cause is made, named and no other, mended as printed, and the proof holds again."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubeproof.cluster import LoadedInventory
+from kubeproof.doctor.catalogue import CAUSES
+from kubeproof.doctor.examining import diagnose
+from kubeproof.doctor.report import to_json
+from kubeproof.node import paths
+from kubeproof.proof.checks import run_all
+from kubeproof.proof.collect import collect
+from kubeproof.proof.proving import prove
+from lab.paths import REPOSITORY
+from lab.wait import wait_until
+from tests.lab import breaking
+from tests.lab.breaking import FAULTS, Fault, console, leader, other, worker
+from tests.lab.commands import inv, succeed
+from tests.lab.remote import kubectl, ssh
+
+SETTLE_SECONDS = 120
+JOINING = "join-token-expired"
+"""Has a test of its own: a host that is no node lacks more than a token."""
+
+pytestmark = pytest.mark.usefixtures("running_lab")
+
+
+@pytest.fixture
+def undo() -> Iterator[list[Callable[[], None]]]:
+    """What is done in the end whatever happens, the last one first."""
+    steps: list[Callable[[], None]] = []
+    yield steps
+    for step in reversed(steps):
+        step()
+
+
+def _failing(inventory: LoadedInventory) -> list[str]:
+    """Rows of the proof that do not hold: checks first, probes only if all of these do."""
+    snapshot = collect(inventory)
+    rows = [*snapshot.reachability(), *run_all(snapshot.contexts())]
+    failing = [f"{row.name}@{row.node}: {row.found}" for row in rows if not row.ok]
+    return failing or [f"{row.name}@{row.node}: {row.found}" for row in _unheld(inventory)]
+
+
+def _unheld(inventory: LoadedInventory) -> list[Any]:
+    report = prove(inventory)
+    return [row for row in report.results if not row.ok and row.status.value != "not run"]
+
+
+def _settles(inventory: LoadedInventory, *, but: str = "") -> None:
+    """Wait until the proof holds; ``but`` begins the name of rows that may fail."""
+    last: list[str] = []
+
+    def holds() -> bool:
+        last[:] = [row for row in _failing(inventory) if not but or not row.startswith(but)]
+        return not last
+
+    try:
+        wait_until(holds, seconds=SETTLE_SECONDS, what="the proof to hold")
+    except Exception:
+        print("\n".join(last))
+        raise
+
+
+def _report(inventory: LoadedInventory, file: Path, *, by_command: bool) -> dict[str, Any]:
+    if not by_command:
+        return to_json(diagnose(inventory))
+    outcome = inv("doctor", "--json", str(file))
+    assert outcome.code == 1, outcome.output
+    assert "Traceback" not in outcome.output
+    found: dict[str, Any] = json.loads(file.read_text())
+    # What a person reads has the same mends as what a program reads.
+    assert all(line in outcome.output for line in _lines(found))
+    return found
+
+
+def _names(report: dict[str, Any]) -> list[str]:
+    return [diagnosis["name"] for diagnosis in report["diagnoses"]]
+
+
+def _mends(report: dict[str, Any]) -> list[dict[str, str]]:
+    return [mend for item in report["diagnoses"] for case in item["cases"] for mend in case["mends"]]
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    return [mend["paste"] for mend in _mends(report)]
+
+
+def _apply(report: dict[str, Any], tools: Path) -> None:
+    """Run every mend where it says, exactly as it is printed."""
+    (tools / "virt-xml").write_text(breaking.HYPERVISOR)
+    (tools / "virt-xml").chmod(0o755)
+    for mend in _mends(report):
+        if mend["where"] == "console":
+            console(mend["node"], mend["paste"])
+            continue
+        more = {"PATH": f"{tools}:{os.environ['PATH']}"} if mend["where"] == "hypervisor" else {}
+        done = subprocess.run(
+            ["bash", "-c", mend["paste"]],
+            cwd=REPOSITORY,
+            env={**os.environ, **more},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{mend['paste']}: {done.stderr}{done.stdout[-2000:]}"
+
+
+def test_there_is_a_fault_for_each_diagnosis() -> None:
+    assert [cause.name for cause in CAUSES if cause.name != JOINING] == [fault.name for fault in FAULTS]
+
+
+def test_a_healthy_cluster_has_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "doctor.json"
+    output = succeed("doctor", "--json", str(file))
+    assert "nothing found" in output
+    report = json.loads(file.read_text())
+    assert (report["diagnoses"], report["not_looked_at"], report["unexplained"]) == ([], [], [])
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_named_and_mended(
+    fault: Fault, inventory: LoadedInventory, tmp_path: Path, undo: list[Callable[[], None]]
+) -> None:
+    undo.append(fault.restore)
+    fault.make()
+    if fault.by_command:
+        assert inv("verify").code == 1
+    else:
+        assert _failing(inventory), "the proof does not see it"
+    report = _report(inventory, tmp_path / "doctor.json", by_command=fault.by_command)
+    assert _names(report) == [fault.name], json.dumps(report, indent=1)
+    _apply(report, tmp_path)
+    if fault.frozen:
+        # The agent must not be what mended it.
+        _settles(inventory, but="network_agent_ready")
+        fault.restore()
+    _settles(inventory)
+
+
+def test_a_node_that_was_reset_by_hand_is_cleaned_and_joins_again(
+    inventory: LoadedInventory, tmp_path: Path, undo: list[Callable[[], None]]
+) -> None:
+    """`kubeadm reset` leaves what it leaves, and a token that is no longer valid lets nobody in."""
+    undo.append(lambda: _join_again(inventory))
+    breaking.take_out(other())
+    said = breaking.join_too_late(other())
+    assert "JWS" in said, said
+    assert _failing(inventory)
+    report = _report(inventory, tmp_path / "doctor.json", by_command=False)
+    assert sorted(_names(report)) == sorted(["leftovers-of-a-reset", JOINING]), json.dumps(report, indent=1)
+    leftovers = [item for item in report["diagnoses"] if item["name"] != JOINING]
+    _apply({"diagnoses": leftovers}, tmp_path)
+    report = _report(inventory, tmp_path / "doctor.json", by_command=False)
+    assert _names(report) == [JOINING], json.dumps(report, indent=1)
+    assert any("left token" in line for line in report["diagnoses"][0]["cases"][0]["evidence"])
+    _apply(report, tmp_path)
+    breaking.spread_the_demo()
+    _settles(inventory)
+
+
+def _join_again(inventory: LoadedInventory) -> None:
+    """Whatever became of the test, the node is one again."""
+    ssh(other().name, f"rm -f {paths.JOIN_CONFIG}")
+    if other().name not in kubectl("get nodes -o name"):
+        succeed("apply")
+        breaking.spread_the_demo()
+        _settles(inventory)
+
+
+def test_what_is_down_is_said_and_nothing_is_made_up(undo: list[Callable[[], None]]) -> None:
+    """The API server hangs, a kubelet is stopped, and a node does not answer by ssh: all at once."""
+    api = "docker pause $(docker ps -q --filter label=io.kubernetes.container.name=kube-apiserver)"
+    undo.append(lambda: (ssh(leader().name, api.replace("pause", "unpause", 1)), None)[1])
+    undo.append(lambda: (ssh(worker().name, "systemctl start kubelet"), None)[1])
+    undo.append(lambda: (console(other().name, "systemctl start ssh"), None)[1])
+    ssh(leader().name, api)
+    ssh(worker().name, "systemctl stop kubelet")
+    console(other().name, "systemctl stop ssh")
+    outcome = inv("doctor")
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.output
+    assert "nothing found, " in outcome.output
+    assert f"not looked at  node {other().name}: " in outcome.output
+    assert "not looked at  the API could not be read" in outcome.output
+    assert f"kubelet_healthy on {worker().name}" in outcome.output
+
+
+def test_the_cluster_holds_in_the_end(inventory: LoadedInventory) -> None:
+    _settles(inventory)
+    assert _names(to_json(diagnose(inventory))) == []
+
+
+def test_bad_input_is_refused(tmp_path: Path) -> None:
+    assert inv("doctor", "-i", "no-such-file.py").code == 2
+    refused = inv("doctor", "--json", str(tmp_path / "none" / "doctor.json"))
+    assert refused.code == 2
+    assert "there is no folder" in refused.output

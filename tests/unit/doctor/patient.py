@@ -1,0 +1,147 @@
+"""The good cluster of the proof's tests as the doctor sees it, and ways to change it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from kubeproof.doctor.catalogue import CAUSES
+from kubeproof.doctor.diagnosis import Diagnosis
+from kubeproof.doctor.evidence import ControlPlane, Evidence, Host
+from kubeproof.doctor.paths_between import CONNECTED, Journey, Seen, Tunnel, Way
+from kubeproof.network.node import NodeState
+from kubeproof.proof.api import ApiObjects
+from tests.unit.proof import good
+
+NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+Change = Callable[[Evidence], Evidence]
+
+
+def evidence(**settings: Any) -> Evidence:
+    """Everything in order; ``settings`` differ."""
+    loaded = good.loaded(cgroup_driver="cgroupfs", **settings)
+    return Evidence(
+        snapshot=good.snapshot(loaded=loaded),
+        hosts={name: host(name) for name in good.NAMES},
+        control_plane=ControlPlane(
+            controller_flags={"allocate-node-cidrs": "true", "cluster-cidr": str(good.PODS)},
+            network_cidrs=(str(good.PODS),),
+            network_policy="enforce",
+        ),
+        now=NOW,
+    )
+
+
+def host(name: str) -> Host:
+    return Host(
+        kubelet_driver="cgroupfs",
+        runtime_driver="cgroupfs",
+        node_ip=str(good.address(name)),
+        journey=journey(name),
+    )
+
+
+def journey(name: str) -> Journey:
+    """Everything was answered, and seen on the wire both ways."""
+    others = [other for other in good.NAMES if other != name]
+    own = good.address(name)
+    seen = {
+        Seen(*ends, is_request)
+        for other in others
+        for ends in ((own, good.address(other)), (good.address(other), own))
+        for is_request in (True, False)
+    }
+    return Journey(
+        ways={good.address(other): Way(True, CONNECTED, "02:99:00:00:00:01") for other in others},
+        tunnels={good.subnet(other)[0]: Tunnel(True, True, CONNECTED) for other in others},
+        seen=frozenset(seen),
+    )
+
+
+def state(name: str, change: Callable[[NodeState], NodeState]) -> Change:
+    """One node read otherwise."""
+
+    def changed(item: Evidence) -> Evidence:
+        states = {**item.snapshot.states, name: change(item.snapshot.states[name])}
+        return replace(item, snapshot=replace(item.snapshot, states=states))
+
+    return changed
+
+
+def api(change: Callable[[ApiObjects], ApiObjects]) -> Change:
+    def changed(item: Evidence) -> Evidence:
+        assert not isinstance(item.snapshot.objects, str)
+        return replace(item, snapshot=replace(item.snapshot, objects=change(item.snapshot.objects)))
+
+    return changed
+
+
+def no_api(item: Evidence) -> Evidence:
+    unreadable = dict.fromkeys(("tokens", "network"), "exit code 1: connection refused")
+    plane = ControlPlane(controller_flags=item.control_plane.controller_flags, unreadable=unreadable)
+    return replace(item, snapshot=replace(item.snapshot, objects="connection refused"), control_plane=plane)
+
+
+def unreachable(name: str, reason: str) -> Change:
+    """A node that ssh does not reach, and what the others' packets to it came to: nothing."""
+
+    def changed(item: Evidence) -> Evidence:
+        states = {other: found for other, found in item.snapshot.states.items() if other != name}
+        hosts = {other: found for other, found in item.hosts.items() if other != name}
+        item = replace(item, hosts=hosts)
+        return replace(item, snapshot=replace(item.snapshot, states=states, unreachable={name: reason}))
+
+    return changed
+
+
+def on_host(name: str, **changes: Any) -> Change:
+    return lambda item: replace(item, hosts={**item.hosts, name: replace(item.hosts[name], **changes)})
+
+
+def travelled(name: str, **changes: Any) -> Change:
+    """One node's packets had another end."""
+    return lambda item: on_host(name, journey=replace(item.hosts[name].journey, **changes))(item)
+
+
+def tunnel(name: str, to: str, found: Tunnel) -> Change:
+    def changed(item: Evidence) -> Evidence:
+        known = item.hosts[name].journey.tunnels
+        return travelled(name, tunnels={**known, good.subnet(to)[0]: found})(item)
+
+    return changed
+
+
+def way(name: str, to: str, found: Way) -> Change:
+    def changed(item: Evidence) -> Evidence:
+        return travelled(name, ways={**item.hosts[name].journey.ways, good.address(to): found})(item)
+
+    return changed
+
+
+def unseen(name: str, *lost: tuple[str, str, bool]) -> Change:
+    """Packets that did not show up in one node's capture: from, to, whether it is a request."""
+    gone = {Seen(good.address(source), good.address(to), is_request) for source, to, is_request in lost}
+    return lambda item: travelled(name, seen=item.hosts[name].journey.seen - gone)(item)
+
+
+def plane(**changes: Any) -> Change:
+    return lambda item: replace(item, control_plane=replace(item.control_plane, **changes))
+
+
+def both(*changes: Change) -> Change:
+    def changed(item: Evidence) -> Evidence:
+        for change in changes:
+            item = change(item)
+        return item
+
+    return changed
+
+
+def found(item: Evidence) -> list[Diagnosis]:
+    """What all causes together find."""
+    answers = [cause.look(item) for cause in CAUSES]
+    return [answer.diagnosis for answer in answers if answer.diagnosis]
+
+
+def undecided(item: Evidence) -> list[str]:
+    return [line for cause in CAUSES for line in cause.look(item).undecided]

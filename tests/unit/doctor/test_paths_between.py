@@ -1,0 +1,65 @@
+"""Packets between nodes: shell that a shell takes, and a reader of what it prints."""
+
+import base64
+import subprocess
+from ipaddress import IPv4Address
+
+import pytest
+
+from kubeproof.doctor import paths_between
+from kubeproof.doctor.paths_between import CONNECTED, REFUSED, TIMED_OUT, Journey, Seen, Tunnel, Way
+from kubeproof.network.errors import ParseError
+from tests.unit.network.frames import echo, pcap, tunnelled
+
+A, B = "10.99.0.11", "10.99.0.12"
+PODS = ("10.98.0.0", "10.98.1.0")
+NONCE = "abcd1234"
+
+
+def printed(*frames: bytes, errors: str = "checksum-errors 2") -> str:
+    capture = base64.b64encode(pcap(*frames)).decode()
+    lines = [f"way {B} yes connected 02:00:00:00:00:0b -", "way 10.99.0.13 yes timed-out - 1400"]
+    lines += ["tunnel 10.98.1.0 yes no refused", errors, "offload off", "capture", capture]
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def test_what_is_printed_is_read() -> None:
+    frames = [
+        tunnelled((A, B), PODS, echo(8, NONCE.encode() * 5)),
+        tunnelled((B, A), PODS[::-1], echo(0, NONCE.encode() * 5)),
+        tunnelled((B, A), PODS[::-1], echo(8, b"somebody else's")),
+    ]
+    journey = paths_between.parse(printed(*frames), nonce=NONCE)
+    assert journey.ways == {
+        IPv4Address(B): Way(True, CONNECTED, "02:00:00:00:00:0b"),
+        IPv4Address("10.99.0.13"): Way(True, TIMED_OUT, "", passes=1400),
+    }
+    assert journey.tunnels == {IPv4Address("10.98.1.0"): Tunnel(True, False, REFUSED)}
+    ends = IPv4Address(A), IPv4Address(B)
+    assert journey.seen == {Seen(*ends, True), Seen(*ends[::-1], False)}
+    assert (journey.checksum_errors, journey.offload) == (2, False)
+
+
+@pytest.mark.parametrize("text", [printed(errors=""), "way 10.99.0.12 yes\nchecksum-errors 0\n", "way x y z a b\n"])
+def test_half_an_answer_is_refused(text: str) -> None:
+    with pytest.raises(ParseError):
+        paths_between.parse(text, nonce=NONCE)
+
+
+def test_a_cluster_of_one_node_sends_nothing() -> None:
+    command = paths_between.command(others={}, device="flannel.1", port=8472, nonce=NONCE)
+    assert paths_between.parse(subprocess.check_output(["sh", "-c", command], text=True), nonce=NONCE) == Journey()
+
+
+def test_without_a_capture_there_is_nothing_seen_and_no_crash() -> None:
+    """tcpdump may be missing."""
+    text = printed().partition("capture\n")[0] + "capture\n"
+    assert paths_between.parse(text, nonce=NONCE).seen == frozenset()
+    assert paths_between.parse(text + "bm90IGEgY2FwdHVyZQ==\n", nonce=NONCE).seen == frozenset()
+
+
+def test_the_command_is_shell_that_a_shell_takes() -> None:
+    others = {IPv4Address(A): 22, IPv4Address(B): 2222}
+    command = paths_between.command(others=others, device="flannel.1", port=8472, nonce=NONCE)
+    subprocess.run(["sh", "-n", "-c", command], check=True)
+    assert f"way {B} 2222" in command

@@ -1,0 +1,85 @@
+"""What nodes are asked, and what is made of their answers."""
+
+import base64
+import subprocess
+from datetime import UTC, datetime
+
+from kubeproof.doctor.evidence import Token
+from kubeproof.doctor.questions import control_plane_of, host_of, questions
+from kubeproof.proof.script import TIMED_OUT, Output
+from tests.unit.proof import good
+
+
+def output(text: str, code: int = 0) -> Output:
+    return Output(code, text, "")
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def test_every_question_is_shell_that_a_shell_takes() -> None:
+    for cni in ("podnet", "flannel", "canal"):
+        for runtime in ("docker", "containerd"):
+            asked = questions(good.loaded(cni=cni, container_runtime=runtime), nonce="abcd1234")
+            assert list(asked) == list(good.NAMES)
+            assert asked["node-a"].keys() - asked["node-b"].keys() == {"tokens", "controller", "network"}
+            for text in (text for commands in asked.values() for text in commands.values()):
+                subprocess.run(["sh", "-n", "-c", text], check=True)
+
+
+def test_nobody_is_asked_for_the_secret_of_a_token() -> None:
+    asked = questions(good.loaded(), nonce="abcd1234")
+    assert not any("token-secret" in text for commands in asked.values() for text in commands.values())
+
+
+def test_a_nodes_answers() -> None:
+    host = host_of(
+        {
+            "kubelet_words": output(
+                "F0101 12:00:00.000000 1 server.go:274] failed to run Kubelet: running with swap on\n"
+            ),
+            "cgroups": output("kubelet systemd\nruntime cgroupfs\n"),
+            "joining": output("joined\nnode-ip 10.99.0.12\ntoken abcdef\ntoken abcdef\n"),
+            "firewalld": output("running\n"),
+            "packets": output(""),
+        },
+        nonce="abcd1234",
+    )
+    assert host.unreadable == {}
+    assert host.kubelet_words == "failed to run Kubelet: running with swap on"
+    assert (host.kubelet_driver, host.runtime_driver) == ("systemd", "cgroupfs")
+    assert (host.joined, host.node_ip, host.token_ids) == (True, "10.99.0.12", ("abcdef",))
+    assert host.firewalld
+
+
+def test_what_a_node_does_not_answer_is_said_and_assumed_of_nobody() -> None:
+    host = host_of({"packets": output("", TIMED_OUT), "joining": output("", 1)}, nonce="abcd1234")
+    assert host.unreadable["packets"] == "it took too long"
+    assert host.unreadable["cgroups"] == "was not asked"
+    assert host.joined
+    assert host.kubelet_driver == ""
+
+
+def test_the_control_planes_answers() -> None:
+    plane = control_plane_of(
+        {
+            "tokens": output(f"{encoded('abcdef')} {encoded('2026-01-01T12:00:00Z')}\n{encoded('012345')} \n"),
+            "controller": output("--allocate-node-cidrs=true\n--cluster-cidr=10.98.0.0/16\n"),
+            "network": output("NODE_NAME=\nPOD_CIDR=10.98.0.0/16\nNETWORK_POLICY=off\n"),
+        },
+        "podnet",
+    )
+    assert plane.unreadable == {}
+    assert plane.tokens == (Token("abcdef", datetime(2026, 1, 1, 12, tzinfo=UTC)), Token("012345", None))
+    assert plane.controller_flags == {"allocate-node-cidrs": "true", "cluster-cidr": "10.98.0.0/16"}
+    assert (plane.network_cidrs, plane.network_policy) == (("10.98.0.0/16",), "off")
+
+
+def test_net_conf_of_flannel_and_what_cannot_be_read() -> None:
+    plane = control_plane_of(
+        {"network": output('{ "Network": "10.9.0.0/16", "Backend": {} }'), "tokens": output("!! !!\n")}, "flannel"
+    )
+    assert plane.network_cidrs == ("10.9.0.0/16",)
+    assert "tokens" in plane.unreadable
+    assert plane.unreadable["controller"] == "was not asked"

@@ -1,0 +1,34 @@
+"""One round trip for each node, whatever is asked beside the proof."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from kubeproof.proof import collect
+from kubeproof.proof.hosts import UnreachableError
+from kubeproof.proof.script import Output
+from tests.unit.proof import good
+
+Asked = Mapping[str, Mapping[str, str]]
+
+
+def test_what_is_asked_beside_the_proof_comes_back_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Asked, float]] = []
+
+    def answer(asked: Asked, _: object, *, seconds: float) -> dict[str, dict[str, Output] | UnreachableError]:
+        seen.append((asked, seconds))
+        answers: dict[str, dict[str, Output] | UnreachableError] = {
+            name: {part: Output(1, "", "no") for part in parts} for name, parts in asked.items()
+        }
+        return {**answers, "node-c": UnreachableError("gone")}
+
+    monkeypatch.setattr(collect, "run_everywhere", answer)
+    more = {"node-a": {"mine": "true"}, "node-c": {"mine": "true"}}
+    snapshot, answers = collect.collect_with(good.loaded(), more, seconds=20)
+    ((asked, seconds),) = seen
+    assert seconds == 20
+    assert asked["node-a"].keys() - asked["node-b"].keys() == {"mine", "api"}
+    assert answers == {"node-a": {"mine": Output(1, "", "no")}, "node-b": {}}
+    assert snapshot.unreachable == {"node-c": "gone"}
+    assert snapshot.states.keys() == {"node-a", "node-b"}
+    assert snapshot.objects == "kubectl: exit code 1: no"
