@@ -18,8 +18,9 @@ from typing import IO, Any
 from rich.markup import escape
 
 from kubeproof.console import say
-from kubeproof.errors import CommandError
+from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
+from kubeproof.node.preflight.verdict import STOPPED
 
 END_SECONDS = 10
 """How long pyinfra may take to disconnect after Ctrl-C before it is ended."""
@@ -58,7 +59,8 @@ class Outcome:
 def run(inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, str] | None = None) -> Outcome:
     """Run a deploy file against an inventory file; ``env`` is added to the environment.
 
-    Raises CommandError if pyinfra ends without a result; hosts that failed are part of the outcome.
+    Raises UserError if preflight stopped it, and CommandError if pyinfra ends without a result in another way; hosts
+    that failed are part of the outcome.
     """
     log = log_file(f"{deploy.stem}{'-plan' if dry else ''}")
     command = [sys.executable, "-m", "pyinfra", str(inventory), str(deploy), "--dry" if dry else "--yes", "--json"]
@@ -165,6 +167,8 @@ def _document(text: str, code: int, last: str, log: Path) -> Mapping[str, Any]:
     try:
         document = json.loads(text)
     except json.JSONDecodeError:
+        if last.startswith(STOPPED):
+            raise UserError(f"{last} (full log: {log})") from None
         reason = last.removeprefix("--> ") or f"exit code {code}"
         raise CommandError(f"pyinfra: ended without a result: {reason} (full log: {log})") from None
     return document if isinstance(document, dict) else {}

@@ -1,0 +1,95 @@
+"""Which places hosts fetch packages and images from, and whether they reach them. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kubeproof.cluster import Cluster, Node
+from kubeproof.node import images, proxies
+from kubeproof.node.finding import Finding
+from kubeproof.node.preflight.inspection import Asked, Inspection
+from kubeproof.settings import Settings
+from kubeproof.tables.systems import System
+
+ANSWER_SECONDS = 5
+"""How long a place may take to answer before it counts as not reached."""
+DOCKER_HUB = "registry-1.docker.io"
+"""Where images without a registry in their name are (distribution/reference, normalize.go)."""
+UNTRIED = "untried"
+"""The answer where a host has no program to ask with."""
+CONNECTED = "connected"
+_REGISTRY_ANSWERS = ("200", "301", "302", "307", "308", "401", "403", "404", "405")
+"""A registry may ask who wants something, or have no entrance of its own at /v2/; what is refused is pulled later."""
+_REPOSITORY_ANSWERS = ("200", "301", "302", "304", "307", "308")
+_SETTINGS = {"packages": "kubernetes_apt_url or kubernetes_rpm_url", "images": "image_repository and the other images"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place to ask."""
+
+    url: str
+    kind: str
+    """"packages" or "images"."""
+    proxied: bool
+
+
+def places(cluster: Cluster, node: Node, system: System | None, pod_network: Sequence[str]) -> tuple[Source, ...]:
+    """What a host of this role and system fetches from, each place once; its system's own archives are not among it."""
+    settings = cluster.settings
+    urls = [(url, "packages") for url in (_packages(settings, system) if system else ())]
+    urls += [(url, "images") for url in _registries(settings, node, pod_network)]
+    used = proxies.is_used(settings)
+    return tuple(Source(url, kind, used and not proxies.is_direct(cluster, url)) for url, kind in dict.fromkeys(urls))
+
+
+def _packages(settings: Settings, system: System) -> Iterator[str]:
+    if system.manager == "apt":
+        url, index = settings.kubernetes_apt_url or settings.era.repository("deb"), "InRelease"
+    else:
+        url, index = settings.kubernetes_rpm_url or settings.era.repository("rpm"), "repodata/repomd.xml"
+    if url:
+        yield f"{url.rstrip('/')}/{index}"
+
+
+def _registries(settings: Settings, node: Node, pod_network: Sequence[str]) -> Iterator[str]:
+    for image in images.images_for(node.role, settings, pod_network):
+        first, slash, _ = image.partition("/")
+        named = slash and ("." in first or ":" in first or first == "localhost")
+        registry = first if named and first != "docker.io" else DOCKER_HUB
+        yield f"{'http' if registry in settings.insecure_registries else 'https'}://{registry}/v2/"
+
+
+def findings(inspection: Inspection) -> Iterator[Finding]:
+    """Places that hosts which are no nodes yet do not reach."""
+    for node, _ in inspection.answered():
+        asked = inspection.sources.get(node.name, ())
+        untried = [item.source for item in asked if item.answer == UNTRIED]
+        if untried:
+            yield Finding(
+                "package-source" if all(item.kind != "images" for item in asked) else "image-source",
+                node.name,
+                f"could not ask for {', '.join(untried)}",
+                "so nothing is known of them",
+                "install curl there",
+                "warning",
+            )
+        for item in asked:
+            if item.answer != UNTRIED and not _reached(item):
+                yield _finding(node, item)
+
+
+def _reached(item: Asked) -> bool:
+    fine = _REGISTRY_ANSWERS if item.kind == "images" else _REPOSITORY_ANSWERS
+    return item.answer == CONNECTED or item.answer in fine
+
+
+def _finding(node: Node, item: Asked) -> Finding:
+    found = f"does not get {item.source} ({item.answer})"
+    advice = f"try `curl -ILm {ANSWER_SECONDS} {item.source}` there"
+    if item.kind == "archive":
+        breaks = "an archive of its own system, and packages may be missing"
+        return Finding("package-source", node.name, found, breaks, advice, "warning")
+    advice += f", set http_proxy, or correct {_SETTINGS[item.kind]}"
+    if item.kind == "images":
+        return Finding("image-source", node.name, found, "so images cannot be pulled", advice)
+    return Finding("package-source", node.name, found, "so Kubernetes cannot be installed", advice)
