@@ -289,7 +289,7 @@ def lint(_context: Context) -> int:
 @task
 @command
 def docs(_context: Context) -> None:
-    """Write the settings of inventory/ and lab/ into README.md."""
+    """Write the tables of settings and findings into README.md."""
     from kubeproof import settings_tables
     from kubeproof.console import say
     from kubeproof.summary import counted

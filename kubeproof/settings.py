@@ -71,7 +71,7 @@ def _port_range(value: object) -> str:
 def _finding(value: object) -> str:
     written = reading.text(value)
     if written not in FINDINGS:
-        near = ", ".join(difflib.get_close_matches(written, FINDINGS, n=3, cutoff=0.4))
+        near = ", ".join(difflib.get_close_matches(written, FINDINGS, n=3, cutoff=0.6))
         advice = f"did you mean {near}?" if near else "use one of README.md's table in Preflight"
         raise RefusedError("is not the name of a finding", advice)
     return written

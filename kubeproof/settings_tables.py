@@ -1,4 +1,4 @@
-"""The tables of settings in README.md, made from the files that declare them: those say it, the README repeats it."""
+"""The tables of settings and findings in README.md, made from what declares them: that says it, the README repeats."""
 
 import ast
 import re
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubeproof.front import REPOSITORY
+from kubeproof.node.preflight.names import FINDINGS, Severities
 
 README = REPOSITORY / "README.md"
 ALL = REPOSITORY / "inventory" / "group_data" / "all.py"
@@ -71,6 +72,13 @@ def lab_table(settings: Iterable[Declared], defaults: Mapping[str, object]) -> s
     return _table(rows)
 
 
+def findings_table(findings: Mapping[str, tuple[Severities, str]]) -> str:
+    """What preflight looks for. Pure."""
+    rows = [("Finding", "Severity", "What has to hold"), ("---",) * 3]
+    shown = {"error": "error", "warning": "warning", "either": "error or warning"}
+    return _table([*rows, *((f"`{name}`", shown[severity], about) for name, (severity, about) in findings.items())])
+
+
 def with_tables(text: str, tables: Mapping[str, str]) -> str:
     """The text with each table between its marks ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. Pure.
 
@@ -87,10 +95,11 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Both tables, by the names of their marks."""
+    """All tables, by the names of their marks."""
     lab_text = LAB_TOML.read_text()
     return {
         "settings": cluster_table(declared(ALL.read_text()), runpy.run_path(str(ALL)), runpy.run_path(str(LAB))),
+        "findings": findings_table(FINDINGS),
         "lab.toml": lab_table(declared(lab_text), tomllib.loads(lab_text)),
     }
 

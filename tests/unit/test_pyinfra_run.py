@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import CommandError
+from kubeproof.errors import CommandError, UserError
 from kubeproof.pyinfra_run import Change, outcome, progress, run, unprepared
 
 LOG = Path("/x/log")
@@ -82,6 +82,13 @@ def test_an_early_end_names_its_reason_and_the_log(folder: Path, code: str, reas
         run(folder / "here.py", folder / "bad.py")
     assert str(folder / "bad.log") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_stop_by_preflight_is_a_machine_that_cannot_do_it(folder: Path) -> None:
+    lines = '"\\n[error] memory a: is small\\npreflight: 1 error, nothing has been changed"'
+    (folder / "bad.py").write_text(f"from pyinfra.api import DeployError\nraise DeployError({lines})")
+    with pytest.raises(UserError, match=r"^preflight: 1 error, nothing has been changed"):
+        run(folder / "here.py", folder / "bad.py")
 
 
 @pytest.mark.parametrize("dry", [True, False])

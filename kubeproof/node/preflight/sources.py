@@ -62,20 +62,11 @@ def _registries(settings: Settings, node: Node, pod_network: Sequence[str]) -> I
 def findings(inspection: Inspection) -> Iterator[Finding]:
     """Places that hosts which are no nodes yet do not reach."""
     for node, _ in inspection.answered():
-        asked = inspection.sources.get(node.name, ())
-        untried = [item.source for item in asked if item.answer == UNTRIED]
-        if untried:
-            yield Finding(
-                "package-source" if all(item.kind != "images" for item in asked) else "image-source",
-                node.name,
-                f"could not ask for {', '.join(untried)}",
-                "so nothing is known of them",
-                "install curl there",
-                "warning",
-            )
-        for item in asked:
-            if item.answer != UNTRIED and not _reached(item):
-                yield _finding(node, item)
+        for item in inspection.sources.get(node.name, ()):
+            if item.answer == UNTRIED:
+                yield _untried(node, item)
+            elif not _reached(item):
+                yield _unreached(node, item)
 
 
 def _reached(item: Asked) -> bool:
@@ -83,7 +74,14 @@ def _reached(item: Asked) -> bool:
     return item.answer == CONNECTED or item.answer in fine
 
 
-def _finding(node: Node, item: Asked) -> Finding:
+def _untried(node: Node, item: Asked) -> Finding:
+    found, breaks, mend = f"could not ask for {item.source}", "so nothing is known of it", "install curl there"
+    if item.kind == "images":
+        return Finding("image-source", node.name, found, breaks, mend, "warning")
+    return Finding("package-source", node.name, found, breaks, mend, "warning")
+
+
+def _unreached(node: Node, item: Asked) -> Finding:
     found = f"does not get {item.source} ({item.answer})"
     advice = f"try `curl -ILm {ANSWER_SECONDS} {item.source}` there"
     if item.kind == "archive":
