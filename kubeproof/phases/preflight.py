@@ -1,6 +1,6 @@
 """Everything that can be known to be wrong is said before anything is changed, on all hosts together."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gevent.lock import Semaphore
 from pyinfra import logger, state
@@ -28,7 +28,7 @@ _checked: set[int] = set()
 @deploy("Preflight")
 def check() -> None:
     """Check settings, inventory, hosts and manifest. Raises DeployError with a line for each problem."""
-    _once(_findings, cluster().settings.ignore_findings)
+    _once(_findings, ignorable=True)
 
 
 @deploy("Preflight")
@@ -38,7 +38,7 @@ def check_ownership() -> None:
     What a deploy was to ignore is no leave to take it away.
     """
     wanted = cluster()
-    _once(lambda hosts: ownership.findings(Inspection(wanted, hosts)), ignored=())
+    _once(lambda hosts: ownership.findings(Inspection(wanted, hosts)), ignorable=False)
 
 
 def _findings(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
@@ -64,16 +64,17 @@ def _pod_network(mtu: int | None) -> tuple[PodNetwork | None, list[Finding]]:
     return network, image_registry.missing(settings, network)
 
 
-def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], ignored: Collection[str]) -> None:
+def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> None:
     """pyinfra prepares all hosts at once; the first to come here asks all of them, the others find it done."""
     with _one_at_a_time:
         if id(state.inventory) in _checked:
             return
         hosts = inspecting.hosts()
+        ignored = cluster().settings.ignore_findings if ignorable else ()
         reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])
         for line in reached.shown():
             logger.warning(line)
-        if refusal := reached.refusal():
+        if refusal := reached.refusal(ignorable=ignorable):
             # pyinfra writes the place in the code before it, on the same line.
             raise DeployError("\n".join(["", *refusal]))
         machines.remember(hosts)

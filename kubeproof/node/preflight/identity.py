@@ -77,8 +77,16 @@ def _hosts_file(cluster: Cluster, node: Node, text: str) -> Iterator[Finding]:
                     node.name,
                     f"has `{address} {name}` in {paths.HOSTS}, and the inventory says {wanted[name]}",
                     "so the host reaches something else by that name",
-                    f"run `sed -i '/^{str(address).replace('.', '[.]')}[[:space:]].*{name}/d' {paths.HOSTS}` there",
+                    f"run `{_without(str(address), name, alone=line.split()[1:] == [name])}` there",
                 )
+
+
+def _without(address: str, name: str, *, alone: bool) -> str:
+    """The command that takes a name off an address, and the line with it if there is no other name in it."""
+    line = f"/^{address.replace('.', '[.]')}[[:space:]]"
+    if alone:
+        return f"sed -i '{line}*{name}[[:space:]]*$/d' {paths.HOSTS}"
+    return f"sed -i '{line}/s/[[:space:]]{name}\\([[:space:]]\\|$\\)/\\1/' {paths.HOSTS}"
 
 
 _SAME = {

@@ -22,17 +22,15 @@ class Verdict:
         ignored = [f"[ignored] {f'{item.name} {item.host}'.rstrip()}: {item.found}" for item in self.ignored]
         return [*map(str, self.warnings), *ignored]
 
-    def refusal(self) -> list[str]:
+    def refusal(self, *, ignorable: bool = True) -> list[str]:
         """A line for each error and one that sums them up; empty if there is none."""
         if not self.errors:
             return []
         number = len(self.errors)
         count = f"{number} error{'s' if number > 1 else ''}"
-        return [
-            *map(str, self.errors),
-            f"{STOPPED} {count}, nothing has been changed on any host; mend what is named, or name it in "
-            "ignore_findings",
-        ]
+        otherwise = ", or name it in ignore_findings" if ignorable else ""
+        end = f"{STOPPED} {count}, nothing has been changed on any host; mend what is named{otherwise}"
+        return [*map(str, self.errors), end]
 
 
 def verdict(findings: Iterable[Finding], ignored: Collection[str], hosts: Sequence[str] = ()) -> Verdict:

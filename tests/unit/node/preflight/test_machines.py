@@ -1,3 +1,5 @@
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,6 +138,24 @@ class TestIdentity:
     def test_hosts_file(self, line: str, said: str) -> None:
         findings = list(identity.findings(inspection(node1={"hosts_file": f"127.0.0.1 localhost\n\n{line}\n"})))
         assert [item.found.startswith(said) for item in findings] == ([True] if said else [])
+
+    @pytest.mark.parametrize(
+        ("line", "left"),
+        [
+            ("198.51.100.7 node2", ""),
+            ("198.51.100.7\tnode2  # x", "198.51.100.7  # x\n"),
+            ("198.51.100.7 node2.example.net node2", "198.51.100.7 node2.example.net\n"),
+            ("198.51.100.7 node2 other", "198.51.100.7 other\n"),
+        ],
+    )
+    def test_the_command_mends_it(self, line: str, left: str, tmp_path: Path) -> None:
+        file = tmp_path / "hosts"
+        file.write_text(f"127.0.0.1 localhost\n{line}\n192.0.2.13 node2\n")
+        finding = only(identity.findings, inspection(node1={"hosts_file": file.read_text()}))
+        command = finding.mend.removeprefix("run `").removesuffix("` there").replace("/etc/hosts", str(file))
+        subprocess.run(["sh", "-c", command], check=True)
+        assert file.read_text() == f"127.0.0.1 localhost\n{left}192.0.2.13 node2\n"
+        assert found(identity.findings, inspection(node1={"hosts_file": file.read_text()})) == []
 
     @pytest.mark.parametrize(
         ("field", "name"),
