@@ -18,7 +18,7 @@ LOCALHOST = "localhost"
 def findings(inspection: Inspection) -> Iterator[Finding]:
     """Findings of each host by itself, and then those of several that are the same."""
     for node, facts in inspection.answered():
-        yield from _own_name(node, facts)
+        yield from _own_name(inspection.cluster, node, facts)
         yield from _hosts_file(inspection.cluster, node, facts.hosts_file)
     yield from _same(inspection, "hostname", lambda facts: facts.hostname)
     yield from _same(inspection, "machine-id", lambda facts: facts.machine_id)
@@ -26,10 +26,10 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     yield from _same(inspection, "product-uuid", lambda facts: "" if facts.container else facts.product_uuid.lower())
 
 
-def _own_name(node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _own_name(cluster: Cluster, node: Node, facts: HostFacts) -> Iterator[Finding]:
     name = facts.hostname
-    if not name or name == node.name:
-        # The deploy names all nodes in /etc/hosts.
+    if not name or name in (other.name for other in cluster.nodes):
+        # The deploy names all nodes in /etc/hosts. Another one's name is a finding of its own.
         return
     if name.partition(".")[0] == LOCALHOST or not _valid(name):
         yield Finding(

@@ -116,6 +116,7 @@ class TestIdentity:
             ({"hostname": "ip-192-0-2-12", "own_addresses": ()}, ["name-resolution"]),
             # The deploy writes the nodes' names into /etc/hosts.
             ({"own_addresses": ()}, []),
+            ({"hostname": "", "own_addresses": ()}, []),
         ],
     )
     def test_own_name(self, facts: dict[str, Any], expected: list[str]) -> None:
@@ -166,7 +167,8 @@ class TestIdentity:
         ],
     )
     def test_twins(self, field: str, name: str) -> None:
-        looked_at = inspection(node1={field: "same"}, node2={field: "same"})
+        same = "node1" if field == "hostname" else "same"
+        looked_at = inspection(node1={field: same}, node2={field: same, "own_addresses": ()})
         assert found(identity.findings, looked_at) == [(name, "node1, node2", "error")]
 
     def test_containers_share_their_machines_uuid(self) -> None:
