@@ -38,8 +38,8 @@ def traces() -> dict[str, NetworkTraces]:
 def inspect(
     cluster: Cluster, known: Mapping[str, HostFacts], networks: Mapping[str, NetworkTraces], network: PodNetwork | None
 ) -> Inspection:
-    """Everything else. What a node has shown by being one is asked of the other hosts only."""
-    new = [name for name, facts in known.items() if not facts.kubelet]
+    """Everything else. What a node has shown by being one is asked of the other hosts only; most of it needs root."""
+    new = [name for name, facts in known.items() if not facts.kubelet and facts.uid == 0]
     wanted = list(kernels.wanted(cluster.settings))
     return Inspection(
         cluster,
@@ -56,7 +56,7 @@ def inspect(
 def _sources(cluster: Cluster, network: PodNetwork | None, facts: HostFacts, host: PyinfraHost) -> tuple[Asked, ...]:
     system = system_of(facts.system)
     images = network.images if network else ()
-    places = judged_sources.places(cluster, cluster.node(host.name), system, images)
+    places = judged_sources.places(cluster, cluster.node(host.name), facts, images)
     return sources.ask(host, cluster, places, archives=system is not None and system.manager == "apt")
 
 

@@ -111,6 +111,15 @@ def _cgroups(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Findi
             f"which kubelet {settings.era.minor} refuses",
             "boot it with systemd.unified_cgroup_hierarchy=1, or use an older Kubernetes",
         )
+    if unified and settings.cgroup_driver == "cgroupfs" and facts.init == "systemd" and not facts.container:
+        yield Finding(
+            "cgroup-driver",
+            node.name,
+            "has systemd and one tree of control groups, and cgroup_driver is cgroupfs",
+            "so two managers of the same tree fight (kubernetes#43805)",
+            "set cgroup_driver = 'systemd'",
+            "warning",
+        )
     wanted = CONTROLLERS_V2 if unified else CONTROLLERS_V1
     missing = [name for name in wanted if name not in facts.controllers]
     if facts.cgroups and facts.controllers and missing:

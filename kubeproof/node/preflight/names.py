@@ -22,6 +22,7 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
         "error",
         "The layout of control groups is one that kubelet of this version takes, all controllers there",
     ),
+    "cgroup-driver": ("warning", "cgroup_driver is not cgroupfs where systemd manages one tree of control groups"),
     "kernel-version": ("error", "kubeadm's minimum of this version of Kubernetes"),
     "kernel-feature": (
         "either",

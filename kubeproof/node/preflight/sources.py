@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from kubeproof.cluster import Cluster, Node
 from kubeproof.node import images, proxies
 from kubeproof.node.finding import Finding
+from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Asked, Inspection
 from kubeproof.settings import Settings
-from kubeproof.tables.systems import System
+from kubeproof.tables.systems import ARCHITECTURES, System, system_of
 
 ANSWER_SECONDS = 5
 """How long a place may take to answer before it counts as not reached."""
@@ -33,22 +34,25 @@ class Source:
     proxied: bool
 
 
-def places(cluster: Cluster, node: Node, system: System | None, pod_network: Sequence[str]) -> tuple[Source, ...]:
+def places(cluster: Cluster, node: Node, facts: HostFacts, pod_network: Sequence[str]) -> tuple[Source, ...]:
     """What a host of this role and system fetches from, each place once; its system's own archives are not among it."""
-    settings = cluster.settings
-    urls = [(url, "packages") for url in (_packages(settings, system) if system else ())]
+    settings, system = cluster.settings, system_of(facts.system)
+    urls = [(url, "packages") for url in (_packages(settings, system, facts.architecture) if system else ())]
     urls += [(url, "images") for url in _registries(settings, node, pod_network)]
     used = proxies.is_used(settings)
     return tuple(Source(url, kind, used and not proxies.is_direct(cluster, url)) for url, kind in dict.fromkeys(urls))
 
 
-def _packages(settings: Settings, system: System) -> Iterator[str]:
+def _packages(settings: Settings, system: System, architecture: str) -> Iterator[str]:
     if system.manager == "apt":
-        url, index = settings.kubernetes_apt_url or settings.era.repository("deb"), "InRelease"
+        urls, index = [settings.kubernetes_apt_url or settings.era.repository("deb")], "InRelease"
     else:
-        url, index = settings.kubernetes_rpm_url or settings.era.repository("rpm"), "repodata/repomd.xml"
-    if url:
-        yield f"{url.rstrip('/')}/{index}"
+        urls, index = [settings.kubernetes_rpm_url or settings.era.repository("rpm")], "repodata/repomd.xml"
+        urls.append(settings.runtime_rpm_url or system.runtime_url)
+    machine = next((machine for machine, name in ARCHITECTURES.items() if name == architecture), architecture)
+    for url in urls:
+        if url:
+            yield f"{url.replace('$basearch', machine).rstrip('/')}/{index}"
 
 
 def _registries(settings: Settings, node: Node, pod_network: Sequence[str]) -> Iterator[str]:

@@ -46,6 +46,17 @@ def test_cgroup_v1_is_refused_from_1_35_on(version: str) -> None:
     assert found(machines.findings, looked_at) == ([("cgroups", "node1", "error")] if version == "1.35.0" else [])
 
 
+@pytest.mark.parametrize(
+    ("facts", "warned"),
+    [({}, True), ({"container": "lxc"}, False), ({"cgroups": "tmpfs", "controllers": V1}, False)],
+)
+def test_two_managers_of_one_tree(facts: dict[str, Any], warned: bool) -> None:
+    looked_at = inspection(cluster(cgroup_driver="cgroupfs"), node1=facts)
+    here = [item for item in found(machines.findings, looked_at) if item[1] == "node1"]
+    assert here == ([("cgroup-driver", "node1", "warning")] if warned else [])
+    assert found(machines.findings, inspection(node1=facts)) == []
+
+
 class TestDisks:
     @pytest.mark.parametrize(
         ("free", "kubelet", "severity", "said"),

@@ -10,7 +10,6 @@ from kubeproof.node.preflight import kernels, ownership, runtimes, sources, udp_
 from kubeproof.node.preflight.inspection import Asked, Heard
 from kubeproof.node.preflight.sources import UNTRIED, places
 from kubeproof.settings import Settings
-from kubeproof.tables.systems import SYSTEMS
 from tests.unit.node.example import cluster
 from tests.unit.node.preflight.fit import FEATURES, facts, found, inspection, only, traces
 
@@ -101,7 +100,7 @@ class TestSources:
             kuard_image="kuard:1",
             httpd_image="registry.example.net/httpd:1",
         )
-        asked = places(wanted, wanted.nodes[1], SYSTEMS["debian 12"], ("192.0.2.1:5000/podnet:1",))
+        asked = places(wanted, wanted.nodes[1], facts("node1"), ("192.0.2.1:5000/podnet:1",))
         assert [(item.url, item.kind, item.proxied) for item in asked] == [
             ("http://192.0.2.1:3142/kubernetes/InRelease", "packages", False),
             ("http://192.0.2.1:5000/v2/", "images", False),
@@ -111,9 +110,13 @@ class TestSources:
 
     def test_packages_of_dnf(self) -> None:
         wanted = cluster(kubernetes_version="1.31.0", http_proxy="", demo=False)
-        urls = [item.url for item in places(wanted, wanted.nodes[0], SYSTEMS["rhel 9"], ())]
-        assert urls[0] == "https://pkgs.k8s.io/core:/stable:/v1.31/rpm/repodata/repomd.xml"
-        assert places(wanted, wanted.nodes[0], None, ())[0].kind == "images"
+        host = facts("master", system="rocky 9.4", architecture="arm64")
+        urls = [item.url for item in places(wanted, wanted.nodes[0], host, ())]
+        assert urls[:2] == [
+            "https://pkgs.k8s.io/core:/stable:/v1.31/rpm/repodata/repomd.xml",
+            "https://download.docker.com/linux/centos/9/aarch64/stable/repodata/repomd.xml",
+        ]
+        assert places(wanted, wanted.nodes[0], facts("master", system=""), ())[0].kind == "images"
 
 
 class TestPackets:
