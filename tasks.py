@@ -51,7 +51,8 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
 
 def _report(problems: "list[str] | tuple[str, ...]", code: int) -> int:
     for line in problems:
-        print(f"error: {line}", file=sys.stderr)
+        # A finding tells itself what it is.
+        print(line if line.startswith("[") else f"error: {line}", file=sys.stderr)
     return code
 
 
@@ -301,7 +302,7 @@ def lint(_context: Context) -> int:
 @task
 @command
 def docs(_context: Context) -> None:
-    """Write the settings and the diagnoses into README.md."""
+    """Write the tables of settings, findings and diagnoses into README.md."""
     from kubeproof import settings_tables
     from kubeproof.console import say
     from kubeproof.summary import counted

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 
 from kubeproof.cni.plan import PodNetwork
+from kubeproof.node.finding import Finding
 from kubeproof.settings import Settings
 
 REQUEST_SECONDS = 10
@@ -20,8 +21,8 @@ MANIFEST_TYPES = (
 """Kinds of manifests that container runtimes take (OCI distribution and image specifications)."""
 
 
-def missing(settings: Settings, network: PodNetwork, lacks: Callable[[str], bool] | None = None) -> list[str]:
-    """One line if the registry of cni_image_repository lacks images of the network; else empty.
+def missing(settings: Settings, network: PodNetwork, lacks: Callable[[str], bool] | None = None) -> list[Finding]:
+    """One finding if the registry of cni_image_repository lacks images of the network; else empty.
 
     ``lacks`` says so of a reference. None: the registry is asked, and one that cannot be asked from here, or wants
     credentials, is left to the nodes.
@@ -34,9 +35,14 @@ def missing(settings: Settings, network: PodNetwork, lacks: Callable[[str], bool
     if not lacking:
         return []
     return [
-        f"cni_image_repository: {settings.cni_image_repository} lacks {', '.join(lacking)}; in the lab add what is "
-        f"missing with `./inv mirror.add {' '.join(lacking)}` (from a machine that reaches these registries, or with "
-        "NAME=FILE from an archive), elsewhere with skopeo copy, or use cni = 'podnet'"
+        Finding(
+            "missing-images",
+            "",
+            f"{settings.cni_image_repository} (cni_image_repository) lacks {', '.join(lacking)}",
+            "so the pod network cannot start",
+            f"in the lab add what is missing with `./inv mirror.add {' '.join(lacking)}` (from a machine that reaches "
+            "these registries, or with NAME=FILE from an archive), elsewhere with skopeo copy, or use cni = 'podnet'",
+        )
     ]
 
 

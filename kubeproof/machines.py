@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pyinfra import host, state
 from pyinfra.api.exceptions import DeployError
 
-from kubeproof.node.findings import HostFacts
+from kubeproof.node.host_facts import HostFacts
 from kubeproof.roles import cluster
 from kubeproof.tables.systems import System, system_of
 

@@ -113,18 +113,23 @@ def unprepared(lines: Iterable[str]) -> tuple[str, ...]:
 
 def refused(lines: Iterable[str]) -> tuple[str, ...]:
     """What deploy code has refused, by pyinfra's log, a line for each problem; empty if it has not."""
-    found: list[str] = []
+    found: list[str] | None = None
     for line in lines:
         text = _ANSI.sub("", line).strip()
-        first = _REFUSED.match(text)
-        if first and first["problem"] != _NOBODY_LEFT:
+        if first := _refusal(text):
             found = [first["problem"]]
-        elif found and text.startswith(("Traceback ", "--> ")):
+        elif found is not None and text.startswith(("Traceback ", "--> ")):
             # Of other hosts, whose connections are closed while they are asked.
             break
-        elif found and text:
+        elif found is not None:
             found.append(text)
-    return tuple(found)
+    return tuple(filter(None, found or ()))
+
+
+def _refusal(text: str) -> re.Match[str] | None:
+    """A line in which a refusal begins; its first problem may be on the next one."""
+    first = _REFUSED.match(text)
+    return None if first and first["problem"] == _NOBODY_LEFT else first
 
 
 def changed_host_keys(log: str, inventory: Path) -> list[str]:
@@ -154,7 +159,7 @@ def progress(lines: Iterator[str]) -> Iterator[str]:
     is_refused = False
     for line in lines:
         text = _ANSI.sub("", line).strip()
-        is_refused = is_refused or bool(refused([line]))
+        is_refused = is_refused or bool(_refusal(text))
         if not text or is_refused or _UNCHANGED.search(text):
             continue
         if trace or text.startswith("Traceback "):

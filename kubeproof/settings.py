@@ -6,6 +6,7 @@ Values and their reasons are in inventory/group_data/all.py; this module knows o
 # The calls in the fields are descriptions, made once and never shared with an instance.
 # ruff: noqa: RUF009
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,7 @@ from kubeproof import reading
 from kubeproof.cni import conflicts as cni_conflicts
 from kubeproof.cni.networks import NETWORKS, NODE_ADDRESS, enforces_policy, vxlan_device
 from kubeproof.errors import UserError
+from kubeproof.node.preflight.names import FINDINGS
 from kubeproof.reading import Reader, RefusedError, problem
 from kubeproof.tables import combinations, eras
 from kubeproof.tables.eras import ERAS, Era
@@ -63,6 +65,15 @@ def _port_range(value: object) -> str:
     first, last = int(match[1]), int(match[2])
     if not 1 <= first <= last <= reading.MAX_PORT:
         raise RefusedError("is not a port range", f"use 1 to {reading.MAX_PORT}, the smaller one first")
+    return written
+
+
+def _finding(value: object) -> str:
+    written = reading.text(value)
+    if written not in FINDINGS:
+        near = ", ".join(difflib.get_close_matches(written, FINDINGS, n=3, cutoff=0.6))
+        advice = f"did you mean {near}?" if near else "use one of README.md's table in Preflight"
+        raise RefusedError("is not the name of a finding", advice)
     return written
 
 
@@ -169,6 +180,7 @@ class Settings:
     join_token_ttl_minutes: int = _setting(reading.integer(1, MAX_TOKEN_MINUTES))
     kubeconfig: str = _setting(reading.path)
     ignore_preflight_errors: tuple[str, ...] = _setting(reading.list_of(_preflight_check))
+    ignore_findings: tuple[str, ...] = _setting(reading.list_of(_finding))
 
     @property
     def kubernetes_minor(self) -> str:

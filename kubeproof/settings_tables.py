@@ -1,4 +1,4 @@
-"""The tables in README.md, made from the files that declare settings and diagnoses: those say it, it repeats it."""
+"""The tables in README.md, made from what declares settings, findings and diagnoses: that says it, this repeats it."""
 
 import ast
 import re
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kubeproof.doctor import catalogue
 from kubeproof.front import REPOSITORY
+from kubeproof.node.preflight.names import FINDINGS, Severities
 
 README = REPOSITORY / "README.md"
 ALL = REPOSITORY / "inventory" / "group_data" / "all.py"
@@ -74,6 +75,13 @@ def lab_table(settings: Iterable[Declared], defaults: Mapping[str, object]) -> s
     return _table(rows)
 
 
+def findings_table(findings: Mapping[str, tuple[Severities, str]]) -> str:
+    """What preflight looks for. Pure."""
+    rows = [("Finding", "Severity", "What has to hold"), ("---",) * 3]
+    shown = {"error": "error", "warning": "warning", "either": "error or warning"}
+    return _table([*rows, *((f"`{name}`", shown[severity], about) for name, (severity, about) in findings.items())])
+
+
 def with_tables(text: str, tables: Mapping[str, str]) -> str:
     """The text with each table between its marks ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. Pure.
 
@@ -94,6 +102,7 @@ def tables() -> dict[str, str]:
     lab_text = LAB_TOML.read_text()
     return {
         "settings": cluster_table(declared(ALL.read_text()), runpy.run_path(str(ALL)), runpy.run_path(str(LAB))),
+        "findings": findings_table(FINDINGS),
         "lab.toml": lab_table(declared(lab_text), tomllib.loads(lab_text)),
         "diagnoses": catalogue.table(),
     }

@@ -13,6 +13,6 @@ def check(lab: LabSettings, settings: Settings) -> None:
     network = source.pod_network(settings)
     if settings.cni_image_repository == lab.registry:
         added = set(additions.shelf(lab).images.values())
-        problems = image_registry.missing(settings, network, lambda image: image not in added)
-        if problems:
-            raise UserError(problems)
+        findings = image_registry.missing(settings, network, lambda image: image not in added)
+        if findings:
+            raise UserError(map(str, findings))

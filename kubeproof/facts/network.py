@@ -11,7 +11,7 @@ from kubeproof.facts import sections
 from kubeproof.network.errors import ParseError
 from kubeproof.network.iproute import parse_links
 from kubeproof.node import paths
-from kubeproof.node.network_findings import LinkAddress, NetworkTraces
+from kubeproof.node.network_traces import LinkAddress, NetworkTraces
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,7 @@ class Traces(FactBase[NetworkTraces]):
                 "addresses": "ip -o -4 addr show | while read -r _ link _ address _; do "
                 'echo "$link ${address%/*} $(cat /sys/class/net/$link/mtu)"; done',
                 "tcp": "ss -Hltn | awk '{print $4}'",
+                "routes": "ip -o -4 route show table all type unicast",
             }
         )
 
@@ -177,10 +178,24 @@ class Traces(FactBase[NetworkTraces]):
                 tunnels=parse_links(text) if text.strip() else (),
                 udp_ports=_ports(found.get("udp", ())),
                 tcp_ports=_ports(found.get("tcp", ())),
+                routes=tuple(dict.fromkeys(_route(line) for line in found.get("routes", ()) if _is_to_a_network(line))),
+                default_link=next(
+                    (_route(line)[1] for line in found.get("routes", ()) if not _is_to_a_network(line)), ""
+                ),
                 addresses=tuple(_address(line) for line in found.get("addresses", ()) if len(line.split()) == 3),
             )
         except (ParseError, ValueError) as error:
             raise FactProcessError(f"unexpected answer: {error}") from error
+
+
+def _is_to_a_network(route: str) -> bool:
+    return not route.startswith("default ")
+
+
+def _route(line: str) -> tuple[str, str]:
+    """Destination and link of a line of ip-route(8); one without a link has several ways."""
+    words = line.split()
+    return words[0], words[words.index("dev") + 1] if "dev" in words[:-1] else ""
 
 
 def _address(line: str) -> LinkAddress:

@@ -1,82 +1,85 @@
 """Everything that can be known to be wrong is said before anything is changed, on all hosts together."""
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import gevent
 from gevent.lock import Semaphore
 from pyinfra import logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
-from pyinfra.api.facts import FactBase
-from pyinfra.api.host import Host as PyinfraHost
-from pyinfra.context import ctx_host
 
 from kubeproof import image_registry, machines
 from kubeproof.cni import source
+from kubeproof.cni.plan import PodNetwork
 from kubeproof.errors import UserError
-from kubeproof.facts.hosts import Host
-from kubeproof.facts.network import Traces
-from kubeproof.node.findings import HostFacts, changed_clusters, findings, foreign_clusters
-from kubeproof.node.network_findings import network_findings, tunnel_mtu
+from kubeproof.node.finding import Finding
+from kubeproof.node.host_facts import HostFacts
+from kubeproof.node.network_traces import tunnel_mtu
+from kubeproof.node.preflight import networks, ownership
+from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.node.preflight.judges import judged
+from kubeproof.node.preflight.verdict import verdict
+from kubeproof.phases import inspecting
 from kubeproof.roles import cluster, remember_tunnel_mtu
 
-T = TypeVar("T")
-
 _one_at_a_time = Semaphore()
-_checked: set[int] = set()
+_refusals: dict[int, list[str]] = {}
+"""Of each inventory that has been judged: the lines of its refusal, none if it may be deployed to."""
 
 
 @deploy("Preflight")
 def check() -> None:
     """Check settings, inventory, hosts and manifest. Raises DeployError with a line for each problem."""
-    _once(_findings)
+    _once(_findings, ignorable=True)
 
 
 @deploy("Preflight")
 def check_ownership() -> None:
-    """Check settings, inventory, and that there is no cluster of somebody else's on a host. Raises DeployError."""
-    cluster()
-    _once(lambda hosts: foreign_clusters(hosts) + changed_clusters(cluster().settings, hosts))
+    """Check settings, inventory, and that there is no cluster of somebody else's on a host. Raises DeployError.
+
+    What a deploy was to ignore is no leave to take it away.
+    """
+    wanted = cluster()
+    _once(lambda hosts: ownership.findings(Inspection(wanted, hosts)), ignorable=False)
 
 
-def _findings(hosts: Mapping[str, HostFacts]) -> list[str]:
-    wanted, traces = cluster(), _asked(Traces)
+def _findings(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
+    wanted, traces = cluster(), inspecting.traces()
     mtu = tunnel_mtu(wanted, traces)
-    network, problems = None, []
-    try:
-        network = source.pod_network(wanted.settings, mtu)
-        problems += image_registry.missing(wanted.settings, network)
-    except UserError as error:
-        problems += error.problems
     remember_tunnel_mtu(mtu)
-    for note in network.notes if network else ():
+    network, problems = _pod_network(mtu)
+    yield from problems
+    inspection = inspecting.inspect(wanted, hosts, traces, network)
+    for note in (*(network.notes if network else ()), *networks.notes(inspection)):
         logger.info(note)
-    return [*problems, *findings(wanted, hosts), *network_findings(wanted, network, traces)]
+    yield from judged(inspection)
 
 
-def _once(judge: Callable[[Mapping[str, HostFacts]], list[str]]) -> None:
+def _pod_network(mtu: int | None) -> tuple[PodNetwork | None, list[Finding]]:
+    """The network and what is wrong with its images, or what is wrong with its manifest."""
+    settings = cluster().settings
+    try:
+        network = source.pod_network(settings, mtu)
+    except UserError as error:
+        breaks, mend = "so there would be no pod network", "nothing can be applied before that is so"
+        return None, [Finding("cni-manifest", "", problem, breaks, mend) for problem in error.problems]
+    return network, image_registry.missing(settings, network)
+
+
+def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> None:
     """pyinfra prepares all hosts at once; the first to come here asks all of them, the others find it done."""
     with _one_at_a_time:
-        if id(state.inventory) in _checked:
-            return
-        hosts = _asked(Host)
-        problems = judge(hosts)
-        if problems:
-            raise DeployError("\n".join(problems))
-        machines.remember(hosts)
-        _checked.add(id(state.inventory))
+        if id(state.inventory) not in _refusals:
+            _refusals[id(state.inventory)] = _judged(judge, ignorable=ignorable)
+        if refusal := _refusals[id(state.inventory)]:
+            # pyinfra writes the place in the code before it, on the same line.
+            raise DeployError("\n".join(["", *refusal]))
 
 
-def _asked(fact: type[FactBase[T]]) -> dict[str, T]:
-    """A fact of all hosts at once, by name."""
-    asked = {host.name: gevent.spawn(_ask, host, fact) for host in state.inventory.get_active_hosts()}
-    gevent.joinall(list(asked.values()))
-    # A host that could not be asked has been reported and is left out by pyinfra.
-    failed = {host.name for host in state.failed_hosts}
-    return {name: answer.get() for name, answer in asked.items() if name not in failed}
-
-
-def _ask(host: PyinfraHost, fact: type[FactBase[T]]) -> T:
-    with ctx_host.use(host):
-        return host.get_fact(fact)
+def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
+    hosts = inspecting.hosts()
+    ignored = cluster().settings.ignore_findings if ignorable else ()
+    reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])
+    for line in reached.shown():
+        logger.warning(line)
+    machines.remember(hosts)
+    return reached.refusal(ignorable=ignorable)

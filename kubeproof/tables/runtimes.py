@@ -11,6 +11,12 @@ from kubeproof.tables.eras import Era
 
 Name = Literal["docker", "containerd"]
 
+DIRECTORIES: dict[Name, tuple[str, ...]] = {
+    "docker": ("/var/lib/containerd", "/var/lib/docker"),
+    "containerd": ("/var/lib/containerd",),
+}
+"""Where each keeps images and containers."""
+
 DOCKERSHIM_SOCKET = "/var/run/dockershim.sock"
 CRI_DOCKERD_SOCKET = "unix:///run/cri-dockerd.sock"
 CONTAINERD_SOCKET = "unix:///run/containerd/containerd.sock"
@@ -91,7 +97,7 @@ _DOCKER = Runtime(
     cri_dockerd=False,
     config="/etc/docker/daemon.json",
     drop_in="/etc/systemd/system/docker.service.d",
-    directories=("/var/lib/containerd", "/var/lib/docker"),
+    directories=DIRECTORIES["docker"],
     has_image='docker image inspect "$image" >/dev/null 2>&1',
     pull="docker pull --quiet",
     list_pods="docker ps --all --quiet --filter name=k8s_",
@@ -118,7 +124,7 @@ _CONTAINERD = Runtime(
     cri_dockerd=False,
     config="/etc/containerd/config.toml",
     drop_in="/etc/systemd/system/containerd.service.d",
-    directories=("/var/lib/containerd",),
+    directories=DIRECTORIES["containerd"],
     has_image=f'{CTR} images list --quiet 2>/dev/null | grep --quiet --fixed-strings --line-regexp "$image"',
     pull=f"{_BY_PROXY} {CTR} images pull --hosts-dir {CONTAINERD_REGISTRIES}",
     list_pods=f"{CTR} containers list --quiet",

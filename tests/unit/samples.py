@@ -65,6 +65,7 @@ SETTINGS: dict[str, object] = {
     "join_token_ttl_minutes": 10,
     "kubeconfig": "~/.kube/kubeproof",
     "ignore_preflight_errors": [],
+    "ignore_findings": [],
 }
 
 

@@ -47,7 +47,7 @@ def network(repository: str) -> tuple[Settings, PodNetwork]:
     return settings, build(made_up.FLANNEL, settings, "it")
 
 
-def test_what_is_missing_is_one_line_with_what_to_do(
+def test_what_is_missing_is_one_finding_with_what_to_do(
     registry: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, status = registry
@@ -56,9 +56,9 @@ def test_what_is_missing_is_one_line_with_what_to_do(
     if status == 401:
         assert found == []
         return
-    (line,) = found
-    assert line.startswith(f"cni_image_repository: {address} lacks example.net/flannel-io/plugin:v1; ")
-    assert "./inv mirror.add example.net/flannel-io/plugin:v1`" in line
+    (finding,) = found
+    assert finding.found == f"{address} (cni_image_repository) lacks example.net/flannel-io/plugin:v1"
+    assert "./inv mirror.add example.net/flannel-io/plugin:v1`" in finding.mend
 
 
 def test_a_registry_that_cannot_be_asked_is_the_nodes_affair() -> None:

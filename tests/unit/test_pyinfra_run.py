@@ -83,6 +83,14 @@ def test_an_early_end_names_its_reason_and_the_log(folder: Path, code: str, reas
     assert "\n" not in str(error.value)
 
 
+def test_a_stop_by_preflight_is_a_machine_that_cannot_do_it(folder: Path) -> None:
+    lines = '"\\n[error] memory a: is small\\npreflight: 1 error, nothing has been changed"'
+    (folder / "bad.py").write_text(f"from pyinfra.api import DeployError\nraise DeployError({lines})")
+    with pytest.raises(UserError) as error:
+        run(folder / "here.py", folder / "bad.py")
+    assert error.value.problems == ("[error] memory a: is small", "preflight: 1 error, nothing has been changed")
+
+
 @pytest.mark.parametrize("dry", [True, False])
 def test_what_a_deploy_refuses_is_wrong_input_a_line_for_each_problem(
     folder: Path, dry: bool, capsys: pytest.CaptureFixture[str]

@@ -10,6 +10,7 @@ import pytest
 
 from kubeproof import settings, settings_tables
 from kubeproof.front import REPOSITORY
+from kubeproof.node.preflight.names import FINDINGS
 from kubeproof.settings_tables import Declared, declared
 from lab.settings import LabSettings
 
@@ -63,6 +64,10 @@ def test_every_setting_is_in_them_with_its_default_and_a_reason() -> None:
 def test_every_value_of_the_labs_shape_is_in_the_other() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `[^`]+` \| [^|]+ \|$", settings_tables.tables()["lab.toml"], re.M)
     assert rows == [item.name for item in fields(LabSettings)]
+
+
+def test_every_finding_is_in_the_other() -> None:
+    assert re.findall(r"^\| `([a-z-]+)` \|", settings_tables.tables()["findings"], re.M) == list(FINDINGS)
 
 
 def test_every_command_that_is_shown_exists() -> None:

@@ -10,8 +10,8 @@ from kubeproof.facts.files import Existing, NotEmpty, Text
 from kubeproof.facts.hosts import Before, Host, Remembered
 from kubeproof.facts.kubernetes import ControlPlane, ControlPlaneState, KubeconfigOf, MembershipState, Objects
 from kubeproof.facts.network import ClusterLinks, IptablesRules, RoutesInto, Traces
-from kubeproof.node.findings import HostFacts
-from kubeproof.node.network_findings import LinkAddress, NetworkTraces
+from kubeproof.node.host_facts import HostFacts, Room
+from kubeproof.node.network_traces import LinkAddress, NetworkTraces
 from tests.unit.phases.fake_cluster import sections as answered
 
 
@@ -41,6 +41,22 @@ class TestHost:
             swaps="/dev/sda2",
             container="systemd-nspawn",
             machine_id="abc",
+            remembered="/var/lib/kubeproof-node/before.json",
+            memory="4039544",
+            cores="2",
+            init="systemd",
+            controllers="rw,nosuid,cpu,cpuacct\nrw,pids",
+            rooms="/var/lib/docker ext2/ext3 /dev/sda1 20480000 5120000 15360000 25% /srv/my disk",
+            hostname="node1",
+            own_addresses="192.0.2.11\n192.0.2.11",
+            product_uuid="4C4C",
+            hosts_file="127.0.0.1 localhost\n192.0.2.11 node1",
+            resolvers="192.0.2.53",
+            packages="docker.io\nrunc",
+            services="cron.service\nk3s.service",
+            others_pods="0123456789ab",
+            iptables="iptables v1.8.9 (nf_tables)",
+            other_rules="nat",
         )
         assert Host().process(output.splitlines()) == HostFacts(
             system="debian 12",
@@ -49,7 +65,34 @@ class TestHost:
             swaps=("/dev/sda2",),
             container="systemd-nspawn",
             machine_id="abc",
+            remembered=True,
+            memory_mib=3944,
+            cores=2,
+            init="systemd",
+            controllers=("rw", "nosuid", "cpu", "cpuacct", "pids"),
+            rooms=(Room("/var/lib/docker", "ext2/ext3", 20000, 15000, "/srv/my disk"),),
+            hostname="node1",
+            own_addresses=("192.0.2.11",),
+            product_uuid="4C4C",
+            hosts_file="127.0.0.1 localhost\n192.0.2.11 node1\n",
+            resolvers=("192.0.2.53",),
+            packages=("docker.io", "runc"),
+            services=("k3s.service",),
+            others_pods=True,
+            iptables="nf_tables",
+            other_rules=("nat",),
         )
+
+    @pytest.mark.parametrize(
+        ("version", "variant"),
+        [("iptables v1.8.7 (legacy)", "legacy"), ("iptables v1.6.1", "legacy"), ("", "")],
+    )
+    def test_variants_of_iptables(self, version: str, variant: str) -> None:
+        assert Host().process(answered(uid="0", iptables=version).splitlines()).iptables == variant
+
+    def test_cgroup_v2_names_its_controllers_in_a_line(self) -> None:
+        found = Host().process(answered(uid="0", controllers="cpuset cpu io memory pids").splitlines())
+        assert found.controllers == ("cpuset", "cpu", "io", "memory", "pids")
 
     def test_what_cannot_be_read_fails_the_host_and_not_the_run(self) -> None:
         with pytest.raises(FactProcessError):
@@ -62,7 +105,14 @@ class TestHost:
             Objects().process(["{}"])
 
     def test_scripts_run_on_this_machine(self) -> None:
-        assert Host().process(shell(Host().command())).uid >= 0
+        here = Host().process(shell(Host().command()))
+        assert here.uid >= 0
+        assert here.cores > 0
+        assert here.memory_mib > 0
+        assert {room.path for room in here.rooms} >= {"/var/lib/docker", "/var/lib/kubelet"}
+        assert all(room.size_mib >= room.free_mib for room in here.rooms)
+        assert here.hostname
+        assert here.init
         assert "net.ipv4.ip_forward" in Before().process(shell(Before().command())).sysctls
 
 
@@ -173,6 +223,8 @@ class TestTraces:
             udp="0.0.0.0:8472\n[::]:8472\n127.0.0.1:323",
             addresses="lo 127.0.0.1 65536\neth0 192.0.2.11 1500",
             tcp="*:6443",
+            routes="default via 192.0.2.1 dev eth0 onlink\n192.0.2.0/24 dev eth0 proto kernel scope link\n"
+            "198.51.100.0/24 proto static \\\tnexthop via 192.0.2.7",
         )
         found = Traces().process(output.splitlines())
         (link,) = found.tunnels
@@ -189,6 +241,8 @@ class TestTraces:
             udp_ports=(323, 8472),
             tcp_ports=(6443,),
             addresses=(LinkAddress("lo", "127.0.0.1", 65536), LinkAddress("eth0", "192.0.2.11", 1500)),
+            routes=(("192.0.2.0/24", "eth0"), ("198.51.100.0/24", "")),
+            default_link="eth0",
         )
 
     def test_script_runs_on_this_machine(self) -> None:

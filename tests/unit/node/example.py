@@ -66,6 +66,7 @@ RAW: dict[str, object] = {
     "join_token_ttl_minutes": 10,
     "kubeconfig": "~/.kube/kubeproof",
     "ignore_preflight_errors": [],
+    "ignore_findings": [],
 }
 
 NODES = (

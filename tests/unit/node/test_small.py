@@ -4,10 +4,8 @@ from hypothesis import strategies as st
 
 from kubeproof.node import leftovers, paths
 from kubeproof.node.blocks import BEGIN, END, with_block, without_block
-from kubeproof.node.findings import HostFacts, findings
 from kubeproof.node.joining import credentials
 from kubeproof.node.record import COMMON_DIRECTORIES, DOCKER_PATHS, OWNED_PATHS, Record, read_policies, read_sysctls
-from tests.unit.node.example import cluster
 
 PRINTED = (
     "kubeadm join 192.0.2.11:6443 --token abcdef.0123456789abcdef     "
@@ -46,41 +44,6 @@ class TestCredentials:
     @pytest.mark.parametrize("text", ["", "error: x", PRINTED.replace("sha256:", ""), PRINTED.replace("abcdef.", "")])
     def test_refuses_anything_else(self, text: str) -> None:
         assert credentials(text) is None
-
-
-def fit(number: int, **changes: object) -> HostFacts:
-    facts: dict[str, object] = {
-        "system": "debian 12",
-        "uid": 0,
-        "addresses": ("127.0.0.1", f"192.0.2.{number}"),
-        "machine_id": str(number),
-        **changes,
-    }
-    return HostFacts(**facts)  # type: ignore[arg-type]
-
-
-class TestFindings:
-    def test_hosts_that_are_fit(self) -> None:
-        assert findings(cluster(), {"master": fit(11), "node1": fit(12), "node2": fit(13)}) == []
-
-    def test_all_problems_of_all_hosts(self) -> None:
-        hosts = {
-            "master": fit(11, system="", uid=1000),
-            "node1": fit(99, swaps=("/dev/sda2",)),
-            "node2": fit(13, swaps=("/dev/sda2",), container="systemd-nspawn", machine_id="11"),
-        }
-        found = findings(cluster(), hosts)
-        assert [line.split(";")[0] for line in found] == [
-            "master: runs an unknown system",
-            "master: is not entered as root",
-            "node1: does not have the address 192.0.2.12 but 127.0.0.1, 192.0.2.99",
-            "node2: is a container (systemd-nspawn) on a machine with swap, kubelet refuses",
-            "master, node2: have the same machine-id",
-        ]
-        assert all(";" in line for line in found)
-
-    def test_host_that_could_not_be_asked_is_left_out(self) -> None:
-        assert findings(cluster(), {"master": fit(11)}) == []
 
 
 class TestRecord:

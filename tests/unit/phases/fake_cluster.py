@@ -18,6 +18,8 @@ TOKEN = "abcdef.0123456789abcdef"
 CA_HASH = "sha256:" + "ab" * 32
 KUBECONFIG = "server: https://192.0.2.11:6443\nclient-key-data: not-to-be-seen"
 MARK = "##kubeproof "
+ROOMS = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/kubelet")
+FEATURES = ("overlay", "veth", "bridge", "vxlan", "conntrack", "br_netfilter", "iptables")
 
 Rule = dict[str, Any]
 
@@ -41,6 +43,19 @@ def host_facts(host: str, address: str = "", **changes: str) -> Rule:
         "kernel": "6.1.0-13-amd64",
         "cgroups": "cgroup2fs",
         "foreign": "",
+        "memory": "4000000",
+        "cores": "2",
+        "init": "systemd",
+        "controllers": "cpuset cpu io memory pids" if changes.get("cgroups", "cgroup2fs") == "cgroup2fs" else "",
+        "rooms": "\n".join(f"{path} ext2/ext3 /dev/sda1 20000000 5000000 15000000 25% /" for path in ROOMS),
+        "hostname": host,
+        "own_addresses": address or ADDRESSES[host],
+        "product_uuid": f"uuid-of-{host}",
+        "hosts_file": "127.0.0.1 localhost",
+        "resolvers": "198.51.100.53",
+        "packages": "",
+        "services": "",
+        "iptables": "",
     }
     return {"host": host, "match": f"{MARK}machine_id", "stdout": sections(**{**answers, **changes})}
 
@@ -77,6 +92,10 @@ def blank_hosts(facts: Iterable[Rule] | None = None, names: Iterable[str] = ADDR
     """Hosts without anything, which become a cluster as they are told to."""
     return [
         *(map(host_facts, ADDRESSES) if facts is None else facts),
+        {"match": f"{MARK}veth", "stdout": sections(**dict.fromkeys(FEATURES, "ok"))},
+        {"match": r"^date \+%s", "stdout": "1700000000.5"},
+        {"match": "apt-config shell", "stdout": "packages http://mirror.example.net/kubernetes/InRelease 200"},
+        {"match": "peer.pl does", "stdout": "\n".join([*(f"heard {name}" for name in names), "done"])},
         {"match": "umask 077.*before.json", "sets": ["remembered"]},
         {"match": r"cat \S*before.json$", "when": ["remembered"], "stdout": "{}"},
         {"match": "--simulate", "stdout": "Inst docker.io (20.10.24 Debian:12 [amd64])"},

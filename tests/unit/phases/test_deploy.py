@@ -9,7 +9,9 @@ import pytest
 from tests.unit.phases.fake_cluster import (
     ADDRESSES,
     CA_HASH,
+    FEATURES,
     KUBECONFIG,
+    MARK,
     TOKEN,
     WORKERS,
     FakeCluster,
@@ -18,7 +20,8 @@ from tests.unit.phases.fake_cluster import (
 )
 
 CHANGES = (
-    r"umask|apt-get|systemctl (start|stop|restart|enable)|kubeadm (init|join|reset|token)|rm -|touch|sysctl --write"
+    r"umask|apt-get(?! update --print-uris)|systemctl (start|stop|restart|enable)|"
+    r"kubeadm (init|join|reset|token)|rm -|touch|sysctl --write"
 )
 """Commands that change something on a host."""
 TRACEBACK = "Traceback"
@@ -40,6 +43,7 @@ class TestBlankHosts:
         run = hosts.run("deploy.py", "--dry")
         assert run.code == 0, run.output
         assert "Join the cluster" in run.output
+        assert "[warning]" not in run.output
         assert not run.ran(CHANGES)
         assert not any(item.file for item in run.commands)
 
@@ -184,10 +188,49 @@ class TestBadInput:
         hosts.rules[:0] = [host_facts("node1", system="ubuntu 20.04"), host_facts("node2", addresses="192.0.2.99/24")]
         run = hosts.run("deploy.py", "-y")
         assert run.code == 1
-        assert "node1: runs ubuntu 20.04" in run.output
-        assert "node2: does not have the address 192.0.2.13 but 192.0.2.99" in run.output
+        assert "[error] os node1: runs ubuntu 20.04, " in run.output
+        assert "[error] node-address node2: does not have the address 192.0.2.13 but 192.0.2.99" in run.output
+        assert "preflight: 2 errors, nothing has been changed on any host" in run.output
         assert not run.ran(CHANGES)
+        assert not any(item.file for item in run.commands)
         assert TRACEBACK not in run.output
+
+    def test_what_hosts_try_is_judged(self, hosts: FakeCluster) -> None:
+        """Whatever was asked for in another way than by a fact of the host itself."""
+        hosts.answer(f"{MARK}veth", host="node1", stdout=sections(**{**dict.fromkeys(FEATURES, "ok"), "vxlan": "no"}))
+        hosts.answer(r"^date \+%s", host="node2", stdout="1700000100.5")
+        hosts.answer("apt-config shell", host="node1", stdout="images https://registry.example.net/v2/ curl: (6) no")
+        hosts.answer("peer.pl does", host="node2", stdout="heard node1\ndone")
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1
+        for line in (
+            "[error] kernel-feature node1: cannot make a VXLAN link (no)",
+            "[error] clock-skew node2: has a clock 100 s ahead of the median of all hosts",
+            "[error] image-source node1: does not get https://registry.example.net/v2/ (curl: (6) no)",
+            "[error] udp-path node2: gets no packets at UDP 8472 from master",
+        ):
+            assert line in run.output
+        assert not run.ran(CHANGES)
+        assert not any(item.file for item in run.commands)
+
+    def test_what_is_ignored_is_shown_and_stops_nothing(self, hosts: FakeCluster) -> None:
+        hosts.rules.insert(0, host_facts("master", cores="1", memory="1000000"))
+        hosts.settings = {"ignore_findings": ["cores", "memory"]}
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 0, run.output
+        assert "[ignored] cores master: has 1 core\n" in run.output
+        assert run.ran("kubeadm init", "master")
+
+    def test_a_node_is_not_asked_what_it_has_shown(self, hosts: FakeCluster) -> None:
+        for name in ("master", "node1"):
+            hosts.rules.insert(0, host_facts(name, kubelet="Kubernetes v1.20.2"))
+        run = hosts.run("deploy.py", "--dry")
+        assert run.code == 0, run.output
+        for question in (f"{MARK}veth", "apt-config shell"):
+            assert {run.commands[place].host for place in run.places(question)} == {"node2"}
+        assert {run.commands[place].host for place in run.places("peer.pl does")} == set(ADDRESSES)
+        hosts.rules.insert(0, host_facts("node2", kubelet="Kubernetes v1.20.2"))
+        assert not hosts.run("deploy.py", "--dry").ran(f"{MARK}veth|apt-config shell|peer.pl does")
 
     def test_docker_configuration_that_is_no_json(self, hosts: FakeCluster) -> None:
         hosts.rules.insert(0, host_facts("node1", docker_config="data-root = /srv"))
@@ -247,6 +290,8 @@ class TestReset:
     @pytest.mark.parametrize("deploy", ["deploy.py", "reset.py"])
     def test_somebody_elses_cluster_is_left_alone(self, hosts: FakeCluster, deploy: str) -> None:
         hosts.rules.insert(0, host_facts("node1", foreign="/etc/kubernetes/kubelet.conf"))
+        # What a deploy may ignore is not taken away by a reset.
+        hosts.settings = {"ignore_findings": ["foreign-cluster"]} if deploy == "reset.py" else {}
         run = hosts.run(deploy, "-y")
         assert run.code == 1
         assert "node1: holds a cluster that Kubeproof did not make (/etc/kubernetes/kubelet.conf)" in run.output

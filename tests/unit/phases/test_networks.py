@@ -229,8 +229,8 @@ class TestRefusals:
         run = deployed(hosts, made_up.FLANNEL, "flannel", vxlan_vni=7, cni_interface="eth1", api_port=8081)
         refused(
             run,
-            "api_port: is taken by a pod of flannel on every node (8081)",
-            "node1: has TCP port 8081 in use",
+            "[error] cni-ports: api_port is taken by a pod of flannel on every node (8081)",
+            "[error] cni-ports node1: has TCP port 8081 in use",
             "node1: has VNI 7 at UDP port 8472 in use by link vxlan7",
             "node1: has no interface eth1 but lo, eth0",
             "node2: has UDP port 8472 in use by a program",

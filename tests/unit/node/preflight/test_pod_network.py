@@ -3,13 +3,16 @@
 import pytest
 
 from kubeproof.cni.plan import PodNetwork, of_podnet
-from kubeproof.node.network_findings import LinkAddress, NetworkTraces, network_findings, tunnel_mtu
+from kubeproof.node.network_traces import LinkAddress, NetworkTraces, tunnel_mtu
+from kubeproof.node.preflight import pod_network
+from kubeproof.node.preflight.inspection import Inspection
 from tests.unit.node.example import cluster
 
 
 def found(host: NetworkTraces, cni: str = "podnet", network: PodNetwork | None = None, **changes: object) -> list[str]:
     wanted = cluster(cni=cni, **changes)
-    return network_findings(wanted, network or of_podnet(wanted.settings), {"node1": host})
+    looked_at = Inspection(wanted, traces={"node1": host}, network=network or of_podnet(wanted.settings))
+    return [str(finding) for finding in pod_network.findings(looked_at)]
 
 
 def test_a_blank_host_and_one_with_this_network_are_fine() -> None:
@@ -38,7 +41,9 @@ def test_a_blank_host_and_one_with_this_network_are_fine() -> None:
 )
 def test_leftovers_of_others_are_named_in_one_line(host: NetworkTraces, shown: str) -> None:
     (line,) = found(host)
-    assert line.startswith(f"node1: has leftovers of a pod network that is not Kubeproof's {shown}")
+    assert line.startswith(
+        f"[error] cni-leftovers node1: has leftovers of a pod network that is not Kubeproof's {shown}, "
+    )
 
 
 def test_what_others_keep_that_does_no_harm() -> None:
@@ -49,6 +54,7 @@ def test_a_configuration_that_goes_before_ours() -> None:
     host = NetworkTraces(remembered=True, configurations=("05-other.conflist", "10-canal.conflist"))
     (line,) = found(host, "canal")
     assert "has /etc/cni/net.d/05-other.conflist, which kubelet takes instead of 10-canal.conflist" in line
+    assert "[error] cni-order node1: " in line
 
 
 def test_port_of_the_tunnel() -> None:
@@ -83,8 +89,9 @@ def test_what_the_smallest_tunnel_leaves(interface: str, mtus: tuple[int, ...], 
 
 def test_packets_that_no_interface_would_carry() -> None:
     host = NetworkTraces(addresses=(LinkAddress("eth0", "192.0.2.12", 1500),))
-    line = "cni_mtu: is more than the interfaces between the hosts leave (1480), use at most 1450"
-    assert found(host, "flannel", cni_mtu=1480) == [line]
+    (line,) = found(host, "flannel", cni_mtu=1480)
+    assert line.startswith("[error] cni-mtu: cni_mtu is more than the interfaces between the hosts leave (1480), ")
+    assert line.endswith("; use at most 1450")
     assert found(host, "flannel", cni_mtu=1450) == []
     assert found(host, "flannel", cni_mtu=1480, cni_backend="host-gw") == []
     assert found(NetworkTraces(), "flannel", cni_mtu=9000) == []

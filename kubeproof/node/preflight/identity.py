@@ -1,0 +1,119 @@
+"""Whether hosts can be told apart, and names mean the same on all of them. Pure."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+
+from kubeproof import reading
+from kubeproof.cluster import Cluster, Node
+from kubeproof.node import paths
+from kubeproof.node.blocks import without_block
+from kubeproof.node.finding import Finding
+from kubeproof.node.host_facts import HostFacts
+from kubeproof.node.preflight.inspection import Inspection
+
+LOCALHOST = "localhost"
+
+
+def findings(inspection: Inspection) -> Iterator[Finding]:
+    """Findings of each host by itself, and then those of several that are the same."""
+    for node, facts in inspection.answered():
+        yield from _own_name(inspection.cluster, node, facts)
+        yield from _hosts_file(inspection.cluster, node, facts.hosts_file)
+    yield from _same(inspection, "hostname", lambda facts: facts.hostname)
+    yield from _same(inspection, "machine-id", lambda facts: facts.machine_id)
+    # Containers show the machine's that they share.
+    yield from _same(inspection, "product-uuid", lambda facts: "" if facts.container else facts.product_uuid.lower())
+
+
+def _own_name(cluster: Cluster, node: Node, facts: HostFacts) -> Iterator[Finding]:
+    name = facts.hostname
+    if not name or name in (other.name for other in cluster.nodes):
+        # The deploy names all nodes in /etc/hosts. Another one's name is a finding of its own.
+        return
+    if name.partition(".")[0] == LOCALHOST or not _valid(name):
+        yield Finding(
+            "hostname",
+            node.name,
+            f"calls itself {name}",
+            "which no log or DHCP server can tell from others",
+            f"run `hostnamectl set-hostname {node.name}` there",
+            "warning",
+        )
+    elif not facts.own_addresses:
+        yield Finding(
+            "name-resolution",
+            node.name,
+            f"does not resolve its own name {name}",
+            "which programs wait for, kubeadm and sudo among them",
+            f"add `{node.address} {name}` to {paths.HOSTS}",
+            "warning",
+        )
+
+
+def _valid(name: str) -> bool:
+    try:
+        reading.dns_name(name.lower())
+    except reading.RefusedError:
+        return False
+    return True
+
+
+def _hosts_file(cluster: Cluster, node: Node, text: str) -> Iterator[Finding]:
+    """The deploy's own block comes last in the file, and the first entry of a name counts."""
+    wanted = {other.name: other.address for other in cluster.nodes}
+    for line in without_block(text).splitlines():
+        written, *names = line.partition("#")[0].split() or [""]
+        try:
+            address = IPv4Address(written)
+        except ValueError:
+            continue
+        for name in dict.fromkeys(names):
+            # Debian gives a host's own name 127.0.1.1 too; kubelet is told its address.
+            own = name == node.name and address.is_loopback
+            if name in wanted and address != wanted[name] and not own:
+                yield Finding(
+                    "hosts-file",
+                    node.name,
+                    f"has `{address} {name}` in {paths.HOSTS}, and the inventory says {wanted[name]}",
+                    "so the host reaches something else by that name",
+                    f"run `{_without(str(address), name, alone=line.split()[1:] == [name])}` there",
+                )
+
+
+def _without(address: str, name: str, *, alone: bool) -> str:
+    """The command that takes a name off an address, and the line with it if there is no other name in it."""
+    line = f"/^{address.replace('.', '[.]')}[[:space:]]"
+    if alone:
+        return f"sed -i '{line}*{name}[[:space:]]*$/d' {paths.HOSTS}"
+    return f"sed -i '{line}/s/[[:space:]]{name}\\([[:space:]]\\|$\\)/\\1/' {paths.HOSTS}"
+
+
+_SAME = {
+    "hostname": (
+        "call themselves the same",
+        "and DHCP and logs take one for the other (kubeadm#31)",
+        "run `hostnamectl set-hostname NAME` on all but one of them",
+    ),
+    "machine-id": (
+        "have the same machine-id",
+        "so they take each other's DHCP leases and node identity (kubeadm#31)",
+        "run `rm /etc/machine-id && systemd-machine-id-setup` on all but one of them and reboot",
+    ),
+    "product-uuid": (
+        "have the same product UUID",
+        "and pod networks tell machines apart by it (kubeadm#31)",
+        "give each virtual machine its own, as cloning them anew does",
+    ),
+}
+
+
+def _same(inspection: Inspection, what: str, of: Callable[[HostFacts], str]) -> Iterator[Finding]:
+    by_value: dict[str, list[str]] = defaultdict(list)
+    for node, facts in inspection.answered():
+        if value := of(facts):
+            by_value[value].append(node.name)
+    found, breaks, mend = _SAME[what]
+    for value, names in by_value.items():
+        if len(names) > 1:
+            yield Finding(f"duplicate-{what}", ", ".join(names), f"{found} ({value})", breaks, mend)

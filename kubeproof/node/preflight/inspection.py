@@ -1,0 +1,64 @@
+"""All that was found out of the hosts, for those who judge it. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kubeproof.cluster import Cluster, Node
+from kubeproof.cni.plan import PodNetwork
+from kubeproof.node.host_facts import HostFacts
+from kubeproof.node.network_traces import NetworkTraces
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A host's clock, against that of the machine that asked. Seconds."""
+
+    ahead: float
+    """How much it is ahead, if question and answer took the same time on their way."""
+    uncertain: float
+    """How wrong that can be: half of the time that the question took."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a source answered a host."""
+
+    source: str
+    """URL."""
+    kind: str
+    """"packages", "archive" (the system's own) or "images"."""
+    answer: str
+    """A status code of HTTP, "connected" where only that could be tried, or why there was none."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Of which hosts packets arrived at one, or why that could not be tried."""
+
+    hosts: frozenset[str] = frozenset()
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """By name of the host; a host that did not answer is missing, and so is what a host was not asked for."""
+
+    cluster: Cluster
+    hosts: Mapping[str, HostFacts] = field(default_factory=dict)
+    traces: Mapping[str, NetworkTraces] = field(default_factory=dict)
+    network: PodNetwork | None = None
+    """None if its manifest cannot be used."""
+    clocks: Mapping[str, Reading | None] = field(default_factory=dict)
+    """None is a clock that could not be read."""
+    features: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What came of trying each feature of the kernel: "ok", or what went wrong; of hosts that are no nodes."""
+    sources: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
+    heard: Mapping[str, Heard] = field(default_factory=dict)
+
+    def answered(self) -> Iterator[tuple[Node, HostFacts]]:
+        """Hosts that answered, in the order of the inventory."""
+        return ((node, self.hosts[node.name]) for node in self.cluster.nodes if node.name in self.hosts)
+
+    def traced(self) -> Iterator[tuple[Node, NetworkTraces]]:
+        """The same with what is known of their networks."""
+        return ((node, self.traces[node.name]) for node in self.cluster.nodes if node.name in self.traces)

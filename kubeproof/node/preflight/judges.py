@@ -1,0 +1,43 @@
+"""All who judge hosts. One more is one line here. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from kubeproof.node.finding import Finding
+from kubeproof.node.preflight import (
+    clocks,
+    disks,
+    identity,
+    kernels,
+    machines,
+    networks,
+    ownership,
+    pod_network,
+    runtimes,
+    sources,
+    udp_paths,
+    versions,
+)
+from kubeproof.node.preflight.inspection import Inspection
+
+Judge = Callable[[Inspection], Iterable[Finding]]
+
+JUDGES: tuple[Judge, ...] = (
+    ownership.findings,
+    machines.findings,
+    versions.findings,
+    disks.findings,
+    clocks.findings,
+    identity.findings,
+    networks.findings,
+    kernels.findings,
+    runtimes.findings,
+    sources.findings,
+    pod_network.findings,
+    udp_paths.findings,
+)
+
+
+def judged(inspection: Inspection, judges: Iterable[Judge] = JUDGES) -> Iterator[Finding]:
+    """What all of them find."""
+    for judge in judges:
+        yield from judge(inspection)

@@ -1,0 +1,170 @@
+"""A host's addresses, routes and ports: what the cluster needs of them, and what is in its way. Pure."""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
+
+from kubeproof.cluster import Cluster, Node
+from kubeproof.cni.networks import NODE_ADDRESS
+from kubeproof.node import ports
+from kubeproof.node.finding import Finding
+from kubeproof.node.host_facts import HostFacts
+from kubeproof.node.network_traces import NetworkTraces
+from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.settings import DOCKER_BRIDGE, Settings
+
+OWN_LINKS = ("docker0", "cni0", "flannel.", "cali", "veth", "tunl0", "vxlan.calico", "lo")
+"""How names begin of links that a cluster makes; networks on them are its own."""
+LOCAL_PORTS = ("10248/tcp", "10249/tcp")
+"""kubelet's health and kube-proxy's metrics, for the host itself (Kubernetes documentation, "Ports and Protocols")."""
+SHOWN = 5
+"""How many ports a line names."""
+
+
+def findings(inspection: Inspection) -> Iterator[Finding]:
+    """Findings of each host by itself."""
+    cluster = inspection.cluster
+    for node, facts in inspection.answered():
+        known = inspection.traces.get(node.name, NetworkTraces())
+        yield from _address(node, facts, known)
+        yield from _interface(cluster.settings, node, known)
+        yield from _networks(cluster.settings, node, known)
+        yield from _resolvers(cluster.settings, node, facts)
+        if not (known.remembered or facts.foreign):
+            yield from _ports(cluster, node, known)
+
+
+def notes(inspection: Inspection) -> Iterator[str]:
+    """Which interface has a node's address, where a host has several and no deploy has been."""
+    for node, known in inspection.traced():
+        links = list(dict.fromkeys(item.link for item in known.addresses if not _own(item.link)))
+        if len(links) > 1 and not known.remembered and (link := _link_of(node, known)):
+            yield f"{node.name}: {node.address} is on {link}, of {', '.join(links)}"
+
+
+def _own(link: str) -> bool:
+    return link.startswith(OWN_LINKS)
+
+
+def _link_of(node: Node, known: NetworkTraces) -> str:
+    return next((item.link for item in known.addresses if item.address == str(node.address)), "")
+
+
+def _address(node: Node, facts: HostFacts, known: NetworkTraces) -> Iterator[Finding]:
+    if str(node.address) in facts.addresses:
+        return
+    with_links = [f"{item.address} on {item.link}" for item in known.addresses]
+    yield Finding(
+        "node-address",
+        node.name,
+        f"does not have the address {node.address} but {', '.join(with_links or facts.addresses) or 'none'}",
+        "at which the other nodes look for it",
+        "correct `address` in the inventory",
+    )
+
+
+def _interface(settings: Settings, node: Node, known: NetworkTraces) -> Iterator[Finding]:
+    wanted, has = settings.cni_interface, _link_of(node, known)
+    if wanted not in ("", NODE_ADDRESS) and known.interfaces and wanted not in known.interfaces:
+        yield Finding(
+            "interface",
+            node.name,
+            f"has no interface {wanted} but {', '.join(known.interfaces)}",
+            "so the pod network does not start there",
+            f"correct cni_interface, or use {NODE_ADDRESS!r}",
+        )
+        return
+    used = known.default_link if wanted == "" else wanted
+    if has and used and used not in (has, NODE_ADDRESS):
+        yield Finding(
+            "interface",
+            node.name,
+            f"has its address {node.address} on {has}, and the pod network would use {used}",
+            "so packets of pods take another way than the nodes' (flannel#535)",
+            f"set cni_interface = {NODE_ADDRESS!r}",
+            "warning",
+        )
+
+
+def _networks(settings: Settings, node: Node, known: NetworkTraces) -> Iterator[Finding]:
+    """Routes that are the cluster's own are no conflict: they are of its links, or go to pods by a node."""
+    wanted = {"pod_cidr": settings.pod_cidr, "service_cidr": settings.service_cidr}
+    if settings.runtime.name == "docker":
+        wanted["Docker's bridge"] = DOCKER_BRIDGE
+    for destination, link in dict.fromkeys((*known.routes, *_on_links(known))):
+        network = IPv4Network(destination, strict=False)
+        if _own(link) or (known.remembered and network.subnet_of(settings.pod_cidr)):
+            continue
+        for name, own in wanted.items():
+            if network.overlaps(own):
+                yield _conflict(node, name, own, network, link)
+
+
+def _on_links(known: NetworkTraces) -> Iterator[tuple[str, str]]:
+    return ((f"{item.address}/32", item.link) for item in known.addresses)
+
+
+def _conflict(node: Node, name: str, own: IPv4Network, network: IPv4Network, link: str) -> Finding:
+    inside = network.subnet_of(own)
+    docker = name == "Docker's bridge"
+    severity: Literal["error", "warning"] = "error" if inside and not docker else "warning"
+    lost = "the cluster's packets would go there" if inside else "what it shares with them cannot be reached any more"
+    mend = f"choose another {name}" if not docker else "set default-address-pools in /etc/docker/daemon.json there"
+    return Finding(
+        "cidr-conflict",
+        node.name,
+        f"has {network} on {link or 'a route'}, which overlaps {name} {own}",
+        lost,
+        f"{mend}, or remove that route (`ip route show {network}` there)",
+        severity,
+    )
+
+
+def _resolvers(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
+    for written in facts.resolvers:
+        try:
+            address = IPv4Address(written)
+        except ValueError:
+            continue
+        for name, network in (("pod_cidr", settings.pod_cidr), ("service_cidr", settings.service_cidr)):
+            if address in network and address != settings.cluster_dns_address:
+                yield Finding(
+                    "cidr-conflict",
+                    node.name,
+                    f"asks the name server {address}, which is within {name} {network}",
+                    "so it could resolve no names any more",
+                    f"choose another {name}, or correct /etc/resolv.conf there",
+                )
+
+
+def _ports(cluster: Cluster, node: Node, known: NetworkTraces) -> Iterator[Finding]:
+    node_ports = cluster.settings.node_ports
+    single = [word for word in (*ports.ports(cluster, node.role), *LOCAL_PORTS) if word.endswith("/tcp")]
+    needed = {number for word in single for number in _numbers(word) if number not in node_ports}
+    if taken := sorted(needed & set(known.tcp_ports)):
+        yield Finding(
+            "port-in-use",
+            node.name,
+            f"has TCP {_shown(taken)} in use",
+            "which Kubernetes needs",
+            f"stop what listens (`ss -ltnp 'sport = :{taken[0]}'` there shows it)",
+        )
+    if taken := sorted({*known.tcp_ports, *known.udp_ports} & set(node_ports)):
+        yield Finding(
+            "node-port-in-use",
+            node.name,
+            f"has {_shown(taken)} in use, within node_port_range",
+            "and a Service that gets such a port takes it over",
+            f"stop what listens (`ss -ltunp 'sport = :{taken[0]}'` there shows it), or choose another node_port_range",
+            "warning",
+        )
+
+
+def _numbers(written: str) -> range:
+    first, _, last = written.partition("/")[0].partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def _shown(numbers: list[int]) -> str:
+    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+    return f"port{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:SHOWN]))}{more}"

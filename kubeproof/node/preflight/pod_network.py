@@ -1,0 +1,173 @@
+"""What of a host's network stands in the way of the pod network that is set. Pure."""
+
+from collections.abc import Iterator
+
+from kubeproof.cluster import Node
+from kubeproof.cni import plugins, traces
+from kubeproof.cni.networks import NETWORKS, VXLAN_OVERHEAD
+from kubeproof.cni.plan import PodNetwork
+from kubeproof.node.finding import Finding
+from kubeproof.node.network_traces import NetworkTraces, tunnel_mtu
+from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.settings import Settings
+
+SHOWN = 4
+"""How many leftovers a line names."""
+
+
+def findings(inspection: Inspection) -> Iterator[Finding]:
+    """Those of the settings first, then those of each host by itself."""
+    settings, network = inspection.cluster.settings, inspection.network
+    yield from _packets(inspection)
+    if network:
+        yield from _ports_of_cluster(settings, network)
+    for node, host in inspection.traced():
+        yield from _configurations(settings, node, host)
+        if not host.remembered:
+            yield from _leftovers(settings, node, host)
+            yield from _taken_ports(network, node, host)
+        yield from _tunnel(settings, node, host)
+        if network:
+            yield from _plugins(settings, network, node, host)
+
+
+def _packets(inspection: Inspection) -> Iterator[Finding]:
+    settings, tunnel = inspection.cluster.settings, tunnel_mtu(inspection.cluster, inspection.traces)
+    if settings.cni_mtu is None or tunnel is None:
+        return
+    most = tunnel if settings.cni_backend == "vxlan" else tunnel + VXLAN_OVERHEAD
+    if settings.cni_mtu > most:
+        yield Finding(
+            "cni-mtu",
+            "",
+            f"cni_mtu is more than the interfaces between the hosts leave ({settings.cni_mtu})",
+            "so large packets between nodes are lost (flannel#841)",
+            f"use at most {most}",
+        )
+
+
+def _ports_of_cluster(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
+    for port in network.ports:
+        if port == settings.api_port:
+            yield Finding(
+                "cni-ports",
+                "",
+                f"api_port is taken by a pod of {settings.cni} on every node ({port})",
+                "so the API server does not start",
+                "choose another, e.g. 6443",
+            )
+        if port in settings.node_ports:
+            yield Finding(
+                "cni-ports",
+                "",
+                f"node_port_range includes a port that a pod of {settings.cni} has on every node ({port})",
+                "which a Service would take over",
+                "choose a range without it",
+            )
+
+
+def _configurations(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+    """On a host that a deploy has been on: the configuration that kubelet takes has to be the one that is set."""
+    if not host.remembered:
+        return
+    if other := _other_network(settings, host):
+        file = f"{traces.CONFIGURATIONS}/{NETWORKS[other].conflist}"
+        yield Finding(
+            "cni-changed",
+            node.name,
+            f"has the pod network {other} ({file})",
+            "whose links, routes and rules its pods are in",
+            f"to change to {settings.cni}, take the cluster away with `./inv reset` first",
+        )
+        return
+    ours = NETWORKS[settings.cni].conflist
+    before = [name for name in sorted(host.configurations) if _comes_first(name, ours)]
+    if before:
+        yield Finding(
+            "cni-order",
+            node.name,
+            f"has {traces.CONFIGURATIONS}/{before[0]}",
+            f"which kubelet takes instead of {ours}, since it comes first by name (kubernetes#107127)",
+            f"run `rm {traces.CONFIGURATIONS}/{before[0]}` there",
+        )
+
+
+def _comes_first(name: str, ours: str) -> bool:
+    return name < ours and name.endswith(traces.CONFIGURATION_ENDINGS)
+
+
+def _other_network(settings: Settings, host: NetworkTraces) -> str | None:
+    others = (name for name, network in NETWORKS.items() if network.conflist in host.configurations)
+    return next((name for name in others if name != settings.cni), None)
+
+
+def _leftovers(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+    """A host that no deploy has been on: whatever is there of a pod network is somebody else's."""
+    known = {item for network in NETWORKS.values() for item in (network.conflist, *network.more_files)}
+    ours = NETWORKS[settings.cni].conflist
+    found = [
+        f"{traces.CONFIGURATIONS}/{name}"
+        for name in sorted(host.configurations)
+        if name in known or name in traces.OTHERS_CONFIGURATIONS or _comes_first(name, ours)
+    ]
+    found += [f"link {name}" for name in host.links]
+    found += host.files
+    if found:
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        yield Finding(
+            "cni-leftovers",
+            node.name,
+            f"has leftovers of a pod network that is not Kubeproof's ({', '.join(found[:SHOWN])}{more})",
+            "pods would get its configuration or its addresses (kubernetes#39557)",
+            "remove files with rm and links with `ip link delete`",
+        )
+
+
+def _taken_ports(network: PodNetwork | None, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+    for port in network.ports if network else ():
+        if port in host.tcp_ports:
+            yield Finding(
+                "cni-ports",
+                node.name,
+                f"has TCP port {port} in use",
+                "which a pod of the network needs",
+                f"stop what listens (`ss -ltnp 'sport = :{port}'` there shows it)",
+            )
+
+
+def _tunnel(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+    """Two VXLAN links cannot share VNI and port, and a VXLAN link no port with a program."""
+    if settings.cni_backend != "vxlan":
+        return
+    others = [link for link in host.tunnels if link.name != settings.vxlan_device and link.vxlan]
+    here = [link for link in host.tunnels if link.vxlan and link.vxlan.port == settings.vxlan_port]
+    for link in others:
+        if link.vxlan and (link.vxlan.vni, link.vxlan.port) == (settings.vxlan_vni, settings.vxlan_port):
+            yield Finding(
+                "vxlan-in-use",
+                node.name,
+                f"has VNI {settings.vxlan_vni} at UDP port {settings.vxlan_port} in use by link {link.name}",
+                "so the tunnel's link cannot be made",
+                f"run `ip link delete {link.name}` there, or choose another vxlan_vni or vxlan_port",
+            )
+    if settings.vxlan_port in host.udp_ports and not here:
+        yield Finding(
+            "vxlan-in-use",
+            node.name,
+            f"has UDP port {settings.vxlan_port} in use by a program",
+            "so the tunnel's link cannot be made",
+            f"stop it (`ss -lunp 'sport = :{settings.vxlan_port}'` there shows it), or choose another vxlan_port",
+        )
+
+
+def _plugins(settings: Settings, network: PodNetwork, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+    missing = [name for name in plugins.unpackaged(network.host_plugins) if name not in host.plugins]
+    if missing:
+        yield Finding(
+            "cni-plugin",
+            node.name,
+            f"has no {plugins.FOLDER}/{missing[0]}, which this manifest of {settings.cni} does not bring",
+            "so pods do not start there",
+            "put it there (github.com/flannel-io/cni-plugin publishes it), or leave cni_manifest empty for one that "
+            "does",
+        )

@@ -1,0 +1,119 @@
+"""Container runtimes that are on a host already, and its iptables. Pure."""
+
+from collections.abc import Iterator
+
+from kubeproof.cluster import Node
+from kubeproof.node import docker_config, paths
+from kubeproof.node.finding import Finding
+from kubeproof.node.host_facts import HostFacts
+from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.settings import Settings
+from kubeproof.tables.systems import system_of
+
+REPLACED = {
+    "docker.io": ("docker-ce", "docker-ee", "containerd.io", "moby-engine"),
+    "docker-ce": ("docker.io", "containerd", "moby-engine", "podman-docker"),
+    "containerd": ("containerd.io", "docker-ce", "moby-engine"),
+    "containerd.io": ("docker.io", "containerd", "moby-engine", "runc"),
+}
+"""Packages that the package manager would take away for another one (their Conflicts and Replaces). podman is none."""
+PACKAGES = tuple(sorted({*REPLACED, *(name for names in REPLACED.values() for name in names)}))
+FIGHTING = {
+    "crio.service": "CRI-O, of which kubeadm would not know whether it is meant",
+    "snap.docker.dockerd.service": "Docker as a snap, whose rules and containers mix with the other Docker's",
+    "k3s.service": "k3s, which has the same ports and links",
+    "k3s-agent.service": "k3s, which has the same ports and links",
+    "rke2-server.service": "RKE2, which has the same ports and links",
+    "rke2-agent.service": "RKE2, which has the same ports and links",
+    "k0scontroller.service": "k0s, which has the same ports and links",
+    "k0sworker.service": "k0s, which has the same ports and links",
+    "snap.microk8s.daemon-kubelite.service": "MicroK8s, which has the same ports and links",
+}
+"""Services that run and do not go with a cluster of kubeadm's, and why."""
+
+
+def findings(inspection: Inspection) -> Iterator[Finding]:
+    """Findings of each host by itself, and then what differs between hosts."""
+    settings = inspection.cluster.settings
+    for node, facts in inspection.answered():
+        yield from _docker_config(settings, node, facts)
+        yield from _packages(settings, node, facts)
+        yield from _services(node, facts)
+        yield from _mixed(node, facts)
+    yield from _variants(inspection)
+
+
+def _docker_config(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
+    if settings.runtime.name == "docker" and (wrong := docker_config.problem(facts.docker_config)):
+        yield Finding(
+            "docker-config",
+            node.name,
+            f"has a {paths.DOCKER_CONFIG} that Docker cannot read ({wrong})",
+            "so Docker does not start",
+            "correct or remove it",
+        )
+
+
+def _packages(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
+    system = system_of(facts.system)
+    if system is None:
+        return
+    wanted = settings.own_runtime_package or system.package(settings.runtime.name)
+    others = [name for name in REPLACED.get(wanted, ()) if name in facts.packages]
+    if others and wanted not in facts.packages:
+        setting = "docker_package" if settings.runtime.name == "docker" else "containerd_package"
+        yield Finding(
+            "runtime-conflict",
+            node.name,
+            f"has {', '.join(others)} installed, which {wanted} takes the place of",
+            "and its containers would stop",
+            f"set {setting} to the one that is there, or remove it first",
+        )
+
+
+def _services(node: Node, facts: HostFacts) -> Iterator[Finding]:
+    for unit in facts.services:
+        if unit in FIGHTING:
+            yield Finding(
+                "runtime-conflict",
+                node.name,
+                f"runs {FIGHTING[unit]}",
+                "so neither would work",
+                f"run `systemctl disable --now {unit}` there",
+            )
+    if facts.others_pods:
+        yield Finding(
+            "runtime-conflict",
+            node.name,
+            "has containerd with pods of somebody else's (namespace k8s.io)",
+            "which would mix with the cluster's",
+            "end them (`ctr --namespace k8s.io containers list` there), or use another host",
+        )
+
+
+def _mixed(node: Node, facts: HostFacts) -> Iterator[Finding]:
+    if not facts.iptables or not facts.other_rules:
+        return
+    other = "legacy" if facts.iptables == "nf_tables" else "nft"
+    yield Finding(
+        "iptables-mixed",
+        node.name,
+        f"has iptables {facts.iptables}, and tables of the other variant ({', '.join(facts.other_rules)})",
+        "whose rules nobody sees and all packets pass (kubernetes#71305)",
+        f"look at them with `iptables-{other}-save` there, and reboot without what makes them",
+        "warning",
+    )
+
+
+def _variants(inspection: Inspection) -> Iterator[Finding]:
+    known = {node.name: facts.iptables for node, facts in inspection.answered() if facts.iptables}
+    if len(set(known.values())) > 1:
+        shown = ", ".join(f"{name} {variant}" for name, variant in known.items())
+        yield Finding(
+            "iptables-variant",
+            ", ".join(known),
+            f"have different iptables ({shown})",
+            "and agents in pods can use one of them only (kubernetes#71305)",
+            "run `update-alternatives --set iptables /usr/sbin/iptables-nft` where it is legacy",
+            "warning",
+        )

@@ -1,0 +1,97 @@
+"""Which places hosts fetch packages and images from, and whether they reach them. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kubeproof.cluster import Cluster, Node
+from kubeproof.node import images, proxies
+from kubeproof.node.finding import Finding
+from kubeproof.node.host_facts import HostFacts
+from kubeproof.node.preflight.inspection import Asked, Inspection
+from kubeproof.settings import Settings
+from kubeproof.tables.systems import ARCHITECTURES, System, system_of
+
+ANSWER_SECONDS = 5
+"""How long a place may take to answer before it counts as not reached."""
+DOCKER_HUB = "registry-1.docker.io"
+"""Where images without a registry in their name are (distribution/reference, normalize.go)."""
+UNTRIED = "untried"
+"""The answer where a host has no program to ask with."""
+CONNECTED = "connected"
+_REGISTRY_ANSWERS = ("200", "301", "302", "307", "308", "401", "403", "404", "405")
+"""A registry may ask who wants something, or have no entrance of its own at /v2/; what is refused is pulled later."""
+_REPOSITORY_ANSWERS = ("200", "301", "302", "304", "307", "308")
+_SETTINGS = {"packages": "kubernetes_apt_url or kubernetes_rpm_url", "images": "image_repository and the other images"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place to ask."""
+
+    url: str
+    kind: str
+    """"packages" or "images"."""
+    proxied: bool
+
+
+def places(cluster: Cluster, node: Node, facts: HostFacts, pod_network: Sequence[str]) -> tuple[Source, ...]:
+    """What a host of this role and system fetches from, each place once; its system's own archives are not among it."""
+    settings, system = cluster.settings, system_of(facts.system)
+    urls = [(url, "packages") for url in (_packages(settings, system, facts.architecture) if system else ())]
+    urls += [(url, "images") for url in _registries(settings, node, pod_network)]
+    used = proxies.is_used(settings)
+    return tuple(Source(url, kind, used and not proxies.is_direct(cluster, url)) for url, kind in dict.fromkeys(urls))
+
+
+def _packages(settings: Settings, system: System, architecture: str) -> Iterator[str]:
+    if system.manager == "apt":
+        urls, index = [settings.kubernetes_apt_url or settings.era.repository("deb")], "InRelease"
+    else:
+        urls, index = [settings.kubernetes_rpm_url or settings.era.repository("rpm")], "repodata/repomd.xml"
+        urls.append(settings.runtime_rpm_url or system.runtime_url)
+    machine = next((machine for machine, name in ARCHITECTURES.items() if name == architecture), architecture)
+    for url in urls:
+        if url:
+            yield f"{url.replace('$basearch', machine).rstrip('/')}/{index}"
+
+
+def _registries(settings: Settings, node: Node, pod_network: Sequence[str]) -> Iterator[str]:
+    for image in images.images_for(node.role, settings, pod_network):
+        first, slash, _ = image.partition("/")
+        named = slash and ("." in first or ":" in first or first == "localhost")
+        registry = first if named and first != "docker.io" else DOCKER_HUB
+        yield f"{'http' if registry in settings.insecure_registries else 'https'}://{registry}/v2/"
+
+
+def findings(inspection: Inspection) -> Iterator[Finding]:
+    """Places that hosts which are no nodes yet do not reach."""
+    for node, _ in inspection.answered():
+        for item in inspection.sources.get(node.name, ()):
+            if item.answer == UNTRIED:
+                yield _untried(node, item)
+            elif not _reached(item):
+                yield _unreached(node, item)
+
+
+def _reached(item: Asked) -> bool:
+    fine = _REGISTRY_ANSWERS if item.kind == "images" else _REPOSITORY_ANSWERS
+    return item.answer == CONNECTED or item.answer in fine
+
+
+def _untried(node: Node, item: Asked) -> Finding:
+    found, breaks, mend = f"could not ask for {item.source}", "so nothing is known of it", "install curl there"
+    if item.kind == "images":
+        return Finding("image-source", node.name, found, breaks, mend, "warning")
+    return Finding("package-source", node.name, found, breaks, mend, "warning")
+
+
+def _unreached(node: Node, item: Asked) -> Finding:
+    found = f"does not get {item.source} ({item.answer})"
+    advice = f"try `curl -ILm {ANSWER_SECONDS} {item.source}` there"
+    if item.kind == "archive":
+        breaks = "an archive of its own system, and packages may be missing"
+        return Finding("package-source", node.name, found, breaks, advice, "warning")
+    advice += f", set http_proxy, or correct {_SETTINGS[item.kind]}"
+    if item.kind == "images":
+        return Finding("image-source", node.name, found, "so images cannot be pulled", advice)
+    return Finding("package-source", node.name, found, "so Kubernetes cannot be installed", advice)

@@ -1,0 +1,67 @@
+"""Whether packets of the tunnel arrive, by packets that hosts really sent each other. Pure.
+
+Hosts that no deploy has been on listen at the port themselves. On a node it is the tunnel's, and it is the raw packets
+that are looked at, as they are where firewalld runs, in which the deploy opens the port later.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from kubeproof.cluster import Cluster
+from kubeproof.node.finding import Finding
+from kubeproof.node.host_facts import HostFacts
+from kubeproof.node.network_traces import NetworkTraces
+from kubeproof.node.preflight.inspection import Inspection
+
+Mode = Literal["listen", "watch"]
+FIREWALLD = "firewalld.service"
+
+
+def modes(cluster: Cluster, hosts: Mapping[str, HostFacts], traces: Mapping[str, NetworkTraces]) -> dict[str, Mode]:
+    """How each host takes part; empty where there is nothing to try: no tunnel, one host, or all of them are nodes."""
+    settings = cluster.settings
+    found: dict[str, Mode] = {}
+    for node in cluster.nodes:
+        if node.name not in hosts or node.name not in traces:
+            continue
+        known = traces[node.name]
+        tunnel = any(link.vxlan and link.vxlan.port == settings.vxlan_port for link in known.tunnels)
+        if settings.vxlan_port in known.udp_ports and not tunnel:
+            # A program's, which is a finding of its own.
+            continue
+        found[node.name] = "watch" if tunnel or FIREWALLD in hosts[node.name].services else "listen"
+    new = [name for name in found if not hosts[name].kubelet]
+    return found if settings.cni_backend == "vxlan" and new and len(found) > 1 else {}
+
+
+def findings(inspection: Inspection) -> Iterator[Finding]:
+    """One for each host at which packets of others do not arrive."""
+    port = inspection.cluster.settings.vxlan_port
+    took_part = [name for name, heard in inspection.heard.items() if not heard.trouble]
+    for node, facts in inspection.answered():
+        heard = inspection.heard.get(node.name)
+        if heard is None:
+            continue
+        if heard.trouble:
+            yield Finding(
+                "udp-path",
+                node.name,
+                f"could not try whether UDP {port} arrives ({heard.trouble})",
+                "so nothing is known of it",
+                "install perl-base or python3 there",
+                "warning",
+            )
+            continue
+        missed = [
+            name
+            for name in took_part
+            if name not in (node.name, *heard.hosts) and not (facts.kubelet and inspection.hosts[name].kubelet)
+        ]
+        if missed:
+            yield Finding(
+                "udp-path",
+                node.name,
+                f"gets no packets at UDP {port} from {', '.join(missed)}",
+                "so pods there cannot reach pods here (flannel#1039)",
+                f"let UDP {port} in between all nodes, in the firewalls of hosts (`nft list ruleset`) and networks",
+            )

@@ -1,0 +1,86 @@
+"""Whether a host's system and kernel go with the version of Kubernetes and the container runtime. Pure.
+
+With a package of the user's own nothing is known of it, and nothing refused.
+"""
+
+from collections.abc import Iterator
+
+from kubeproof.node.finding import Finding
+from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.settings import Settings
+from kubeproof.tables import cri_dockerd, systems
+from kubeproof.tables.systems import System, system_of
+
+
+def findings(inspection: Inspection) -> Iterator[Finding]:
+    """Findings of each host by itself."""
+    settings = inspection.cluster.settings
+    for node, facts in inspection.answered():
+        if system := system_of(facts.system):
+            yield from _repository(settings, system, node.name)
+            yield from _runtime(settings, system, node.name)
+        yield from _kernel(settings, facts.kernel, node.name)
+
+
+def _repository(settings: Settings, system: System, host: str) -> Iterator[Finding]:
+    urls = {"deb": settings.kubernetes_apt_url, "rpm": settings.kubernetes_rpm_url}
+    kind = system.packages
+    if not urls[kind] and not settings.era.community_packages:
+        name = "kubernetes_apt_url" if kind == "deb" else "kubernetes_rpm_url"
+        yield Finding(
+            "kubernetes-packages",
+            host,
+            f"needs {kind} packages of Kubernetes {settings.era.minor}",
+            "which nobody publishes",
+            f"set {name} to a mirror's",
+        )
+
+
+def _runtime(settings: Settings, system: System, host: str) -> Iterator[Finding]:
+    if settings.own_runtime_package or settings.runtime_package_version:
+        return
+    era, runtime = settings.era, settings.runtime.name
+    version = system.version(runtime)
+    shown = ".".join(map(str, version))
+    if runtime == "docker" and era.docker_below and version >= era.docker_below:
+        yield Finding(
+            "runtime-version",
+            host,
+            f"has Docker {shown} or newer",
+            f"which kubelet {era.minor} cannot speak with (moby#47215)",
+            f"use containerd, Kubernetes 1.24 or newer, or pin a Docker before {era.docker_below[0]} (docker_package, "
+            "runtime_package_version)",
+        )
+    if runtime == "docker" and not era.dockershim and version and version < cri_dockerd.DOCKER_FROM:
+        yield Finding(
+            "runtime-version",
+            host,
+            f"has Docker {shown}",
+            f"and cri-dockerd {cri_dockerd.VERSION}, which kubelet {era.minor} needs, wants "
+            f"{cri_dockerd.DOCKER_FROM[0]} or newer (cri-dockerd#346)",
+            "use containerd, or name a package of it (docker_package)",
+        )
+    if runtime == "containerd" and version and version < era.containerd_from:
+        wanted = ".".join(map(str, era.containerd_from))
+        yield Finding(
+            "runtime-version",
+            host,
+            f"has containerd {shown}",
+            f"and kubelet {era.minor} wants {wanted} or newer",
+            "name a package of it (containerd_package), or use an older Kubernetes",
+        )
+
+
+def _kernel(settings: Settings, kernel: str, host: str) -> Iterator[Finding]:
+    era = settings.era
+    if "SystemVerification" in settings.ignore_preflight_errors:
+        return
+    if kernel and systems.numbers(kernel) < era.kernel_from:
+        wanted = ".".join(map(str, era.kernel_from))
+        yield Finding(
+            "kernel-version",
+            host,
+            f"has the kernel {kernel}",
+            f"and kubeadm {era.minor} wants {wanted} or newer",
+            "use another version, or add SystemVerification to ignore_preflight_errors",
+        )

@@ -1,0 +1,109 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kubeproof.node.network_traces import LinkAddress
+from kubeproof.node.preflight import networks
+from tests.unit.node.example import cluster
+from tests.unit.node.preflight.fit import facts, found, inspection, only, traces
+
+TWO = (
+    LinkAddress("eth0", "198.51.100.12", 1500),
+    LinkAddress("eth1", "192.0.2.12", 1500),
+    LinkAddress("docker0", "172.17.0.1", 1500),
+)
+
+
+def with_traces(**changes: Any) -> Any:
+    wanted = changes.pop("wanted", None)
+    looked_at = inspection(wanted)
+    return replace(looked_at, traces={**looked_at.traces, "node1": traces("node1", **changes)})
+
+
+class TestAddresses:
+    def test_an_address_that_is_not_there_is_told_with_those_that_are(self) -> None:
+        elsewhere = (LinkAddress("eth0", "192.0.2.99", 1500), LinkAddress("eth1", "198.51.100.1", 1500))
+        looked_at = with_traces(addresses=elsewhere)
+        hosts = {**looked_at.hosts, "node1": facts("node1", addresses=("192.0.2.99", "198.51.100.1"))}
+        finding = only(networks.findings, replace(looked_at, hosts=hosts))
+        assert finding.name == "node-address"
+        assert finding.found == "does not have the address 192.0.2.12 but 192.0.2.99 on eth0, 198.51.100.1 on eth1"
+
+    def test_of_several_interfaces_the_one_is_named(self) -> None:
+        looked_at = with_traces(addresses=TWO, interfaces=("eth0", "eth1"))
+        assert found(networks.findings, looked_at) == []
+        assert list(networks.notes(looked_at)) == ["node1: 192.0.2.12 is on eth1, of eth0, eth1"]
+        assert list(networks.notes(with_traces(addresses=TWO, remembered=True))) == []
+
+    @pytest.mark.parametrize(("chosen", "default", "severity"), [("eth0", "eth1", "warning"), ("", "eth0", "warning")])
+    def test_another_interface_than_the_nodes(self, chosen: str, default: str, severity: str) -> None:
+        looked_at = with_traces(
+            addresses=TWO,
+            interfaces=("eth0", "eth1"),
+            default_link=default,
+            wanted=cluster(cni_interface=chosen),
+        )
+        mine = [item for item in networks.findings(looked_at) if item.host == "node1"]
+        assert [(item.name, item.severity) for item in mine] == [("interface", severity)]
+        assert "has its address 192.0.2.12 on eth1, and the pod network would use eth0" in mine[0].found
+
+    def test_an_interface_that_is_not_there(self) -> None:
+        looked_at = inspection(cluster(cni_interface="eth7"))
+        assert found(networks.findings, looked_at) == [
+            ("interface", name, "error") for name in ("master", "node1", "node2")
+        ]
+
+
+class TestNetworks:
+    @pytest.mark.parametrize(
+        ("route", "expected"),
+        [
+            (("10.244.3.0/24", "eth0"), ["error"]),
+            (("10.96.0.0/12", "tun0"), ["error"]),
+            (("10.0.0.0/8", "tun0"), ["warning", "warning"]),
+            (("172.17.5.0/24", "eth0"), ["warning"]),
+            (("172.17.0.0/16", "docker0"), []),
+            (("10.244.3.0/24", "flannel.1"), []),
+            (("192.168.0.0/16", "eth0"), []),
+            (("10.244.9.9", "tun0"), ["error"]),
+        ],
+    )
+    def test_routes(self, route: tuple[str, str], expected: list[str]) -> None:
+        found_here = found(networks.findings, with_traces(routes=(route,)))
+        assert found_here == [("cidr-conflict", "node1", severity) for severity in expected]
+
+    def test_routes_of_a_cluster_that_is_there(self) -> None:
+        by_gateway = (("10.244.1.0/24", "eth0"),)
+        assert found(networks.findings, with_traces(routes=by_gateway, remembered=True)) == []
+
+    def test_an_address_without_a_route(self) -> None:
+        there = (*traces("node1").addresses, LinkAddress("wg0", "10.244.7.7", 1420))
+        assert found(networks.findings, with_traces(addresses=there)) == [("cidr-conflict", "node1", "error")]
+
+    @pytest.mark.parametrize(("resolver", "wrong"), [("10.96.0.53", 1), ("10.96.0.10", 0), ("::1", 0)])
+    def test_name_servers(self, resolver: str, wrong: int) -> None:
+        assert len(found(networks.findings, inspection(node1={"resolvers": (resolver,)}))) == wrong
+
+
+class TestPorts:
+    def test_those_of_a_worker(self) -> None:
+        finding = only(networks.findings, with_traces(tcp_ports=(22, 6443, 10248, 10250)))
+        assert (finding.name, finding.found) == ("port-in-use", "has TCP ports 10248, 10250 in use")
+
+    def test_those_of_a_control_plane(self) -> None:
+        looked_at = inspection()
+        known = {**looked_at.traces, "master": traces("master", tcp_ports=(2379, 2380, 6443, 10257))}
+        assert only(networks.findings, replace(looked_at, traces=known)).found.startswith("has TCP ports 2379, 2380")
+
+    def test_node_ports(self) -> None:
+        looked_at = with_traces(tcp_ports=(22, *range(31000, 31007)), udp_ports=(8472,))
+        finding = only(networks.findings, looked_at)
+        assert (finding.name, finding.severity) == ("node-port-in-use", "warning")
+        assert "ports 31000, 31001, 31002, 31003, 31004 and 2 more" in finding.found
+
+    @pytest.mark.parametrize("here", [{"remembered": True}, {}])
+    def test_a_cluster_has_its_own(self, here: dict[str, bool]) -> None:
+        looked_at = with_traces(tcp_ports=(10250,), **here)
+        foreign = {**looked_at.hosts, "node1": facts("node1", foreign=() if here else ("/etc/kubernetes/x",))}
+        assert found(networks.findings, replace(looked_at, hosts=foreign)) == []

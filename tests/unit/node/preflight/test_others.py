@@ -1,0 +1,215 @@
+"""Kernels, runtimes, sources, packets between hosts, versions, and whose clusters there are."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kubeproof.network.model import Link, Vxlan
+from kubeproof.node.preflight import kernels, ownership, runtimes, sources, udp_paths, versions
+from kubeproof.node.preflight.inspection import Asked, Heard
+from kubeproof.node.preflight.sources import UNTRIED, places
+from kubeproof.settings import Settings
+from tests.unit.node.example import cluster
+from tests.unit.node.preflight.fit import FEATURES, facts, found, inspection, only, traces
+
+CONTAINERD = "///run/containerd/containerd.sock"
+ALL = frozenset({"master", "node1", "node2"})
+
+
+class TestKernels:
+    @pytest.mark.parametrize("name", FEATURES)
+    def test_each_feature(self, name: str) -> None:
+        finding = only(kernels.findings, inspection(features={"node1": {**FEATURES, name: "no such thing"}}))
+        assert (finding.name, finding.severity) == ("kernel-feature", "error")
+        assert finding.found.endswith("(no such thing)")
+
+    @pytest.mark.parametrize("name", FEATURES)
+    def test_what_could_not_be_tried(self, name: str) -> None:
+        tried = {other: result for other, result in FEATURES.items() if other != name}
+        assert only(kernels.findings, inspection(features={"node1": tried})).severity == "warning"
+
+    def test_without_a_tunnel_no_vxlan(self) -> None:
+        wanted = cluster(cni="flannel", cni_backend="host-gw")
+        assert found(kernels.findings, inspection(wanted, features={"node1": {**FEATURES, "vxlan": "no"}})) == []
+
+
+class TestRuntimes:
+    @pytest.mark.parametrize(
+        ("there", "conflict"),
+        [
+            ({"packages": ("docker-ce", "containerd.io")}, True),
+            ({"packages": ("docker.io", "containerd", "runc")}, False),
+            ({"packages": ("podman",)}, False),
+            ({"services": ("crio.service",)}, True),
+            ({"services": ("k3s.service",)}, True),
+            ({"services": ("firewalld.service",)}, False),
+            ({"others_pods": True}, True),
+        ],
+    )
+    def test_others(self, there: dict[str, Any], conflict: bool) -> None:
+        wanted = [("runtime-conflict", "node1", "error")] if conflict else []
+        assert found(runtimes.findings, inspection(node1=there)) == wanted
+
+    def test_the_package_that_is_there_may_be_the_wanted_one(self) -> None:
+        there = {"packages": ("docker-ce", "containerd.io")}
+        assert found(runtimes.findings, inspection(cluster(docker_package="docker-ce"), node1=there)) == []
+
+    def test_docker_configuration(self) -> None:
+        assert only(runtimes.findings, inspection(node1={"docker_config": "{"})).name == "docker-config"
+
+    def test_iptables_of_two_kinds(self) -> None:
+        looked_at = inspection(master={"iptables": "nf_tables"}, node1={"iptables": "legacy"})
+        finding = only(runtimes.findings, looked_at)
+        assert (finding.name, finding.severity) == ("iptables-variant", "warning")
+        assert finding.found == "have different iptables (master nf_tables, node1 legacy)"
+        same = inspection(master={"iptables": "nf_tables"}, node1={"iptables": "nf_tables"})
+        assert found(runtimes.findings, same) == []
+
+    @pytest.mark.parametrize(("variant", "other"), [("nf_tables", "legacy"), ("legacy", "nft")])
+    def test_rules_of_the_other_kind(self, variant: str, other: str) -> None:
+        finding = only(runtimes.findings, inspection(node1={"iptables": variant, "other_rules": ("nat",)}))
+        assert (finding.name, finding.severity) == ("iptables-mixed", "warning")
+        assert f"iptables-{other}-save" in finding.mend
+
+
+class TestSources:
+    @pytest.mark.parametrize(
+        ("kind", "answer", "expected"),
+        [
+            ("packages", "200", None),
+            ("packages", "404", ("package-source", "error")),
+            ("packages", "curl: (6) Could not resolve host: x", ("package-source", "error")),
+            ("packages", "connected", None),
+            ("archive", "curl: (28) timed out", ("package-source", "warning")),
+            ("images", "401", None),
+            ("images", "503", ("image-source", "error")),
+            ("images", "407", ("image-source", "error")),
+            ("images", UNTRIED, ("image-source", "warning")),
+            ("packages", UNTRIED, ("package-source", "warning")),
+        ],
+    )
+    def test_answers(self, kind: str, answer: str, expected: tuple[str, str] | None) -> None:
+        looked_at = inspection(sources={"node1": (Asked("http://x/", kind, answer),)})
+        wanted = [(expected[0], "node1", expected[1])] if expected else []
+        assert found(sources.findings, looked_at) == wanted
+
+    def test_where_a_host_fetches_from(self) -> None:
+        wanted = cluster(
+            http_proxy="http://proxy.example.net:3128",
+            kuard_image="kuard:1",
+            httpd_image="registry.example.net/httpd:1",
+        )
+        asked = places(wanted, wanted.nodes[1], facts("node1"), ("192.0.2.1:5000/podnet:1",))
+        assert [(item.url, item.kind, item.proxied) for item in asked] == [
+            ("http://192.0.2.1:3142/kubernetes/InRelease", "packages", False),
+            ("http://192.0.2.1:5000/v2/", "images", False),
+            ("https://registry.example.net/v2/", "images", True),
+            ("https://registry-1.docker.io/v2/", "images", True),
+        ]
+
+    def test_packages_of_dnf(self) -> None:
+        wanted = cluster(kubernetes_version="1.31.0", http_proxy="", demo=False)
+        host = facts("master", system="rocky 9.4", architecture="arm64")
+        urls = [item.url for item in places(wanted, wanted.nodes[0], host, ())]
+        assert urls[:2] == [
+            "https://pkgs.k8s.io/core:/stable:/v1.31/rpm/repodata/repomd.xml",
+            "https://download.docker.com/linux/centos/9/aarch64/stable/repodata/repomd.xml",
+        ]
+        assert places(wanted, wanted.nodes[0], facts("master", system=""), ())[0].kind == "images"
+
+
+class TestPackets:
+    def test_those_that_do_not_arrive(self) -> None:
+        heard = {"master": Heard(ALL), "node1": Heard(frozenset({"node2"})), "node2": Heard(ALL)}
+        finding = only(udp_paths.findings, inspection(heard=heard))
+        assert (finding.host, finding.found) == ("node1", "gets no packets at UDP 8472 from master")
+
+    def test_between_nodes_nothing_is_told(self) -> None:
+        """They stand for themselves; what counts is the one that is new."""
+        heard = {"master": Heard(), "node1": Heard(), "node2": Heard(ALL)}
+        node = {"kubelet": "1.20.2"}
+        findings = list(udp_paths.findings(inspection(master=node, node1=node, heard=heard)))
+        assert [item.found for item in findings] == ["gets no packets at UDP 8472 from node2"] * 2
+
+    def test_one_that_could_not_try_is_no_deaf_one_nor_a_dumb_one(self) -> None:
+        heard = {"master": Heard(trouble="no perl"), "node1": Heard(ALL), "node2": Heard(frozenset({"node1"}))}
+        assert found(udp_paths.findings, inspection(heard=heard)) == [("udp-path", "master", "warning")]
+
+    def test_who_listens_and_who_watches(self) -> None:
+        link = Link(index=9, name="flannel.1", mac="", mtu=1450, operstate="UP", vxlan=_vxlan(8472))
+        known = {name: traces(name) for name in ALL}
+        node = facts("master", kubelet="1.20.2")
+        hosts = {"master": node, "node1": facts("node1"), "node2": facts("node2", services=("firewalld.service",))}
+        known["master"] = traces("master", tunnels=(link,), udp_ports=(8472,))
+        assert udp_paths.modes(cluster(), hosts, known) == {"master": "watch", "node1": "listen", "node2": "watch"}
+        known["node1"] = traces("node1", udp_ports=(8472,))
+        assert "node1" not in udp_paths.modes(cluster(), hosts, known)
+
+    def test_nothing_is_sent_where_nothing_is_new_or_there_is_no_tunnel(self) -> None:
+        nodes = {name: facts(name, kubelet="1.20.2") for name in ALL}
+        known = {name: traces(name) for name in ALL}
+        assert udp_paths.modes(cluster(), nodes, known) == {}
+        new = {name: facts(name) for name in ALL}
+        assert udp_paths.modes(cluster(cni="flannel", cni_backend="host-gw"), new, known) == {}
+        assert udp_paths.modes(cluster(), {"master": new["master"]}, known) == {}
+
+
+def _vxlan(port: int) -> Vxlan:
+    return Vxlan(vni=1, port=port, local=None, underlay=None, learning=False)
+
+
+class TestVersions:
+    @pytest.mark.parametrize("own", [True, False])
+    def test_nothing_is_known_of_a_package_of_the_users_own(self, own: bool) -> None:
+        wanted = cluster(docker_package="docker-ce" if own else "")
+        looked_at = inspection(wanted, node1={"system": "debian 13"})
+        assert found(versions.findings, looked_at) == ([] if own else [("runtime-version", "node1", "error")])
+
+    @pytest.mark.parametrize(
+        ("version", "kernel", "ignored", "wrong"),
+        [
+            ("1.32.0", "4.18.0-553.el8", (), 1),
+            ("1.32.0", "4.18.0-553.el8", ("SystemVerification",), 0),
+            ("1.32.0", "4.19.1", (), 0),
+            ("1.35.0", "", (), 0),
+        ],
+    )
+    def test_kernel(self, version: str, kernel: str, ignored: tuple[str, ...], wrong: int) -> None:
+        wanted = cluster(kubernetes_version=version, ignore_preflight_errors=ignored)
+        names = [name for name, *_ in found(versions.findings, inspection(wanted, node1={"kernel": kernel}))]
+        assert names.count("kernel-version") == wrong
+
+    def test_packages_that_nobody_publishes(self) -> None:
+        wanted = cluster(docker_package="docker-ce")
+        looked_at = inspection(wanted, node1={"system": "rocky 9.4"})
+        assert found(versions.findings, looked_at) == [("kubernetes-packages", "node1", "error")]
+
+
+class TestOwnership:
+    @pytest.mark.parametrize(
+        ("version", "runtime", "kubelet", "socket", "said"),
+        [
+            ("1.20.2", "docker", "", "", ""),
+            ("1.20.2", "docker", "1.20.2", "", ""),
+            ("1.20.2", "containerd", "1.20.15", CONTAINERD, ""),
+            ("1.31.0", "docker", "1.20.2", "", "is a node of Kubernetes 1.20.2, and kubernetes_version is of 1.31"),
+            ("1.20.2", "docker", "1.31.0", CONTAINERD, "is a node of Kubernetes 1.31.0"),
+            ("1.20.2", "containerd", "1.20.2", "", "speaks with Docker, and container_runtime is containerd"),
+            ("1.20.2", "docker", "1.20.2", CONTAINERD, "speaks with /run/containerd/containerd.sock"),
+            ("1.31.0", "docker", "1.31.2", "///run/cri-dockerd.sock", ""),
+            ("1.31.0", "docker", "1.31.2", CONTAINERD, "container_runtime is docker"),
+            ("1.35.0", "docker", "1.35.2", "", ""),
+        ],
+    )
+    def test_a_host_that_is_a_node_already(
+        self, version: str, runtime: str, kubelet: str, socket: str, said: str
+    ) -> None:
+        settings: Settings = cluster(kubernetes_version=version, container_runtime=runtime).settings
+        changed = list(ownership.changed(settings, {"node1": facts("node1", kubelet=kubelet, cri_socket=socket)}))
+        assert [said in item.found for item in changed] == ([True] if said else [])
+
+    def test_somebody_elses(self) -> None:
+        looked_at = inspection(node1={"foreign": ("/etc/kubernetes/kubelet.conf",)})
+        assert found(ownership.findings, looked_at) == [("foreign-cluster", "node1", "error")]
+        assert found(ownership.findings, replace(looked_at, hosts={})) == []
