@@ -12,11 +12,13 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.context import ctx_host
 
-from kubeproof import image_registry, machines
+from kubeproof import connections, image_registry, machines
 from kubeproof.cni import source
 from kubeproof.errors import UserError
 from kubeproof.facts.hosts import Host
+from kubeproof.facts.kubernetes import SettingsInUse
 from kubeproof.facts.network import Traces
+from kubeproof.node import changed_settings
 from kubeproof.node.findings import HostFacts, changed_clusters, findings, foreign_clusters
 from kubeproof.node.network_findings import network_findings, tunnel_mtu
 from kubeproof.roles import cluster, remember_tunnel_mtu
@@ -49,6 +51,7 @@ def _findings(hosts: Mapping[str, HostFacts]) -> list[str]:
         problems += image_registry.missing(wanted.settings, network)
     except UserError as error:
         problems += error.problems
+    problems += map(str, changed_settings.findings(wanted, _asked(SettingsInUse)))
     remember_tunnel_mtu(mtu)
     for note in network.notes if network else ():
         logger.info(note)
@@ -60,6 +63,8 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], list[str]]) -> None:
     with _one_at_a_time:
         if id(state.inventory) in _checked:
             return
+        for host in state.inventory.get_active_hosts():
+            connections.guard(host)
         hosts = _asked(Host)
         problems = judge(hosts)
         if problems:

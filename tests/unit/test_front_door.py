@@ -17,7 +17,7 @@ from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
 
 COMMANDS = """apply bench demo docs explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint matrix
-mirror.add mirror.build mirror.status plan policy reset status test up verify"""
+mirror.add mirror.build mirror.status node.remove plan policy reset status test up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 
