@@ -76,6 +76,8 @@ def run(host: Host, command: Iterable[str], *, stdin: str | None = None, exclusi
     """
     words = list(command)
     done, output = try_run(host, words, stdin=stdin, exclusive=exclusive)
+    if not done and connections.is_lost(host):
+        raise NodeError("the connection was lost; when the host can be reached, run this again to go on")
     if not done:
         tail = "\n    ".join(output.strip().splitlines()[-ERROR_LINES:]) or "it wrote nothing"
         raise NodeError(f"{' '.join(words[:3])} failed:\n    {tail}")
@@ -90,9 +92,11 @@ def try_run(
     arguments: dict[str, Any] = {"_sudo": bool(host.data.get("_sudo", False))}
     if stdin is not None:
         arguments["_stdin"] = stdin
-    done, output = host.run_shell_command(shlex.join(words), print_output=False, print_input=False, **arguments)
-    if not done and connections.is_lost(host):
-        raise NodeError("the connection was lost; when the host can be reached, run this again to go on")
+    try:
+        done, output = host.run_shell_command(shlex.join(words), print_output=False, print_input=False, **arguments)
+    except (OSError, SSHException) as error:
+        # An answer too: what cleans up goes on with the other hosts.
+        return False, f"connection lost: {error}"
     return done, output.stdout if done else output.output
 
 
