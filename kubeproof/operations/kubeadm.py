@@ -67,7 +67,7 @@ def _wait_for_own_api(host: Host, cluster: Cluster) -> None:
     def problem() -> str:
         return "" if host.get_fact(ControlPlaneState).healthy else f"the API server is not healthy; {look}"
 
-    wait_until(problem, API_SECONDS)
+    wait_until(host, problem, API_SECONDS)
 
 
 @operation()
@@ -86,7 +86,7 @@ def _wait_for_api(host: Host, cluster: Cluster, leader: Host) -> None:
         _require(leader)
         return "" if host.get_fact(ApiHealthy, url=url) else f"the API server at {url} cannot be reached from here"
 
-    wait_until(problem, API_SECONDS)
+    wait_until(host, problem, API_SECONDS)
 
 
 def api_url(cluster: Cluster) -> str:

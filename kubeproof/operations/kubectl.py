@@ -62,7 +62,7 @@ def _wait_ready(host: Host, expected: Expectation, seconds: float) -> None:
         objects: list[dict[str, Any]] = host.get_fact(Objects)
         return "; ".join(unready(objects, expected))
 
-    wait_until(problem, seconds)
+    wait_until(host, problem, seconds)
 
 
 def _failed_nodes(host: Host) -> frozenset[str]:

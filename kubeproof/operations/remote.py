@@ -76,12 +76,16 @@ def run(host: Host, command: Iterable[str], *, stdin: str | None = None, exclusi
     """
     words = list(command)
     done, output = try_run(host, words, stdin=stdin, exclusive=exclusive)
-    if not done and connections.is_lost(host):
-        raise NodeError("the connection was lost; when the host can be reached, run this again to go on")
     if not done:
+        _require_connection(host)
         tail = "\n    ".join(output.strip().splitlines()[-ERROR_LINES:]) or "it wrote nothing"
         raise NodeError(f"{' '.join(words[:3])} failed:\n    {tail}")
     return output
+
+
+def _require_connection(host: Host) -> None:
+    if connections.is_lost(host):
+        raise NodeError("the connection was lost; when the host can be reached, run this again to go on")
 
 
 def try_run(
@@ -120,12 +124,14 @@ def write_private(host: Host, path: str, content: str) -> None:
     )
 
 
-def wait_until(problem: Callable[[], str], seconds: float, interval: float = 1.0) -> None:
-    """Ask until there is no problem any more. Raises NodeError with the last one when ``seconds`` have passed."""
+def wait_until(host: Host, problem: Callable[[], str], seconds: float, interval: float = 1.0) -> None:
+    """Ask until there is no problem any more. Raises NodeError with the last one when ``seconds`` have passed, and at
+    once when the connection to the host that is asked is lost."""
     last = ""
     try:
         with gevent.Timeout(seconds):
             while last := problem():
+                _require_connection(host)
                 gevent.sleep(interval)
     except gevent.Timeout:
         raise NodeError(f"gave up after {seconds:.0f} s: {last}") from None

@@ -162,9 +162,9 @@ class TestOnHost:
 class TestWaitUntil:
     def test_ends_when_there_is_no_problem(self) -> None:
         problems = ["not yet", "nearly", ""]
-        wait_until(lambda: problems.pop(0), seconds=5, interval=0)
+        wait_until(host(), lambda: problems.pop(0), seconds=5, interval=0)
         assert problems == []
 
     def test_deadline_names_the_last_thing_seen(self) -> None:
         with pytest.raises(NodeError, match="gave up after 0 s: node1 is not Ready"):
-            wait_until(lambda: "node1 is not Ready", seconds=0.05, interval=0.01)
+            wait_until(host(), lambda: "node1 is not Ready", seconds=0.05, interval=0.01)
