@@ -1,6 +1,7 @@
 """Settings that are changed while the cluster runs: applied where that is possible, refused where it is not."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("running_lab")
 
 NODES = [node.name for node in load().nodes]
 NODE_PORT = 32999
+LOG_FILES = 7
 REFUSED = {
     "pod_cidr": "10.201.0.0/16",
     "pod_subnet_bits": 25,
@@ -36,10 +38,10 @@ DOCKER = {
 }
 
 
-def logs_of_a_container(name: str) -> str:
-    """How many files the log of the youngest container on a node may have."""
+def has_new_logs(name: str) -> bool:
+    """Whether the log of the youngest container on a node may have as many files as is set now."""
     ask = "docker inspect --format '{{index .HostConfig.LogConfig.Config \"max-file\"}}'"
-    return ssh(name, f"for container in $(docker ps --quiet --last 1); do {ask} $container; done")
+    return ssh(name, f"for container in $(docker ps --quiet --last 1); do {ask} $container; done") == str(LOG_FILES)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,16 +69,19 @@ def test_what_cannot_be_applied_is_refused_all_at_once(tmp_path: Path) -> None:
 
 def test_what_can_be_applied_is(tmp_path: Path) -> None:
     """Docker's configuration on every node with its restart, and another port of the demo."""
-    file = changed(tmp_path, docker_log_max_file=7, httpd_node_port=NODE_PORT)
+    file = changed(tmp_path, docker_log_max_file=LOG_FILES, httpd_node_port=NODE_PORT)
     planned = succeed("plan", "-i", str(file))
     output = succeed("apply", "-i", str(file))
     assert changes(output) == changes(planned) == 2 * len(NODES) + 2
     made = last_changes()
     for name in NODES:
         assert set(made[name]) - {"Demo | Render httpd", "Demo | Apply httpd"} == DOCKER
-        wait_until(lambda name=name: logs_of_a_container(name) == "7", seconds=60, what=f"{name}'s containers to come back")
+        wait_until(partial(has_new_logs, name), seconds=60, what=f"{name}'s containers to come back")
     assert kubectl("get service httpd-svc -o jsonpath='{.spec.ports[0].nodePort}'") == str(NODE_PORT)
-    ssh(NODES[0], f"curl --noproxy '*' -sf --retry 5 --retry-all-errors -o /dev/null http://localhost:{NODE_PORT}/")
+    ssh(
+        NODES[0],
+        f"curl --noproxy '*' -sf --retry 5 --retry-all-errors -o /dev/null http://{load().nodes[0].address}:{NODE_PORT}/",
+    )
     assert changes(succeed("plan", "-i", str(file))) == 0
 
 
@@ -84,7 +89,7 @@ def test_what_is_taken_away_goes(tmp_path: Path) -> None:
     """Without the demo its objects go, and what others have in its namespace stays."""
     kubectl("create configmap somebody-elses")
     try:
-        file = changed(tmp_path, docker_log_max_file=7, demo=False)
+        file = changed(tmp_path, docker_log_max_file=LOG_FILES, demo=False)
         planned = succeed("plan", "-i", str(file))
         assert "Demo | Take httpd away" in planned
         assert changes(succeed("apply", "-i", str(file))) == changes(planned) == 2

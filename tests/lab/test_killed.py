@@ -24,7 +24,7 @@ CUT = "kubeproof_cut"
 """nft table in a node that cuts it off this machine, and from nothing else."""
 
 MIDDLE = {
-    "packages.install": ("Install", "dpkg"),
+    "packages.install": ("Install", " --unpack "),
     "images.pull": ("Pull images", "docker pull"),
     "control_plane.initialise": ("Initialise", "kube-apiserver"),
     "workers.join": ("Join", "kubeadm join"),

@@ -12,8 +12,8 @@ from lab import inventory as of_lab
 from lab.settings import FILE, parse, read_file
 from tests.unit.node.example import cluster
 
-NODE = {"metadata": {"name": "node2"}, "spec": {}}
-CORDONED = {"metadata": {"name": "node2"}, "spec": {"unschedulable": True}}
+NODE: dict[str, object] = {"metadata": {"name": "node2"}, "spec": {}}
+CORDONED: dict[str, object] = {"metadata": {"name": "node2"}, "spec": {"unschedulable": True}}
 
 
 def pod(kind: str) -> dict[str, object]:

@@ -75,9 +75,7 @@ def test_each_setting_is_told_with_the_old_value(changed: dict[str, Any], name: 
 
 def test_another_leader_is_told_once() -> None:
     master, node1, node2 = NODES
-    swapped = replace(
-        cluster(), nodes=(replace(node1, role="control-plane"), replace(master, role="worker"), node2)
-    )
+    swapped = replace(cluster(), nodes=(replace(node1, role="control-plane"), replace(master, role="worker"), node2))
     (finding,) = findings(swapped, IN_USE)
     assert finding.host == "node1, master, node2"
     assert "address of the control plane host is 192.0.2.11 in the running cluster and 192.0.2.12" in finding.found

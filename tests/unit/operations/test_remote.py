@@ -84,7 +84,7 @@ class TestRun:
     def test_a_lost_connection_is_told_as_such(self) -> None:
         asked = host(done=False)
         asked.lose()
-        with pytest.raises(NodeError, match="connection was lost; .*run this again to go on"):
+        with pytest.raises(NodeError, match=r"connection was lost; .*run this again to go on"):
             run(asked, ["kubeadm", "join"])
 
     def test_what_cleans_up_survives_a_lost_connection(self) -> None:
@@ -116,7 +116,7 @@ class TestLooking:
         assert asked.logged == ["is not ready"]
 
     def test_it_is_no_change(self) -> None:
-        seen = []
+        seen: list[object] = []
         asked = host()
         assert list(looking(asked, seen.append)) == []
         assert seen == [asked]

@@ -1,4 +1,4 @@
-"""A cluster that is there already, and other settings: what is refused, applied and taken away; and what a plan tells."""
+"""A cluster that is there, and other settings: what is refused, applied and taken away; and what a plan tells."""
 
 import json
 from pathlib import Path
