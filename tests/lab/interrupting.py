@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from lab import nodes
@@ -13,7 +14,7 @@ from tests.lab.commands import Outcome
 
 ANNOUNCED = "Starting operation: "
 PREPARING = "Preparing operation files"
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 600
 
 
 class Running:
@@ -80,26 +81,30 @@ class Running:
         return Outcome(code, "".join(self.lines))
 
 
-def wait_for_process(words: str, *names: str, seconds: float = 60) -> None:
+def wait_for_process(words: str, *names: str, seconds: float = 180) -> None:
     """Wait until a process with these words in its command line runs on one of the lab's nodes of these names."""
-    namespaces = {_pid_namespace(nodes.init_pid(name)) for name in names}
+    inits = [nodes.init_pid(name) for name in names]
 
     def runs() -> bool:
-        found = [process.name for process in Path("/proc").iterdir() if process.name.isdecimal()]
-        return any(words in _command_line(pid) and _pid_namespace(int(pid)) in namespaces for pid in found)
+        return any(words in _command_line(pid) for init in inits for pid in _descendants(init))
 
     wait_until(runs, seconds=seconds, what=f"{words!r} on {', '.join(names)}")
 
 
-def _command_line(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+def _descendants(pid: int) -> Iterator[int]:
+    """Processes below one, as this machine numbers them. (All of /proc would be those of all nodes, and more.)"""
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, _text(file).split()):
+            yield child
+            yield from _descendants(child)
 
 
-def _pid_namespace(pid: int) -> str:
+def _command_line(pid: int) -> str:
+    return _text(Path(f"/proc/{pid}/cmdline")).replace("\0", " ")
+
+
+def _text(file: Path) -> str:
     try:
-        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+        return file.read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
