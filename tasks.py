@@ -52,7 +52,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
 def _report(problems: "list[str] | tuple[str, ...]", code: int) -> int:
     for line in problems:
         # A finding tells itself what it is.
-        print(line if line.startswith("[") else f"error: {line}", file=sys.stderr)
+        print(line if line.startswith("[error] ") else f"error: {line}", file=sys.stderr)
     return code
 
 
@@ -75,14 +75,14 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     """Check an inventory and run a deploy file on it; return the number of changes. CommandError if one fails."""
     from rich.markup import escape
 
-    from kubeproof import cluster, pyinfra_run
-    from kubeproof.console import say
+    from kubeproof import cluster, plan_report, pyinfra_run
+    from kubeproof.console import console, say
     from kubeproof.summary import counted
 
     loaded = cluster.load(_inventory(inventory))
     outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env)
-    for change in outcome.changes if dry else ():
-        say(escape(f"would change: {change}"))
+    for line in plan_report.lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
+        console.print(escape(line), soft_wrap=True, highlight=False)
     if outcome.failed_hosts:
         raise CommandError(f"failed on {', '.join(outcome.failed_hosts)} (full log: {outcome.log})")
     say(f"[bold]{counted(outcome.count, 'change')}[/bold]{' to make' if dry else ''} (full log: {outcome.log})")
@@ -154,6 +154,25 @@ def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
 def reset(_context: Context, inventory: str = "", keep_hosts: bool = False) -> None:
     """Tear the cluster down; the hosts are as before it."""
     _deploy(inventory, "reset.py", env={"KUBEPROOF_KEEP_HOSTS": "1"} if keep_hosts else None)
+
+
+@task(
+    name="remove",
+    iterable=["name"],
+    help={**INVENTORY_HELP, "name": "a worker; also as plain arguments: ./inv node.remove NAME …"},
+)
+@command
+def node_remove(_context: Context, name: Any = None, inventory: str = "") -> int:
+    """Take workers out of the cluster for good."""
+    from kubeproof import cluster, leaving_nodes
+    from lab import inventory as of_lab
+    from lab import settings
+
+    loaded, names = cluster.load(_inventory(inventory)), list(name or ())
+    leaving_nodes.check(loaded.cluster, names)
+    own = not inventory
+    advice = of_lab.advice(settings.load(), names) if own else leaving_nodes.advice(inventory, names)
+    return 0 if leaving_nodes.remove(loaded, names, advice) else EXIT_NOT_HOLDING
 
 
 @task(help=INVENTORY_HELP)
@@ -302,7 +321,7 @@ def lint(_context: Context) -> int:
 @task
 @command
 def docs(_context: Context) -> None:
-    """Write the tables of settings, findings and diagnoses into README.md."""
+    """Write the tables of README.md anew."""
     from kubeproof import settings_tables
     from kubeproof.console import say
     from kubeproof.summary import counted
@@ -462,6 +481,7 @@ namespace = Collection(
     )
 )
 namespace.add_collection(Collection("lab", lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_status))
+namespace.add_collection(Collection("node", node_remove))
 namespace.add_collection(Collection("mirror", mirror_add, mirror_build, mirror_status))
 
 if __name__ == "__main__":

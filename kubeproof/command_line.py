@@ -19,12 +19,12 @@ WITHOUT_VALUE = re.compile(r"Flag <Argument: (?P<name>[\w-]+).*> needed value")
 HELP = ("--help", "-h")
 ALONE = ("--keep", "--verbose", "-k", "-v")
 """Options of `matrix` that take no value."""
-PLAIN_WORDS = {"matrix": "file", "mirror.add": "image"}
-"""The command that takes any number of files as plain arguments, which invoke knows for options only (`--file`)."""
+PLAIN_WORDS = {"matrix": "file", "mirror.add": "image", "node.remove": "name"}
+"""Commands that take any number of plain arguments, which invoke knows for options only (`--file`)."""
 
 
 def as_typed(words: list[str]) -> list[str]:
-    """What a user typed (the program first) in the form that invoke reads: help of a command, and files. Pure.
+    """What a user typed (the program first) as invoke reads it: help of a command, and plain arguments. Pure.
 
     >>> as_typed(["./inv", "lab.stop", "--help"])
     ['./inv', '--help', 'lab.stop']

@@ -10,14 +10,15 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 from rich.markup import escape
 
-from kubeproof import host_keys
+from kubeproof import host_keys, reasons
 from kubeproof.cluster import load
 from kubeproof.console import say
 from kubeproof.errors import CommandError, UserError
@@ -25,9 +26,9 @@ from kubeproof.front import REPOSITORY
 
 END_SECONDS = 10
 """How long pyinfra may take to disconnect after Ctrl-C before it is ended."""
-_UNCHANGED = re.compile(r"^\[.*\] (No changes|Ready|Loaded fact|Skipped)|^-->.*(config|inventory)\.\.\.$")
+_UNCHANGED = re.compile(r"^\[.*\]\s+(No changes|Ready|Loaded fact|Skipped)|^-->.*(config|inventory)\.\.\.$")
 _OF_HOST = re.compile(r"\[(?P<host>[^\]]+)\]\s+(?P<text>.*)")
-_REFUSED = re.compile(r"^--> pyinfra error(?: in \S+ line \d+)?: (?P<problem>.*)")
+_REFUSED = re.compile(r"^--> pyinfra error(?: in \S+ line \d+)?:(?P<problem>.*)")
 """What deploy code refuses (DeployError), its first line; pyinfra says nothing after it."""
 _NOBODY_LEFT = "No hosts remaining!"
 """Also an error of pyinfra's, but of its hosts: each of them has failed."""
@@ -42,10 +43,8 @@ class Change:
     operation: str
     hosts: tuple[str, ...]
     maybe: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        perhaps = f"perhaps {', '.join(self.maybe)}" if self.maybe else ""
-        return f"{self.operation}: {', '.join([*self.hosts, *([perhaps] if perhaps else [])])}"
+    reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Why, by host: lines for people, where the operation has said so in a dry run."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +61,40 @@ class Outcome:
         return sum(len(change.hosts) for change in self.changes)
 
 
-def run(inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, str] | None = None) -> Outcome:
+def run(
+    inventory: Path,
+    deploy: Path,
+    *,
+    dry: bool = False,
+    env: Mapping[str, str] | None = None,
+    limit: Iterable[str] = (),
+) -> Outcome:
     """Run a deploy file against an inventory file; ``env`` is added to the environment.
 
-    Raises UserError with what the deploy refuses before it changes anything, and CommandError if pyinfra ends without a
-    result for another reason; hosts that failed are part of the outcome.
+    ``limit`` names the hosts to run it on, all by default. Raises UserError with what the deploy refuses before it
+    changes anything, and CommandError if pyinfra ends without a result for another reason; hosts that failed are part
+    of the outcome.
     """
     log = log_file(f"{deploy.stem}{'-plan' if dry else ''}")
     command = [sys.executable, "-m", "pyinfra", str(inventory), str(deploy), "--dry" if dry else "--yes", "--json"]
-    with tempfile.TemporaryFile("w+") as output, log.open("w") as log_text:
+    command += [word for name in limit for word in ("--limit", name)]
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        tempfile.NamedTemporaryFile("r") as notes,
+        log.open("w") as log_text,
+    ):
         log_text.write(f"$ {' '.join(command)}\n")
-        code, last = _stream(command, output, log_text, env or {})
+        noting = {reasons.FILE: notes.name} if dry else {}
+        code, last = _stream(command, output, log_text, {**(env or {}), **noting})
+        noted = notes.read()
         output.seek(0)
         document = output.read()
-        log_text.write(document)
+        log_text.write(document + noted)
     for line in changed_host_keys(log.read_text(), inventory):
         say(escape(line))
     if problems := refused(log.read_text().splitlines()):
         raise UserError(problems)
-    read = outcome(_document(document, code, last, log), log)
+    read = outcome(_document(document, code, last, log), log, noted)
     if code and not read.failed_hosts:
         # The document of a dry run names no hosts that failed.
         read = replace(read, failed_hosts=unprepared(log.read_text().splitlines()))
@@ -89,12 +103,20 @@ def run(inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, s
     return read
 
 
-def outcome(document: Mapping[str, Any], log: Path) -> Outcome:
-    """Read pyinfra's JSON: its plan after a dry run, else its results."""
+def outcome(document: Mapping[str, Any], log: Path, noted: str = "") -> Outcome:
+    """Read pyinfra's JSON: its plan after a dry run, with the reasons that were ``noted`` in it, else its results."""
     results = document["results"]
     if results is None:
+        why: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
+        for operation, host, lines in reasons.read(noted):
+            why[operation][host] = lines
         changes = [
-            Change(item["name"], tuple(item["hosts_with_change"]), tuple(item["hosts_with_conditional_change"]))
+            Change(
+                item["name"],
+                tuple(item["hosts_with_change"]),
+                tuple(item["hosts_with_conditional_change"]),
+                why.get(item["op_hash"], {}),
+            )
             for item in document["plan"]
         ]
         failed: tuple[str, ...] = ()
@@ -117,7 +139,7 @@ def refused(lines: Iterable[str]) -> tuple[str, ...]:
     for line in lines:
         text = _ANSI.sub("", line).strip()
         if first := _refusal(text):
-            found = [first["problem"]]
+            found = [first["problem"].strip()]
         elif found is not None and text.startswith(("Traceback ", "--> ")):
             # Of other hosts, whose connections are closed while they are asked.
             break
@@ -129,7 +151,7 @@ def refused(lines: Iterable[str]) -> tuple[str, ...]:
 def _refusal(text: str) -> re.Match[str] | None:
     """A line in which a refusal begins; its first problem may be on the next one."""
     first = _REFUSED.match(text)
-    return None if first and first["problem"] == _NOBODY_LEFT else first
+    return None if first and first["problem"].strip() == _NOBODY_LEFT else first
 
 
 def changed_host_keys(log: str, inventory: Path) -> list[str]:

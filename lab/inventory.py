@@ -1,5 +1,6 @@
 """The lab's hosts in the form that a pyinfra inventory wants."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -23,6 +24,18 @@ def hosts(role: Role) -> list[tuple[str, HostData]]:
         lab = settings.load()
         require_up(lab)
     return [(node.name, {"address": str(node.address)}) for node in lab.nodes if node.role == role]
+
+
+def advice(lab: LabSettings, names: Sequence[str]) -> str:
+    """How the lab loses these workers for good, which have left the cluster. Pure."""
+    workers = [node.name for node in lab.nodes if node.role == "worker"]
+    kept = [name for name in workers if name not in names]
+    if kept and kept == workers[: len(kept)]:
+        return (
+            f"next: `KUBEPROOF_LAB_WORKERS={len(kept)} ./inv lab.up` takes the host away (for good: workers in "
+            f"lab/lab.toml); with {len(workers)} workers the next apply makes it a node again"
+        )
+    return "next: the lab loses its last workers only, by their number; the next apply makes these nodes again"
 
 
 def require_up(lab: LabSettings, interfaces: Path = INTERFACES) -> None:

@@ -9,6 +9,9 @@ from lab import archive, shell, ssh
 from lab.paths import NODES
 from lab.settings import LabNode, LabSettings
 
+KUBELET_CONF = "etc/kubernetes/kubelet.conf"
+"""There from a host's join to its reset (kubeproof/node/paths.py, below the node's root)."""
+
 
 def root_of(name: str) -> Path:
     """The node's root filesystem on this machine."""
@@ -46,16 +49,32 @@ def existing() -> list[str]:
 
 
 def problems(lab: LabSettings) -> list[str]:
-    """Nodes that were made for other settings than the present ones; one line each."""
+    """Nodes that were made for other settings than the present ones; one line each.
+
+    One that the settings no longer name is not among them once it has left the cluster: it is only to be removed.
+    """
     wanted = {node.name: node for node in lab.nodes}
     mend = "run `./inv lab.down` first, or take the settings back"
-    lines = [
-        f"{name}: exists, but lab/lab.toml no longer names it; {mend}" for name in existing() if name not in wanted
-    ]
+    lines = [_still_a_node(lab, name) for name in surplus(lab) if (root_of(name) / KUBELET_CONF).exists()]
     for name, node in wanted.items():
         if exists(name) and _made_for(name) != fingerprint(lab, node):
             lines.append(f"{name}: was made with other addresses or sources than are set now; {mend}")
     return lines
+
+
+def surplus(lab: LabSettings) -> list[str]:
+    """Names of nodes that exist and that the settings no longer name."""
+    wanted = {node.name for node in lab.nodes}
+    return [name for name in existing() if name not in wanted]
+
+
+def _still_a_node(lab: LabSettings, name: str) -> str:
+    number = name.removeprefix(lab.worker_prefix)
+    mend = (
+        f"run `KUBEPROOF_LAB_WORKERS={number} ./inv node.remove {name}`" if number.isdecimal() else "run `./inv reset`"
+    )
+    what = f"{name}: is a node of the cluster, but lab/lab.toml no longer names it"
+    return f"{what}; {mend} first, or take the settings back"
 
 
 def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:

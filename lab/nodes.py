@@ -37,7 +37,11 @@ def check(lab: LabSettings) -> list[str]:
 
 
 def up(lab: LabSettings) -> int:
-    """Make and start every node of the lab, wait until all answer; return how many had to be made or started."""
+    """Make and start every node of the lab, remove those that the settings no longer name, wait until all answer.
+
+    Returns how many had to be made, started or removed.
+    """
+    removed = _remove(node_files.surplus(lab))
     base = rootfs.ensure()
     missing = [node for node in lab.nodes if not node_files.exists(node.name)]
     if missing:
@@ -51,19 +55,12 @@ def up(lab: LabSettings) -> int:
             _start(lab, stopped)
     # Those that were running may have been left half booted by an interrupted command.
     _wait_for_ssh(lab.nodes)
-    return len(missing) + len(stopped) + (1 if configured and not missing else 0)
+    return removed + len(missing) + len(stopped) + (1 if configured and not missing and not removed else 0)
 
 
 def down(lab: LabSettings) -> int:
     """Stop and delete every node there is, also those that the settings no longer name."""
-    names = existing()
-    if names:
-        with step(f"removing {', '.join(names)}"):
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(container.stop, names))
-            for name in names:
-                shell.run(["rm", "-rf", "--one-file-system", NODES / name])
-    return len(names) + kernel_settings.restore()
+    return _remove(existing()) + kernel_settings.restore()
 
 
 def start(lab: LabSettings, name: str) -> int:
@@ -95,6 +92,16 @@ def reboot(lab: LabSettings, name: str) -> int:
 def status(lab: LabSettings) -> list[NodeStatus]:
     """State, resident memory and disk of each node."""
     return [_status(node) for node in lab.nodes]
+
+
+def _remove(names: list[str]) -> int:
+    if names:
+        with step(f"removing {', '.join(names)}"):
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(container.stop, names))
+            for name in names:
+                shell.run(["rm", "-rf", "--one-file-system", NODES / name])
+    return len(names)
 
 
 def _names(nodes: Iterable[LabNode]) -> str:

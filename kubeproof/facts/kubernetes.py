@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from pyinfra.api.facts import FactBase
 
 from kubeproof.facts import sections
 from kubeproof.node import paths
+from kubeproof.node.changed_settings import DEFAULT, InUse
 from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read
 from kubeproof.tables.runtimes import ALL_LIST_PODS
 
@@ -137,22 +139,28 @@ class ApiHealthy(FactBase[bool]):
         return "ok" in output
 
 
-class ManifestDiffers(FactBase[bool]):
-    """Whether applying the objects in the file ``path`` would change anything in the cluster (kubectl diff).
+class ManifestDifference(FactBase[list[str]]):
+    """What applying the objects in the file ``path`` would change in the cluster, as lines that go (``-``) and come
+    (``+``); empty if that is nothing.
 
-    Also true where the file, kubectl or the cluster does not exist yet. kubectl diff exits with 0 only if nothing
-    differs.
+    There is a line too where the file, kubectl or the cluster does not exist yet: kubectl diff exits with 0 only if
+    nothing differs.
     """
 
     def command(self, path: str) -> str:
-        return f"{KUBECTL} diff --filename {shlex.quote(path)} >/dev/null 2>&1 || echo differs"
+        return f"found=$({KUBECTL} diff --filename {shlex.quote(path)} 2>&1) || printf 'differs\\n%s\\n' \"$found\""
 
     @staticmethod
-    def default() -> bool:
-        return False
+    def default() -> list[str]:
+        return []
 
-    def process(self, output: list[str]) -> bool:
-        return "differs" in output
+    def process(self, output: list[str]) -> list[str]:
+        if not output:
+            return []
+        changed = [line for line in output[1:] if line.startswith(("+", "-")) and not line.startswith(("+++", "---"))]
+        # Of its own: a number that the API server raises with each change.
+        told = [line for line in changed if not line[1:].strip().startswith("generation:")]
+        return told or output[-1:]
 
 
 class Objects(FactBase[list[dict[str, Any]]]):
@@ -190,3 +198,52 @@ class Remains(FactBase[list[str]]):
 
     def process(self, output: list[str]) -> list[str]:
         return [line for line in output if line.strip()]
+
+
+class SettingsInUse(FactBase[InUse]):
+    """Reads :class:`InUse`, from kubeadm's and kubelet's files so that a control plane that is down tells it too."""
+
+    def command(self) -> str:
+        manifests = f"{paths.KUBERNETES}/manifests"
+        servers = f"{manifests}/kube-apiserver.yaml {manifests}/kube-controller-manager.yaml"
+        ask = f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s get deployments --namespace kube-system --output name"
+        return sections.script(
+            {
+                "unfinished": f"ls {paths.INIT_MARKER} {paths.JOIN_MARKER}",
+                "arguments": f"sed -n 's/^ *- --//p' {servers}",
+                "images": f"sed -n 's/^ *image: *//p' {manifests}/*.yaml",
+                "kubelet": "grep -E '^(cgroupDriver|clusterDomain):' /var/lib/kubelet/config.yaml",
+                "server": f"sed -n 's/^ *server: *//p' {paths.KUBELET_CONF}",
+                "node_ip": "grep -oE -- '--node-ip=[0-9.]+' /var/lib/kubelet/kubeadm-flags.env | cut -d = -f 2",
+                "deployments": f"test -e {paths.ADMIN_CONF} && {ask} | cut -d / -f 2",
+                "conntrack": f"test -e {paths.INIT_CONFIG} && {{ sed -n 's/^ *maxPerCore: *//p' {paths.INIT_CONFIG}; "
+                f'echo "{DEFAULT}"; }} | head -n 1',
+            }
+        )
+
+    @staticmethod
+    def default() -> InUse:
+        return InUse()
+
+    def process(self, output: list[str]) -> InUse:
+        found = sections.read(output)
+        images = [line.strip("\"'") for line in found.get("images", ())]
+        return InUse(
+            unfinished=bool(found.get("unfinished")),
+            arguments=_pairs(found.get("arguments", ()), "="),
+            images={reference.rpartition("/")[2].partition(":")[0]: reference for reference in images},
+            kubelet=_pairs(found.get("kubelet", ()), ":"),
+            server=_only(found, "server"),
+            node_ip=_only(found, "node_ip"),
+            deployments=tuple(found.get("deployments", ())),
+            conntrack=_only(found, "conntrack") or None,
+        )
+
+
+def _pairs(lines: Sequence[str], sign: str) -> dict[str, str]:
+    pairs = (line.partition(sign) for line in lines)
+    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+
+
+def _only(found: Mapping[str, Sequence[str]], name: str) -> str:
+    return next(iter(found.get(name, ())), "")

@@ -20,22 +20,30 @@ def exceptions(cluster: Cluster) -> tuple[str, ...]:
     Networks in CIDR form are for programs in Go (golang.org/x/net/http/httpproxy), such as all of Kubernetes and the
     runtimes; others, such as curl before 7.86, need the addresses of the nodes too.
     """
-    settings = cluster.settings
-    networks = (settings.node_network, settings.pod_cidr, settings.service_cidr)
     nodes = tuple(text for node in cluster.nodes for text in (node.name, str(node.address)))
+    return tuple(dict.fromkeys([*_of_networks(cluster.settings), *nodes]))
+
+
+def _of_networks(settings: Settings) -> tuple[str, ...]:
+    """The same without the nodes one by one."""
+    networks = (settings.node_network, settings.pod_cidr, settings.service_cidr)
     domains = (".svc", f".{settings.cluster_domain}")
-    return tuple(dict.fromkeys([*LOCAL, *map(str, networks), *nodes, *domains, *settings.no_proxy]))
+    return tuple(dict.fromkeys([*LOCAL, *map(str, networks), *domains, *settings.no_proxy]))
 
 
 def environment(cluster: Cluster) -> str:
-    """Lines NAME=value for systemd's EnvironmentFile and for a shell; empty without a proxy."""
+    """Lines NAME=value for systemd's EnvironmentFile and for a shell; empty without a proxy.
+
+    Read by programs in Go, to which the nodes' network names all nodes: with each of them in it, adding one would
+    restart the runtime on all others.
+    """
     settings = cluster.settings
     if not is_used(settings):
         return ""
     values = {
         "HTTP_PROXY": settings.http_proxy,
         "HTTPS_PROXY": settings.https_proxy or settings.http_proxy,
-        "NO_PROXY": ",".join(exceptions(cluster)),
+        "NO_PROXY": ",".join(_of_networks(settings)),
     }
     return "".join(f"{name}='{value}'\n" for name, value in values.items() if value)
 

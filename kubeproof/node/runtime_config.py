@@ -8,6 +8,7 @@ from kubeproof.node import paths, proxies, templates
 from kubeproof.node.docker_config import merged
 from kubeproof.node.images import pause_image
 from kubeproof.settings import Settings
+from kubeproof.tables.runtimes import Runtime
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,21 @@ class ConfigFile:
     restarts: bool = False
 
 
-def config_files(cluster: Cluster, present: str, *, enforcing: bool) -> tuple[ConfigFile, ...]:
+NO_PROXY = "# There is no proxy any more.\n"
+
+
+def config_files(cluster: Cluster, present: str, *, enforcing: bool, had_proxy: bool = False) -> tuple[ConfigFile, ...]:
     """All files of the runtime on a host.
 
     ``present`` is the text of its configuration now, of which Docker's keys of the host's own are kept; ``enforcing``
-    tells whether SELinux is to hold for containers.
+    tells whether SELinux is to hold for containers, ``had_proxy`` whether an earlier deploy has told it of a proxy.
     """
-    return (*_own(cluster.settings, present, enforcing), *_common(cluster))
+    return (*_own(cluster.settings, present, enforcing), *_common(cluster), *_proxy(cluster, had_proxy))
+
+
+def proxy_drop_in(runtime: Runtime) -> str:
+    """Where systemd is told that the runtime uses the proxy."""
+    return f"{runtime.drop_in}/kubeproof-proxy.conf"
 
 
 def _own(settings: Settings, present: str, enforcing: bool) -> Iterator[ConfigFile]:
@@ -63,11 +72,22 @@ def _common(cluster: Cluster) -> Iterator[ConfigFile]:
     if runtime.cri_socket:
         text = templates.render("crictl.yaml.j2", socket=runtime.cri_socket)
         yield ConfigFile("Tell crictl the runtime's socket", paths.CRICTL_CONFIG, text)
-    if environment := proxies.environment(cluster):
-        yield ConfigFile("Write the proxy's addresses", paths.PROXY_ENVIRONMENT, environment, mode="600", restarts=True)
-        yield ConfigFile(
-            f"Have {runtime.title} use the proxy",
-            f"{runtime.drop_in}/kubeproof-proxy.conf",
-            templates.render("proxy-drop-in.conf.j2", environment=paths.PROXY_ENVIRONMENT),
-            restarts=True,
-        )
+
+
+def _proxy(cluster: Cluster, had_proxy: bool) -> Iterator[ConfigFile]:
+    """What was written for a proxy is overwritten when there is none any more, not removed: only a file that is newer
+    than the service tells a later deploy that a restart was missed."""
+    runtime = cluster.settings.runtime
+    environment = proxies.environment(cluster)
+    if not environment and not had_proxy:
+        return
+    drop_in = templates.render("proxy-drop-in.conf.j2", environment=paths.PROXY_ENVIRONMENT)
+    yield ConfigFile(
+        "Write the proxy's addresses", paths.PROXY_ENVIRONMENT, environment or NO_PROXY, mode="600", restarts=True
+    )
+    yield ConfigFile(
+        f"Have {runtime.title} use the proxy",
+        proxy_drop_in(runtime),
+        drop_in if environment else NO_PROXY,
+        restarts=True,
+    )

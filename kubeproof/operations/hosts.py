@@ -10,7 +10,9 @@ from pyinfra.api.host import Host
 from kubeproof.facts.files import Text
 from kubeproof.node import paths
 from kubeproof.node.blocks import with_block, without_block
+from kubeproof.node.differences import difference
 from kubeproof.operations.remote import on_host, run
+from kubeproof.reasons import because
 
 
 @operation()
@@ -21,6 +23,7 @@ def name_nodes(text: str) -> Generator[PyinfraCommand, None, None]:
     if wanted == now:
         host.noop("the nodes have names")
         return
+    because(f"{paths.HOSTS} differs:", *difference(now, wanted))
     yield on_host(_write, wanted)
 
 
@@ -32,15 +35,18 @@ def have_block(path: str, text: str) -> Generator[PyinfraCommand, None, None]:
     if wanted == now:
         host.noop(f"{path} has these lines")
         return
+    because(f"{path} differs:", *difference(now, wanted))
     yield on_host(_write, wanted, path)
 
 
 @operation()
 def configure_service(path: str, text: str, service: str) -> Generator[PyinfraCommand, None, None]:
     """Have a file of these lines, and have the running service that reads it read it anew."""
-    if host.get_fact(Text, path=path) == text:
+    now = host.get_fact(Text, path=path)
+    if now == text:
         host.noop(f"{service} is configured")
         return
+    because(f"{path} differs:", *difference(now, text))
     yield on_host(_configure, path, text, service)
 
 
@@ -60,6 +66,7 @@ def remove_block(path: str) -> Generator[PyinfraCommand, None, None]:
     if wanted == now:
         host.noop("there is no block")
         return
+    because(f"{path} has lines that are not wanted any more:", *difference(now, wanted))
     yield on_host(_write, wanted, path)
 
 

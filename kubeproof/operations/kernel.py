@@ -8,7 +8,9 @@ from pyinfra.api import operation
 from kubeproof.facts.kernel import FstabSwaps, Swaps, Sysctls
 from kubeproof.facts.network import ForwardPolicy
 from kubeproof.node import paths
+from kubeproof.node.differences import named
 from kubeproof.node.record import read_sysctls
+from kubeproof.reasons import because
 
 DISABLED = "#kubeproof# "
 """Put before the lines of fstab that are about swap; a reset takes it away again."""
@@ -24,6 +26,7 @@ def swap_off() -> Generator[str, None, None]:
     if not swaps and not configured:
         host.noop("there is no swap")
         return
+    because(named("swap in use or set in fstab:", swaps or configured))
     if swaps:
         yield "swapoff --all"
     if configured:
@@ -55,6 +58,7 @@ def bridge_netfilter() -> Generator[str, None, None]:
     if BRIDGE_SYSCTL in host.get_fact(Sysctls, names=[BRIDGE_SYSCTL]):
         host.noop("bridge netfilter is there")
         return
+    because(f"the kernel has no {BRIDGE_SYSCTL}: the module br_netfilter is not loaded")
     yield "modprobe br_netfilter"
 
 
@@ -67,6 +71,7 @@ def sysctls(text: str) -> Generator[str, None, None]:
     if not different:
         host.noop("sysctls are set")
         return
+    because(*(f"{name} is {now.get(name, 'not there')}, not {value}" for name, value in different.items()))
     for name, value in different.items():
         yield f"sysctl --write '{name}={value}'"
 
@@ -74,7 +79,9 @@ def sysctls(text: str) -> Generator[str, None, None]:
 @operation()
 def drop_forwarded() -> Generator[str, None, None]:
     """Set the default of the FORWARD chain to DROP, so that a node forwards only what rules accept."""
-    if host.get_fact(ForwardPolicy) == "DROP":
+    now = host.get_fact(ForwardPolicy)
+    if now == "DROP":
         host.noop("forwarded packets are dropped by default")
         return
+    because(f"the default of iptables' FORWARD is {now or 'not known'}, not DROP")
     yield "iptables --wait 30 --policy FORWARD DROP"

@@ -13,7 +13,8 @@ from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import join_config
 from kubeproof.operations.leaving import leave_cluster
-from kubeproof.operations.remote import NodeError, fail, on_host, run, try_run, wait_until, write_private
+from kubeproof.operations.remote import NodeError, fail, looking, on_host, run, try_run, wait_until, write_private
+from kubeproof.reasons import because
 
 API_SECONDS = 240
 """kubeadm's own patience for a control plane (DefaultControlPlaneTimeout)."""
@@ -30,9 +31,12 @@ def init(cluster: Cluster) -> Generator[PyinfraCommand, None, None]:
     """
     state = host.get_fact(ControlPlaneState)
     if state.interrupted or not state.configured:
+        because(
+            "an init was interrupted" if state.interrupted else f"there is no {paths.ADMIN_CONF}: no control plane yet"
+        )
         yield on_host(_init, cluster)
     elif not state.healthy:
-        yield on_host(_wait_for_own_api, cluster)
+        yield from looking(host, _wait_for_own_api, cluster)
     else:
         host.noop("the control plane is initialised and healthy")
 
@@ -63,7 +67,7 @@ def _wait_for_own_api(host: Host, cluster: Cluster) -> None:
     def problem() -> str:
         return "" if host.get_fact(ControlPlaneState).healthy else f"the API server is not healthy; {look}"
 
-    wait_until(problem, API_SECONDS)
+    wait_until(host, problem, API_SECONDS)
 
 
 @operation()
@@ -72,7 +76,7 @@ def wait_for_api(cluster: Cluster, leader: Host) -> Generator[PyinfraCommand, No
     if host.get_fact(ApiHealthy, url=api_url(cluster)):
         host.noop("the API server answers")
         return
-    yield on_host(_wait_for_api, cluster, leader)
+    yield from looking(host, _wait_for_api, cluster, leader)
 
 
 def _wait_for_api(host: Host, cluster: Cluster, leader: Host) -> None:
@@ -82,7 +86,7 @@ def _wait_for_api(host: Host, cluster: Cluster, leader: Host) -> None:
         _require(leader)
         return "" if host.get_fact(ApiHealthy, url=url) else f"the API server at {url} cannot be reached from here"
 
-    wait_until(problem, API_SECONDS)
+    wait_until(host, problem, API_SECONDS)
 
 
 def api_url(cluster: Cluster) -> str:
@@ -104,8 +108,10 @@ def join(cluster: Cluster, node: Node, leader: Host) -> Generator[PyinfraCommand
     """
     state = host.get_fact(MembershipState)
     if not state.joined or state.interrupted:
+        because("a join was interrupted" if state.interrupted else f"there is no {paths.KUBELET_CONF}: not a node yet")
         yield on_host(_join, cluster, node, leader)
     elif leader not in leader.state.failed_hosts and _ca_hash(leader) not in ("", state.ca_hash):
+        because("apply will fail here: the host belongs to another cluster, reset it first")
         yield on_host(fail, "belongs to another cluster than the one of its control plane host: reset it first")
     else:
         host.noop("the node has joined")

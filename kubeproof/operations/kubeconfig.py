@@ -18,6 +18,7 @@ from kubeproof.node import paths
 from kubeproof.node.kubeconfigs import Kubeconfig, read
 from kubeproof.operations.remote import NodeError, on_host, run
 from kubeproof.operations.resetting import restore_file
+from kubeproof.reasons import because
 
 PRIVATE = 0o600
 
@@ -33,6 +34,7 @@ def for_root(server: str) -> Generator[str, None, None]:
     if present and not present.is_only_of(server):
         _leave(f"{paths.ROOT_KUBECONFIG} there")
         return
+    because(f"{paths.ROOT_KUBECONFIG} is {'another one' if present else 'not there'}")
     yield f"install -D --mode=0600 {paths.ADMIN_CONF} {paths.ROOT_KUBECONFIG}"
 
 
@@ -51,6 +53,7 @@ def fetch(destination: str, server: str) -> Generator[PyinfraCommand, None, None
     if present and not present.is_only_of(server):
         _leave(f"{path} here", "; set `kubeconfig` to another path for a copy")
         return
+    because(f"{path} here is {'another one, or others may read it' if present else 'not there'}")
     yield on_host(_fetch, path)
 
 

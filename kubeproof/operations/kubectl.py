@@ -1,5 +1,6 @@
 """Objects in the cluster, from the control plane host."""
 
+import hashlib
 import shlex
 from collections.abc import Generator
 from typing import Any
@@ -8,19 +9,41 @@ from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
+from pyinfra.facts.files import Sha256File
 
-from kubeproof.facts.kubernetes import KUBECTL, ManifestDiffers, Objects
+from kubeproof.facts.files import Existing
+from kubeproof.facts.kubernetes import KUBECTL, ManifestDifference, Objects
+from kubeproof.node.differences import shortened
 from kubeproof.node.readiness import Expectation, unready
-from kubeproof.operations.remote import on_host, wait_until
+from kubeproof.operations.remote import looking, wait_until
+from kubeproof.reasons import because
 
 
 @operation()
-def apply(path: str) -> Generator[str, None, None]:
-    """Apply the objects in a file on the host, if that changes any of them."""
-    if not host.get_fact(ManifestDiffers, path=path):
+def apply(path: str, text: str) -> Generator[str, None, None]:
+    """Apply the objects in a file on the host, if that changes any of them. ``text`` is what the file shall have.
+
+    While a plan is made the file may still have other objects: then nobody can ask what they would change.
+    """
+    if host.get_fact(Sha256File, path=path) != hashlib.sha256(text.encode()).hexdigest():
+        because(f"{path} is to have other objects")
+    elif found := host.get_fact(ManifestDifference, path=path):
+        because("the cluster's objects differ:", *shortened(found))
+    else:
         host.noop("the cluster has these objects")
         return
     yield f"{KUBECTL} apply --filename {shlex.quote(path)}"
+
+
+@operation()
+def withdraw(path: str) -> Generator[str, None, None]:
+    """Delete the objects that a deploy has applied from a file, which tells that it was one, and the file."""
+    if not host.get_fact(Existing, candidates=[path]):
+        host.noop("no deploy has made such objects")
+        return
+    because(f"its objects are not wanted any more: {path}")
+    file = shlex.quote(path)
+    yield f"{KUBECTL} delete --ignore-not-found --filename {file} && rm -f {file}"
 
 
 @operation()
@@ -31,7 +54,7 @@ def wait_ready(expected: Expectation, seconds: float) -> Generator[PyinfraComman
     if not unready(objects, expected):
         host.noop("all is ready")
         return
-    yield on_host(_wait_ready, expected, seconds)
+    yield from looking(host, _wait_ready, expected, seconds)
 
 
 def _wait_ready(host: Host, expected: Expectation, seconds: float) -> None:
@@ -39,7 +62,7 @@ def _wait_ready(host: Host, expected: Expectation, seconds: float) -> None:
         objects: list[dict[str, Any]] = host.get_fact(Objects)
         return "; ".join(unready(objects, expected))
 
-    wait_until(problem, seconds)
+    wait_until(host, problem, seconds)
 
 
 def _failed_nodes(host: Host) -> frozenset[str]:

@@ -11,8 +11,10 @@ from pyinfra.api.host import Host
 from kubeproof.facts.hosts import Remembered
 from kubeproof.facts.packages import Package
 from kubeproof.node import paths
+from kubeproof.node.differences import named
 from kubeproof.operations.package_managers import MANAGERS, PackageManager
 from kubeproof.operations.remote import ERROR_LINES, NodeError, on_host, run, try_run, write_private
+from kubeproof.reasons import because
 
 ABORTED = "Operation aborted"
 """What dnf says when it was told to answer no."""
@@ -32,6 +34,7 @@ def install(wanted: Mapping[str, str], manager: str = "apt") -> Generator[Pyinfr
     if not missing:
         host.noop("all packages are installed at their versions")
         return
+    because(named("not installed, or of another version:", missing))
     yield on_host(_install, used, tuple(missing))
 
 
@@ -78,4 +81,5 @@ def hold(packages: Sequence[str], manager: str = "apt") -> Generator[PyinfraComm
     if not free or not used.hold:
         host.noop("packages are held")
         return
+    because(named("would be upgraded with the system:", free))
     yield f"{' '.join(used.hold)} {' '.join(free)}"

@@ -9,7 +9,7 @@ from pyinfra.api.host import Host
 
 from kubeproof.cni.plugins import FOLDER
 from kubeproof.facts.network import Plugins
-from kubeproof.operations.remote import NodeError, on_host, run, shell
+from kubeproof.operations.remote import NodeError, looking, run, shell
 
 PRESENT = f'cd {FOLDER} 2>/dev/null && for name; do if [ -x "$name" ]; then echo "$name"; fi; done; true'
 
@@ -21,7 +21,7 @@ def require(plugins: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
     if set(plugins) <= set(present):
         host.noop("the plugins are there")
         return
-    yield on_host(_require, tuple(plugins))
+    yield from looking(host, _require, tuple(plugins))
 
 
 def _require(host: Host, plugins: tuple[str, ...]) -> None:

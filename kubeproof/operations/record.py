@@ -10,6 +10,7 @@ from pyinfra.api.host import Host
 from kubeproof.facts.hosts import Before, Remembered
 from kubeproof.node import paths
 from kubeproof.operations.remote import on_host, run, write_private
+from kubeproof.reasons import because
 
 
 @operation()
@@ -18,6 +19,7 @@ def remember_host(replaced_files: Sequence[str]) -> Generator[PyinfraCommand, No
     if host.get_fact(Remembered) is not None:
         host.noop("the host before the first deploy is remembered")
         return
+    because("no deploy has been on this host")
     yield on_host(_remember, tuple(replaced_files))
 
 

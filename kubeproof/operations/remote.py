@@ -1,17 +1,18 @@
 """Commands that run while operations execute: failures become one line and fail their host only."""
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import gevent
 from paramiko import SSHException
 from pyinfra import logger
-from pyinfra.api.command import FunctionCommand
+from pyinfra.api.command import FunctionCommand, PyinfraCommand
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from kubeproof import connections
 from kubeproof.node import paths
 
 ERROR_LINES = 8
@@ -30,21 +31,36 @@ def on_host(function: Callable[..., None], *args: object) -> FunctionCommand:
     """
 
     def call(state: State, host: Host) -> bool:
-        try:
-            function(host, *args)
-        except NodeError as error:
-            return _failed(host, str(error))
-        except (ConnectError, OSError, SSHException) as error:
-            return _failed(host, f"connection lost or refused: {error}")
-        return True
+        text = _error_of(function, host, *args)
+        if text:
+            host.log_styled(text, fg="red", log_func=logger.error)
+        return not text
 
     call.__name__ = function.__name__
     return FunctionCommand(call, (), {})
 
 
-def _failed(host: Host, text: str) -> bool:
-    host.log_styled(text, fg="red", log_func=logger.error)
-    return False
+def looking(host: Host, function: Callable[..., None], *args: object) -> Generator[PyinfraCommand, None, None]:
+    """Call ``function(host, *args)``, which only waits or looks: no change, so neither plan nor apply counts it.
+
+    Its errors fail the host as those of :func:`on_host` do. Nothing is waited for while a plan is made.
+    """
+    text = _error_of(function, host, *args) if host.state.is_executing else ""
+    if text:
+        yield on_host(fail, text)
+    else:
+        host.noop("nothing is changed by looking")
+
+
+def _error_of(function: Callable[..., None], host: Host, *args: object) -> str:
+    """What went wrong, empty if nothing did."""
+    try:
+        function(host, *args)
+    except NodeError as error:
+        return str(error)
+    except (ConnectError, OSError, SSHException) as error:
+        return f"connection lost or refused: {error}"
+    return ""
 
 
 def fail(host: Host, text: str) -> None:
@@ -61,9 +77,15 @@ def run(host: Host, command: Iterable[str], *, stdin: str | None = None, exclusi
     words = list(command)
     done, output = try_run(host, words, stdin=stdin, exclusive=exclusive)
     if not done:
+        _require_connection(host)
         tail = "\n    ".join(output.strip().splitlines()[-ERROR_LINES:]) or "it wrote nothing"
         raise NodeError(f"{' '.join(words[:3])} failed:\n    {tail}")
     return output
+
+
+def _require_connection(host: Host) -> None:
+    if connections.is_lost(host):
+        raise NodeError("the connection was lost; when the host can be reached, run this again to go on")
 
 
 def try_run(
@@ -74,7 +96,11 @@ def try_run(
     arguments: dict[str, Any] = {"_sudo": bool(host.data.get("_sudo", False))}
     if stdin is not None:
         arguments["_stdin"] = stdin
-    done, output = host.run_shell_command(shlex.join(words), print_output=False, print_input=False, **arguments)
+    try:
+        done, output = host.run_shell_command(shlex.join(words), print_output=False, print_input=False, **arguments)
+    except (OSError, SSHException) as error:
+        # An answer too: what cleans up goes on with the other hosts.
+        return False, f"connection lost: {error}"
     return done, output.stdout if done else output.output
 
 
@@ -98,12 +124,14 @@ def write_private(host: Host, path: str, content: str) -> None:
     )
 
 
-def wait_until(problem: Callable[[], str], seconds: float, interval: float = 1.0) -> None:
-    """Ask until there is no problem any more. Raises NodeError with the last one when ``seconds`` have passed."""
+def wait_until(host: Host, problem: Callable[[], str], seconds: float, interval: float = 1.0) -> None:
+    """Ask until there is no problem any more. Raises NodeError with the last one when ``seconds`` have passed, and at
+    once when the connection to the host that is asked is lost."""
     last = ""
     try:
         with gevent.Timeout(seconds):
             while last := problem():
+                _require_connection(host)
                 gevent.sleep(interval)
     except gevent.Timeout:
         raise NodeError(f"gave up after {seconds:.0f} s: {last}") from None

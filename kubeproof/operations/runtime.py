@@ -1,18 +1,23 @@
 """The container runtime's images and service."""
 
+import hashlib
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
+from pyinfra.facts.files import Sha256File
+from pyinfra.facts.systemd import SystemdStatus
 
 from kubeproof.facts.runtime import KubeadmImages, MissingImages, RunsOldConfig
 from kubeproof.node import paths
+from kubeproof.node.differences import named
 from kubeproof.node.images import answered, list_command
 from kubeproof.operations.remote import on_host, run, shell
+from kubeproof.reasons import because
 from kubeproof.settings import Settings
 from kubeproof.tables.runtimes import references
 
@@ -41,8 +46,10 @@ def pull(
     wanted = [*images, *(asked.among(told) if asked else ())]
     missing = host.get_fact(MissingImages, images=wanted, has_image=has_image)
     if missing:
+        because(named("images that are not on the host:", missing))
         yield fetch_command(missing, fetch)
     if asked and not told:
+        because("kubeadm, which knows their tags, is not on the host yet")
         yield on_host(_pull_asked, asked, has_image, fetch)
     elif not missing:
         host.noop("all images are on the host")
@@ -61,12 +68,31 @@ def _pull_asked(host: Host, asked: Asked, has_image: str, fetch: str) -> None:
 
 
 @operation()
-def restart_if_reconfigured(service: str, title: str, files: Sequence[str]) -> Generator[str, None, None]:
-    """Restart a service if one of its files was written after it started."""
-    if not host.get_fact(RunsOldConfig, service=service, files=list(files)):
+def restart_if_reconfigured(
+    service: str, title: str, files: Sequence[str], wanted: Mapping[str, str] | None = None
+) -> Generator[str, None, None]:
+    """Restart a service if one of its files was written after it started.
+
+    ``wanted`` are texts that files are to have by then: while a plan is made they are not written yet.
+    """
+    if host.get_fact(RunsOldConfig, service=service, files=list(files)):
+        because(f"{service} runs since before its configuration was written")
+    elif changed := _changed_for(service, wanted or {}):
+        because(f"{service} runs with another {changed[0]}")
+    else:
         host.noop(f"{title} runs with its present configuration")
         return
     if any(file in (paths.PROXY_ENVIRONMENT, paths.CRI_DOCKERD_UNIT) for file in files):
         # systemd has not read the drop-in or the unit yet.
         yield "systemctl daemon-reload"
     yield f"systemctl restart {service}"
+
+
+def _changed_for(service: str, wanted: Mapping[str, str]) -> list[str]:
+    """Paths of what a service that runs has not been started with."""
+    changed = [path for path, text in wanted.items() if host.get_fact(Sha256File, path=path) != _digest(text)]
+    return changed if changed and host.get_fact(SystemdStatus, services=[service]).get(service) else []
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -7,6 +7,8 @@ from pyinfra.api import operation
 
 from kubeproof.facts.security import Firewalld, Selinux
 from kubeproof.node import paths
+from kubeproof.node.differences import named
+from kubeproof.reasons import because
 
 ENFORCING, PERMISSIVE = "Enforcing", "Permissive"
 
@@ -18,6 +20,7 @@ def permissive() -> Generator[str, None, None]:
     if state["now"] != ENFORCING and state["at_boot"] != ENFORCING.lower():
         host.noop("SELinux enforces nothing")
         return
+    because(f"SELinux is {state['now']}, and {state['at_boot']} at boot")
     if state["now"] == ENFORCING:
         yield "setenforce 0"
     if state["at_boot"] == ENFORCING.lower():
@@ -42,6 +45,7 @@ def open_ports(ports: Sequence[str], sources: Sequence[str]) -> Generator[str, N
     if not state["running"] or not (words or trusted):
         host.noop("firewalld lets everything in that nodes need" if state["running"] else "firewalld does not run")
         return
+    because(named("firewalld does not let in:", [*(word.partition("=")[2] for word in words), *trusted]))
     for change in [*([" ".join(words)] if words else []), *trusted]:
         yield f"firewall-cmd --quiet --permanent {change}"
     yield "firewall-cmd --quiet --reload"
@@ -53,6 +57,7 @@ def turn_firewalld_off() -> Generator[str, None, None]:
     if not host.get_fact(Firewalld)["running"]:
         host.noop("firewalld does not run")
         return
+    because("firewalld runs")
     yield "systemctl disable --now firewalld.service"
 
 

@@ -1,18 +1,15 @@
 """The container runtime: its configuration comes before its package, so that it starts with it and needs no restart."""
 
-from io import StringIO
-
 from pyinfra import host
 from pyinfra.api import deploy
-from pyinfra.operations import files, systemd
 
 from kubeproof.controller import cri_dockerd
-from kubeproof.facts.files import Text
+from kubeproof.facts.files import Existing, Text
 from kubeproof.machines import enforcing, machine
 from kubeproof.node import paths, templates
 from kubeproof.node.images import pause_image
-from kubeproof.node.runtime_config import ConfigFile, config_files
-from kubeproof.operations import kernel, runtime
+from kubeproof.node.runtime_config import ConfigFile, config_files, proxy_drop_in
+from kubeproof.operations import kernel, placing, runtime
 from kubeproof.roles import cluster
 from kubeproof.settings import Settings
 
@@ -21,7 +18,7 @@ from kubeproof.settings import Settings
 def configure() -> None:
     """Place its configuration. What a host that had Docker has configured besides, such as data-root, stays."""
     for file in host.loop(_files()):
-        files.put(name=file.purpose, src=StringIO(file.text), dest=file.path, mode=file.mode)
+        placing.put(name=file.purpose, path=file.path, text=file.text, mode=file.mode)
 
 
 @deploy("Container runtime")
@@ -29,13 +26,15 @@ def start() -> None:
     """Have it run, with that configuration."""
     settings = cluster().settings
     used = settings.runtime
+    read = {file.path: file.text for file in _files() if file.restarts}
     runtime.restart_if_reconfigured(
         name=f"Restart {used.title} if its configuration is newer than it",
         service=used.service,
         title=used.title,
-        files=[file.path for file in _files() if file.restarts],
+        files=list(read),
+        wanted=read,
     )
-    systemd.service(name=f"Start {used.title}, now and at boot", service=used.service, running=True, enabled=True)
+    placing.run_service(name=f"Start {used.title}, now and at boot", service=used.service)
     if used.cri_dockerd:
         _start_cri_dockerd(settings)
     kernel.drop_forwarded(name="Drop forwarded packets by default, now")
@@ -44,26 +43,23 @@ def start() -> None:
 def _files() -> tuple[ConfigFile, ...]:
     wanted = cluster()
     present = host.get_fact(Text, path=paths.DOCKER_CONFIG) if wanted.settings.runtime.name == "docker" else ""
-    return config_files(wanted, present, enforcing=enforcing())
+    drop_in = proxy_drop_in(wanted.settings.runtime)
+    had_proxy = bool(host.get_fact(Existing, candidates=[drop_in]))
+    return config_files(wanted, present, enforcing=enforcing(), had_proxy=had_proxy)
 
 
 def _start_cri_dockerd(settings: Settings) -> None:
     """kubelet has not spoken with Docker by itself since 1.24; this stands between."""
-    files.put(
-        name="Install cri-dockerd",
-        src=str(cri_dockerd(settings, machine().architecture)),
-        dest=paths.CRI_DOCKERD,
-        mode="755",
-    )
+    program = str(cri_dockerd(settings, machine().architecture))
+    placing.put_program(name="Install cri-dockerd", path=paths.CRI_DOCKERD, source=program)
     socket, pause = settings.runtime.cri_socket, pause_image(settings)
     text = templates.render("cri-docker.service.j2", program=paths.CRI_DOCKERD, socket=socket, pause_image=pause)
-    files.put(name="Describe its service", src=StringIO(text), dest=paths.CRI_DOCKERD_UNIT, mode="644")
+    placing.put(name="Describe its service", path=paths.CRI_DOCKERD_UNIT, text=text)
     runtime.restart_if_reconfigured(
         name="Restart cri-dockerd if its program or unit is newer than it",
         service=paths.CRI_DOCKERD_SERVICE,
         title="cri-dockerd",
         files=[paths.CRI_DOCKERD, paths.CRI_DOCKERD_UNIT],
+        wanted={paths.CRI_DOCKERD_UNIT: text},
     )
-    systemd.service(
-        name="Start cri-dockerd, now and at boot", service=paths.CRI_DOCKERD_SERVICE, running=True, enabled=True
-    )
+    placing.run_service(name="Start cri-dockerd, now and at boot", service=paths.CRI_DOCKERD_SERVICE)

@@ -1,13 +1,10 @@
 """The control plane, by `kubeadm init` from a configuration file, and who may use it."""
 
-from io import StringIO
-
 from pyinfra.api import deploy
-from pyinfra.operations import files
 
 from kubeproof.node import paths
 from kubeproof.node.kubeadm_config import init_config
-from kubeproof.operations import kubeadm, kubeconfig
+from kubeproof.operations import kubeadm, kubeconfig, placing
 from kubeproof.roles import cluster
 
 
@@ -15,9 +12,7 @@ from kubeproof.roles import cluster
 def initialise() -> None:
     """Initialise the control plane on this host and hand out its kubeconfig."""
     wanted = cluster()
-    files.put(
-        name="Write kubeadm's configuration", src=StringIO(init_config(wanted)), dest=paths.INIT_CONFIG, mode="600"
-    )
+    placing.put(name="Write kubeadm's configuration", path=paths.INIT_CONFIG, text=init_config(wanted), mode="600")
     kubeadm.init(name="Initialise the control plane", cluster=wanted)
     server = kubeadm.api_url(wanted)
     kubeconfig.for_root(name="Give root the admin kubeconfig", server=server)

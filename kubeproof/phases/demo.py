@@ -13,8 +13,13 @@ WORKLOADS = ("deployment/default/httpd", "deployment/default/kuard")
 
 @deploy("Demo")
 def apply() -> None:
-    """Apply the demo, if it is wanted, and wait until it runs. Not before all nodes are Ready, or one gets all pods."""
+    """Apply the demo and wait until it runs, or take away what an earlier deploy has made of it.
+
+    Not before all nodes are Ready, or one gets all pods.
+    """
     if not cluster().settings.demo:
+        manifests.withdraw("httpd", "httpd.yaml.j2")
+        manifests.withdraw("kuard", "kuard.yaml.j2")
         return
     manifests.apply("httpd", "httpd.yaml.j2")
     manifests.apply("kuard", "kuard.yaml.j2")

@@ -1,13 +1,10 @@
 """What Kubernetes wants of a host: no swap, kernel settings, names of all nodes, and nothing that keeps nodes apart."""
 
-from io import StringIO
-
 from pyinfra.api import deploy
-from pyinfra.operations import files
 
 from kubeproof.machines import system
 from kubeproof.node import paths, ports, proxies, templates
-from kubeproof.operations import hosts, kernel, record, security
+from kubeproof.operations import hosts, kernel, placing, record, security
 from kubeproof.roles import cluster, node
 from kubeproof.tables.systems import System
 
@@ -20,15 +17,14 @@ def prepare() -> None:
         name="Remember what the host is like now", replaced_files=replaced_files(settings.runtime.config, machine)
     )
     kernel.swap_off(name="Turn swap off, now and at boot")
-    files.put(
+    placing.put(
         name="Load the bridge's netfilter module at boot",
-        src=StringIO(templates.render("modules.conf.j2", settings=settings)),
-        dest=paths.MODULES_FILE,
-        mode="644",
+        path=paths.MODULES_FILE,
+        text=templates.render("modules.conf.j2", settings=settings),
     )
     kernel.bridge_netfilter(name="Load the bridge's netfilter module now")
     sysctls = templates.render("sysctl.conf.j2")
-    files.put(name="Set sysctls at boot", src=StringIO(sysctls), dest=paths.SYSCTL_FILE, mode="644")
+    placing.put(name="Set sysctls at boot", path=paths.SYSCTL_FILE, text=sysctls)
     kernel.sysctls(name="Set sysctls now", text=sysctls)
     if settings.cni == "podnet":
         _guard_boot()
@@ -44,25 +40,31 @@ def replaced_files(runtime_config: str, machine: System) -> tuple[str, ...]:
 
 def _guard_boot() -> None:
     """Upstream's networks keep or write their configuration themselves; only podnet's goes at boot and comes back."""
-    files.put(
+    placing.put(
         name="Start no pod after a boot before policies are in force",
-        src=StringIO(templates.render("podnet-tmpfiles.conf.j2")),
-        dest=paths.TMPFILES,
-        mode="644",
+        path=paths.TMPFILES,
+        text=templates.render("podnet-tmpfiles.conf.j2"),
     )
 
 
 def _use_proxy(machine: System) -> None:
-    """Have the package manager use the proxy, if there is one."""
+    """Have the package manager use the proxy, or none if there is none."""
     wanted = cluster()
     if not proxies.is_used(wanted.settings):
-        return
-    if machine.manager == "apt":
-        text = StringIO(proxies.apt_configuration(wanted))
-        files.put(name="Have apt use the proxy", src=text, dest=paths.APT_PROXY, mode="600")
+        _use_no_proxy(machine)
+    elif machine.manager == "apt":
+        text = proxies.apt_configuration(wanted)
+        placing.put(name="Have apt use the proxy", path=paths.APT_PROXY, text=text, mode="600")
     else:
         text_of_dnf = proxies.dnf_configuration(wanted.settings)
         hosts.have_block(name="Have dnf use the proxy", path=paths.DNF_CONFIG, text=text_of_dnf)
+
+
+def _use_no_proxy(machine: System) -> None:
+    if machine.manager == "apt":
+        placing.remove(name="Have apt use no proxy", path=paths.APT_PROXY, why="there is no proxy any more")
+    else:
+        hosts.remove_block(name="Have dnf use no proxy", path=paths.DNF_CONFIG)
 
 
 def _let_nodes_speak(machine: System) -> None:

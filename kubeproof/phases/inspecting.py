@@ -13,6 +13,7 @@ from kubeproof.cluster import Cluster
 from kubeproof.cni.plan import PodNetwork
 from kubeproof.facts.features import Features
 from kubeproof.facts.hosts import Host
+from kubeproof.facts.kubernetes import SettingsInUse
 from kubeproof.facts.network import Traces
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_traces import NetworkTraces
@@ -50,6 +51,7 @@ def inspect(
         features=_asked(lambda host: host.get_fact(Features, wanted=wanted), new),
         sources=_asked(lambda host: _sources(cluster, network, known[host.name], host), new),
         heard=_packets(cluster, known, networks),
+        in_use=_of_fact(SettingsInUse),
     )
 
 

@@ -1,11 +1,7 @@
 """Objects of the cluster, each set in one file on the control plane host."""
 
-from io import StringIO
-
-from pyinfra.operations import files
-
 from kubeproof.node import paths, templates
-from kubeproof.operations import kubectl
+from kubeproof.operations import kubectl, placing
 from kubeproof.roles import cluster
 
 
@@ -19,5 +15,11 @@ def apply(what: str, template: str) -> None:
 def apply_text(what: str, file: str, text: str) -> None:
     """Put objects into a file of this name on the control plane host and apply it."""
     path = f"{paths.MANIFESTS}/{file}"
-    files.put(name=f"Render {what}", src=StringIO(text), dest=path, mode="644")
-    kubectl.apply(name=f"Apply {what}", path=path)
+    placing.put(name=f"Render {what}", path=path, text=text)
+    kubectl.apply(name=f"Apply {what}", path=path, text=text)
+
+
+def withdraw(what: str, template: str) -> None:
+    """Take away what an earlier deploy has applied from a template."""
+    path = f"{paths.MANIFESTS}/{template.removesuffix('.j2')}"
+    kubectl.withdraw(name=f"Take {what} away", path=path)

@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import StringIO
 
 from pyinfra import host
 from pyinfra.api import deploy
-from pyinfra.operations import files
 
 from kubeproof.cluster import Cluster
 from kubeproof.controller import armoured_key
 from kubeproof.machines import system
 from kubeproof.node import paths, templates
 from kubeproof.node.proxies import is_direct, is_used
-from kubeproof.operations import packages
+from kubeproof.operations import packages, placing
 from kubeproof.roles import cluster
 from kubeproof.settings import Settings
 from kubeproof.tables.eras import COMMUNITY, COMMUNITY_KEY
@@ -39,17 +37,15 @@ def install() -> None:
     """Install the runtime, the Kubernetes packages at their version, and tools; keep Kubernetes at that version."""
     settings, machine = cluster().settings, system()
     for source in host.loop(sources(cluster(), machine)):
-        files.put(
+        placing.put(
             name=f"Trust the key of the {source.of_what} packages",
-            src=StringIO(source.key),
-            dest=source.keyring,
-            mode="644",
+            path=source.keyring,
+            text=source.key,
         )
-        files.put(
+        placing.put(
             name=f"Add the source of the {source.of_what} packages",
-            src=StringIO(source.text),
-            dest=source.file,
-            mode="644",
+            path=source.file,
+            text=source.text,
         )
     packages.install(
         name=f"Install {settings.runtime.title} and Kubernetes",

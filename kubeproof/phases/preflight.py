@@ -7,7 +7,7 @@ from pyinfra import logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
-from kubeproof import image_registry, machines
+from kubeproof import connections, image_registry, machines
 from kubeproof.cni import source
 from kubeproof.cni.plan import PodNetwork
 from kubeproof.errors import UserError
@@ -76,6 +76,8 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, igno
 
 
 def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
+    for host in state.inventory.get_active_hosts():
+        connections.guard(host)
     hosts = inspecting.hosts()
     ignored = cluster().settings.ignore_findings if ignorable else ()
     reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])

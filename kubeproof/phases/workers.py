@@ -1,9 +1,8 @@
 """Workers join in parallel once they reach the API server."""
 
 from pyinfra.api import deploy
-from pyinfra.operations import systemd
 
-from kubeproof.operations import kubeadm
+from kubeproof.operations import kubeadm, placing
 from kubeproof.roles import cluster, leader_host, node
 
 
@@ -22,4 +21,4 @@ def join() -> None:
 @deploy("Kubelet")
 def keep_kubelet() -> None:
     """Have kubelet run on this host, of whatever role, so that the node comes back after a reboot."""
-    systemd.service(name="Start kubelet, now and at boot", service="kubelet.service", running=True, enabled=True)
+    placing.run_service(name="Start kubelet, now and at boot", service="kubelet.service")

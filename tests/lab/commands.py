@@ -1,10 +1,15 @@
 """The commands that users type, run as they run them."""
 
+import json
 import re
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
+from kubeproof.pyinfra_run import outcome
 from lab.paths import REPOSITORY
+
+DEPLOY_LOG = Path("/var/log/kubeproof/deploy.log")
 
 TIMEOUT_SECONDS = 1800
 """The longest command builds Kubernetes on a machine with empty caches."""
@@ -46,3 +51,19 @@ def succeed(*words: str, timeout: float = TIMEOUT_SECONDS) -> str:
     outcome = inv(*words, timeout=timeout)
     assert outcome.code == 0, f"./inv {' '.join(words)}: exit code {outcome.code}\n{outcome.output[-3000:]}"
     return outcome.output
+
+
+def last_changes() -> dict[str, list[str]]:
+    """Operations by the host that they changed in the last apply, from what pyinfra has left in its log."""
+    text = DEPLOY_LOG.read_text()
+    document, _ = json.JSONDecoder().raw_decode(text[text.index("\n{") + 1 :])
+    found: dict[str, list[str]] = {}
+    for change in outcome(document, DEPLOY_LOG).changes:
+        for host in change.hosts:
+            found.setdefault(host, []).append(change.operation)
+    return found
+
+
+def holds(output: str) -> bool:
+    """Whether all of a proof holds."""
+    return re.search(r"\b(\d+) of \1 hold", output) is not None

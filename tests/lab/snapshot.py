@@ -56,8 +56,11 @@ NETWORK = ("links", "addresses", "routes", "rules", "neighbours", "fdb", "nftabl
 """Sections that cost next to nothing to read."""
 
 
-def take(name: str, sections: Sequence[str] | None = None) -> Snapshot:
-    """Sections of a node's state, all by default, each a list of lines; sorted where order means nothing."""
+def take(name: str, sections: Sequence[str] | None = None, folders: tuple[str, ...] = FOLDERS) -> Snapshot:
+    """Sections of a node's state, all by default, each a list of lines; sorted where order means nothing.
+
+    ``folders`` are those whose files are read.
+    """
     init = nodes.init_pid(name)
     readers: dict[str, Callable[[], Iterable[str]]] = {
         "links": lambda: sorted(_links(init)),
@@ -73,7 +76,7 @@ def take(name: str, sections: Sequence[str] | None = None) -> Snapshot:
         "mounts": lambda: sorted(_mounts(init)),
         "control groups": lambda: sorted(_control_groups(init)),
         "units": lambda: sorted(_units(name)),
-        "files": lambda: sorted(_files(NODES / name / "root", FOLDERS)),
+        "files": lambda: sorted(_files(NODES / name / "root", folders)),
         "run": lambda: sorted(_files(Path(f"/proc/{init}/root"), (RUN,))),
     }
     return {section: list(readers[section]()) for section in sections or readers}

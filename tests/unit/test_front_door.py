@@ -17,10 +17,10 @@ import tasks
 from kubeproof.command_line import as_typed, explain
 from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
-from kubeproof.settings import examine
+from kubeproof.settings import NAMES, examine
 
 COMMANDS = """apply bench demo docs doctor explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint
-matrix mirror.add mirror.build mirror.status plan policy reset status test up verify"""
+matrix mirror.add mirror.build mirror.status node.remove plan policy reset status test up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 
@@ -151,7 +151,7 @@ def test_what_the_example_tells_to_set_can_be_set_together() -> None:
 
 def defaults() -> dict[str, object]:
     values = runpy.run_path(str(REPOSITORY / "inventory/group_data/all.py"))
-    return {name: value for name, value in values.items() if not name.startswith("_")}
+    return {name: value for name, value in values.items() if name in NAMES}
 
 
 def test_paths_are_those_of_the_caller(tmp_path: Path) -> None:

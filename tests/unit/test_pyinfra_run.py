@@ -1,28 +1,54 @@
 """Running pyinfra: what is shown, what is counted, and what is said when it ends early."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from kubeproof import plan_report
 from kubeproof.errors import CommandError, UserError
 from kubeproof.pyinfra_run import Change, outcome, progress, refused, run, unprepared
 
 LOG = Path("/x/log")
 
 
-def test_plan_tells_sure_changes_from_those_that_a_condition_decides() -> None:
-    plan = [
-        {"name": "Docker | Write daemon.json", "hosts_with_change": ["a", "b"], "hosts_with_conditional_change": []},
-        {"name": "Docker | Restart", "hosts_with_change": [], "hosts_with_conditional_change": ["a"]},
-        {"name": "Swap", "hosts_with_change": [], "hosts_with_conditional_change": []},
-    ]
-    found = outcome({"plan": plan, "results": None}, LOG)
+def planned(name: str, change: tuple[str, ...] = (), maybe: tuple[str, ...] = ()) -> dict[str, object]:
+    """An operation in pyinfra's plan."""
+    return {
+        "op_hash": f"hash of {name}",
+        "name": name,
+        "hosts_with_change": change,
+        "hosts_with_conditional_change": maybe,
+    }
+
+
+def test_plan_tells_sure_changes_from_those_that_a_condition_decides_and_why() -> None:
+    plan = [planned("Write daemon.json", ("a", "b")), planned("Restart", maybe=("a",)), planned("Swap")]
+    note = {"operation": "hash of Write daemon.json", "host": "b", "lines": ["daemon.json differs:", "- x"]}
+    found = outcome({"plan": plan, "results": None}, LOG, json.dumps(note) + "\n")
     assert found.count == 2
-    assert [str(change) for change in found.changes] == [
-        "Docker | Write daemon.json: a, b",
-        "Docker | Restart: perhaps a",
+    assert list(plan_report.lines(found.changes, ["b", "c", "a"])) == [
+        "b",
+        "  Write daemon.json",
+        "      daemon.json differs:",
+        "      - x",
+        "a",
+        "  Write daemon.json",
+        "  Restart (perhaps)",
     ]
+
+
+def test_a_plan_gets_the_reasons_that_operations_give(folder: Path) -> None:
+    (folder / "why.py").write_text(
+        "from pyinfra import host\nfrom pyinfra.api import operation\n"
+        "from kubeproof.reasons import because\n"
+        "@operation()\ndef mend():\n    because('it is broken')\n    yield 'true'\n"
+        "mend(name='Mend it')\n"
+    )
+    (change,) = run(folder / "here.py", folder / "why.py", dry=True).changes
+    assert change.reasons == {"@local": ("it is broken",)}
+    assert run(folder / "here.py", folder / "why.py").count == 1
 
 
 def test_results_count_an_operation_on_a_host() -> None:

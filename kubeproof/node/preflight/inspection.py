@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from kubeproof.cluster import Cluster, Node
 from kubeproof.cni.plan import PodNetwork
+from kubeproof.node.changed_settings import InUse
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_traces import NetworkTraces
 
@@ -54,6 +55,8 @@ class Inspection:
     """What came of trying each feature of the kernel: "ok", or what went wrong; of hosts that are no nodes."""
     sources: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
     heard: Mapping[str, Heard] = field(default_factory=dict)
+    in_use: Mapping[str, InUse] = field(default_factory=dict)
+    """What a cluster that runs was made with."""
 
     def answered(self) -> Iterator[tuple[Node, HostFacts]]:
         """Hosts that answered, in the order of the inventory."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+from kubeproof.node import changed_settings
 from kubeproof.node.finding import Finding
 from kubeproof.node.preflight import (
     clocks,
@@ -21,8 +22,14 @@ from kubeproof.node.preflight.inspection import Inspection
 
 Judge = Callable[[Inspection], Iterable[Finding]]
 
+
+def _changed_settings(inspection: Inspection) -> Iterable[Finding]:
+    return changed_settings.findings(inspection.cluster, inspection.in_use)
+
+
 JUDGES: tuple[Judge, ...] = (
     ownership.findings,
+    _changed_settings,
     machines.findings,
     versions.findings,
     disks.findings,

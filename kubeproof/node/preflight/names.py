@@ -67,6 +67,8 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
     "foreign-cluster": ("error", "No cluster that Kubeproof did not make"),
     "cluster-version": ("error", "A node is of the Kubernetes version that is set: clusters are not upgraded"),
     "cluster-runtime": ("error", "A node's container runtime is the one that is set"),
+    "changed-setting": ("error", "No setting differs from the running cluster's that only a new cluster can have"),
+    "changed-address": ("error", "Nodes have the addresses that the running cluster knows them by"),
     # the pod network
     "cni-manifest": ("error", "The manifest of flannel or Canal can be had and used"),
     "cni-changed": ("error", "A cluster's pod network is the one that is set"),

@@ -67,7 +67,7 @@ def test_nodes_that_fit_the_settings(nodes: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "beginnings"),
     [
-        ({"KUBEPROOF_LAB_WORKERS": "1"}, ["k8s-node2: exists, but lab/lab.toml no longer names it"]),
+        ({"KUBEPROOF_LAB_WORKERS": "1"}, []),
         ({"KUBEPROOF_LAB_WORKERS": "3"}, []),
         (
             {"KUBEPROOF_LAB_NODE_NETWORK": "192.168.201.0/24"},
@@ -81,6 +81,19 @@ def test_nodes_of_other_settings(nodes: Path, environment: dict[str, str], begin
     assert len(lines) == len(beginnings)
     assert all(line.startswith(beginning) for line, beginning in zip(lines, beginnings, strict=True))
     assert all("`./inv lab.down`" in line for line in lines)
+
+
+def test_a_node_that_is_no_longer_named_goes_when_it_has_left_the_cluster(nodes: Path) -> None:
+    make(nodes)
+    fewer = parse(read_file(FILE), {"KUBEPROOF_LAB_WORKERS": "1"})
+    assert node_files.surplus(fewer) == ["k8s-node2"]
+    assert node_files.surplus(LAB) == []
+    kubelet = nodes / "k8s-node2" / "root" / node_files.KUBELET_CONF
+    kubelet.parent.mkdir(parents=True)
+    kubelet.touch()
+    (line,) = node_files.problems(fewer)
+    assert line.startswith("k8s-node2: is a node of the cluster, but lab/lab.toml no longer names it")
+    assert "`KUBEPROOF_LAB_WORKERS=2 ./inv node.remove k8s-node2`" in line
 
 
 def test_an_interrupted_copy_is_not_a_node(nodes: Path) -> None:

@@ -1,5 +1,7 @@
 """What goes by a proxy, and what does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from kubeproof.node import ports, proxies
@@ -21,16 +23,22 @@ def test_exceptions_are_worked_out() -> None:
         "192.0.2.0/24",
         "10.244.0.0/16",
         "10.96.0.0/12",
+        ".svc",
+        ".cluster.local",
+        ".example.org",
         "master",
         "192.0.2.11",
         "node1",
         "192.0.2.12",
         "node2",
         "192.0.2.13",
-        ".svc",
-        ".cluster.local",
-        ".example.org",
     )
+
+
+def test_another_node_restarts_no_runtime() -> None:
+    wanted = cluster(http_proxy=PROXY)
+    without_last = replace(wanted, nodes=wanted.nodes[:-1])
+    assert proxies.environment(wanted) == proxies.environment(without_last)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,21 @@
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from paramiko import SSHException
+from pyinfra.api.command import FunctionCommand
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from kubeproof.operations.remote import NodeError, exclusively, on_host, run, try_run, wait_until, write_private
+from kubeproof.operations.remote import (
+    NodeError,
+    exclusively,
+    looking,
+    on_host,
+    run,
+    try_run,
+    wait_until,
+    write_private,
+)
 
 
 class FakeHost:
@@ -14,9 +26,23 @@ class FakeHost:
         self.data = {"_sudo": sudo}
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.logged: list[str] = []
+        self.connector = SimpleNamespace(client=None)
+        self.state = SimpleNamespace(is_executing=True)
+        self.noops: list[str] = []
+        self.breaks = False
+
+    def noop(self, text: str) -> None:
+        self.noops.append(text)
+
+    def lose(self) -> None:
+        """Have the connection gone."""
+        transport = SimpleNamespace(is_active=lambda: False)
+        self.connector.client = SimpleNamespace(get_transport=lambda: transport)
 
     def run_shell_command(self, command: str, **arguments: Any) -> tuple[bool, CommandOutput]:
         self.asked.append((command, arguments))
+        if self.breaks:
+            raise SSHException("SSH session not active")
         done, output = self.answer
         return done, CommandOutput([OutputLine(name, line) for name, text in output for line in text.splitlines()])
 
@@ -55,6 +81,17 @@ class TestRun:
     def test_failure_as_an_answer(self) -> None:
         assert try_run(host(done=False, stderr="no"), ["false"]) == (False, "no")
 
+    def test_a_lost_connection_is_told_as_such(self) -> None:
+        asked = host(done=False)
+        asked.lose()
+        with pytest.raises(NodeError, match=r"connection was lost; .*run this again to go on"):
+            run(asked, ["kubeadm", "join"])
+
+    def test_what_cleans_up_survives_a_lost_connection(self) -> None:
+        asked = host()
+        asked.breaks = True
+        assert try_run(asked, ["rm", "-f", "x"]) == (False, "connection lost: SSH session not active")
+
     def test_exclusive_commands_wait_for_each_other(self) -> None:
         assert exclusively(["true"]) == ["flock", "--wait", "300", "/run/kubeproof-node.lock", "true"]
 
@@ -65,6 +102,32 @@ class TestRun:
         assert "secret" not in command
         assert arguments["_stdin"] == "secret"
         assert command.index("umask 077") < command.index("cat >")
+
+
+class TestLooking:
+    def test_what_is_found_wrong_fails_the_host(self) -> None:
+        def fails(host: Any) -> None:
+            raise NodeError("is not ready")
+
+        asked = host()
+        (command,) = looking(asked, fails)
+        assert isinstance(command, FunctionCommand)
+        assert command.execute(asked.state, asked, {}) is False
+        assert asked.logged == ["is not ready"]
+
+    def test_it_is_no_change(self) -> None:
+        seen: list[object] = []
+        asked = host()
+        assert list(looking(asked, seen.append)) == []
+        assert seen == [asked]
+        assert asked.noops
+
+    def test_a_plan_waits_for_nothing(self) -> None:
+        seen: list[object] = []
+        asked = host()
+        asked.state.is_executing = False
+        assert list(looking(asked, seen.append)) == []
+        assert seen == []
 
 
 class TestOnHost:
@@ -99,9 +162,9 @@ class TestOnHost:
 class TestWaitUntil:
     def test_ends_when_there_is_no_problem(self) -> None:
         problems = ["not yet", "nearly", ""]
-        wait_until(lambda: problems.pop(0), seconds=5, interval=0)
+        wait_until(host(), lambda: problems.pop(0), seconds=5, interval=0)
         assert problems == []
 
     def test_deadline_names_the_last_thing_seen(self) -> None:
         with pytest.raises(NodeError, match="gave up after 0 s: node1 is not Ready"):
-            wait_until(lambda: "node1 is not Ready", seconds=0.05, interval=0.01)
+            wait_until(host(), lambda: "node1 is not Ready", seconds=0.05, interval=0.01)
