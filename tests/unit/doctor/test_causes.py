@@ -75,14 +75,14 @@ def node_object(**more: Any) -> patient.Change:
 
 
 def not_joined(**more: Any) -> patient.Change:
-    """A host without anything of a cluster, which the API does not know."""
+    """A host without anything of a cluster, which the API does not know; Docker has set FORWARD to DROP there."""
 
     def bare(found: NodeState) -> NodeState:
         links = tuple(link for link in found.network.links if link.name in ("lo", "eth9"))
         addresses = tuple(item for item in found.network.addresses if item.device in ("lo", "eth9"))
         routes = tuple(route for route in found.network.routes if route.device == "eth9")
         network = replace(found.network, links=links, addresses=addresses, routes=routes, neighbours=())
-        empty = parse_iptables_save("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n")
+        empty = parse_iptables_save("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n")
         return replace(found, network=network, iptables=empty, fdb=(), nft_tables=(), containers=(), policies=None)
 
     return both(

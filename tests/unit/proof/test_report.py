@@ -211,7 +211,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Snapshot:
     api = {"api": Output(0, json.dumps(LIST), "")}
     plain: dict[str, Any] = {"node-a": outputs() | api, "node-b": outputs(), "node-c": outputs()}
 
-    def ask(commands: dict[str, dict[str, str]], access: dict[str, SshAccess]) -> dict[str, Any]:
+    def ask(commands: dict[str, dict[str, str]], access: dict[str, SshAccess], *, seconds: float) -> dict[str, Any]:
         assert commands.keys() == access.keys() == plain.keys()
         assert ["api" in commands[name] for name in good.NAMES] == [True, False, False]
         return plain | answers
