@@ -14,6 +14,8 @@ ADDRESS = re.compile(r"(?<![\d./])(\d+\.\d+\.\d+\.\d+)(?![\d.])(/\d+)?")
 VETH = re.compile(r"\bveth[0-9a-f]{4,}\b")
 OF_A_POD = re.compile(r"^veth[0-9a-f]{4,}\b|^cni0 fe80:")
 """Links of pods, and the address that follows from the smallest of their MACs, which the bridge has."""
+ELEMENTS_OF_PODS = re.compile(r"nftables: (elements = \{ )?(POD( : accept| \. POD)?(, ?| \})?)+")
+"""podnet lists the pods of the node in its sets, as many to a line as there is room for."""
 ENDPOINT_CHAIN = re.compile(r"\bKUBE-SEP-[A-Z0-9]{16}\b")
 """kube-proxy names an endpoint's chain after a hash of its address."""
 
@@ -27,12 +29,13 @@ def read(settings: Settings) -> State:
 
 def of_node(name: str, settings: Settings) -> Counter[str]:
     sections = {**snapshot.take(name, snapshot.NETWORK), "subnet.env": _subnet_env(name)}
-    return Counter(
+    state = (
         f"{section}: {masked(line, settings.pod_cidr, settings.pod_subnet_bits)}"
         for section, lines in sections.items()
         for line in lines
         if not (section in ("links", "addresses") and OF_A_POD.search(line))
     )
+    return Counter(line for line in state if not ELEMENTS_OF_PODS.fullmatch(line))
 
 
 def _subnet_env(name: str) -> list[str]:

@@ -42,7 +42,7 @@ class Fault:
 
 
 def deleted(name: str, command: Callable[[Ground], str], mended: float = MEND_SECONDS) -> Fault:
-    return Fault(f"{name} deleted", by_hand(command), proven=60, mended=mended)
+    return Fault(f"{name} deleted", by_hand(command), proven=120, mended=mended)
 
 
 FAULTS = (
@@ -59,15 +59,15 @@ FAULTS = (
     ),
     deleted("flannel.1", lambda lab: "ip link del flannel.1"),
     deleted("subnet.env", lambda lab: "rm /run/flannel/subnet.env", mended=ROUND_SECONDS),
-    Fault("kube-proxy's rule deleted", faults.delete_rule_of_service, proven=60),
-    Fault("podnet killed", faults.kill_container("^/usr/bin/python3 -m agents.podnet"), proven=60, harmless=True),
-    Fault("kube-proxy killed", faults.kill_container("^/usr/local/bin/kube-proxy"), proven=60, harmless=True),
-    Fault("kubelet killed", faults.kill_service("kubelet"), proven=60, harmless=True),
+    Fault("kube-proxy's rule deleted", faults.delete_rule_of_service, proven=120),
+    Fault("podnet killed", faults.kill_container("^/usr/bin/python3 -m agents.podnet"), proven=120, harmless=True),
+    Fault("kube-proxy killed", faults.kill_container("^/usr/local/bin/kube-proxy"), proven=120, harmless=True),
+    Fault("kubelet killed", faults.kill_service("kubelet"), proven=120, harmless=True),
     Fault("container runtime killed", faults.kill_runtime, proven=120),
-    Fault("disk full", faults.fill_disk, proven=90),
-    Fault("worker cut off", faults.cut_off, proven=90),
-    Fault("control plane rebooted", faults.reboot_leader, proven=180, harmless=True),
-    Fault("worker rebooted", faults.reboot_worker, proven=180),
+    Fault("disk full", faults.fill_disk, proven=120),
+    Fault("worker cut off", faults.cut_off, proven=120),
+    Fault("control plane rebooted", faults.reboot_leader, proven=240, harmless=True),
+    Fault("worker rebooted", faults.reboot_worker, proven=240),
 )
 
 
