@@ -126,6 +126,8 @@ def _join(host: Host, cluster: Cluster, node: Node, leader: Host) -> None:
     run(host, ["true"], exclusive=True)
     if host.get_fact(MembershipState).interrupted:
         leave_cluster(host, cluster.settings)
+        # It may have come as far as to be Ready there, and kubeadm joins no node of a name that is.
+        run(leader, [*KUBECTL, "delete", "node", node.name, "--ignore-not-found"])
     made = _make_token(leader, cluster, node)
     try:
         write_private(host, paths.JOIN_CONFIG, join_config(cluster, node, made))

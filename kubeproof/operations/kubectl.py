@@ -2,7 +2,7 @@
 
 import hashlib
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from pyinfra import host
@@ -15,6 +15,7 @@ from kubeproof.facts.files import Existing
 from kubeproof.facts.kubernetes import KUBECTL, ManifestDifference, Objects
 from kubeproof.node.differences import shortened
 from kubeproof.node.readiness import Expectation, unready
+from kubeproof.node.spreading import crowded
 from kubeproof.operations.remote import looking, wait_until
 from kubeproof.reasons import because
 
@@ -33,6 +34,18 @@ def apply(path: str, text: str) -> Generator[str, None, None]:
         host.noop("the cluster has these objects")
         return
     yield f"{KUBECTL} apply --filename {shlex.quote(path)}"
+
+
+@operation()
+def spread(deployments: Sequence[str]) -> Generator[str, None, None]:
+    """Have the pods of Deployments on more than one node, if all are on one and there are more: new ones are spread."""
+    objects: list[dict[str, Any]] = host.get_fact(Objects)
+    node = crowded(objects, deployments)
+    if not node:
+        host.noop("pods are on several nodes, or there is only one")
+        return
+    because(f"all pods of {', '.join(deployments)} are on {node}, though there are other nodes")
+    yield f"{KUBECTL} rollout restart deployment/{deployments[0]}"
 
 
 @operation()

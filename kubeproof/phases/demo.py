@@ -25,3 +25,6 @@ def apply() -> None:
     manifests.apply("kuard", "kuard.yaml.j2")
     expected = Expectation(nodes=(), namespaces=("default",), workloads=WORKLOADS)
     kubectl.wait_ready(name="Wait for the demo", expected=expected, seconds=SECONDS)
+    # Nodes may have joined only after an earlier deploy that had lost them.
+    kubectl.spread(name="Have the demo on several nodes", deployments=("httpd", "kuard"))
+    kubectl.wait_ready(name="Wait until it is", expected=expected, seconds=SECONDS)

@@ -154,7 +154,9 @@ class TestBadLuck:
     def test_interrupted_join_is_taken_back_and_begun_again(self, hosts: FakeCluster) -> None:
         hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", interrupted="x"))
         run = hosts.run("deploy.py", "-y")
-        assert run.places("kubeadm reset", "node1")[0] < run.places("kubeadm join", "node1")[0]
+        forgotten = run.places("kubectl .* delete node node1 --ignore-not-found", "master")
+        assert run.places("kubeadm reset", "node1")[0] < forgotten[0] < run.places("kubeadm join", "node1")[0]
+        assert not run.ran("delete node node2")
 
     def test_node_of_another_cluster_is_refused(self, hosts: FakeCluster) -> None:
         hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", ca="aaaa"))

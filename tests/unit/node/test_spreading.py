@@ -1,0 +1,41 @@
+"""When the demo is on one node although it need not be."""
+
+from typing import Any
+
+import pytest
+
+from kubeproof.node.spreading import crowded
+
+
+def node(name: str, *, ready: str = "True", **spec: Any) -> dict[str, Any]:
+    status = {"conditions": [{"type": "Ready", "status": ready}]}
+    return {"kind": "Node", "metadata": {"name": name}, "spec": spec, "status": status}
+
+
+def pod(name: str, where: str, **metadata: Any) -> dict[str, Any]:
+    return {
+        "kind": "Pod",
+        "metadata": {"namespace": "default", "name": name, **metadata},
+        "spec": {"nodeName": where},
+    }
+
+
+BOTH = [node("a"), node("b"), node("master", taints=[{"key": "x", "effect": "NoSchedule"}])]
+ON_ONE = [pod("httpd-1", "a"), pod("kuard-1", "a")]
+
+
+@pytest.mark.parametrize(
+    ("objects", "found"),
+    [
+        ([*BOTH, *ON_ONE], "a"),
+        ([*BOTH, *ON_ONE, pod("kuard-2", "b")], ""),
+        ([*BOTH, *ON_ONE, pod("kuard-2", "b", deletionTimestamp="now")], "a"),
+        ([*BOTH, *ON_ONE, pod("mine", "b"), pod("httpd-2", "b", namespace="other")], "a"),
+        ([node("a"), node("b", ready="Unknown"), *ON_ONE], ""),
+        ([node("a"), node("b", taints=[{"key": "node.kubernetes.io/unschedulable"}]), *ON_ONE], ""),
+        (BOTH, ""),
+        ([], ""),
+    ],
+)
+def test_crowded(objects: list[dict[str, Any]], found: str) -> None:
+    assert crowded(objects, ("httpd", "kuard")) == found
