@@ -99,3 +99,16 @@ def test_overlaps_are_those_that_share_addresses(first: int, first_bits: int, se
     _, problems = examine({**SETTINGS, "pod_cidr": str(pods), "service_cidr": str(services)})
     share = pods[0] in services or services[0] in pods
     assert any(line.startswith("service_cidr: overlaps pod_cidr") for line in problems) == share
+
+
+@pytest.mark.parametrize("key", ["kubernetes_apt_key", "kubernetes_rpm_key", "runtime_rpm_key"])
+def test_a_key_by_plain_http_needs_its_fingerprint(key: str) -> None:
+    plain = {**SETTINGS, key: "http://mirror.example.net/key"}
+    with pytest.raises(UserError) as error:
+        parse(plain)
+    (line,) = error.value.problems
+    assert line.startswith(f"{key}_fingerprint: is empty although the key comes by plain HTTP")
+    assert parse({**plain, f"{key}_fingerprint": "0" * 40})
+    assert parse({**plain, key: "https://mirror.example.net/key"})
+    with pytest.raises(UserError):
+        parse({**plain, f"{key}_fingerprint": "0" * 39})

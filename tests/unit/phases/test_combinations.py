@@ -520,7 +520,7 @@ def reset(folder: Path, archive: Path, hosts: tuple[Host, ...], runtime: str, mi
         settings={
             "kubernetes_version": f"{minor}.1",
             "container_runtime": runtime,
-            "kubernetes_rpm_url": "http://mirror.example.net/rpm/",
+            "kubernetes_rpm_url": "https://mirror.example.net/rpm/",
         },
     )
     del archive
