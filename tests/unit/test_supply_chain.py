@@ -72,8 +72,7 @@ def test_every_manifest_and_archive_has_its_sum() -> None:
 
 
 KNOWN = {
-    "kubeproof/controller.py": "keys by fingerprint, cri-dockerd by SHA-256",
-    "kubeproof/cni/source.py": "manifests by SHA-256",
+    "kubeproof/downloads.py": "for those who compare: keys by fingerprint, cri-dockerd and manifests by SHA-256",
     "kubeproof/image_registry.py": "asks a registry whether it has an image, takes nothing from it",
     "kubeproof/demo_client.py": "shows the demo's answer",
     "kubeproof/walkthrough/attempting.py": "tries whether the demo answers",

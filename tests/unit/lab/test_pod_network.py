@@ -48,7 +48,7 @@ def test_what_is_missing_is_told_with_the_command_that_adds_it(lab: LabSettings,
     with pytest.raises(UserError) as caught:
         pod_network.check(lab, flannel(tmp_path, lab.registry))
     (line,) = caught.value.problems
-    assert f"lacks {IMAGES[1]};" in line
+    assert f"lacks {IMAGES[1]}, so" in line
     assert f"./inv mirror.add {IMAGES[1]}" in line
 
 
