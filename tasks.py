@@ -99,15 +99,14 @@ def _verify(inventory: str, json_file: str) -> int:
 @command
 def up(_context: Context) -> int:
     """Everything, from nothing to a proven cluster."""
-    from kubeproof import cluster
     from kubeproof.console import console
     from kubeproof.summary import Summary
-    from lab import lifecycle, pod_network, settings
+    from lab import group_data, lifecycle, pod_network, settings
 
     summary = Summary()
     verdicts: list[int] = []
     lab_settings = settings.load()
-    pod_network.check(lab_settings, cluster.load(_inventory("")).cluster.settings)
+    pod_network.check(lab_settings, group_data.settings())
     lifecycle.up(lab_settings, summary)
     summary.change("deploy", lambda: _deploy("", "deploy.py"))
     summary.check("proof", lambda: verdicts.append(_verify("", "")))

@@ -4,19 +4,17 @@ import os
 
 import pytest
 
-from kubeproof.cluster import load
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.context import Check
 from kubeproof.proof.probes import FROM_PODS, TITLES
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.snapshot import Snapshot
-from lab import settings
-from tests.lab.conftest import INVENTORY
+from lab import group_data, settings
 
 NODES = [node.name for node in settings.load().nodes]
 CONTROL_PLANE = NODES[0]
 """Its taint keeps the demo's pods away."""
-CHECKS = checks_of(load(INVENTORY).cluster.settings)
+CHECKS = checks_of(group_data.settings())
 PROBES = [(node, name) for node in NODES for name in TITLES if not (node == CONTROL_PLANE and name in FROM_PODS)]
 
 
