@@ -489,6 +489,10 @@ def test_reset_by_the_runtimes_own_means(runtime: str, minor: str, tmp_path: Pat
         assert run.ran("firewall-cmd .*--remove-port=10250/tcp", host.name) == (host.packages == "rpm")
 
 
+NOT_PREFLIGHT = r"(?s)^(?!.*machine_id).*"
+"""Preflight asks all that it wants to know of a host in one script."""
+
+
 def reset(folder: Path, archive: Path, hosts: tuple[Host, ...], runtime: str, minor: str) -> Run:
     package = {host.name: host.docker if runtime == "docker" else host.containerd for host in hosts}
     opened = "10250/tcp 10256/tcp 8472/udp"
@@ -504,16 +508,19 @@ def reset(folder: Path, archive: Path, hosts: tuple[Host, ...], runtime: str, mi
         folder,
         rules=[
             *remembered,
-            {"match": r"(?s)^(?!.*machine_id).*ls -d .*admin.conf", "stdout": "/etc/kubernetes/kubelet.conf"},
-            {"match": "rpm --query --queryformat", "stdout": "containerd.io installed\ndocker-ce installed"},
-            {"match": "dpkg-query .*db:Status-Status", "stdout": f"{package[hosts[0].name]} installed"},
+            {"match": NOT_PREFLIGHT + "ls -d .*admin.conf", "stdout": "/etc/kubernetes/kubelet.conf"},
+            {
+                "match": NOT_PREFLIGHT + "rpm --query --queryformat",
+                "stdout": "containerd.io installed\ndocker-ce installed",
+            },
+            {"match": NOT_PREFLIGHT + "dpkg-query .*db:Status-Status", "stdout": f"{package[hosts[0].name]} installed"},
             {"match": "##kubeproof now", "stdout": sections(now="Permissive", at_boot="permissive")},
             {
                 "match": "##kubeproof running",
                 "stdout": sections(running="running", ports=opened, sources="10.244.0.0/16"),
             },
             {"match": "dnf .*--assumeno", "success": False, "stdout": "Operation aborted."},
-            {"match": r"(?s)^(?!.*machine_id).*property SubState", "stdout": f"Id={runtime}.service\nSubState=running"},
+            {"match": NOT_PREFLIGHT + "property SubState", "stdout": f"Id={runtime}.service\nSubState=running"},
             *rules(hosts, minor),
         ],
         addresses={host.name: f"192.0.2.{11 + place}" for place, host in enumerate(hosts)},
