@@ -12,7 +12,7 @@ from kubeproof.facts.kubernetes import ApiHealthy, ControlPlaneState, Membership
 from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import join_config
-from kubeproof.operations.leaving import leave_cluster
+from kubeproof.operations.leaving import forget_pod_network, leave_cluster
 from kubeproof.operations.remote import NodeError, fail, looking, on_host, run, try_run, wait_until, write_private
 from kubeproof.reasons import because
 
@@ -128,6 +128,7 @@ def _join(host: Host, cluster: Cluster, node: Node, leader: Host) -> None:
         leave_cluster(host, cluster.settings)
         # It may have come as far as to be Ready there, and kubeadm joins no node of a name that is.
         run(leader, [*KUBECTL, "delete", "node", node.name, "--ignore-not-found"])
+    forget_pod_network(host)
     made = _make_token(leader, cluster, node)
     try:
         write_private(host, paths.JOIN_CONFIG, join_config(cluster, node, made))

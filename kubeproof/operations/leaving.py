@@ -2,6 +2,8 @@
 
 from pyinfra.api.host import Host
 
+from kubeproof.cni import traces
+from kubeproof.network.hostfiles import SUBNET_ENV
 from kubeproof.node import paths
 from kubeproof.node.kubeadm_config import reset_command
 from kubeproof.operations.remote import NodeError, run, shell, try_run
@@ -24,6 +26,14 @@ done
 REMOVE_CONTROL_GROUPS = "find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2>/dev/null"
 """kubelet makes them below kubepods or kubepods.slice; after it and its pods nobody takes them away. One with a process
 in it stays."""
+FORGET_POD_NETWORK = f"""
+rm -f {" ".join(traces.CLUSTER_FILES)} {SUBNET_ENV}
+for link in {" ".join(f"/sys/class/net/{pattern}" for pattern in traces.LINKS)}; do
+    [ ! -e "$link" ] || ip link delete dev "${{link##*/}}"
+done
+"""
+"""A node that comes back has pods of its name at once, before its network's agent: kubelet would plug them in with the
+configuration of its earlier subnet."""
 MARKERS = (paths.INIT_MARKER, paths.JOIN_MARKER, paths.JOIN_CONFIG)
 
 
@@ -37,6 +47,11 @@ def leave_cluster(host: Host, settings: Settings) -> None:
         run(host, reset_command(settings), exclusive=True)
     try_run(host, shell(REMOVE_CONTROL_GROUPS))
     run(host, ["rm", "-rf", "--one-file-system", ETCD_DATA, *MARKERS])
+
+
+def forget_pod_network(host: Host) -> None:
+    """Remove the pod network's configuration and links from a host that is no node (any more) and runs no pods."""
+    run(host, shell(FORGET_POD_NETWORK))
 
 
 def unmount_below(host: Host, *directories: str) -> None:

@@ -78,6 +78,14 @@ class TestBlankHosts:
             removed = run.places("rm -f /run/kubeproof-join.yaml", worker)[0]
             assert created[0] < join < removed
 
+    def test_no_pod_of_a_node_that_comes_back_gets_its_earlier_subnet(self, hosts: FakeCluster) -> None:
+        """Its pods are still in the API, and start before the network's agent has written a new configuration."""
+        run = hosts.run("deploy.py", "-y")
+        for worker in WORKERS:
+            forgotten = run.places("(?s)rm -f .*/10-podnet.conflist .*/run/flannel/subnet.env.*/cni0", worker)
+            assert forgotten
+            assert forgotten[0] < run.places("kubeadm join", worker)[0]
+
     @staticmethod
     def _token_is_kept_secret(commands: Sequence[object], output: str) -> None:
         secret = TOKEN.partition(".")[2]
