@@ -32,10 +32,13 @@ ORDER = (
     "test_nodes",
     "test_guards",
     "test_doctor",
+    "test_faults",
     "test_workers",
     "test_changed_settings",
     "test_reset",
     "test_containerd",
+    "test_killed",
+    "test_secrets",
     "test_interrupted",
     "test_down",
 )

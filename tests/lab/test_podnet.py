@@ -1,20 +1,15 @@
-"""podnet on the live nodes: a restart disturbs nothing, and what somebody deletes by hand comes back in seconds."""
+"""podnet on the live nodes: a restart disturbs nothing. What it mends is tried in test_faults."""
 
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from lab.settings import load
-from lab.wait import wait_until
 from tests.lab import snapshot
-from tests.lab.commands import inv
-from tests.lab.remote import kubectl, kubectl_process, ssh
+from tests.lab.remote import kubectl, kubectl_process
 
-REPAIR_SECONDS = 15
-"""The agent looks at everything each ten seconds; what it is told about by the kernel, it mends at once."""
 TRANSFER_BYTES = 45 * 1024 * 1024
 BYTES_PER_SECOND = 1024 * 1024
 PODS = "{range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP}{'\\n'}{end}"
@@ -49,45 +44,3 @@ def test_a_restart_of_the_agents_drops_no_connection_and_changes_nothing() -> No
         output, _ = transfer.communicate(timeout=90)
     assert output == str(TRANSFER_BYTES)
     assert {name: snapshot.difference(before[name], _network(name)) for name in names} == {name: [] for name in names}
-
-
-def _subnet(position: int) -> str:
-    return kubectl(f"get node {load().nodes[position].name} -o jsonpath='{{.spec.podCIDR}}'")
-
-
-def _other_vtep() -> str:
-    return ssh(load().nodes[2].name, "cat /sys/class/net/flannel.1/address")
-
-
-DAMAGE: dict[str, Callable[[], str]] = {
-    "route": lambda: f"ip route del {_subnet(2)}",
-    "arp_entry": lambda: f"ip neigh del {_subnet(2).partition('/')[0]} dev flannel.1",
-    "fdb_entry": lambda: f"bridge fdb del {_other_vtep()} dev flannel.1",
-    "forward_rule": lambda: f"iptables -D FORWARD -d {load().pod_cidr} -j ACCEPT",
-    "masquerade_rule": lambda: f"iptables -t nat -D POSTROUTING -s {load().pod_cidr} -d {load().pod_cidr} -j RETURN",
-    "subnet_env": lambda: "rm /run/flannel/subnet.env",
-    "device": lambda: "ip link del flannel.1",
-}
-"""What to break on the first worker; each is a command."""
-
-
-@pytest.mark.usefixtures("running_lab")
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_what_is_deleted_by_hand_comes_back(damage: str) -> None:
-    name = load().nodes[1].name
-    before = _network(name)
-    ssh(name, DAMAGE[damage]())
-    started = time.monotonic()
-    wait_until(lambda: _differs(before, name) == [], seconds=REPAIR_SECONDS, what=f"podnet to repair {damage}")
-    print(f"{damage}: repaired after {time.monotonic() - started:.1f}s")
-    assert inv("verify").code == 0
-
-
-def _differs(before: dict[str, list[str]], name: str) -> list[str]:
-    """Differences but for the order of rules: one that comes back may stand elsewhere without harm; verify judges."""
-    now = _network(name)
-    same = {section: sorted(lines) for section, lines in before.items()}
-    found = snapshot.difference(same, {section: sorted(lines) for section, lines in now.items()})
-    return (
-        found if ssh(name, "test -e /run/flannel/subnet.env && echo there || echo gone") == "there" else ["subnet.env"]
-    )

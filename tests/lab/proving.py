@@ -1,0 +1,53 @@
+"""The proof in process, asked again and again until all of it holds that held before."""
+
+import time
+
+from kubeproof.cluster import LoadedInventory
+from kubeproof.errors import CommandError
+from kubeproof.proof import probes
+from kubeproof.proof.checks import run_all
+from kubeproof.proof.collect import collect
+from kubeproof.proof.probe_run import run_matrix
+from kubeproof.proof.result import CheckResult, Status
+
+PAUSE_SECONDS = 0.5
+SHOWN = 8
+
+
+class Prover:
+    """Knows which rows hold of a cluster that is well; fewer of them are no proof, though nothing fails."""
+
+    def __init__(self, loaded: LoadedInventory) -> None:
+        self._loaded = loaded
+        rows = self._rows()
+        wrong = [row for row in rows if row.status in (Status.FAILS, Status.BROKEN)]
+        assert not wrong, f"the proof does not hold to begin with:\n{_shown(wrong)}"
+        self._usual = {(row.node, row.name) for row in rows if row.status is Status.HOLDS}
+
+    def wait(self, *, seconds: float) -> None:
+        """Return when the whole proof holds. CommandError with what does not when ``seconds`` have passed."""
+        deadline = time.monotonic() + seconds
+        while missing := self.missing():
+            if time.monotonic() > deadline:
+                raise CommandError(f"after {seconds:.0f}s the proof does not hold:\n{missing}")
+            time.sleep(PAUSE_SECONDS)
+
+    def missing(self) -> str:
+        """What does not hold that should, one line each; "" if all does."""
+        rows = self._rows()
+        holding = {(row.node, row.name) for row in rows if row.status is Status.HOLDS}
+        wrong = [row for row in rows if row.status in (Status.FAILS, Status.BROKEN)]
+        absent = [f"{node} {name}: not proven" for node, name in sorted(self._usual - holding)]
+        return _shown(wrong) if wrong else "\n".join(absent[:SHOWN])
+
+    def _rows(self) -> list[CheckResult]:
+        """Probes are sent only where all checks hold: they cost most of a proof."""
+        snapshot = collect(self._loaded)
+        rows = [*snapshot.reachability(), *run_all(snapshot.contexts())]
+        if any(row.status in (Status.FAILS, Status.BROKEN) for row in rows):
+            return rows
+        return [*rows, *run_matrix(probes.plan(snapshot), snapshot)]
+
+
+def _shown(rows: list[CheckResult]) -> str:
+    return "\n".join(f"{row.node} {row.name}: {row.found}" for row in rows[:SHOWN])
