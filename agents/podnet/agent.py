@@ -20,6 +20,8 @@ ROUND_SECONDS = 10.0
 """What nobody announced is found and mended after this time at the latest."""
 PAUSE_SECONDS = 0.5
 """Shortest time between two rounds, so that a burst of events (a pod's veth makes ten) costs one round."""
+LOOK_SECONDS = 1.0
+"""The kernel announces no change of a file: how often podnet looks whether one of its own is another or gone."""
 RETRY_SECONDS = 2.0
 """Time until the next round when one has failed."""
 
@@ -63,8 +65,16 @@ class Agent:
         while not self._stopped.is_set():
             self._wake.clear()
             wait = ROUND_SECONDS if self._round() else RETRY_SECONDS
+            left = on_node.stamp(self._files)
             self._stopped.wait(PAUSE_SECONDS)
-            self._wake.wait(wait - PAUSE_SECONDS)
+            self._wait(wait - PAUSE_SECONDS, left)
+
+    def _wait(self, seconds: float, left: on_node.Stamp) -> None:
+        """Return when somebody wakes it, when podnet's files are not as the round ``left`` them, or after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while on_node.stamp(self._files) == left and (remaining := deadline - time.monotonic()) > 0:
+            if self._wake.wait(min(LOOK_SECONDS, remaining)):
+                return
 
     def _round(self) -> bool:
         started = time.monotonic()

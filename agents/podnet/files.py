@@ -18,6 +18,10 @@ SYSCTLS = {
 """Sysctls that must be 1 on a node, and what fails while they are not."""
 
 
+Stamp = tuple[tuple[int, int] | None, ...]
+"""Inode and time of change (ns) of several files, None for one that is not there."""
+
+
 @dataclass(frozen=True)
 class Files:
     """Where things are. All of /run/flannel and /etc/cni/net.d are the node's, mounted into the pod."""
@@ -39,6 +43,19 @@ def read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""
+
+
+def stamp(files: Files) -> Stamp:
+    """What changes when one of podnet's files, or the folder of CNI configurations, does."""
+    return tuple(_stamp(path) for path in (files.subnet_env, files.conflist, files.cni_directory))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def write_if_changed(path: Path, text: str) -> bool:

@@ -18,6 +18,8 @@ ELEMENTS_OF_PODS = re.compile(r"nftables: (elements = \{ )?(POD( : accept| \. PO
 """podnet lists the pods of the node in its sets, as many to a line as there is room for."""
 ENDPOINT_CHAIN = re.compile(r"\bKUBE-SEP-[A-Z0-9]{16}\b")
 """kube-proxy names an endpoint's chain after a hash of its address."""
+IDLE_CHAIN = re.compile(r"^chain \S+ \{\ntype \S+ hook [^\n]*; policy accept;\n\}\n", re.MULTILINE)
+EMPTY_TABLE = re.compile(r"^table \S+ \S+ \{\n\}\n", re.MULTILINE)
 
 State = dict[str, Counter[str]]
 
@@ -29,6 +31,7 @@ def read(settings: Settings) -> State:
 
 def of_node(name: str, settings: Settings) -> Counter[str]:
     sections = {**snapshot.take(name, snapshot.NETWORK), "subnet.env": _subnet_env(name)}
+    sections["nftables"] = without_idle_chains(sections["nftables"])
     state = (
         f"{section}: {masked(line, settings.pod_cidr, settings.pod_subnet_bits)}"
         for section, lines in sections.items()
@@ -41,6 +44,15 @@ def of_node(name: str, settings: Settings) -> Counter[str]:
 def _subnet_env(name: str) -> list[str]:
     file = Path(f"/proc/{nodes.init_pid(name)}/root/run/flannel/subnet.env")
     return file.read_text().splitlines() if file.exists() else []
+
+
+def without_idle_chains(lines: list[str]) -> list[str]:
+    """A ruleset without base chains that accept all and hold no rule, and without tables that hold nothing else. Pure.
+
+    iptables makes them when it only lists a table, and a reboot takes them away: neither changes what a packet meets.
+    """
+    text = IDLE_CHAIN.sub("", "\n".join(lines) + "\n")
+    return EMPTY_TABLE.sub("", text).splitlines()
 
 
 def difference(before: State, after: State) -> list[str]:

@@ -19,9 +19,7 @@ from tests.lab.figures import Figure
 from tests.lab.proving import Prover
 
 MEND_SECONDS = 5.0
-"""What podnet sets, it mends at once when the kernel tells that it is gone."""
-ROUND_SECONDS = 12.0
-"""Of a file nobody tells; the agent looks each ten seconds."""
+"""What podnet sets, it mends at once when the kernel tells that it is gone; at its files it looks each second."""
 SETTLE_SECONDS = 30
 TOLERATED = 0.01
 """Share of requests that may fail where nothing on their way is touched: the machine's two cores serve everything."""
@@ -31,7 +29,7 @@ LEAST_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. ``mended`` is podnet's limit in seconds, ``proven`` that for the proof to hold again."""
+    """One fault. ``mended`` is podnet's limit in seconds, None for what is not podnet's; ``proven`` the whole proof's."""
 
     name: str
     happen: Callable[[Ground], float]
@@ -41,8 +39,8 @@ class Fault:
     """Whether traffic must go on without it."""
 
 
-def deleted(name: str, command: Callable[[Ground], str], mended: float = MEND_SECONDS) -> Fault:
-    return Fault(f"{name} deleted", by_hand(command), proven=120, mended=mended)
+def deleted(name: str, command: Callable[[Ground], str]) -> Fault:
+    return Fault(f"{name} deleted", by_hand(command), proven=120, mended=MEND_SECONDS)
 
 
 FAULTS = (
@@ -58,7 +56,7 @@ FAULTS = (
         ),
     ),
     deleted("flannel.1", lambda lab: "ip link del flannel.1"),
-    deleted("subnet.env", lambda lab: "rm /run/flannel/subnet.env", mended=ROUND_SECONDS),
+    deleted("subnet.env", lambda lab: "rm /run/flannel/subnet.env"),
     Fault("kube-proxy's rule deleted", faults.delete_rule_of_service, proven=120),
     Fault("podnet killed", faults.kill_container("^/usr/bin/python3 -m agents.podnet"), proven=120, harmless=True),
     Fault("kube-proxy killed", faults.kill_container("^/usr/local/bin/kube-proxy"), proven=120, harmless=True),

@@ -14,22 +14,30 @@ from tests.lab.remote import kubectl
 POD = "fault-client"
 SERVICE = "httpd-svc"
 REQUESTS_PER_SECOND = 10
-TIMEOUT_SECONDS = 1.0
+CONNECT_SECONDS = 1.0
+"""A packet that is lost on the way to a connection is sent again after a second: one lost packet is one failure."""
+ANSWER_SECONDS = 3.0
+"""For the server, which has what processor time everything else leaves it."""
 START_SECONDS = 60
 
 PROGRAM = """
 import http.client, sys, threading, time
 
-address, port, interval, timeout = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+address, port = sys.argv[1], int(sys.argv[2])
+interval, connect_timeout, answer_timeout = map(float, sys.argv[3:])
 
 def ask(started):
-    connection = http.client.HTTPConnection(address, port, timeout=timeout)
+    connection = http.client.HTTPConnection(address, port, timeout=connect_timeout)
+    doing = "connect"
     try:
+        connection.connect()
+        doing = "answer"
+        connection.sock.settimeout(answer_timeout)
         connection.request("GET", "/")
         status = connection.getresponse().status
         said = "ok" if status == 200 else f"status-{status}"
     except Exception as error:
-        said = type(error).__name__
+        said = f"{doing}-{type(error).__name__}"
     finally:
         connection.close()
     print(f"{started:.3f} {said}", flush=True)
@@ -98,7 +106,8 @@ def requests() -> list[Request]:
 def loss(since: float, until: float) -> Loss:
     """What was lost of the requests that were begun between two times (seconds since the epoch)."""
     # A request may still wait for its answer: its line is written when it has one, or none.
-    wait_until(lambda: time.time() > until + 2 * TIMEOUT_SECONDS, seconds=10, what="the last requests to end")
+    ended = until + CONNECT_SECONDS + ANSWER_SECONDS
+    wait_until(lambda: time.time() > ended, seconds=10, what="the last requests to end")
     begun = [item for item in requests() if since <= item.started <= until]
     failed = [item for item in begun if item.failed]
     seconds = failed[-1].started - failed[0].started if failed else 0.0
@@ -107,7 +116,7 @@ def loss(since: float, until: float) -> Loss:
 
 def _pod(settings: Settings, node: str) -> dict[str, object]:
     address, port = kubectl(f"get service {SERVICE} -o jsonpath='{{.spec.clusterIP}} {{.spec.ports[0].port}}'").split()
-    words = [address, port, str(1 / REQUESTS_PER_SECOND), str(TIMEOUT_SECONDS)]
+    words = [address, port, *map(str, (1 / REQUESTS_PER_SECOND, CONNECT_SECONDS, ANSWER_SECONDS))]
     container = {
         "name": "client",
         "image": settings.httpd_image,

@@ -300,6 +300,12 @@ def test_the_running_agent_mends_within_two_seconds(lan: Lan) -> None:
     ):
         node.shell(*damage.split())
         eventually(lambda: "flannel.1" in str(node.json("link", "show")) and state(node) == before, seconds=2)
+    for file in (node.directory / "subnet.env", *(node.directory / "net.d").iterdir()):
+        text = file.read_text()
+        file.unlink()
+        eventually(lambda file=file, text=text: file.exists() and file.read_text() == text, seconds=3)
+        file.write_text("")
+        eventually(lambda file=file, text=text: file.read_text() == text, seconds=3)
     eventually(lambda: node.reaches(other))
     gone = [item for item in lan.items() if item["metadata"]["name"] != "three"]
     node.tell(nodes=gone)
