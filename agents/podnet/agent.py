@@ -70,7 +70,7 @@ class Agent:
             self._wait(wait - PAUSE_SECONDS, left)
 
     def _wait(self, seconds: float, left: on_node.Stamp) -> None:
-        """Return when somebody wakes it, when podnet's files are not as the round ``left`` them, or after ``seconds``."""
+        """Return when it is woken, when podnet's files are not as the round ``left`` them, or after ``seconds``."""
         deadline = time.monotonic() + seconds
         while on_node.stamp(self._files) == left and (remaining := deadline - time.monotonic()) > 0:
             if self._wake.wait(min(LOOK_SECONDS, remaining)):

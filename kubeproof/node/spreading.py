@@ -1,4 +1,4 @@
-"""Whether the demo's pods are on one node although there are others, as after a deploy that had lost them. Pure."""
+"""Whether a Deployment's pods are on one node although there are others, as after a deploy that had lost them. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,20 +6,22 @@ from typing import Any
 Object = Mapping[str, Any]
 
 
-def crowded(objects: Sequence[Object], deployments: Sequence[str], namespace: str = "default") -> str:
-    """Name of the node that has all pods of these Deployments while another could have some; empty if none has."""
-    nodes = {pod["spec"]["nodeName"] for pod in _pods(objects, deployments, namespace)}
-    return nodes.pop() if len(nodes) == 1 and len(list(_workers(objects))) > 1 else ""
+def crowded(objects: Sequence[Object], deployments: Sequence[str], namespace: str = "default") -> dict[str, str]:
+    """Deployments with several pods, all of them on one node, while another could have some -> that node's name."""
+    if len(list(_workers(objects))) < 2:
+        return {}
+    nodes = {name: list(_nodes(objects, f"{name}-", namespace)) for name in deployments}
+    return {name: where[0] for name, where in nodes.items() if len(where) > 1 and len(set(where)) == 1}
 
 
-def _pods(objects: Sequence[Object], deployments: Sequence[str], namespace: str) -> Iterator[Object]:
-    beginnings = tuple(f"{name}-" for name in deployments)
+def _nodes(objects: Sequence[Object], beginning: str, namespace: str) -> Iterator[str]:
+    """The node of each pod that has one."""
     for item in objects:
         metadata = item["metadata"]
         if item["kind"] != "Pod" or metadata.get("namespace") != namespace or "deletionTimestamp" in metadata:
             continue
-        if metadata["name"].startswith(beginnings) and item.get("spec", {}).get("nodeName"):
-            yield item
+        if metadata["name"].startswith(beginning) and item.get("spec", {}).get("nodeName"):
+            yield item["spec"]["nodeName"]
 
 
 def _workers(objects: Sequence[Object]) -> Iterator[str]:

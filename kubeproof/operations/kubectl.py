@@ -38,14 +38,15 @@ def apply(path: str, text: str) -> Generator[str, None, None]:
 
 @operation()
 def spread(deployments: Sequence[str]) -> Generator[str, None, None]:
-    """Have the pods of Deployments on more than one node, if all are on one and there are more: new ones are spread."""
+    """Have the pods of each Deployment on more than one node, if there are more: new pods are spread."""
     objects: list[dict[str, Any]] = host.get_fact(Objects)
-    node = crowded(objects, deployments)
-    if not node:
+    found = crowded(objects, deployments)
+    if not found:
         host.noop("pods are on several nodes, or there is only one")
         return
-    because(f"all pods of {', '.join(deployments)} are on {node}, though there are other nodes")
-    yield f"{KUBECTL} rollout restart deployment/{deployments[0]}"
+    for name, node in found.items():
+        because(f"all pods of {name} are on {node}, though there are other nodes")
+    yield f"{KUBECTL} rollout restart {' '.join(f'deployment/{name}' for name in found)}"
 
 
 @operation()

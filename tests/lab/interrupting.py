@@ -93,8 +93,12 @@ def wait_for_process(words: str, *names: str, seconds: float = 180) -> None:
 
 def _descendants(pid: int) -> Iterator[int]:
     """Processes below one, as this machine numbers them. (All of /proc would be those of all nodes, and more.)"""
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, _text(file).split()):
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except FileNotFoundError:
+        return  # it has ended since
+    for task in tasks:
+        for child in map(int, _text(task / "children").split()):
             yield child
             yield from _descendants(child)
 

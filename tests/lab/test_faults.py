@@ -29,7 +29,7 @@ LEAST_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. ``mended`` is podnet's limit in seconds, None for what is not podnet's; ``proven`` the whole proof's."""
+    """One fault. ``mended`` is podnet's limit in seconds, None for what is not its; ``proven`` the whole proof's."""
 
     name: str
     happen: Callable[[Ground], float]
