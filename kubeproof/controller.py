@@ -57,28 +57,53 @@ def _compare(setting: str, source: str, text: str, wanted: str) -> None:
 def cri_dockerd(settings: Settings, architecture: str) -> Path:
     """The program cri-dockerd, out of its archive, which is held against the checksum that is known of it.
 
-    Kept in the user's cache folder. Raises DeployError if the archive cannot be had or is another one.
+    Both are kept in the user's cache folder; the archive is checked, and the program compared with it, in every deploy.
+    Raises DeployError if the archive cannot be had or is another one.
     """
     digest = release.SHA256.get(architecture)
     if digest is None:
         raise DeployError(f"cri-dockerd: there is none for {architecture or 'that machine'}; use containerd")
-    kept = downloads.cache_folder() / f"cri-dockerd-{release.VERSION}-{digest[:12]}"
-    if not kept.exists():
-        source = release.source(settings.cri_dockerd_archive, architecture)
-        archive = _content("cri_dockerd_archive", source, ARCHIVE_SECONDS, LARGEST_ARCHIVE_BYTES)
-        found = hashlib.sha256(archive).hexdigest()
-        if found != digest:
-            raise DeployError(
-                f"cri_dockerd_archive: {source} is not cri-dockerd {release.VERSION} for {architecture}: its SHA-256 "
-                f"is {found}, not {digest}; name that release's archive"
-            )
-        try:
-            downloads.keep(kept, _member(source, archive))
-        except OSError as error:
-            raise DeployError(
-                f"cri-dockerd: cannot be kept in {kept.parent} ({error.strerror}); make room there"
-            ) from error
-    return kept
+    program = downloads.cache_folder() / f"cri-dockerd-{release.VERSION}-{digest[:12]}"
+    source = release.source(settings.cri_dockerd_archive, architecture)
+    archive = _cri_dockerd_archive(program.with_name(f"{program.name}.tgz"), source, digest, architecture)
+    _keep(program, _member(source, archive))
+    return program
+
+
+def _cri_dockerd_archive(kept: Path, source: str, digest: str, architecture: str) -> bytes:
+    archive = _kept(kept)
+    if _sha256(archive) == digest:
+        return archive
+    archive = _content("cri_dockerd_archive", source, ARCHIVE_SECONDS, LARGEST_ARCHIVE_BYTES)
+    if (found := _sha256(archive)) != digest:
+        raise DeployError(
+            f"cri_dockerd_archive: {source} is not cri-dockerd {release.VERSION} for {architecture}: its SHA-256 "
+            f"is {found}, not {digest}; name that release's archive"
+        )
+    _keep(kept, archive)
+    return archive
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _kept(path: Path) -> bytes:
+    """Empty if there is none, or none that can be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _keep(path: Path, content: bytes) -> None:
+    try:
+        if _kept(path) != content:
+            downloads.keep(path, content)
+    except OSError as error:
+        raise DeployError(
+            f"cri-dockerd: cannot be kept in {path.parent} ({error.strerror}); make room there"
+        ) from error
 
 
 def _member(source: str, archive: bytes) -> bytes:

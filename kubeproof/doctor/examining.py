@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kubeproof import output_files
 from kubeproof.cluster import LoadedInventory
-from kubeproof.console import console, step
+from kubeproof.console import step
 from kubeproof.doctor.catalogue import CAUSES
 from kubeproof.doctor.diagnosis import Answer, Cause
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.questions import control_plane_of, host_of, questions
 from kubeproof.doctor.report import Report, show, write_json
-from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, UserError
 from kubeproof.front import REPOSITORY
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect_with
+from kubeproof.reporting import reported
 
 SECONDS = 25
 """The longest question: packets that nobody answers, each waited for a few seconds."""
@@ -31,18 +30,7 @@ def examine(loaded: LoadedInventory, json_file: Path | None = None) -> int:
     0: everything could be looked at, and nothing was found; 1: something was found, or could not be looked at;
     2: ``json_file`` cannot be written.
     """
-    try:
-        if problems := output_files.problems("--json", json_file):
-            raise UserError(problems)
-        report = diagnose(loaded)
-        show(report, console)
-        if json_file is not None:
-            write_json(report, json_file)
-    except UserError as error:
-        for problem in error.problems:
-            console.print(f"error: {problem}", markup=False)
-        return EXIT_BAD_INPUT
-    return EXIT_OK if report.is_clear else EXIT_NOT_HOLDING
+    return reported(lambda: diagnose(loaded), show, write_json, lambda report: report.is_clear, json_file)
 
 
 def diagnose(loaded: LoadedInventory) -> Report:

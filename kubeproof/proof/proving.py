@@ -4,15 +4,14 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kubeproof import output_files
 from kubeproof.cluster import LoadedInventory
-from kubeproof.console import console, step
-from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, UserError
+from kubeproof.console import step
 from kubeproof.proof import probes
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
 from kubeproof.proof.report import Report, ordered, show, write_json
+from kubeproof.reporting import reported
 
 
 def verify(loaded: LoadedInventory, json_file: Path | None = None) -> int:
@@ -21,18 +20,7 @@ def verify(loaded: LoadedInventory, json_file: Path | None = None) -> int:
     0: everything that was run holds; 1: something does not, a probe did not work, or a node cannot be reached;
     2: ``json_file`` cannot be written.
     """
-    try:
-        if problems := output_files.problems("--json", json_file):
-            raise UserError(problems)
-        report = prove(loaded)
-        show(report, console)
-        if json_file is not None:
-            write_json(report, json_file)
-    except UserError as error:
-        for problem in error.problems:
-            console.print(f"error: {problem}", markup=False)
-        return EXIT_BAD_INPUT
-    return EXIT_OK if report.holds else EXIT_NOT_HOLDING
+    return reported(lambda: prove(loaded), show, write_json, lambda report: report.holds, json_file)
 
 
 def prove(loaded: LoadedInventory) -> Report:

@@ -94,6 +94,14 @@ class TestCriDockerd:
         controller.cri_dockerd.cache_clear()
         assert controller.cri_dockerd(wanted, "amd64") == program
 
+    @pytest.mark.parametrize("of", ["", ".tgz"], ids=["program", "archive"])
+    def test_what_somebody_has_changed_in_the_cache_is_not_used(self, archive: Path, of: str) -> None:
+        wanted = replace(parse(SETTINGS), cri_dockerd_archive=str(archive))
+        program = controller.cri_dockerd(wanted, "amd64")
+        program.with_name(f"{program.name}{of}").write_bytes(b"another")
+        controller.cri_dockerd.cache_clear()
+        assert controller.cri_dockerd(wanted, "amd64").read_bytes() == b"ELF"
+
     def test_another_archive_is_refused(self, archive: Path) -> None:
         archive.write_bytes(b"something else")
         wanted = replace(parse(SETTINGS), cri_dockerd_archive=str(archive))
