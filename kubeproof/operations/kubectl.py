@@ -44,8 +44,7 @@ def spread(deployments: Sequence[str]) -> Generator[str, None, None]:
     if not found:
         host.noop("pods are on several nodes, or there is only one")
         return
-    for name, node in found.items():
-        because(f"all pods of {name} are on {node}, though there are other nodes")
+    because(*(f"all pods of {name} are on {node}, though there are other nodes" for name, node in found.items()))
     yield f"{KUBECTL} rollout restart {' '.join(f'deployment/{name}' for name in found)}"
 
 
