@@ -44,11 +44,18 @@ _OTHERS_PODS = (
     f"[ -e {paths.RECORD} ] || [ ! -S {kinds.CONTAINERD_SOCKET.removeprefix('unix://')} ] || "
     f"timeout {POD_SECONDS} {kinds.CTR} containers list --quiet"
 )
-_OTHER_RULES = """case $(iptables --version) in
-*nf_tables*) cat /proc/net/ip_tables_names;;
-*) nft list tables ip | awk '$3 ~ /^(raw|mangle|nat|filter|security)$/ {print $3}';;
+_WITH_RULES = """awk '/^[*]/ {table = substr($1, 2)} /^-A/ || (/^:/ && $2 !~ /^(ACCEPT|-)$/) {print table}' | uniq"""
+_OTHER_RULES = f"""case $(iptables --version) in
+*nf_tables*)
+  if ! grep -q . /proc/net/ip_tables_names; then :
+  elif command -v iptables-legacy-save >/dev/null; then iptables-legacy-save | {_WITH_RULES}
+  else cat /proc/net/ip_tables_names; fi;;
+*) nft list tables ip | awk '$3 ~ /^(raw|mangle|nat|filter|security)$/ {{print $3}}';;
 esac"""
-"""Nothing is asked of the other variant itself, which would make its tables. iptables-nft has legacy's names."""
+"""Nothing is asked of a variant that has no tables, which would make them. iptables-nft has legacy's names.
+
+Legacy tables stay for as long as the host runs, rules or none; those that hold none do nothing.
+"""
 
 
 class Host(FactBase[HostFacts]):

@@ -31,6 +31,7 @@ ORDER = (
     "test_matrix",
     "test_nodes",
     "test_guards",
+    "test_preflight",
     "test_doctor",
     "test_faults",
     "test_workers",

@@ -98,8 +98,8 @@ def _mixed(node: Node, facts: HostFacts) -> Iterator[Finding]:
     yield Finding(
         "iptables-mixed",
         node.name,
-        f"has iptables {facts.iptables}, and tables of the other variant ({', '.join(facts.other_rules)})",
-        "whose rules nobody sees and all packets pass (kubernetes#71305)",
+        f"has iptables {facts.iptables}, and rules in tables of the other variant ({', '.join(facts.other_rules)})",
+        "which nobody sees and all packets pass (kubernetes#71305)",
         f"look at them with `iptables-{other}-save` there, and reboot without what makes them",
         "warning",
     )
