@@ -64,15 +64,16 @@ class Agent:
         self._files.ready.unlink(missing_ok=True)
         while not self._stopped.is_set():
             self._wake.clear()
+            # Before the round: a round that writes is followed by one more, and nothing falls between the two.
+            before = on_node.stamp(self._files)
             wait = ROUND_SECONDS if self._round() else RETRY_SECONDS
-            left = on_node.stamp(self._files)
             self._stopped.wait(PAUSE_SECONDS)
-            self._wait(wait - PAUSE_SECONDS, left)
+            self._wait(wait - PAUSE_SECONDS, before)
 
-    def _wait(self, seconds: float, left: on_node.Stamp) -> None:
-        """Return when it is woken, when podnet's files are not as the round ``left`` them, or after ``seconds``."""
+    def _wait(self, seconds: float, before: on_node.Stamp) -> None:
+        """Return when it is woken, when podnet's files are not as they were ``before``, or after ``seconds``."""
         deadline = time.monotonic() + seconds
-        while on_node.stamp(self._files) == left and (remaining := deadline - time.monotonic()) > 0:
+        while on_node.stamp(self._files) == before and (remaining := deadline - time.monotonic()) > 0:
             if self._wake.wait(min(LOOK_SECONDS, remaining)):
                 return
 
