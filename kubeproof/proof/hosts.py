@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-import testinfra  # type: ignore[import-untyped]  # has no stubs
-from testinfra.host import Host  # type: ignore[import-untyped]
+import testinfra
+from testinfra.host import Host
 
 from kubeproof import host_keys
 from kubeproof.cluster import SshAccess
