@@ -7,7 +7,7 @@ from pyinfra import logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
-from kubeproof import connections, image_registry, machines
+from kubeproof import connections, deadlines, image_registry, machines, silence
 from kubeproof.cni import source
 from kubeproof.cni.plan import PodNetwork
 from kubeproof.errors import UserError
@@ -76,8 +76,10 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, igno
 
 
 def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
+    silence.watch(state)
     for host in state.inventory.get_active_hosts():
         connections.guard(host)
+        deadlines.hold(host)
     hosts = inspecting.hosts()
     ignored = cluster().settings.ignore_findings if ignorable else ()
     reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])
