@@ -180,7 +180,11 @@ def install_packages(more: Collection[str] = ()) -> int:
     with step("Debian packages for the lab"), mirror.kept_from_starting():
         try:
             shell.run(["apt-get", "-q", "update"], env=_APT)
-            shell.run(["apt-get", "-q", "-y", "install", "--no-install-recommends", *missing], env=_APT)
+            shell.run(
+                ["apt-get", "-q", "-y", "install", "--no-install-recommends", *missing],
+                env=_APT,
+                timeout=shell.BUILD_SECONDS,
+            )
         except CommandError as error:
             reason = str(error).splitlines()[1:2] or [str(error)]
             raise UserError(f"packages: apt-get failed; is Debian's archive reachable? {reason[0]}") from error

@@ -179,7 +179,9 @@ def _build(fetched: Source, folder: Path) -> None:
     with step(f"Kubernetes: {', '.join(COMMANDS)}"):
         commands = [f"./cmd/{command}" for command in COMMANDS]
         flags = ["-tags", TAGS, "-trimpath", f"-gcflags=all={COMPILER_FLAGS}", "-ldflags", linker_flags(upstream)]
-        shell.run([go.PROGRAM, "install", *flags, *commands], cwd=tree, env=_go_environment(work))
+        shell.run(
+            [go.PROGRAM, "install", *flags, *commands], cwd=tree, env=_go_environment(work), timeout=shell.BUILD_SECONDS
+        )
     with cache.creating(folder) as partial:
         _collect(gopath, tree, partial, fetched, upstream)
     cache.remove(work)
@@ -212,7 +214,12 @@ def _generate_openapi(tree: Path, work: Path) -> None:
     """The one generated file that Debian's source package lacks."""
     environment = _go_environment(work)
     flags = ["-trimpath", f"-gcflags=all={COMPILER_FLAGS}"]
-    shell.run([go.PROGRAM, "install", *flags, f"./{OPENAPI_GENERATOR}"], cwd=tree, env=environment)
+    shell.run(
+        [go.PROGRAM, "install", *flags, f"./{OPENAPI_GENERATOR}"],
+        cwd=tree,
+        env=environment,
+        timeout=shell.BUILD_SECONDS,
+    )
     # The generator looks for the standard library by itself, and -trimpath took its place out of the program.
     goroot = shell.run([go.PROGRAM, "env", "GOROOT"], env=environment).strip()
     arguments = {

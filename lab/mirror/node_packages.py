@@ -86,7 +86,7 @@ def _fetch(root: Path, folder: Path) -> int:
         there = {deb.name for deb in folder.glob("*.deb")}
         for name in there.intersection(names):
             os.link(folder / name, archives / name)
-        shell.run([*install, "--download-only"], timeout=source.DOWNLOAD_SECONDS)
+        shell.run([*install, "--download-only"], timeout=shell.BUILD_SECONDS)
         for name in names:
             (archives / name).rename(partial / name)
         cache.remove(work)

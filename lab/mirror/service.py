@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from kubeproof.console import say
 from kubeproof.errors import UserError
-from lab import paths, rootfs
+from lab import paths, rootfs, shell
 from lab.mirror import (
     additions,
     apt,
@@ -29,6 +29,7 @@ from lab.mirror.assembly import Image
 from lab.mirror.catalogue import catalogue
 from lab.mirror.daemons import Daemon
 from lab.mirror.registry import Shelf
+from lab.wait import wait_until
 
 if TYPE_CHECKING:
     from lab.settings import LabSettings
@@ -139,9 +140,15 @@ def _alone() -> Iterator[None]:
     """Two builds at once would remove each other's unfinished work; the second waits."""
     paths.RUN.mkdir(parents=True, exist_ok=True)
     with (paths.RUN / "mirror.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locks(lock):
             say("another command builds the mirror; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            wait_until(lambda: _locks(lock), seconds=shell.BUILD_SECONDS, what="another command to build the mirror")
         yield
+
+
+def _locks(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

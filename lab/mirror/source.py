@@ -14,9 +14,6 @@ PACKAGES = ("dpkg-dev", "debian-archive-keyring", "xz-utils")
 """Debian packages that this module needs on the lab's machine."""
 
 SOURCE_PACKAGE = "kubernetes"
-UPDATE_SECONDS = 300
-DOWNLOAD_SECONDS = 1800
-"""For a slow network; one that stands still ends sooner, by apt's own time-outs."""
 VERSION_SCRIPT = "hack/lib/version.sh"
 _FACTS = "source.json"
 
@@ -110,7 +107,7 @@ def updated(folder: Path, kind: str) -> list[str]:
     lines = [source.line(kind) for source in archive.sources()]
     (folder / "sources.list").write_text("\n".join(lines) + "\n")
     options = apt_options(folder)
-    shell.run(["apt-get", *options, "--error-on=any", "update"], timeout=UPDATE_SECONDS)
+    shell.run(["apt-get", *options, "--error-on=any", "update"])
     return options
 
 
@@ -118,7 +115,7 @@ def _download(folder: Path) -> None:
     apt = folder / "apt"
     options = updated(apt, "deb-src")
     download = ["apt-get", *options, "--only-source", "--download-only", "source", SOURCE_PACKAGE]
-    shell.run(download, cwd=folder, timeout=DOWNLOAD_SECONDS)
+    shell.run(download, cwd=folder, timeout=shell.BUILD_SECONDS)
     cache.remove(apt)
     dsc = next(folder.glob("*.dsc"))
     (folder / _FACTS).write_text(json.dumps({"version": _dsc_version(dsc.read_text()), "dsc": dsc.name}))
