@@ -26,6 +26,8 @@ KILL_SECONDS = 10
 """How long a command that is told to end may take for it."""
 GRACE_SECONDS = 15
 """How much later the host is no longer waited for: its timeout(1) may be stuck like everything else on it."""
+PATIENCE = 1.0
+"""Factor for all of these, for slow hosts; the inventory's ``patience`` comes before it."""
 SHOWN = 100
 """Characters of a command that are shown."""
 
@@ -44,7 +46,7 @@ def hold(host: Host) -> None:
 
 def _within(host: Host, inner: Callable[..., tuple[bool, CommandOutput]]) -> Callable[..., tuple[bool, CommandOutput]]:
     def run_shell_command(command: Any, **arguments: Any) -> tuple[bool, CommandOutput]:
-        seconds = (arguments.pop("_timeout", None) or COMMAND_SECONDS) * float(host.data.get("patience", 1.0))
+        seconds = (arguments.pop("_timeout", None) or COMMAND_SECONDS) * float(host.data.get("patience", PATIENCE))
         shell = arguments.pop("_shell_executable", None) or "sh"
         ended = {"_shell_executable": f"timeout --kill-after={KILL_SECONDS} {seconds:g} {shell}"}
         shown = _shown(str(command))

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from gevent import GreenletExit
 from gevent.lock import Semaphore
-from pyinfra import logger, state
+from pyinfra import host, logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
@@ -73,13 +74,16 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, igno
         if refusal := _refusals[id(state.inventory)]:
             # pyinfra writes the place in the code before it, on the same line.
             raise DeployError("\n".join(["", *refusal]))
+    if host in state.failed_hosts:
+        # It did not answer what it is: nothing can be prepared for it, and the other hosts go on.
+        raise GreenletExit
 
 
 def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
     silence.watch(state)
-    for host in state.inventory.get_active_hosts():
-        connections.guard(host)
-        deadlines.hold(host)
+    for each in state.inventory.get_active_hosts():
+        connections.guard(each)
+        deadlines.hold(each)
     hosts = inspecting.hosts()
     ignored = cluster().settings.ignore_findings if ignorable else ()
     reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])
