@@ -19,6 +19,8 @@ from kubeproof.settings import Settings, examine
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+READING_SECONDS = 60
+"""An inventory is a program; the lab's takes a second."""
 Role = Literal["control-plane", "worker"]
 
 
@@ -135,14 +137,18 @@ def load(inventory_file: Path) -> LoadedInventory:
 
 
 def _read_contents(file: Path) -> Contents:
-    done = subprocess.run(
-        [sys.executable, "-m", "kubeproof.inventory_reader", str(file)],
-        cwd=REPOSITORY,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "kubeproof.inventory_reader", str(file)],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=READING_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{file}: does not end within {READING_SECONDS} s when it is read, correct it") from None
     if done.returncode != 0:
         raise UserError(_reasons(file, done))
     return Contents.from_json(json.loads(done.stdout))

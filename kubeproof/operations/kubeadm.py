@@ -8,6 +8,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 
 from kubeproof.cluster import Cluster, Node
+from kubeproof.deadlines import KUBEADM_SECONDS
 from kubeproof.facts.kubernetes import ApiHealthy, ControlPlaneState, MembershipState
 from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
@@ -49,7 +50,7 @@ def _init(host: Host, cluster: Cluster) -> None:
         if state.interrupted:
             leave_cluster(host, cluster.settings)
         run(host, ["touch", paths.INIT_MARKER])
-        run(host, _init_command(cluster), exclusive=True)
+        run(host, _init_command(cluster), exclusive=True, seconds=KUBEADM_SECONDS)
     # The token that kubeadm made: workers get one each, for the time of their join.
     tokens = ("delete", "secrets", "--namespace", "kube-system")
     run(host, [*KUBECTL, *tokens, "--field-selector", "type=bootstrap.kubernetes.io/token"])
@@ -133,7 +134,7 @@ def _join(host: Host, cluster: Cluster, node: Node, leader: Host) -> None:
     try:
         write_private(host, paths.JOIN_CONFIG, join_config(cluster, node, made))
         run(host, ["touch", paths.JOIN_MARKER])
-        run(host, ["kubeadm", "join", "--config", paths.JOIN_CONFIG], exclusive=True)
+        run(host, ["kubeadm", "join", "--config", paths.JOIN_CONFIG], exclusive=True, seconds=KUBEADM_SECONDS)
         run(host, ["rm", "-f", paths.JOIN_MARKER])
     finally:
         try_run(host, ["rm", "-f", paths.JOIN_CONFIG])

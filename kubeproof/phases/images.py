@@ -2,6 +2,7 @@
 
 from pyinfra.api import deploy
 
+from kubeproof.deadlines import RETRIES
 from kubeproof.node.images import asks_kubeadm, images_for
 from kubeproof.operations import runtime
 from kubeproof.operations.runtime import Asked
@@ -20,4 +21,5 @@ def pull() -> None:
         has_image=settings.runtime.has_image,
         fetch=settings.runtime.pull,
         asked=Asked(names, settings) if names else None,
+        _retries=RETRIES,
     )

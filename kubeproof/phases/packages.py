@@ -8,6 +8,7 @@ from pyinfra.api import deploy
 
 from kubeproof.cluster import Cluster
 from kubeproof.controller import armoured_key
+from kubeproof.deadlines import RETRIES
 from kubeproof.machines import system
 from kubeproof.node import paths, templates
 from kubeproof.node.proxies import is_direct, is_used
@@ -51,6 +52,8 @@ def install() -> None:
         name=f"Install {settings.runtime.title} and Kubernetes",
         wanted=wanted_packages(settings, machine),
         manager=machine.manager,
+        # An archive that hangs or is just being changed may answer the next time.
+        _retries=RETRIES,
     )
     packages.hold(name="Hold the Kubernetes packages", packages=KUBERNETES_PACKAGES, manager=machine.manager)
 

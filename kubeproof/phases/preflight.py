@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from gevent import GreenletExit
 from gevent.lock import Semaphore
-from pyinfra import logger, state
+from pyinfra import host, logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
-from kubeproof import connections, image_registry, machines
+from kubeproof import connections, deadlines, image_registry, machines, silence
 from kubeproof.cni import source
 from kubeproof.cni.plan import PodNetwork
 from kubeproof.errors import UserError
@@ -73,11 +74,16 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, igno
         if refusal := _refusals[id(state.inventory)]:
             # pyinfra writes the place in the code before it, on the same line.
             raise DeployError("\n".join(["", *refusal]))
+    if host in state.failed_hosts:
+        # It did not answer what it is: nothing can be prepared for it, and the other hosts go on.
+        raise GreenletExit
 
 
 def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
-    for host in state.inventory.get_active_hosts():
-        connections.guard(host)
+    silence.watch(state)
+    for each in state.inventory.get_active_hosts():
+        connections.guard(each)
+        deadlines.hold(each)
     hosts = inspecting.hosts()
     ignored = cluster().settings.ignore_findings if ignorable else ()
     reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])

@@ -24,6 +24,8 @@ from kubeproof.walkthrough.attempt import (
 
 IN_FORCE_SECONDS = 20
 """How long a policy may take to be in force before an attempt that fares otherwise is told as wrong."""
+COMMAND_SECONDS = 30
+"""For the whole way to where an attempt is made and back, which ends by itself after ANSWER_SECONDS."""
 AT_ONCE = 6
 """Attempts at a time: each is an ssh connection, and often a kubectl on the control plane host."""
 
@@ -55,7 +57,12 @@ def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
         command = remote_kubectl.command(loaded, ["exec", way.pod, "--", *way.words], terminal=False)
     else:
         command = remote_kubectl.over_ssh(loaded.ssh[way.node], way.words)
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return Result(Outcome.FAILED, f"no end within {COMMAND_SECONDS} s, though it gives up after {ANSWER_SECONDS}")
     if done.returncode == remote_kubectl.SSH_FAILED:
         return Result(Outcome.FAILED, f"ssh: {(done.stderr.strip() or 'no connection').splitlines()[-1]}")
     return read(way.words, done.returncode, done.stdout, done.stderr)

@@ -25,6 +25,8 @@ ORDER = (
     "test_listening",
     "test_policy",
     "test_matrix",
+    "test_custom_resources",
+    "test_hanging",
     "test_nodes",
     "test_guards",
     "test_preflight",
