@@ -143,7 +143,22 @@ class TestIdentity:
             ("127.0.1.1 node1", ""),
             ("192.0.2.13 node2", ""),
             ("# 198.51.100.7 node2", ""),
-            ("::1 node2", ""),
+            ("   198.51.100.7   node2", "has `198.51.100.7 node2` in /etc/hosts"),
+            ("\t198.51.100.7\tother\tNODE2 # old", "has `198.51.100.7 node2` in /etc/hosts"),
+            ("198.51.100.7 Node2.", "has `198.51.100.7 node2` in /etc/hosts"),
+            ("198.51.100.7 node2\r", "has `198.51.100.7 node2` in /etc/hosts"),
+            ("198.51.100.7 node2 node2", "has `198.51.100.7 node2` in /etc/hosts"),
+            ("::ffff:198.51.100.7 node2", "has `::ffff:198.51.100.7 node2` in /etc/hosts"),
+            # getent gives 127.0.0.1 for it where IPv4 is asked for.
+            ("::1 node2", "has `::1 node2` in /etc/hosts"),
+            ("::1 node1 localhost ip6-localhost", ""),
+            ("fd00::9 node2", ""),
+            ("198.51.100.7 node2.example.net # node2", ""),
+            ("192.0.2.12 localhost", "has `192.0.2.12 localhost` in /etc/hosts, and programs of this host"),
+            # The C library takes none of these: leading zeros, a byte order mark, a blank that is none.
+            ("198.051.100.7 node2", ""),
+            ("\ufeff198.51.100.7 node2", ""),
+            ("198.51.100.7\u00a0node2", ""),
             ("# BEGIN kubeproof: nodes of the cluster\n198.51.100.7 node2\n# END kubeproof", ""),
         ],
     )
@@ -155,15 +170,21 @@ class TestIdentity:
         ("line", "left"),
         [
             ("198.51.100.7 node2", ""),
-            ("198.51.100.7\tnode2  # x", "198.51.100.7  # x\n"),
+            ("198.51.100.7\tnode2  # x", ""),
+            ("  198.51.100.7\tNode2 node2. node2", ""),
+            ("198.51.100.7 node2\r", ""),
+            ("198.51.100.7 node22 node2 node2.example.net # node2", "198.51.100.7 node22 node2.example.net # node2\n"),
+            ("198.51.100.7 node2\n\n 198.51.100.7 other node2#x", "\n 198.51.100.7 other#x\n"),
+            ("::FFFF:198.51.100.7 node2", ""),
+            ("198.51.100.7 node2\n198.51.100.77 other", "198.51.100.77 other\n"),
             ("198.51.100.7 node2.example.net node2", "198.51.100.7 node2.example.net\n"),
             ("198.51.100.7 node2 other", "198.51.100.7 other\n"),
         ],
     )
     def test_the_command_mends_it(self, line: str, left: str, tmp_path: Path) -> None:
         file = tmp_path / "hosts"
-        file.write_text(f"127.0.0.1 localhost\n{line}\n192.0.2.13 node2\n")
-        finding = only(identity.findings, inspection(node1={"hosts_file": file.read_text()}))
+        file.write_text(f"127.0.0.1 localhost\n{line}\n192.0.2.13 node2\n", newline="")
+        (finding,) = set(identity.findings(inspection(node1={"hosts_file": file.read_text()})))
         command = finding.mend.removeprefix("run `").removesuffix("` there").replace("/etc/hosts", str(file))
         subprocess.run(["sh", "-c", command], check=True)
         assert file.read_text() == f"127.0.0.1 localhost\n{left}192.0.2.13 node2\n"
