@@ -44,6 +44,13 @@ _OTHERS_PODS = (
     f"[ -e {paths.RECORD} ] || [ ! -S {kinds.CONTAINERD_SOCKET.removeprefix('unix://')} ] || "
     f"timeout {POD_SECONDS} {kinds.CTR} containers list --quiet"
 )
+_APPARMOR = """if grep -q Y /sys/module/apparmor/parameters/enabled && [ -e /sys/kernel/security/apparmor ]; then
+    if [ -x /sbin/apparmor_parser ] || [ -x /usr/sbin/apparmor_parser ]; then echo ready
+    elif ! command -v apt-cache >/dev/null; then echo missing
+    elif ! ls /var/lib/apt/lists/*_Packages* >/dev/null || apt-cache show apparmor | grep -q .; then echo installable
+    else echo missing; fi
+fi"""
+"""Runtimes ask the same two things (runc, libcontainer/apparmor). A host that has no package lists yet gets them."""
 _WITH_RULES = """awk '/^[*]/ {table = substr($1, 2)} /^-A/ || (/^:/ && $2 !~ /^(ACCEPT|-)$/) {print table}' | uniq"""
 _OTHER_RULES = f"""case $(iptables --version) in
 *nf_tables*)
@@ -92,6 +99,7 @@ class Host(FactBase[HostFacts]):
                 "services": _SERVICES,
                 "others_pods": _OTHERS_PODS,
                 "iptables": "iptables --version",
+                "apparmor": _APPARMOR,
                 "other_rules": _OTHER_RULES,
             }
         )
@@ -132,6 +140,7 @@ class Host(FactBase[HostFacts]):
                 services=tuple(unit for unit in found.get("services", ()) if unit in _MATTERING),
                 others_pods=bool(found.get("others_pods")),
                 iptables=_variant(_first(found, "iptables")),
+                apparmor=_first(found, "apparmor"),
                 other_rules=tuple(found.get("other_rules", ())),
             )
         except ValueError as error:

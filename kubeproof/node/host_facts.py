@@ -73,5 +73,7 @@ class HostFacts:
     """Whether containerd has pods (namespace k8s.io) on a host that no deploy has been on."""
     iptables: str = ""
     """"nf_tables" or "legacy" (iptables --version); empty where there is no iptables."""
+    apparmor: str = ""
+    """Empty where it is off; else of its parser, which runtimes run: "ready", "installable", or "missing"."""
     other_rules: tuple[str, ...] = ()
     """Tables with rules in the variant that iptables is not."""

@@ -94,9 +94,7 @@ def _address(written: str) -> IPv4Address | IPv6Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
-def _instead(
-    name: str, address: IPv4Address | IPv6Address, own: str, wanted: Mapping[str, IPv4Address]
-) -> str:
+def _instead(name: str, address: IPv4Address | IPv6Address, own: str, wanted: Mapping[str, IPv4Address]) -> str:
     """What a name has to have instead of an address; empty if the address may be right.
 
     Of an IPv6 address nobody knows whether it is the node's too, unless it is the host itself.

@@ -60,6 +60,7 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
     # what is on it
     "iptables-variant": ("warning", "iptables is nf_tables everywhere or legacy everywhere (kubernetes#71305)"),
     "iptables-mixed": ("warning", "No rules in the variant that the host's iptables is not"),
+    "apparmor": ("error", "Where AppArmor is on, its parser is there or can be installed: runtimes run it"),
     "runtime-version": ("error", "The system's container runtime is one that kubelet of this version speaks with"),
     "runtime-conflict": ("error", "No other container runtime that the wanted one would replace or fight"),
     "docker-config": ("error", "Docker's configuration can be read and added to"),

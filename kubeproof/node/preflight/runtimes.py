@@ -39,6 +39,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         yield from _docker_config(settings, node, facts)
         yield from _packages(settings, node, facts)
         yield from _services(node, facts)
+        yield from _apparmor(node, facts)
         yield from _mixed(node, facts)
     yield from _variants(inspection)
 
@@ -88,6 +89,18 @@ def _services(node: Node, facts: HostFacts) -> Iterator[Finding]:
             "has containerd with pods of somebody else's (namespace k8s.io)",
             "which would mix with the cluster's",
             "end them (`ctr --namespace k8s.io containers list` there), or use another host",
+        )
+
+
+def _apparmor(node: Node, facts: HostFacts) -> Iterator[Finding]:
+    """Where a package has it the deploy installs that."""
+    if facts.apparmor == "missing":
+        yield Finding(
+            "apparmor",
+            node.name,
+            "has AppArmor on, and neither apparmor_parser nor a package apparmor to install",
+            "so no container starts (`apparmor_parser`: executable file not found)",
+            "correct /etc/apt/sources.list there, or boot with apparmor=0 on the kernel's command line",
         )
 
 

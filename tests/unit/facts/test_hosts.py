@@ -56,6 +56,7 @@ class TestHost:
             services="cron.service\nk3s.service",
             others_pods="0123456789ab",
             iptables="iptables v1.8.9 (nf_tables)",
+            apparmor="installable",
             other_rules="nat",
         )
         assert Host().process(output.splitlines()) == HostFacts(
@@ -80,6 +81,7 @@ class TestHost:
             services=("k3s.service",),
             others_pods=True,
             iptables="nf_tables",
+            apparmor="installable",
             other_rules=("nat",),
         )
 

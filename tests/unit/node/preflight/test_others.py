@@ -58,6 +58,11 @@ class TestRuntimes:
     def test_docker_configuration(self) -> None:
         assert only(runtimes.findings, inspection(node1={"docker_config": "{"})).name == "docker-config"
 
+    @pytest.mark.parametrize("apparmor", ["", "ready", "installable", "missing"])
+    def test_apparmor_without_its_parser(self, apparmor: str) -> None:
+        wanted = [("apparmor", "node1", "error")] if apparmor == "missing" else []
+        assert found(runtimes.findings, inspection(node1={"apparmor": apparmor})) == wanted
+
     def test_iptables_of_two_kinds(self) -> None:
         looked_at = inspection(master={"iptables": "nf_tables"}, node1={"iptables": "legacy"})
         finding = only(runtimes.findings, looked_at)
