@@ -28,13 +28,14 @@ for folder in /var/log/pods/kube-system_*/*; do
     # N.log is of the container's Nth start again.
     newest=$(ls -t "$folder" 2>/dev/null | head -n 1)
     case $newest in
-    [1-9]*.log) printf '%s ended and was started again, last: %s\\n' "${{folder##*/}}" \\
-        "$(tail -n 1 "$folder/$newest" | sed 's/^{{"log":"\\(.*\\)\\\\n","stream".*/\\1/; s/^[^ ]* std[a-z]* [FP] //')" ;;
+    [1-9]*.log)
+        last=$(tail -n 1 "$folder/$newest" | sed 's/^{{"log":"\\(.*\\)\\\\n","stream".*/\\1/; s/^[^ ]* std.* [FP] //')
+        printf '%s ended and was started again, last: %s\\n' "${{folder##*/}}" "$last" ;;
     esac
 done
 """
 _ADVICE = re.compile(
-    r"^\s*(Unfortunately, an error has occurred|This error is likely caused by|(Additionally, a|A) control plane component)"
+    r"^\s*(Unfortunately, an error has occurred|This error is likely caused|(Additionally, a|A) control plane)"
 )
 """How kubeadm's general advice begins (cmd/kubeadm/app/cmd/phases, kubeletFailMsg and its like)."""
 _END_OF_ADVICE = re.compile(r"^(error |\[)")

@@ -226,7 +226,9 @@ class TestTraces:
             addresses="lo 127.0.0.1 65536\neth0 192.0.2.11 1500",
             tcp="*:6443",
             routes="default via 192.0.2.1 dev eth0 onlink\n192.0.2.0/24 dev eth0 proto kernel scope link\n"
-            "198.51.100.0/24 proto static \\\tnexthop via 192.0.2.7",
+            "198.51.100.0/24 proto static \\\tnexthop via 192.0.2.7\nblackhole 10.244.17.0/26 proto bird\n"
+            "unreachable default metric 4278198272\nlocal 192.0.2.11 dev eth0 table local proto kernel",
+            virtual_servers="0A600001:01BB\n0A600001:0035\n[fd00::1]:0050",
         )
         found = Traces().process(output.splitlines())
         (link,) = found.tunnels
@@ -244,8 +246,14 @@ class TestTraces:
             tcp_ports=(6443,),
             addresses=(LinkAddress("lo", "127.0.0.1", 65536), LinkAddress("eth0", "192.0.2.11", 1500)),
             routes=(("192.0.2.0/24", "eth0"), ("198.51.100.0/24", "")),
+            unreachable=("10.244.17.0/26",),
+            virtual_servers=("10.96.0.1",),
             default_link="eth0",
         )
+
+    def test_a_vpns_table_has_no_say_in_the_default_route(self) -> None:
+        routes = "default dev wg0 table 51820 scope link\ndefault via 192.0.2.1 dev eth0\nunreachable default table 52"
+        assert Traces().process(answered(routes=routes).splitlines()).default_link == "eth0"
 
     def test_script_runs_on_this_machine(self) -> None:
         found = Traces().process(shell(Traces().command()))
