@@ -44,6 +44,8 @@ _OTHERS_PODS = (
     f"[ -e {paths.RECORD} ] || [ ! -S {kinds.CONTAINERD_SOCKET.removeprefix('unix://')} ] || "
     f"timeout {POD_SECONDS} {kinds.CTR} containers list --quiet"
 )
+_OS_RELEASE = "(file=/etc/os-release; [ -e $file ] || file=/usr/lib/os-release; . $file; echo {})"
+"""In a shell of its own, which would end with a file that is not there, or is none for a shell."""
 _APPARMOR = """if grep -q Y /sys/module/apparmor/parameters/enabled && [ -e /sys/kernel/security/apparmor ]; then
     if [ -x /sbin/apparmor_parser ] || [ -x /usr/sbin/apparmor_parser ]; then echo ready
     elif ! command -v apt-cache >/dev/null; then echo missing
@@ -71,7 +73,8 @@ class Host(FactBase[HostFacts]):
     def command(self) -> str:
         return sections.script(
             {
-                "system": '. /etc/os-release; echo "$ID $VERSION_ID"',
+                "system": _OS_RELEASE.format('"$ID $VERSION_ID"'),
+                "system_title": _OS_RELEASE.format('"$PRETTY_NAME"'),
                 "uid": "id -u",
                 "addresses": "ip -o -4 addr show | awk '{print $4}'",
                 "swaps": "tail -n +2 /proc/swaps | awk '{print $1}'",
@@ -113,6 +116,7 @@ class Host(FactBase[HostFacts]):
         try:
             return HostFacts(
                 system=_first(found, "system"),
+                system_title=_first(found, "system_title"),
                 uid=int(_first(found, "uid")),
                 addresses=tuple(line.partition("/")[0] for line in found.get("addresses", ())),
                 swaps=tuple(found.get("swaps", ())),

@@ -23,6 +23,8 @@ class HostFacts:
 
     system: str = ""
     """ID and VERSION_ID of os-release(5), such as "debian 12"."""
+    system_title: str = ""
+    """What it calls itself for people (PRETTY_NAME)."""
     uid: int = -1
     addresses: tuple[str, ...] = ()
     """IPv4 addresses of all links, without prefix length."""

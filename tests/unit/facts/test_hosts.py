@@ -1,6 +1,7 @@
 """Facts that ask several questions at once, and what their scripts do in a real shell."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from pyinfra.api.exceptions import FactProcessError
@@ -36,6 +37,7 @@ class TestHost:
     def test_answers(self) -> None:
         output = answered(
             system="debian 12",
+            system_title="Debian GNU/Linux 12 (bookworm)",
             uid="0",
             addresses="127.0.0.1/8\n192.0.2.11/24",
             swaps="/dev/sda2",
@@ -61,6 +63,7 @@ class TestHost:
         )
         assert Host().process(output.splitlines()) == HostFacts(
             system="debian 12",
+            system_title="Debian GNU/Linux 12 (bookworm)",
             uid=0,
             addresses=("127.0.0.1", "192.0.2.11"),
             swaps=("/dev/sda2",),
@@ -105,6 +108,23 @@ class TestHost:
             Remembered().process(['{"unknown": 1}'])
         with pytest.raises(FactProcessError):
             Objects().process(["{}"])
+
+    @pytest.mark.parametrize(
+        ("text", "system", "title"),
+        [
+            ("ID='ol'\nVERSION_ID=\"9.5\"\nPRETTY_NAME='Oracle Linux'\n", "ol 9.5", "Oracle Linux"),
+            ('PRETTY_NAME="Debian GNU/Linux trixie/sid"\nID=debian\n', "debian", "Debian GNU/Linux trixie/sid"),
+            ("ID=pop\nPRETTY_NAME=(\n", "", ""),
+            (None, "", ""),
+        ],
+    )
+    def test_a_system_by_its_own_file(self, text: str | None, system: str, title: str, tmp_path: Path) -> None:
+        file = tmp_path / "os-release"
+        if text is not None:
+            file.write_text(text)
+        script = Host().command().replace("/etc/os-release", str(file)).replace("/usr/lib/os-release", str(file))
+        here = Host().process(shell(script))
+        assert (here.system, here.system_title) == (system, title)
 
     def test_scripts_run_on_this_machine(self) -> None:
         here = Host().process(shell(Host().command()))

@@ -117,6 +117,26 @@ class TestClocks:
         assert found(clocks.findings, inspection(clocks=clock)) == [("clock-skew", "node2", "warning")]
 
 
+@pytest.mark.parametrize(
+    ("system", "title", "shown"),
+    [
+        ("centos 9", "CentOS Stream 9", "runs CentOS Stream 9 (centos 9)"),
+        ("ol 9.5", "", "runs ol 9.5"),
+        ("debian", "Debian GNU/Linux trixie/sid", "runs Debian GNU/Linux trixie/sid (debian)"),
+        ("", "", "runs an unknown system"),
+    ],
+)
+def test_a_system_that_is_not_known_is_named_and_those_that_are(system: str, title: str, shown: str) -> None:
+    (finding,) = [
+        item
+        for item in machines.findings(inspection(node1={"system": system, "system_title": title}))
+        if item.name == "os"
+    ]
+    assert finding.found == shown
+    assert "like it" not in finding.mend
+    assert all(name in finding.mend for name in ("Debian 13", "Ubuntu 24.04", "RHEL 9", "Rocky Linux 9", "AlmaLinux 8"))
+
+
 class TestIdentity:
     @pytest.mark.parametrize(
         ("facts", "expected"),
