@@ -1,6 +1,7 @@
 """Facts about a host as such: what it is, and what it was like before the first deploy."""
 
 import json
+import re
 from collections.abc import Iterable
 
 from pyinfra.api.exceptions import FactProcessError
@@ -27,12 +28,17 @@ _KUBELET_FILES = "/var/lib/kubelet/kubeadm-flags.env /var/lib/kubelet/instance-c
 """Where kubeadm tells kubelet its runtime's socket: in the flags, and since 1.34 in a configuration of its own."""
 
 _ROOMS = " ".join(sorted({path for name in kinds.NAMES for path in disks.directories(name)}))
-_ROOM = f"""for path in {_ROOMS}; do
+_ROOM = f"""own=$(sed -nE 's/.*"(data-root|graph)"[ \t]*:[ \t]*"([^" ]*)".*/\\2/p' {paths.DOCKER_CONFIG} | tail -n 1)
+for path in {_ROOMS} ${{own%/}}; do
     there=$path
     while [ ! -e "$there" ]; do there=$(dirname "$there"); done
-    echo "$path $(stat --file-system --format %T "$there") $(df -Pk "$there" | tail -n 1)"
+    echo "$path $(stat --file-system --format '%T %c %d' "$there") $(df -Pk "$there" | tail -n 1)"
 done"""
 """A directory that is not there yet will be on the file system of the nearest one above it."""
+_DOCKER_FLAGS = """started=$(systemctl show --property ExecStart --value docker.service)
+printf '%s\\n' "$started" | sed -nE 's/.*argv\\[\\]=[^ ;]* *([^;]*) ;.*/\\1/p'
+case $started in *DOCKER_OPTS*) (. /etc/default/docker; echo "$DOCKER_OPTS");; esac"""
+"""Debian's unit reads a file of a variable, Docker's own has all words in it."""
 _CONTROLLERS = """if [ -e /sys/fs/cgroup/cgroup.controllers ]; then cat /sys/fs/cgroup/cgroup.controllers
 else awk '$3 == "cgroup" {print $4}' /proc/mounts; fi"""
 _MATTERING = (*runtimes.FIGHTING, FIREWALLD)
@@ -81,6 +87,8 @@ class Host(FactBase[HostFacts]):
                 "container": "systemd-detect-virt --container | grep -v none",
                 "machine_id": "cat /etc/machine-id",
                 "docker_config": f"cat {paths.DOCKER_CONFIG}",
+                "docker_flags": _DOCKER_FLAGS,
+                "containerd_config": f"[ -e {paths.RECORD} ] || cat {paths.CONTAINERD_CONFIG}",
                 "machine": "uname -m",
                 "kernel": "uname -r",
                 "cgroups": "stat --file-system --format %T /sys/fs/cgroup",
@@ -123,6 +131,8 @@ class Host(FactBase[HostFacts]):
                 container=_first(found, "container"),
                 machine_id=_first(found, "machine_id"),
                 docker_config="\n".join(found.get("docker_config", ())),
+                docker_flags=tuple(" ".join(found.get("docker_flags", ())).split()),
+                containerd_config="\n".join(found.get("containerd_config", ())),
                 architecture=ARCHITECTURES.get(_first(found, "machine"), _first(found, "machine")),
                 kernel=_first(found, "kernel"),
                 cgroups=_first(found, "cgroups"),
@@ -134,7 +144,7 @@ class Host(FactBase[HostFacts]):
                 cores=int(_first(found, "cores") or 0),
                 init=_first(found, "init"),
                 controllers=_controllers(found.get("controllers", ())),
-                rooms=tuple(_room(line) for line in found.get("rooms", ()) if len(line.split()) >= 8),
+                rooms=tuple(room for line in found.get("rooms", ()) if (room := _room(line))),
                 hostname=_first(found, "hostname"),
                 own_addresses=tuple(dict.fromkeys(found.get("own_addresses", ()))),
                 product_uuid=_first(found, "product_uuid"),
@@ -196,10 +206,20 @@ def _controllers(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(" ".join(lines).replace(",", " ").split()))
 
 
-def _room(line: str) -> Room:
-    """Path and kind, and then the last line of df: device, KiB in all, used and free, percent, where it is mounted."""
-    path, kind, _, size, _, free, _, mount = line.split(maxsplit=7)
-    return Room(path, kind, int(size) // 1024, int(free) // 1024, mount)
+_ROOM_LINE = re.compile(
+    r"(?P<path>\S+) (?P<kind>\S+) (?P<inodes>\d+) (?P<free_inodes>\d+) .*?"
+    r"\s(?P<size>\d+)\s+\d+\s+(?P<free>\d+)\s+\d+%\s(?P<mount>.+)"
+)
+"""Path, kind and inodes, and then the last line of df: device, KiB in all, used, free, percent, where it is mounted."""
+
+
+def _room(line: str) -> Room | None:
+    """None for a line that is not like it, as of a file system that does not tell its size."""
+    found = _ROOM_LINE.fullmatch(line)
+    if not found:
+        return None
+    size, free, inodes, left = (int(found[name]) for name in ("size", "free", "inodes", "free_inodes"))
+    return Room(found["path"], found["kind"], size // 1024, free // 1024, found["mount"], inodes, left)
 
 
 def _variant(version: str) -> str:

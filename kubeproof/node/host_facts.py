@@ -15,6 +15,9 @@ class Room:
     """What those who are not root can take (df, Available)."""
     mount: str
     """Where it is mounted: two directories with the same one share it."""
+    inodes: int = 0
+    free_inodes: int = 0
+    """0 of 0 where a file system makes them as it needs them, as btrfs does."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class HostFacts:
     machine_id: str = ""
     docker_config: str = ""
     """Text of Docker's configuration, empty if there is none."""
+    docker_flags: tuple[str, ...] = ()
+    """How systemd starts Docker, where it is installed: the words after the program's name."""
+    containerd_config: str = ""
+    """Text of containerd's configuration, empty if there is none."""
     architecture: str = ""
     """As Kubernetes calls it, such as "amd64"; uname's word where it has no name for it."""
     kernel: str = ""

@@ -7,14 +7,15 @@ from typing import Literal
 from kubeproof.cluster import Cluster, Node
 from kubeproof.cni import traces
 from kubeproof.cni.networks import NODE_ADDRESS
-from kubeproof.node import ports
+from kubeproof.node import docker_config, paths, ports
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_traces import NetworkTraces
 from kubeproof.node.preflight.inspection import Inspection
 from kubeproof.settings import DOCKER_BRIDGE, Settings
 
-OWN_LINKS = ("docker0", "lo", traces.KERNELS_LINK)
+DOCKERS_LINK = "docker0"
+OWN_LINKS = (DOCKERS_LINK, "lo", traces.KERNELS_LINK)
 """Links whose networks are the cluster's own, beside those that pod networks make, which are findings of their own."""
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """RFC 1918: where another network is looked for."""
@@ -32,8 +33,10 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         known = inspection.traces.get(node.name, NetworkTraces())
         yield from _address(node, facts, known)
         yield from _interface(cluster.settings, node, known)
-        yield from _networks(cluster.settings, node, known, free)
+        yield from _networks(cluster.settings, node, (facts, known), free)
         yield from _unreachable(cluster.settings, node, known)
+        if cluster.settings.runtime.name == "docker":
+            yield from _docker_bridge(cluster.settings, node, facts, known)
         yield from _resolvers(cluster.settings, node, facts)
         if not (known.remembered or facts.foreign):
             yield from _ports(cluster, node, known)
@@ -107,15 +110,18 @@ def _destinations(known: NetworkTraces) -> Iterator[tuple[str, str]]:
     return iter(dict.fromkeys((*known.routes, *on_links)))
 
 
-def _networks(settings: Settings, node: Node, known: NetworkTraces, free: IPv4Network | None) -> Iterator[Finding]:
+def _networks(
+    settings: Settings, node: Node, host: tuple[HostFacts, NetworkTraces], free: IPv4Network | None
+) -> Iterator[Finding]:
     """Routes that are the cluster's own are no conflict: they are of its links, or go to pods by a node.
 
     The cluster's own routes go before wider ones: those take away what they share only, and where there is no other
     network to choose, as with a VPN's 0.0.0.0/1 and 128.0.0.0/1, they are a way to everywhere.
     """
+    facts, known = host
     wanted = {"pod_cidr": settings.pod_cidr, "service_cidr": settings.service_cidr}
-    if settings.runtime.name == "docker":
-        wanted["Docker's bridge"] = DOCKER_BRIDGE
+    if settings.runtime.name == "docker" and (bridge := docker_config.bridge(facts.docker_config)):
+        wanted["Docker's bridge"] = bridge
     for destination, link in _destinations(known):
         network = IPv4Network(destination, strict=False)
         if _own(link) or (known.remembered and network.subnet_of(settings.pod_cidr)):
@@ -163,6 +169,23 @@ def _unreachable(settings: Settings, node: Node, known: NetworkTraces) -> Iterat
             "so what is there cannot be reached from it",
             f"run `ip route show table all {network}` there and remove that route, or choose another {name}",
         )
+
+
+def _docker_bridge(settings: Settings, node: Node, facts: HostFacts, known: NetworkTraces) -> Iterator[Finding]:
+    """Whatever it is now, and will be by Docker's configuration."""
+    bridge = docker_config.bridge(facts.docker_config)
+    now = [IPv4Network(f"{item.address}/32") for item in known.addresses if item.link == DOCKERS_LINK]
+    for name in ("node_network", "pod_cidr", "service_cidr"):
+        own: IPv4Network = getattr(settings, name)
+        wrong = [network for network in (*([bridge] if bridge else []), *now) if network.overlaps(own)]
+        if wrong:
+            yield Finding(
+                "cidr-conflict",
+                node.name,
+                f"has {wrong[0]} for Docker's bridge {DOCKERS_LINK}, which overlaps {name} {own}",
+                "so what is there cannot be reached from it",
+                f"set another bip in {paths.DOCKER_CONFIG} there and restart Docker, or choose another {name}",
+            )
 
 
 def _resolvers(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:

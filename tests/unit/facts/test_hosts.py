@@ -48,7 +48,8 @@ class TestHost:
             cores="2",
             init="systemd",
             controllers="rw,nosuid,cpu,cpuacct\nrw,pids",
-            rooms="/var/lib/docker ext2/ext3 /dev/sda1 20480000 5120000 15360000 25% /srv/my disk",
+            rooms="/var/lib/docker ext2/ext3 1000 900 /dev/sda1 20480000 5120000 15360000 25% /srv/my disk\n"
+            "/data nfs 0 0 //nas/my share 2048 1024 1024 50% /data\n/odd autofs 0 0 systemd-1 - - - - /odd",
             hostname="node1",
             own_addresses="192.0.2.11\n192.0.2.11",
             product_uuid="4C4C",
@@ -74,7 +75,10 @@ class TestHost:
             cores=2,
             init="systemd",
             controllers=("rw", "nosuid", "cpu", "cpuacct", "pids"),
-            rooms=(Room("/var/lib/docker", "ext2/ext3", 20000, 15000, "/srv/my disk"),),
+            rooms=(
+                Room("/var/lib/docker", "ext2/ext3", 20000, 15000, "/srv/my disk", 1000, 900),
+                Room("/data", "nfs", 2, 1, "/data"),
+            ),
             hostname="node1",
             own_addresses=("192.0.2.11",),
             product_uuid="4C4C",

@@ -1,4 +1,5 @@
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,36 @@ class TestDisks:
     def test_pods_need_less_than_images(self) -> None:
         rooms = (*ROOMS[:2], Room("/var/lib/kubelet", "xfs", 1000, 120, "/var/lib/kubelet"))
         assert found(disks.findings, inspection(node1={"rooms": rooms})) == []
+
+    @pytest.mark.parametrize(
+        ("config", "full", "wrong"),
+        [
+            ("", "/var/lib/docker", 1),
+            ('{"data-root": "/data/docker"}', "/var/lib/docker", 0),
+            ('{"data-root": "/data/docker/"}', "/data/docker", 1),
+            ('{"graph": "/data/docker"}', "/data/docker", 1),
+            ('\ufeff{"data-root": "/data/docker"}', "/var/lib/docker", 0),
+            ('{"features": {"containerd-snapshotter": true}}', "/var/lib/docker", 0),
+            ('{"features": {"containerd-snapshotter": true}}', "/var/lib/containerd", 1),
+            ("", "/var/lib/containerd", 0),
+        ],
+    )
+    def test_where_docker_keeps_images(self, config: str, full: str, wrong: int) -> None:
+        rooms = (*ROOMS, Room("/data/docker", "xfs", 20000, 15000, "/"))
+        here = tuple(Room(room.path, room.kind, 8000, 900, full) if room.path == full else room for room in rooms)
+        expected = [("disk-space", "node1", "error")] * wrong
+        assert found(disks.findings, inspection(node1={"docker_config": config, "rooms": here})) == expected
+
+    def test_inodes(self) -> None:
+        rooms = tuple(replace(room, inodes=1000, free_inodes=40) for room in ROOMS)
+        finding = only(disks.findings, inspection(node1={"rooms": rooms}))
+        assert finding.found.startswith("has 40 inodes free of 1000 for /var/lib/containerd")
+        made_as_needed = tuple(replace(room, kind="btrfs") for room in ROOMS)
+        assert found(disks.findings, inspection(node1={"rooms": made_as_needed})) == []
+
+    def test_a_folder_with_a_blank_is_quoted(self) -> None:
+        rooms = (Room("/var/lib/docker", "xfs", 8000, 900, "/srv/my disk"), *ROOMS[2:])
+        assert "2 '/srv/my disk' |" in only(disks.findings, inspection(node1={"rooms": rooms})).mend
 
     def test_overlay_on_overlay(self) -> None:
         rooms = (Room("/var/lib/docker", "overlayfs", 20000, 15000, "/"), *ROOMS[2:])

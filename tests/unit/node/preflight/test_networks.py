@@ -125,6 +125,31 @@ class TestNetworks:
         there = (*traces("node1").addresses, LinkAddress(link, "10.96.0.10", 1500), LinkAddress(link, "10.244.1.1", 1))
         assert found(networks.findings, with_traces(addresses=there, interfaces=("lo", "eth0", link))) == []
 
+    @pytest.mark.parametrize(
+        ("config", "link", "wanted"),
+        [
+            ("", "172.17.0.1", []),
+            ('{"bip": "10.244.0.1/16"}', "", ["pod_cidr"]),
+            ('{"bip": "192.0.2.1/24"}', "", ["node_network"]),
+            ('{"bip": "192.168.5.1/24"}', "", []),
+            ('{"bip": "odd"}', "", []),
+            ('{"default-address-pools": [{"base": "10.100.0.0/16", "size": 24}]}', "10.100.0.1", ["service_cidr"]),
+            ('{"bridge": "none"}', "", []),
+        ],
+    )
+    def test_dockers_own_bridge(self, config: str, link: str, wanted: list[str]) -> None:
+        there = (*traces("node1").addresses, *([LinkAddress("docker0", link, 1500)] if link else []))
+        looked_at = with_traces(addresses=there)
+        hosts = {**looked_at.hosts, "node1": facts("node1", docker_config=config)}
+        findings = [item.found for item in networks.findings(replace(looked_at, hosts=hosts))]
+        told = [text.partition("overlaps ")[2].split()[0] for text in findings if "for Docker's bridge docker0" in text]
+        assert told == wanted
+
+    def test_a_route_to_where_docker_has_its_bridge_elsewhere(self) -> None:
+        looked_at = with_traces(routes=(("172.17.5.0/24", "eth0"),))
+        moved = {**looked_at.hosts, "node1": facts("node1", docker_config='{"bip": "192.168.5.1/24"}')}
+        assert found(networks.findings, replace(looked_at, hosts=moved)) == []
+
     def test_routes_of_a_cluster_that_is_there(self) -> None:
         by_gateway = (("10.244.1.0/24", "eth0"),)
         assert found(networks.findings, with_traces(routes=by_gateway, remembered=True)) == []

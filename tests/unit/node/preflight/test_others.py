@@ -58,6 +58,68 @@ class TestRuntimes:
     def test_docker_configuration(self) -> None:
         assert only(runtimes.findings, inspection(node1={"docker_config": "{"})).name == "docker-config"
 
+    @pytest.mark.parametrize(
+        ("config", "flags", "said"),
+        [
+            ('{"hosts": ["tcp://0.0.0.0:2375"]}', (), "is to have hosts in"),
+            ('{"hosts": ["tcp://0.0.0.0:2375"]}', ("--containerd=/run/x.sock",), ""),
+            ('{"hosts": ["fd://"]}', ("-H", "fd://", "--tls=false"), "is to have hosts in"),
+            ("", ("-H", "fd://"), ""),
+            # DOCKER_OPTS of Debian, a drop-in of anybody's.
+            ("", ("-Hfd://", "--insecure-registry=r:5000", "--exec-opt", "x"), "exec-opts, insecure-registries in"),
+            ("", ("-s", "overlay2"), "storage-driver in"),
+            ('{"data-root": "/x"}', ("-g", "/x"), "data-root in"),
+            ('{"debug": true}', ("--debug",), "debug in"),
+            ('{"userns-remap": "default"}', (), "has userns-remap"),
+            ('{"userns-remap": ""}', (), ""),
+            ('{"insecure-registries": "r:5000"}', (), "(insecure-registries is not a list of strings)"),
+            ('{"a": 1,}', (), "cannot read"),
+            ('{"a": 1} // mine', (), "cannot read"),
+            ("\ufeff", (), ""),
+            ("null", (), ""),
+            ('{"insecure-registries": null, "debug": true, "debug": false}', (), ""),
+        ],
+    )
+    def test_docker_configuration_that_does_not_go(self, config: str, flags: tuple[str, ...], said: str) -> None:
+        findings = list(runtimes.findings(inspection(node1={"docker_config": config, "docker_flags": flags})))
+        assert [(item.name, item.severity) for item in findings] == ([("docker-config", "error")] if said else [])
+        assert said in "".join(item.found for item in findings)
+
+    @pytest.mark.parametrize(("remembered", "warnings"), [(False, 1), (True, 0)])
+    def test_what_of_it_cannot_stay(self, remembered: bool, warnings: int) -> None:
+        there = {"docker_config": '{"log-driver": "journald"}', "remembered": remembered}
+        expected = [("docker-config", "node1", "warning")] * warnings
+        assert found(runtimes.findings, inspection(node1=there)) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("version = 2\nroot = '/data/containerd'\n", "has root = '/data/containerd' in"),
+            ("imports = ['/etc/containerd/conf.d/*.toml']\n", "has imports in"),
+            (
+                '[plugins."io.containerd.grpc.v1.cri".containerd]\ndefault_runtime_name="nvidia"\n'
+                '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.nvidia]\n',
+                "has default_runtime_name = 'nvidia', the runtime nvidia in",
+            ),
+            (
+                "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes]\nkata = {}\nrunc = {}\n",
+                "has the runtime kata",
+            ),
+            ("[plugins.cri.registry.mirrors.'docker.io']\nendpoint = ['https://m']\n", "has the registry's mirrors in"),
+            ('disabled_plugins = ["cri"]\nroot = "/var/lib/containerd/"\n', ""),
+            ("plugins = 3\n", ""),
+            ("no toml", ""),
+            ("", ""),
+        ],
+    )
+    def test_containerds_own_settings_are_replaced(self, text: str, shown: str) -> None:
+        wanted = cluster(container_runtime="containerd")
+        findings = list(runtimes.findings(inspection(wanted, node1={"containerd_config": text})))
+        assert [(item.name, item.severity) for item in findings] == (
+            [("containerd-config", "warning")] if shown else []
+        )
+        assert shown in "".join(item.found for item in findings)
+
     @pytest.mark.parametrize("apparmor", ["", "ready", "installable", "missing"])
     def test_apparmor_without_its_parser(self, apparmor: str) -> None:
         wanted = [("apparmor", "node1", "error")] if apparmor == "missing" else []
