@@ -7,7 +7,7 @@ import pytest
 
 from kubeproof.network.model import Link, Vxlan
 from kubeproof.node.preflight import kernels, ownership, runtimes, sources, udp_paths, versions
-from kubeproof.node.preflight.inspection import Asked, Heard
+from kubeproof.node.preflight.inspection import Asked, Heard, Reading
 from kubeproof.node.preflight.sources import UNTRIED, places
 from kubeproof.settings import Settings
 from tests.unit.node.example import cluster
@@ -191,6 +191,31 @@ class TestPackets:
         heard = {"master": Heard(ALL), "node1": Heard(frozenset({"node2"})), "node2": Heard(ALL)}
         finding = only(udp_paths.findings, inspection(heard=heard))
         assert (finding.host, finding.found) == ("node1", "gets no packets at UDP 8472 from master")
+
+    @pytest.mark.parametrize(
+        ("begin", "ahead", "uncertain", "severity"),
+        [
+            (1000.0, 0.0, 0.1, "error"),
+            (1004.5, 0.0, 0.1, "error"),
+            # Five seconds later on a slow host; the same by a clock that is five seconds ahead.
+            (1005.5, 0.0, 0.1, "warning"),
+            (1005.5, 5.5, 0.1, "error"),
+            (1000.0, -20.0, 0.1, "warning"),
+            (1004.0, 0.0, 1.5, "warning"),
+        ],
+    )
+    def test_those_that_did_not_try_at_the_same_time(
+        self, begin: float, ahead: float, uncertain: float, severity: str
+    ) -> None:
+        heard = {
+            "master": Heard(ALL, window=(1000.0, 1006.0)),
+            "node1": Heard(frozenset({"node2"}), window=(begin, begin + 6)),
+            "node2": Heard(ALL),
+        }
+        clocks = dict.fromkeys(ALL, Reading(0.0, 0.0)) | {"node1": Reading(ahead, uncertain)}
+        assert found(udp_paths.findings, inspection(heard=heard, clocks=clocks)) == [("udp-path", "node1", severity)]
+        unread = {**clocks, "node1": None}
+        assert found(udp_paths.findings, inspection(heard=heard, clocks=unread)) == [("udp-path", "node1", "warning")]
 
     def test_between_nodes_nothing_is_told(self) -> None:
         """They stand for themselves; what counts is the one that is new."""
