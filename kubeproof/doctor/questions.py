@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -18,10 +19,24 @@ from kubeproof.proof.script import Output
 T = TypeVar("T")
 SSH_PORT = 22
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s"
+_DEFAULT_RUNTIMES = r"""
+{ gsub(/["\047\r]/, ""); line = $0; gsub(/[ \t]/, "", line); sub(/#.*/, "", line) }
+line ~ /^\[/ { table = line; gsub(/[][]/, "", table); next }
+line ~ /^default_runtime_name=/ && table ~ /containerd$/ { sub(/.*=/, "", line); used = line; next }
+table !~ /[.]containerd[.]runtimes[.]/ { next }
+{ name = table; sub(/.*[.]containerd[.]runtimes[.]/, "", name) }
+line ~ /^runtime_type=/ && name !~ /[.]/ { type[name] = line }
+line ~ /^SystemdCgroup=/ && sub(/[.]options$/, "", name) { driver[name] = line ~ /true/ ? "systemd" : "cgroupfs" }
+END {
+    if (used == "") used = "runc"
+    # runc does not use systemd unless it is told to; of other programs nobody knows.
+    print ((used in driver) ? driver[used] : (type[used] ~ /runc[.]v[12]$/ ? "cgroupfs" : ""))
+}"""
+"""Pods without a RuntimeClass get the default runtime, of the several that containerd may know. Its tables have
+different names in versions 1 to 3 of its configuration; its two ways to quote are left out, and so is what is blank."""
 _DRIVERS = {
     "docker": "docker info --format '{{.CgroupDriver}}'",
-    "containerd": "containerd config dump | sed -n 's/^ *SystemdCgroup = //p' | head -n 1 | "
-    "sed 's/true/systemd/; s/false/cgroupfs/'",
+    "containerd": f"containerd config dump | awk {shlex.quote(_DEFAULT_RUNTIMES)}",
 }
 """How each runtime tells its driver; dockershim and cri-dockerd take Docker's."""
 _CIDRS = {

@@ -1,6 +1,7 @@
 """Facts about a host as such: what it is, and what it was like before the first deploy."""
 
 import json
+import re
 from collections.abc import Iterable
 
 from pyinfra.api.exceptions import FactProcessError
@@ -27,12 +28,17 @@ _KUBELET_FILES = "/var/lib/kubelet/kubeadm-flags.env /var/lib/kubelet/instance-c
 """Where kubeadm tells kubelet its runtime's socket: in the flags, and since 1.34 in a configuration of its own."""
 
 _ROOMS = " ".join(sorted({path for name in kinds.NAMES for path in disks.directories(name)}))
-_ROOM = f"""for path in {_ROOMS}; do
+_ROOM = f"""own=$(sed -nE 's/.*"(data-root|graph)"[ \t]*:[ \t]*"([^" ]*)".*/\\2/p' {paths.DOCKER_CONFIG} | tail -n 1)
+for path in {_ROOMS} ${{own%/}}; do
     there=$path
     while [ ! -e "$there" ]; do there=$(dirname "$there"); done
-    echo "$path $(stat --file-system --format %T "$there") $(df -Pk "$there" | tail -n 1)"
+    echo "$path $(stat --file-system --format '%T %c %d' "$there") $(df -Pk "$there" | tail -n 1)"
 done"""
 """A directory that is not there yet will be on the file system of the nearest one above it."""
+_DOCKER_FLAGS = """started=$(systemctl show --property ExecStart --value docker.service)
+printf '%s\\n' "$started" | sed -nE 's/.*argv\\[\\]=[^ ;]* *([^;]*) ;.*/\\1/p'
+case $started in *DOCKER_OPTS*) (. /etc/default/docker; echo "$DOCKER_OPTS");; esac"""
+"""Debian's unit reads a file of a variable, Docker's own has all words in it."""
 _CONTROLLERS = """if [ -e /sys/fs/cgroup/cgroup.controllers ]; then cat /sys/fs/cgroup/cgroup.controllers
 else awk '$3 == "cgroup" {print $4}' /proc/mounts; fi"""
 _MATTERING = (*runtimes.FIGHTING, FIREWALLD)
@@ -44,6 +50,15 @@ _OTHERS_PODS = (
     f"[ -e {paths.RECORD} ] || [ ! -S {kinds.CONTAINERD_SOCKET.removeprefix('unix://')} ] || "
     f"timeout {POD_SECONDS} {kinds.CTR} containers list --quiet"
 )
+_OS_RELEASE = "(file=/etc/os-release; [ -e $file ] || file=/usr/lib/os-release; . $file; echo {})"
+"""In a shell of its own, which would end with a file that is not there, or is none for a shell."""
+_APPARMOR = """if grep -q Y /sys/module/apparmor/parameters/enabled && [ -e /sys/kernel/security/apparmor ]; then
+    if [ -x /sbin/apparmor_parser ] || [ -x /usr/sbin/apparmor_parser ]; then echo ready
+    elif ! command -v apt-cache >/dev/null; then echo missing
+    elif ! ls /var/lib/apt/lists/*_Packages* >/dev/null || apt-cache show apparmor | grep -q .; then echo installable
+    else echo missing; fi
+fi"""
+"""Runtimes ask the same two things (runc, libcontainer/apparmor). A host that has no package lists yet gets them."""
 _WITH_RULES = """awk '/^[*]/ {table = substr($1, 2)} /^-A/ || (/^:/ && $2 !~ /^(ACCEPT|-)$/) {print table}' | uniq"""
 _OTHER_RULES = f"""case $(iptables --version) in
 *nf_tables*)
@@ -64,13 +79,16 @@ class Host(FactBase[HostFacts]):
     def command(self) -> str:
         return sections.script(
             {
-                "system": '. /etc/os-release; echo "$ID $VERSION_ID"',
+                "system": _OS_RELEASE.format('"$ID $VERSION_ID"'),
+                "system_title": _OS_RELEASE.format('"$PRETTY_NAME"'),
                 "uid": "id -u",
                 "addresses": "ip -o -4 addr show | awk '{print $4}'",
                 "swaps": "tail -n +2 /proc/swaps | awk '{print $1}'",
                 "container": "systemd-detect-virt --container | grep -v none",
                 "machine_id": "cat /etc/machine-id",
                 "docker_config": f"cat {paths.DOCKER_CONFIG}",
+                "docker_flags": _DOCKER_FLAGS,
+                "containerd_config": f"[ -e {paths.RECORD} ] || cat {paths.CONTAINERD_CONFIG}",
                 "machine": "uname -m",
                 "kernel": "uname -r",
                 "cgroups": "stat --file-system --format %T /sys/fs/cgroup",
@@ -92,6 +110,7 @@ class Host(FactBase[HostFacts]):
                 "services": _SERVICES,
                 "others_pods": _OTHERS_PODS,
                 "iptables": "iptables --version",
+                "apparmor": _APPARMOR,
                 "other_rules": _OTHER_RULES,
             }
         )
@@ -105,12 +124,15 @@ class Host(FactBase[HostFacts]):
         try:
             return HostFacts(
                 system=_first(found, "system"),
+                system_title=_first(found, "system_title"),
                 uid=int(_first(found, "uid")),
                 addresses=tuple(line.partition("/")[0] for line in found.get("addresses", ())),
                 swaps=tuple(found.get("swaps", ())),
                 container=_first(found, "container"),
                 machine_id=_first(found, "machine_id"),
                 docker_config="\n".join(found.get("docker_config", ())),
+                docker_flags=tuple(" ".join(found.get("docker_flags", ())).split()),
+                containerd_config="\n".join(found.get("containerd_config", ())),
                 architecture=ARCHITECTURES.get(_first(found, "machine"), _first(found, "machine")),
                 kernel=_first(found, "kernel"),
                 cgroups=_first(found, "cgroups"),
@@ -122,7 +144,7 @@ class Host(FactBase[HostFacts]):
                 cores=int(_first(found, "cores") or 0),
                 init=_first(found, "init"),
                 controllers=_controllers(found.get("controllers", ())),
-                rooms=tuple(_room(line) for line in found.get("rooms", ()) if len(line.split()) >= 8),
+                rooms=tuple(room for line in found.get("rooms", ()) if (room := _room(line))),
                 hostname=_first(found, "hostname"),
                 own_addresses=tuple(dict.fromkeys(found.get("own_addresses", ()))),
                 product_uuid=_first(found, "product_uuid"),
@@ -132,6 +154,7 @@ class Host(FactBase[HostFacts]):
                 services=tuple(unit for unit in found.get("services", ()) if unit in _MATTERING),
                 others_pods=bool(found.get("others_pods")),
                 iptables=_variant(_first(found, "iptables")),
+                apparmor=_first(found, "apparmor"),
                 other_rules=tuple(found.get("other_rules", ())),
             )
         except ValueError as error:
@@ -183,10 +206,20 @@ def _controllers(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(" ".join(lines).replace(",", " ").split()))
 
 
-def _room(line: str) -> Room:
-    """Path and kind, and then the last line of df: device, KiB in all, used and free, percent, where it is mounted."""
-    path, kind, _, size, _, free, _, mount = line.split(maxsplit=7)
-    return Room(path, kind, int(size) // 1024, int(free) // 1024, mount)
+_ROOM_LINE = re.compile(
+    r"(?P<path>\S+) (?P<kind>\S+) (?P<inodes>\d+) (?P<free_inodes>\d+) .*?"
+    r"\s(?P<size>\d+)\s+\d+\s+(?P<free>\d+)\s+\d+%\s(?P<mount>.+)"
+)
+"""Path, kind and inodes, and then the last line of df: device, KiB in all, used, free, percent, where it is mounted."""
+
+
+def _room(line: str) -> Room | None:
+    """None for a line that is not like it, as of a file system that does not tell its size."""
+    found = _ROOM_LINE.fullmatch(line)
+    if not found:
+        return None
+    size, free, inodes, left = (int(found[name]) for name in ("size", "free", "inodes", "free_inodes"))
+    return Room(found["path"], found["kind"], size // 1024, free // 1024, found["mount"], inodes, left)
 
 
 def _variant(version: str) -> str:

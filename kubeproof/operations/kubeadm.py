@@ -13,8 +13,19 @@ from kubeproof.facts.kubernetes import ApiHealthy, ControlPlaneState, Membership
 from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import join_config
+from kubeproof.operations import last_errors
 from kubeproof.operations.leaving import forget_pod_network, leave_cluster
-from kubeproof.operations.remote import NodeError, fail, looking, on_host, run, try_run, wait_until, write_private
+from kubeproof.operations.remote import (
+    NodeError,
+    fail,
+    failure,
+    looking,
+    on_host,
+    run,
+    try_run,
+    wait_until,
+    write_private,
+)
 from kubeproof.reasons import because
 
 API_SECONDS = 240
@@ -50,7 +61,7 @@ def _init(host: Host, cluster: Cluster) -> None:
         if state.interrupted:
             leave_cluster(host, cluster.settings)
         run(host, ["touch", paths.INIT_MARKER])
-        run(host, _init_command(cluster), exclusive=True, seconds=KUBEADM_SECONDS)
+        _run_kubeadm(host, _init_command(cluster), cluster, paths.INIT_MARKER)
     # The token that kubeadm made: workers get one each, for the time of their join.
     tokens = ("delete", "secrets", "--namespace", "kube-system")
     run(host, [*KUBECTL, *tokens, "--field-selector", "type=bootstrap.kubernetes.io/token"])
@@ -60,6 +71,14 @@ def _init(host: Host, cluster: Cluster) -> None:
 def _init_command(cluster: Cluster) -> list[str]:
     command = ["kubeadm", "init", "--config", paths.INIT_CONFIG, "--skip-token-print"]
     return command if cluster.settings.cluster_dns == "coredns" else [*command, "--skip-phases", "addon/coredns"]
+
+
+def _run_kubeadm(host: Host, command: list[str], cluster: Cluster, marker: str) -> None:
+    """kubeadm only waits for what kubelet and the runtime do: if it fails, what those said is the reason."""
+    done, output = try_run(host, command, exclusive=True, seconds=KUBEADM_SECONDS)
+    if not done:
+        said = last_errors.of(host, cluster.settings.runtime, marker)
+        raise failure(host, command, last_errors.without_advice(output) if said else output, said)
 
 
 def _wait_for_own_api(host: Host, cluster: Cluster) -> None:
@@ -134,7 +153,7 @@ def _join(host: Host, cluster: Cluster, node: Node, leader: Host) -> None:
     try:
         write_private(host, paths.JOIN_CONFIG, join_config(cluster, node, made))
         run(host, ["touch", paths.JOIN_MARKER])
-        run(host, ["kubeadm", "join", "--config", paths.JOIN_CONFIG], exclusive=True, seconds=KUBEADM_SECONDS)
+        _run_kubeadm(host, ["kubeadm", "join", "--config", paths.JOIN_CONFIG], cluster, paths.JOIN_MARKER)
         run(host, ["rm", "-f", paths.JOIN_MARKER])
     finally:
         try_run(host, ["rm", "-f", paths.JOIN_CONFIG])

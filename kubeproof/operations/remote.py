@@ -86,10 +86,15 @@ def run(
     words = list(command)
     done, output = try_run(host, words, stdin=stdin, exclusive=exclusive, seconds=seconds)
     if not done:
-        _require_connection(host)
-        tail = "\n    ".join(output.strip().splitlines()[-ERROR_LINES:]) or "it wrote nothing"
-        raise NodeError(f"{' '.join(words[:3])} failed:\n    {tail}")
+        raise failure(host, words, output)
     return output
+
+
+def failure(host: Host, words: list[str], output: str, more: Iterable[str] = ()) -> NodeError:
+    """What to raise of a command that failed: the end of what it wrote, and ``more`` that is known of the reason."""
+    _require_connection(host)
+    lines = output.strip().splitlines()[-ERROR_LINES:] or ["it wrote nothing"]
+    return NodeError("\n    ".join([f"{' '.join(words[:3])} failed:", *lines, *more]))
 
 
 def _require_connection(host: Host) -> None:

@@ -1,5 +1,6 @@
 """Has hosts send each other UDP packets, all at once, and tells who heard whom. Nothing stays behind on them."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -45,4 +46,8 @@ def heard(lines: Iterable[str]) -> Heard:
     told = [line.strip() for line in lines if line.strip()]
     if "done" not in told:
         return Heard(trouble=told[-1] if told else "it printed nothing")
-    return Heard(frozenset(line.removeprefix("heard ") for line in told if line.startswith("heard ")))
+    windows = [line.split()[1:] for line in told if re.fullmatch(r"window [\d.]+ [\d.]+", line)]
+    return Heard(
+        frozenset(line.removeprefix("heard ") for line in told if line.startswith("heard ")),
+        window=(float(windows[0][0]), float(windows[0][1])) if windows else None,
+    )

@@ -38,6 +38,8 @@ class Heard:
 
     hosts: frozenset[str] = frozenset()
     trouble: str = ""
+    window: tuple[float, float] | None = None
+    """When it listened and sent, from and to, by its own clock in seconds; None if it did not say."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
     "cores": ("error", "kubeadm's minimum of a control plane"),
     "disk-space": (
         "either",
-        "Room for images, pods and etcd, and for kubelet to take pods at all; a warning on nodes",
+        "Room for images, pods and etcd, inodes too, and for kubelet to take pods at all; a warning on nodes",
     ),
-    "storage-driver": ("error", "Images are not kept on an overlay file system, which the runtimes cannot stack"),
+    "storage-driver": ("error", "Images are on a file system that overlays can be mounted on"),
     "swap": ("error", "No swap that the deploy cannot turn off: that of the machine around a container"),
     "cgroups": (
         "error",
@@ -60,9 +60,15 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
     # what is on it
     "iptables-variant": ("warning", "iptables is nf_tables everywhere or legacy everywhere (kubernetes#71305)"),
     "iptables-mixed": ("warning", "No rules in the variant that the host's iptables is not"),
+    "apparmor": ("error", "Where AppArmor is on, its parser is there or can be installed: runtimes run it"),
     "runtime-version": ("error", "The system's container runtime is one that kubelet of this version speaks with"),
     "runtime-conflict": ("error", "No other container runtime that the wanted one would replace or fight"),
-    "docker-config": ("error", "Docker's configuration can be read and added to"),
+    "docker-config": (
+        "either",
+        "Docker's configuration can be read and added to, and goes with pods and with how Docker is started; a warning "
+        "for what of it cannot stay",
+    ),
+    "containerd-config": ("warning", "containerd has no settings of the host's own: the deploy writes them all"),
     "kubernetes-packages": ("error", "Somebody publishes packages of this version for this system"),
     "foreign-cluster": ("error", "No cluster that Kubeproof did not make"),
     "cluster-version": ("error", "A node is of the Kubernetes version that is set: clusters are not upgraded"),

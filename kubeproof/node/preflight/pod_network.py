@@ -1,6 +1,8 @@
 """What of a host's network stands in the way of the pod network that is set. Pure."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
 
 from kubeproof.cluster import Node
 from kubeproof.cni import plugins, traces
@@ -110,8 +112,12 @@ def _leftovers(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[
         for name in sorted(host.configurations)
         if name in known or name in traces.OTHERS_CONFIGURATIONS or _comes_first(name, ours)
     ]
-    found += [f"link {name}" for name in host.links]
+    names = (*host.links, *host.interfaces, *(item.link for item in host.addresses))
+    links = [name for name in dict.fromkeys(names) if name in host.links or traces.is_link(name)]
+    found += [f"link {name}" for name in links]
     found += host.files
+    servers = [address for address in host.virtual_servers if IPv4Address(address) in settings.service_cidr]
+    found += [f"IPVS at {address}" for address in servers]
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         yield Finding(
@@ -119,8 +125,19 @@ def _leftovers(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[
             node.name,
             f"has leftovers of a pod network that is not Kubeproof's ({', '.join(found[:SHOWN])}{more})",
             "pods would get its configuration or its addresses (kubernetes#39557)",
-            "remove files with rm and links with `ip link delete`",
+            f"run `{_removal([name for name in found if name.startswith('/')], links, ipvs=bool(servers))}` there",
         )
+
+
+def _removal(files: Sequence[str], links: Sequence[str], *, ipvs: bool) -> str:
+    """The command that takes them away. Of a pair of links both go with the first: what fails stops nothing."""
+    commands = [f"rm -r {shlex.join(files)}"] if files else []
+    for name in links:
+        kernels = name == traces.KERNELS_LINK
+        commands.append(f"ip addr flush dev {name}" if kernels else f"ip link delete {shlex.quote(name)}")
+    if ipvs:
+        commands.append("ipvsadm --clear")
+    return "; ".join(commands)
 
 
 def _taken_ports(network: PodNetwork | None, node: Node, host: NetworkTraces) -> Iterator[Finding]:

@@ -116,6 +116,17 @@ class TestBadLuck:
         assert not run.ran("token create|kubeadm join")
         assert TRACEBACK not in run.output
 
+    @pytest.mark.parametrize(("command", "host"), [("kubeadm init", "master"), ("kubeadm join", "node1")])
+    def test_kubeadm_waited_in_vain_and_the_host_knows_why(self, command: str, host: str, hosts: FakeCluster) -> None:
+        advice = "Unfortunately, an error has occurred:\n\ttimed out waiting for the condition\nerror execution phase x"
+        hosts.answer(command, host=host, success=False, stderr=advice)
+        hosts.answer("journalctl", host=host, stdout="docker.service: apparmor_parser: executable file not found")
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1
+        assert "docker.service: apparmor_parser: executable file not found" in run.output
+        assert "error execution phase x" in run.output
+        assert "Unfortunately" not in run.output
+
     def test_worker_is_down(self, hosts: FakeCluster) -> None:
         hosts.down = ("node1",)
         run = hosts.run("deploy.py", "-y")

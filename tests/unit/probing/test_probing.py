@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -112,6 +113,7 @@ class TestPackets:
         [
             (["heard a", "heard b", "done"], Heard(frozenset({"a", "b"}))),
             (["done"], Heard()),
+            (["window 1000.500 1006.250", "heard a", "done"], Heard(frozenset({"a"}), window=(1000.5, 1006.25))),
             (["bind: Address already in use"], Heard(trouble="bind: Address already in use")),
             ([], Heard(trouble="it printed nothing")),
         ],
@@ -123,7 +125,11 @@ class TestPackets:
     @ROOT
     @pytest.mark.parametrize("modes", [("listen", "listen", "listen"), ("watch", "listen", "watch")])
     def test_hosts_hear_each_other_in_python_and_perl(self, network: dict[str, str], modes: tuple[str, ...]) -> None:
-        assert self._exchange(network, modes) == {name: Heard(frozenset(network) - {name}) for name in network}
+        found = self._exchange(network, modes)
+        assert {name: heard.hosts for name, heard in found.items()} == {
+            name: frozenset(network) - {name} for name in network
+        }
+        assert all(heard.window and abs(heard.window[0] - time.time()) < 60 for heard in found.values())
 
     @pytest.mark.netns
     @ROOT
@@ -133,8 +139,9 @@ class TestPackets:
             ["ip", "netns", "exec", "kp-udp-b", "nft", f"{drop} add rule inet t i udp dport 8472 drop"], check=True
         )
         found = self._exchange(network, ("listen", "listen", "listen"))
-        assert found["b"] == Heard()
-        assert found["a"] == Heard(frozenset({"b", "c"}))
+        assert (found["b"].hosts, found["b"].trouble) == (frozenset(), "")
+        assert found["a"].hosts == {"b", "c"}
+        assert all(heard.window and 4 < heard.window[1] - heard.window[0] < 10 for heard in (found["a"], found["b"]))
 
     @staticmethod
     def _exchange(network: dict[str, str], modes: tuple[str, ...]) -> dict[str, Heard]:

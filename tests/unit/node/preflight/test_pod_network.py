@@ -46,6 +46,38 @@ def test_leftovers_of_others_are_named_in_one_line(host: NetworkTraces, shown: s
     )
 
 
+@pytest.mark.parametrize(
+    ("host", "command"),
+    [
+        (NetworkTraces(interfaces=("lo", "eth0", "kube-ipvs0")), "ip link delete kube-ipvs0"),
+        (NetworkTraces(addresses=(LinkAddress("nodelocaldns", "10.96.0.10", 1500),)), "ip link delete nodelocaldns"),
+        (
+            NetworkTraces(interfaces=("flannel-v6.1", "flannel-wg")),
+            "ip link delete flannel-v6.1; ip link delete flannel-wg",
+        ),
+        (NetworkTraces(links=("tunl0",), interfaces=("tunl0",)), "ip addr flush dev tunl0"),
+        (NetworkTraces(files=("/run/a b", "/x"), interfaces=("weave",)), "rm -r '/run/a b' /x; ip link delete weave"),
+        (NetworkTraces(virtual_servers=("10.96.0.1", "198.51.100.1")), "ipvsadm --clear"),
+    ],
+)
+def test_leftovers_are_told_with_what_takes_them_away(host: NetworkTraces, command: str) -> None:
+    (line,) = found(host)
+    assert line.endswith(f"; run `{command}` there")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        NetworkTraces(interfaces=("lo", "eth0", "tunl0", "docker0", "virbr0", "wg0", "tailscale0", "cni-podman0")),
+        NetworkTraces(virtual_servers=("198.51.100.1",)),
+        # A cluster may have both.
+        NetworkTraces(remembered=True, interfaces=("nodelocaldns", "kube-ipvs0")),
+    ],
+)
+def test_links_that_are_nobodys_leftovers(host: NetworkTraces) -> None:
+    assert found(host) == []
+
+
 def test_what_others_keep_that_does_no_harm() -> None:
     assert found(NetworkTraces(configurations=("87-podman-bridge.conflist", "README", "00-notes.txt"))) == []
 
