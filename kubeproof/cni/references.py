@@ -5,7 +5,7 @@ from typing import Any
 
 Object = dict[str, Any]
 
-WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet", "Job")
+WORKLOADS = ("DaemonSet", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "Job")
 
 
 def in_repository(image: str, repository: str) -> str:
@@ -26,10 +26,14 @@ def without_registry(image: str) -> str:
 
 
 def pod_specs(objects: Sequence[Object]) -> Iterator[Object]:
-    """The pod templates' specs of all workloads."""
+    """The specs of all workloads' pods."""
     for item in objects:
         if item["kind"] in WORKLOADS:
             yield item["spec"]["template"]["spec"]
+        elif item["kind"] == "CronJob":
+            yield item["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        elif item["kind"] == "Pod":
+            yield item["spec"]
 
 
 def containers(objects: Sequence[Object]) -> Iterator[Object]:

@@ -37,7 +37,11 @@ def pod_network(settings: Settings, tunnel_mtu: int | None = None) -> PodNetwork
     if not NETWORKS[settings.cni].upstream:
         return of_podnet(settings)
     wanted = wanted_manifest(settings)
-    return build(verified(wanted).decode(), settings, wanted.title, tunnel_mtu)
+    try:
+        text = verified(wanted).decode()
+    except UnicodeDecodeError:
+        raise UserError(f"cni_manifest: {wanted.place}: is no UTF-8 text, save it as UTF-8") from None
+    return build(text, settings, wanted.title, tunnel_mtu)
 
 
 def wanted_manifest(settings: Settings) -> Wanted:
