@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-from kubeproof.cni import references
+from kubeproof.cni import documents, references
 from kubeproof.cni.networks import DEFAULT_PORT, DEFAULT_VNI, NODE_ADDRESS
 from kubeproof.errors import UserError
 
@@ -125,6 +125,30 @@ def config_map(objects: Sequence[Object], project: str) -> Object:
         raise UserError(f"cni_manifest: {unknown}, leave cni_manifest empty") from None
 
 
+def in_use(text: str, project: str) -> dict[str, str]:
+    """Settings that a ConfigMap has, given as the YAML that was applied; empty where it cannot be read.
+
+    The network's agents read it when they start, and are not started again when it changes. An MTU that is not set is
+    an empty text.
+    """
+    layout = LAYOUTS[project]
+    try:
+        data = _data(documents.load(text, "it"), layout)
+        backend = _json(data, NET_CONF, layout)["Backend"]
+        found = {"cni_backend": backend["Type"]}
+        if backend["Type"] == "vxlan":
+            found["vxlan_vni"] = backend.get("VNI", DEFAULT_VNI)
+            found["vxlan_port"] = backend.get("Port", DEFAULT_PORT)
+        if layout.felix:
+            found["cni_mtu"] = data["veth_mtu"]
+        else:
+            plugins = _json(data, CNI_CONF, layout)["plugins"]
+            found["cni_mtu"] = next(item for item in plugins if item["type"] == "flannel")["delegate"].get("mtu", "")
+    except (_Unknown, UserError, KeyError, TypeError, AttributeError, StopIteration):
+        return {}
+    return {name: str(value) for name, value in found.items()}
+
+
 def _net_conf(objects: list[Object], layout: Layout, wishes: Wishes) -> None:
     data = _data(objects, layout)
     config = _json(data, NET_CONF, layout)
@@ -148,23 +172,15 @@ def _net_conf(objects: list[Object], layout: Layout, wishes: Wishes) -> None:
 
 
 def _interface(objects: list[Object], layout: Layout, interface: str) -> None:
-    """By flanneld's variable, which Canal may have from its canal_iface; options among its words would win over it."""
+    """By flanneld's variable; options among its words would win over it."""
     if not interface:
         return
     flanneld = _container(objects, layout, layout.flanneld)
-    before = [item for item in _variables(flanneld) if item.get("name") == INTERFACE_VARIABLE]
     _without_place(flanneld)
-    if interface == NODE_ADDRESS:
-        # Kubelet is told each node's address (node-ip), the API hands it on.
-        _set_variable(flanneld, INTERFACE_VARIABLE, {"valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}})
-        return
-    data = _data(objects, layout)
-    reference = {"configMapKeyRef": {"name": layout.config_map, "key": "canal_iface"}}
-    if "canal_iface" in data and before and before[-1].get("valueFrom") == reference:
-        data["canal_iface"] = interface
-        _set_variable(flanneld, INTERFACE_VARIABLE, {"valueFrom": reference})
-    else:
-        _set_variable(flanneld, INTERFACE_VARIABLE, {"value": interface})
+    # Kubelet is told each node's address (node-ip), the API hands it on. Canal's canal_iface would be read at the next
+    # start only: a variable is part of the pods, and another one replaces them.
+    by_address = {"valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
+    _set_variable(flanneld, INTERFACE_VARIABLE, by_address if interface == NODE_ADDRESS else {"value": interface})
 
 
 def _without_place(flanneld: Object) -> list[str]:

@@ -108,7 +108,12 @@ def test_flannels_interface_by_address(which: Pinned) -> None:
 
 @CANAL
 def test_canals_interface_by_name(which: Pinned) -> None:
-    assert changed(which, interface="eth1") == {f"{config(which)}/canal_iface": ("", "eth1")}
+    variable = f"{workload(which)}/containers/kube-flannel/env/FLANNELD_IFACE"
+    reference = {"configMapKeyRef": {"name": "canal-config", "key": "canal_iface"}}
+    assert changed(which, interface="eth1") == {
+        f"{variable}/value": (ABSENT, "eth1"),
+        f"{variable}/valueFrom": (reference, ABSENT),
+    }
 
 
 @CANAL
