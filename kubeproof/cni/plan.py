@@ -31,6 +31,8 @@ class PodNetwork:
     """TCP ports of the hosts that its pods listen on."""
     notes: tuple[str, ...]
     """What was done differently than the manifest says, for people."""
+    doubt: tuple[str, str] | None = None
+    """Why it may not run with this Kubernetes, and what comes of that (catalogue.doubt)."""
 
 
 def wishes_of(settings: Settings, tunnel_mtu: int | None = None) -> patching.Wishes:

@@ -71,6 +71,10 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
     "changed-address": ("error", "Nodes have the addresses that the running cluster knows them by"),
     # the pod network
     "cni-manifest": ("error", "The manifest of flannel or Canal can be had and used"),
+    "cni-untried": (
+        "error",
+        "The network's project names this Kubernetes for the manifest, or it was run with it (catalogue.py)",
+    ),
     "cni-changed": ("error", "A cluster's pod network is the one that is set"),
     "cni-leftovers": ("error", "Nothing of another pod network on a host that no deploy has been on"),
     "cni-order": ("error", "No configuration in /etc/cni/net.d that kubelet would take first"),

@@ -20,6 +20,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     settings, network = inspection.cluster.settings, inspection.network
     yield from _packets(inspection)
     if network:
+        yield from _untried(settings, network)
         yield from _ports_of_cluster(settings, network)
     for node, host in inspection.traced():
         yield from _configurations(settings, node, host)
@@ -44,6 +45,13 @@ def _packets(inspection: Inspection) -> Iterator[Finding]:
             "so large packets between nodes are lost (flannel#841)",
             f"use at most {most}",
         )
+
+
+def _untried(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
+    if network.doubt:
+        older = " (Calico v3.20 and v3.21 name 1.20 and 1.21)" if settings.kubernetes_minor in ("1.20", "1.21") else ""
+        mend = f"name a manifest of your own in cni_manifest{older}, or have it tried with ignore_findings"
+        yield Finding("cni-untried", "", *network.doubt, f"{mend} = ['cni-untried']")
 
 
 def _ports_of_cluster(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
