@@ -31,6 +31,8 @@ class PodNetwork:
     """TCP ports of the hosts that its pods listen on."""
     notes: tuple[str, ...]
     """What was done differently than the manifest says, for people."""
+    host_paths: tuple[tuple[str, str], ...] = ()
+    """Path and type of what has to be on every host for kubelet to start its pods."""
     doubt: tuple[str, str] | None = None
     """Why it may not run with this Kubernetes, and what comes of that (catalogue.doubt)."""
 
@@ -86,6 +88,7 @@ def _built(objects: Sequence[Object], settings: Settings, origin: str, tunnel_mt
         host_plugins=plugins.needed_of_host(patched, settings.cni, origin),
         ports=tuple(sorted(set(_ports(patched)))),
         notes=tuple(f"{origin}: {note}" for note in notes),
+        host_paths=references.host_paths(patched),
     )
 
 

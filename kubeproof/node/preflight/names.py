@@ -79,6 +79,7 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
     "cni-leftovers": ("error", "Nothing of another pod network on a host that no deploy has been on"),
     "cni-order": ("error", "No configuration in /etc/cni/net.d that kubelet would take first"),
     "cni-plugin": ("error", "CNI plugins that neither the manifest nor a package brings are on the host"),
+    "cni-host-path": ("error", "What the manifest mounts of a host (typed hostPaths) is there, and of that type"),
     "cni-mtu": ("error", "cni_mtu is no more than the interfaces leave"),
     "cni-ports": ("error", "Ports of the network's own pods are free, and not api_port or in node_port_range"),
     "vxlan-in-use": ("error", "VNI and UDP port of the tunnel are not somebody else's"),

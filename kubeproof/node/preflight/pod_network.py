@@ -1,16 +1,19 @@
 """What of a host's network stands in the way of the pod network that is set. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from kubeproof.cluster import Node
 from kubeproof.cni import plugins, traces
 from kubeproof.cni.networks import NETWORKS, VXLAN_OVERHEAD
 from kubeproof.cni.plan import PodNetwork
+from kubeproof.node import record
 from kubeproof.node.finding import Finding
 from kubeproof.node.network_traces import NetworkTraces, tunnel_mtu
 from kubeproof.node.preflight.inspection import Inspection
 from kubeproof.settings import Settings
 
+BPF = "/sys/fs/bpf"
+BPF_MEND = "run `mount -t bpf bpf /sys/fs/bpf` there, with a kernel that has it (CONFIG_BPF_SYSCALL)"
 SHOWN = 4
 """How many leftovers a line names."""
 
@@ -30,6 +33,9 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         yield from _tunnel(settings, node, host)
         if network:
             yield from _plugins(settings, network, node, host)
+    for node, _ in inspection.answered():
+        if network and node.name in inspection.host_paths:
+            yield from _host_paths(settings, network, node, inspection.host_paths[node.name])
 
 
 def _packets(inspection: Inspection) -> Iterator[Finding]:
@@ -166,6 +172,28 @@ def _tunnel(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Fin
             "so the tunnel's link cannot be made",
             f"stop it (`ss -lunp 'sport = :{settings.vxlan_port}'` there shows it), or choose another vxlan_port",
         )
+
+
+def _host_paths(settings: Settings, network: PodNetwork, node: Node, there: Mapping[str, str]) -> Iterator[Finding]:
+    """kubelet compares them before it mounts a pod's volumes, and tries again for ever (FailedMount)."""
+    for path, kind in network.host_paths:
+        found = there.get(path)
+        made = kind.endswith("OrCreate") or _comes_with_the_deploy(path)
+        if (found is None and made) or found == kind.removesuffix("OrCreate"):
+            continue
+        yield Finding(
+            "cni-host-path",
+            node.name,
+            f"has {'no' if found is None else 'another thing at'} {path}, a {kind} that this manifest mounts",
+            f"so pods of {settings.cni} do not start there (FailedMount)",
+            BPF_MEND if path == BPF and found is None else "make it there, or name a manifest without it",
+        )
+
+
+def _comes_with_the_deploy(path: str) -> bool:
+    """Packages, kubelet or the runtime make it before pods start. /var/run is /run."""
+    real = f"{path.rstrip('/').removeprefix('/var') if path.startswith('/var/run/') else path.rstrip('/')}/"
+    return any(real.startswith(f"{own}/") for own in record.OWNED_PATHS)
 
 
 def _plugins(settings: Settings, network: PodNetwork, node: Node, host: NetworkTraces) -> Iterator[Finding]:
