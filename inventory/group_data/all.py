@@ -135,8 +135,8 @@ cni_manifest_sha256 = ""
 cni_image_repository = ""
 
 # Interface between the nodes. node-address: the one with the node's address in the inventory. Otherwise a name that it
-# has on all nodes, or empty for flannel's own choice, that of the default route: of several interfaces often the wrong
-# one (flannel#535).
+# has on all nodes, or empty for the manifest's own choice, or else flannel's, that of the default route: of several
+# interfaces often the wrong one (flannel#535).
 cni_interface = "node-address"
 
 # Bytes that a packet of a pod can have. None: what the interface between the nodes leaves. Less where something on the

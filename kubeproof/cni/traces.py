@@ -38,8 +38,15 @@ CLUSTER_FILES = tuple(
 """Configurations of all networks that the deploy may have made."""
 CLUSTER_DIRECTORIES = ("/run/calico", "/run/nodeagent", "/var/log/calico")
 """Directories of Calico in which everything is its own, beside /var/lib/calico; kubelet makes them for its pods."""
-PLUGINS = ("/opt/cni/bin/calico", "/opt/cni/bin/calico-ipam", "/opt/cni/bin/flannel")
-"""Plugins that a network's init container puts beside those of the distribution's package."""
+PLUGINS = (
+    "/opt/cni/bin/calico",
+    "/opt/cni/bin/calico-ipam",
+    "/opt/cni/bin/flannel",
+    "/opt/cni/bin/install",
+    "/usr/libexec/kubernetes/kubelet-plugins/volume/exec/nodeagent~uds",
+)
+"""What a network's init containers put on a host beside the plugins of the distribution's package: the last two are the
+installer of Calico's image, which copies all that it has, and Calico's volume driver (up to v3.23)."""
 
 EVIDENCE = (
     "/run/flannel/subnet.env",

@@ -12,6 +12,7 @@ from pyinfra.context import ctx_host
 from kubeproof.cluster import Cluster
 from kubeproof.cni.plan import PodNetwork
 from kubeproof.facts.features import Features
+from kubeproof.facts.files import Kinds
 from kubeproof.facts.hosts import Host
 from kubeproof.facts.kubernetes import SettingsInUse
 from kubeproof.facts.network import Traces
@@ -42,6 +43,7 @@ def inspect(
     """Everything else. What a node has shown by being one is asked of the other hosts only; most of it needs root."""
     new = [name for name, facts in known.items() if not facts.kubelet and facts.uid == 0]
     wanted = list(kernels.wanted(cluster.settings))
+    paths = [path for path, _ in network.host_paths] if network else []
     return Inspection(
         cluster,
         known,
@@ -50,6 +52,7 @@ def inspect(
         clocks=_asked(clock.read, known),
         features=_asked(lambda host: host.get_fact(Features, wanted=wanted), new),
         sources=_asked(lambda host: _sources(cluster, network, known[host.name], host), new),
+        host_paths=_asked(lambda host: host.get_fact(Kinds, candidates=paths), known if paths else ()),
         heard=_packets(cluster, known, networks),
         in_use=_of_fact(SettingsInUse),
     )

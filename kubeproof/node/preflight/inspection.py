@@ -56,6 +56,8 @@ class Inspection:
     features: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What came of trying each feature of the kernel: "ok", or what went wrong; of hosts that are no nodes."""
     sources: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
+    host_paths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What each path that the pod network wants of a host is there (facts.files.Kinds)."""
     heard: Mapping[str, Heard] = field(default_factory=dict)
     in_use: Mapping[str, InUse] = field(default_factory=dict)
     """What a cluster that runs was made with."""

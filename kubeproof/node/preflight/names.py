@@ -77,10 +77,15 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
     "changed-address": ("error", "Nodes have the addresses that the running cluster knows them by"),
     # the pod network
     "cni-manifest": ("error", "The manifest of flannel or Canal can be had and used"),
+    "cni-untried": (
+        "error",
+        "The network's project names this Kubernetes for the manifest, or it was run with it (catalogue.py)",
+    ),
     "cni-changed": ("error", "A cluster's pod network is the one that is set"),
     "cni-leftovers": ("error", "Nothing of another pod network on a host that no deploy has been on"),
     "cni-order": ("error", "No configuration in /etc/cni/net.d that kubelet would take first"),
     "cni-plugin": ("error", "CNI plugins that neither the manifest nor a package brings are on the host"),
+    "cni-host-path": ("error", "What the manifest mounts of a host (typed hostPaths) is there, and of that type"),
     "cni-mtu": ("error", "cni_mtu is no more than the interfaces leave"),
     "cni-ports": ("error", "Ports of the network's own pods are free, and not api_port or in node_port_range"),
     "vxlan-in-use": ("error", "VNI and UDP port of the tunnel are not somebody else's"),

@@ -96,7 +96,8 @@ class TestDeploy:
         assert run.code == 0, run.output
         objects = applied(run, "canal")
         assert objects["PodDisruptionBudget"]["apiVersion"] == "policy/v1beta1"
-        assert objects["ConfigMap"]["data"]["canal_iface"] == "eth1"
+        variables = objects["DaemonSet"]["spec"]["template"]["spec"]["containers"][-1]["env"]
+        assert variables == [{"name": "FLANNELD_IFACE", "value": "eth1"}]
         felix = objects["DaemonSet"]["spec"]["template"]["spec"]["containers"][0]
         assert {"name": "CALICO_IPV4POOL_CIDR", "value": "10.244.0.0/16"} in felix["env"]
         assert "applied as policy/v1beta1" in run.output
