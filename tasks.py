@@ -307,6 +307,8 @@ def _run_all(commands: list[list[str]]) -> int:
 
 TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
 """What the lab's images have and a machine needs not: unit tests run the agents without a container."""
+EVERY_CORE = ("-n", "auto", "--dist", "worksteal")
+"""Options of pytest for tests that do not touch each other; one lab, on the other hand, is everybody's."""
 LINT = [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy"]]
 
 
@@ -342,7 +344,7 @@ def _install_for_tests() -> None:
 def run_tests(_context: Context, fast: bool = False) -> int:
     """All tests, with the lab; --fast: without root and lab."""
     # Marked netns: what makes network namespaces, as only root may.
-    unit_tests = ["pytest", "-q", "tests/unit", *(["-m", "not netns"] if fast else [])]
+    unit_tests = ["pytest", "-q", *EVERY_CORE, "tests/unit", *(["-m", "not netns"] if fast else [])]
     if not fast:
         _install_for_tests()
     code = _run_all([*LINT, unit_tests])

@@ -19,6 +19,7 @@ from kubeproof.probing import clock, packets, sources
 from tests.unit.node.example import cluster
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
+PREFIX = f"probing-test-{os.getpid()}"
 SECRET = "http://user:secret@127.0.0.1:9"
 
 
@@ -136,7 +137,7 @@ class TestPackets:
     def test_what_a_firewall_drops_is_not_heard(self, network: dict[str, str]) -> None:
         drop = "add table inet t; add chain inet t i { type filter hook input priority 0; }; "
         subprocess.run(
-            ["ip", "netns", "exec", "kp-udp-b", "nft", f"{drop} add rule inet t i udp dport 8472 drop"], check=True
+            ["ip", "netns", "exec", f"{PREFIX}-b", "nft", f"{drop} add rule inet t i udp dport 8472 drop"], check=True
         )
         found = self._exchange(network, ("listen", "listen", "listen"))
         assert (found["b"].hosts, found["b"].trouble) == (frozenset(), "")
@@ -152,7 +153,7 @@ class TestPackets:
                 # This host has no Python.
                 words = [word.replace("python3 /usr/libexec/platform-python perl", "perl") for word in words]
             done = subprocess.run(
-                ["ip", "netns", "exec", f"kp-udp-{name}", *words], capture_output=True, text=True, check=False
+                ["ip", "netns", "exec", f"{PREFIX}-{name}", *words], capture_output=True, text=True, check=False
             )
             assert not done.stderr
             return packets.heard(done.stdout.splitlines())
@@ -166,18 +167,18 @@ class TestPackets:
 def network() -> Iterator[dict[str, str]]:
     """Three hosts on a bridge that is in a namespace of its own."""
     names = {"a": "10.99.7.1", "b": "10.99.7.2", "c": "10.99.7.3"}
-    spaces = ["kp-udp-hub", *(f"kp-udp-{name}" for name in names)]
+    spaces = [f"{PREFIX}-hub", *(f"{PREFIX}-{name}" for name in names)]
     try:
         for space in spaces:
             subprocess.run(["ip", "netns", "add", space], check=True)
-        subprocess.run(["ip", "-n", "kp-udp-hub", "link", "add", "name", "hub", "type", "bridge"], check=True)
-        subprocess.run(["ip", "-n", "kp-udp-hub", "link", "set", "hub", "up"], check=True)
+        subprocess.run(["ip", "-n", f"{PREFIX}-hub", "link", "add", "name", "hub", "type", "bridge"], check=True)
+        subprocess.run(["ip", "-n", f"{PREFIX}-hub", "link", "set", "hub", "up"], check=True)
         for name, address in names.items():
             script = f"""
-            ip -n kp-udp-hub link add p-{name} type veth peer name eth0 netns kp-udp-{name}
-            ip -n kp-udp-hub link set p-{name} master hub up
-            ip -n kp-udp-{name} link set eth0 up
-            ip -n kp-udp-{name} addr add {address}/24 dev eth0"""
+            ip -n {PREFIX}-hub link add p-{name} type veth peer name eth0 netns {PREFIX}-{name}
+            ip -n {PREFIX}-hub link set p-{name} master hub up
+            ip -n {PREFIX}-{name} link set eth0 up
+            ip -n {PREFIX}-{name} addr add {address}/24 dev eth0"""
             subprocess.run(["sh", "-ec", script], check=True)
         yield names
     finally:
