@@ -29,6 +29,7 @@ _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|\Z)(.*)\n?", re.MULTILINE)
 _NO_CONTENT = re.compile(r"(?:[ \t\r]*(?:#.*)?\n|%.*\n)*[ \t\r]*(?:#.*)?")
 _TEMPLATE = re.compile(r"\{\{|\{%|<%")
 """What makes a template no YAML wherever it stands."""
+_NO_SPACE = re.compile(r"\S")
 _WHOLE = 1e21
 """Below it Go writes a number that is whole without a point, so that it is an integer to the API server."""
 
@@ -123,10 +124,10 @@ def _json(text: str) -> list[object] | None:
     if _is_too_deep(text):
         return None
     decoder = json.JSONDecoder(object_pairs_hook=_once, parse_float=whole)
-    values, position = [], 0
+    values, position = list[object](), 0
     try:
-        while position < len(text := text[position:].lstrip()):
-            value, position = decoder.raw_decode(text)
+        while match := _NO_SPACE.search(text, position):
+            value, position = decoder.raw_decode(text, match.start())
             values.append(value)
     except (ValueError, RecursionError):
         return None
@@ -213,7 +214,7 @@ def _scalar(node: yaml.ScalarNode) -> object:
     name = node.tag.removeprefix(_TAG)
     if name == "binary":
         try:
-            return base64.b64decode(node.value).decode("utf-8", "replace")
+            return base64.b64decode("".join(node.value.split()), validate=True).decode("utf-8", "replace")
         except (binascii.Error, ValueError):
             raise yaml.MarkedYAMLError(problem="!!binary is no base64", problem_mark=node.start_mark) from None
     if name not in ("null", "bool", "int", "float"):

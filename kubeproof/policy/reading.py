@@ -213,7 +213,7 @@ def _beside(kind: str, group: str, placed: Field, collected: _Collected) -> None
     elif kind in surroundings.WORKLOADS:
         workload = surroundings.workload(placed, kind, namespace)
         collected.workloads += [workload] if workload else []
-    elif (wrong := surroundings.untrue(placed, kind, group)) and not surroundings.is_other_group(group):
+    elif wrong := surroundings.untrue(placed, kind, group):
         placed.problem(wrong)
     elif kind in surroundings.ELSEWHERE:
         placed.note("stands for objects that are not here, and that may have a part in it; give them too")

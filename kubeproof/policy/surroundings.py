@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import AddressValueError, IPv4Address
 
 from kubeproof.policy import names
-from kubeproof.policy.fields import Field, template_mark
+from kubeproof.policy.fields import Field
 from kubeproof.policy.model import PROTOCOLS, OtherPolicy, Service, ServicePort, Workload
 from kubeproof.reading import closest
 
@@ -91,13 +91,11 @@ def service(placed: Field, namespace: str) -> Service | None:
 
 def untrue(placed: Field, kind: str, group: str) -> str | None:
     """Why an object is none of a cluster's as it stands; None if it is one."""
-    if template_mark(kind) or template_mark(group):
-        return None
     if kind in ("Kustomization", "Component") and group == "kustomize.config.k8s.io":
         return "is a kustomization, from which objects are made first; give the output of kubectl kustomize FOLDER"
     if kind == "Template" and (group in ("", "template.openshift.io")) and placed.get("objects").given:
         return "is a template of objects; give the output of oc process --local"
-    name = meant(kind, group)
+    name = None if is_other_group(group) else meant(kind, group)
     return f"is of a kind that does not exist; write kind: {name}" if name else None
 
 
