@@ -236,7 +236,7 @@ def matrix(
     help={
         **INVENTORY_HELP,
         "from": "client: NAMESPACE/POD, an address, or with the cluster a node",
-        "to": "server: likewise",
+        "to": "server: likewise, or a Service's NAMESPACE/NAME or address",
         "port": "number or name",
         "protocol": "TCP, UDP, SCTP or ICMP",
         "file": "objects to read (may be repeated); without it the cluster is asked",
