@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from kubeproof.cluster import Node
-from kubeproof.cni.networks import NETWORKS
+from kubeproof.cni.networks import Source, source_of_node
+from kubeproof.network.iptables import Rule
+from kubeproof.network.verdict import Packet, verdict
 from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
 from kubeproof.proof.containers import TOOLS
 from kubeproof.proof.context import UndecidedError
 from kubeproof.proof.probe import (
     REQUEST_SECONDS,
-    Answer,
     Probe,
     Verdict,
     Whoami,
@@ -47,7 +48,7 @@ TITLES = {
     "pod_to_pod_same_node": "a pod reaches a pod of its node, which sees the client's own address and port",
     "pod_to_pod_other_node": "a pod reaches a pod of another node, which sees the client's own address and port",
     "pod_to_node": "a pod reaches each node's address",
-    "node_to_pod": "a node reaches each demo pod, which sees an address of that node's subnet",
+    "node_to_pod": "a node reaches each demo pod, which sees an address of that node",
     "service_by_address": "a pod reaches a Service by its cluster IP, and an endpoint answers",
     "service_by_name": "a pod reaches Services by DNS name",
     "dns_names": "names of Services resolve to their cluster IPs in a pod",
@@ -154,20 +155,34 @@ class _Planner:
         return found.pod_cidr[index] if found and found.pod_cidr else None
 
     def _seen_from(self, node: str, server: str) -> tuple[IPv4Address | None, ...]:
-        """Addresses that a pod on ``server`` may see a node as: the route's device gives the source.
+        """Addresses that a pod on ``server`` may see a node as.
 
-        That is cni0 for the node's own pods and flannel.1 for the others. A device without an address, as a pod's link
-        in Canal, leaves it to the kernel which of the node's own it takes.
+        Where it is the node's own, the kernel takes one of them for the node's own pods; other nodes' pods see that of
+        the underlay.
         """
         settings = self.cluster.settings
-        if node == server and NETWORKS[settings.cni].bridge:
-            return (self._subnet_address(node, 1),)
-        if node != server and settings.cni_backend == "vxlan":
-            return (self._subnet_address(node, 0),)
+        source = source_of_node(settings.cni, settings.cni_backend, own_pod=node == server)
+        if source is not Source.NODE:
+            return (self._subnet_address(node, 1 if source is Source.BRIDGE else 0),)
         if node != server:
             return (self.snapshot.context(node).underlay_address,)
         state = self.snapshot.states[node]
         return tuple(address.ip for address in state.network.addresses if address.scope == "global")
+
+    def _masquerading(self, node: str, server: Pod, sources: tuple[IPv4Address | None, ...]) -> Rule | None:
+        """The rule of a node that masquerades its own packets to a pod, which may give them another port.
+
+        flannel has it for sources outside of the pod CIDR, so that it matters with host-gw alone, and only to pods of
+        other nodes. Where the rules cannot be read, nothing is known of ports, and `postrouting_verdicts` fails.
+        """
+        context = self.snapshot.context(node)
+        source = sources[0] if len(sources) == 1 else None
+        if node == server.node or source is None or server.ip is None or source in self.cluster.settings.pod_cidr:
+            return None
+        rules = context.state.iptables
+        packet = Packet(source, server.ip, out_interface=context.underlay.name)
+        decided = verdict(rules, "nat", rules.rules("nat", "POSTROUTING"), packet)
+        return decided if decided is not None and decided.target == "MASQUERADE" else None
 
     def _service(self, full_name: str) -> Service:
         service = self.objects.service(full_name)
@@ -301,13 +316,15 @@ class _Planner:
         for node in self.nodes:
             for server in self.servers:
                 sources = self._seen_from(node.name, server.node)
+                rule = self._masquerading(node.name, server, sources)
+                port = f"any port, since it is masqueraded ({rule})" if rule else "the client's own port"
                 yield Probe(
                     name="node_to_pod",
                     node=node.name,
                     label=f"{node.name} to {server.name}",
                     command=curl(self._url(server, "/whoami")),
-                    expected=f"{server.name} answers and sees {_shown(sources)} with the client's own port",
-                    judge=_judge_direct(server, *sources),
+                    expected=f"{server.name} answers and sees {_shown(sources)} with {port}",
+                    judge=_judge_direct(server, *sources, any_port=rule is not None),
                 )
 
     # Across nodes -----------------------------------------------------------------------------------------------------
@@ -432,8 +449,8 @@ def _seen(who: Whoami) -> str:
     return f"{who.pod} ({who.pod_ip}) saw {who.client} port {who.client_port}"
 
 
-def _judge_direct(server: Pod, *sources: IPv4Address | None) -> Callable[[Output], Verdict]:
-    """Without NAT the server sees the very address and port that the client's socket has."""
+def _judge_direct(server: Pod, *sources: IPv4Address | None, any_port: bool = False) -> Callable[[Output], Verdict]:
+    """Without NAT the server sees the very address and port that the client's socket has; ``any_port`` with it."""
 
     def judge(output: Output) -> Verdict:
         got = read_whoami(output)
@@ -441,13 +458,10 @@ def _judge_direct(server: Pod, *sources: IPv4Address | None) -> Callable[[Output
             return got
         answer, who = got
         right_server = (who.pod, who.node, who.pod_ip) == (server.name, server.node, server.ip)
-        return _compared(right_server and who.client in sources and _unchanged(answer, who), _seen(who))
+        unchanged = any_port or (who.client, who.client_port) == (answer.local_address, answer.local_port)
+        return _compared(right_server and who.client in sources and unchanged, _seen(who))
 
     return judge
-
-
-def _unchanged(answer: Answer, who: Whoami) -> bool:
-    return (who.client, who.client_port) == (answer.local_address, answer.local_port)
 
 
 def _shown(addresses: tuple[IPv4Address | None, ...]) -> str:
