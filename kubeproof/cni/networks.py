@@ -24,6 +24,23 @@ class Source(Enum):
 
 
 @dataclass(frozen=True)
+class KnownDifference:
+    """What a network is known to do otherwise than NetworkPolicy is understood: told once, waited for by nobody."""
+
+    id: str
+    meaning: str
+    reference: str
+
+
+HAIRPIN = KnownDifference(
+    "hairpin-policed",
+    "a pod that reaches itself through its own Service is held to its policies like any other pod with its labels: the "
+    "filter sees the packet on the node, before its source is masqueraded",
+    "kubernetes#125611, network-policy-api#343",
+)
+
+
+@dataclass(frozen=True)
 class Network:
     """One choice of the setting cni."""
 
@@ -41,6 +58,8 @@ class Network:
     """Its configuration in /etc/cni/net.d."""
     more_files: tuple[str, ...] = ()
     """What else it writes there."""
+    known: tuple[KnownDifference, ...] = ()
+    """In what it differs from what NetworkPolicy is understood to mean."""
 
 
 NETWORKS = {
@@ -56,6 +75,7 @@ NETWORKS = {
             bridge=False,
             conflist="10-canal.conflist",
             more_files=("calico-kubeconfig",),
+            known=(HAIRPIN,),
         ),
     )
 }

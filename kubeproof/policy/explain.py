@@ -1,17 +1,19 @@
 """`./inv explain`: says whether policies allow one connection, and why; of files or of the live cluster."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubeproof import remote_kubectl
 from kubeproof.cluster import LoadedInventory
+from kubeproof.cni.networks import HAIRPIN, NETWORKS, KnownDifference
 from kubeproof.console import console
 from kubeproof.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 from kubeproof.policy import reading
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
-from kubeproof.policy.engine import Decision, End, judge
+from kubeproof.policy.engine import Decision, End, PodEnd, judge
+from kubeproof.policy.hairpin import shut_out_of_itself
 from kubeproof.policy.model import PROTOCOLS, Judged
 from kubeproof.policy.reading import Objects
 
@@ -54,17 +56,18 @@ def run(
     """
     question = Question(source.strip(), destination.strip(), port.strip(), protocol.strip())
     try:
-        objects = reading.read_files(files) if load is None else _ask(load())
+        loaded = load() if load else None
+        objects = _ask(loaded) if loaded else reading.read_files(files)
     except UserError as error:
         raise UserError([*_incomplete(question), *error.problems]) from None
-    answer = explain(objects, question)
+    answer = explain(objects, question, NETWORKS[loaded.cluster.settings.cni].known if loaded else ())
     for line in answer.lines:
         console.print(line, markup=False)
     return answer.code
 
 
-def explain(objects: Objects, question: Question) -> Answer:
-    """The answer to a question. Pure.
+def explain(objects: Objects, question: Question, known: Collection[KnownDifference] = ()) -> Answer:
+    """The answer to a question; ``known`` is in what the cluster's pod network differs. Pure.
 
     Raises UserError naming each option that is missing or names nothing, and what is nearest.
     """
@@ -80,6 +83,10 @@ def explain(objects: Objects, question: Question) -> Answer:
     decision = judge(objects.world, source, destination, protocol, port)
     asked = f"{source} to {destination}, {protocol if protocol == 'ICMP' else f'{protocol} {port}'}"
     notes = [*objects.notes, *_unlabelled(objects), *resolver.notes]
+    if HAIRPIN in known and isinstance(destination, PodEnd) and source == destination:
+        shut = shut_out_of_itself(objects.world, destination.pod, protocol, port)
+        told = f"not through its own Service: {HAIRPIN.meaning} ({HAIRPIN.id}, {HAIRPIN.reference})"
+        notes += [told] if shut else []
     lines = (*_lines(decision, asked), *(f"note: {note}" for note in notes))
     return Answer(lines, EXIT_OK if decision.allowed else EXIT_NOT_HOLDING)
 

@@ -9,6 +9,7 @@ import pytest
 
 from kubeproof import remote_kubectl
 from kubeproof.cluster import Cluster, LoadedInventory, Node, SshAccess
+from kubeproof.cni.networks import NETWORKS
 from kubeproof.errors import UserError
 from kubeproof.policy import explain
 from kubeproof.policy.explain import Question
@@ -280,3 +281,16 @@ def test_a_cluster_that_cannot_be_asked_is_no_denial(
     with pytest.raises(UserError) as raised:
         of_cluster()
     assert raised.value.problems[0].startswith(line)
+
+
+def test_what_a_network_is_known_to_do_otherwise_is_told_where_it_applies() -> None:
+    """Calico's filter sees a pod that comes back through its own Service as any other pod."""
+
+    def notes(pod: str, port: str) -> list[str]:
+        lines = explain.explain(OBJECTS, Question(pod, pod, port, "TCP"), NETWORKS["canal"].known).lines
+        return [line for line in lines if "through its own Service" in line]
+
+    assert len(notes("b/web", "8080")) == 1
+    assert "hairpin-policed, kubernetes#125611" in notes("b/web", "8080")[0]
+    assert notes("a/client", "80") == []
+    assert not [line for line in ask("b/web", "b/web") if "Service" in line]
