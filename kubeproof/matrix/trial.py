@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubeproof.cni.networks import KnownDifference
 from kubeproof.matrix import condition, plan
 from kubeproof.matrix.api import Api
 from kubeproof.matrix.cases import LabelChange
@@ -16,7 +17,7 @@ from kubeproof.matrix.layout import Layout
 from kubeproof.matrix.plan import Attempt
 from kubeproof.matrix.policies import Policies, policies_path
 from kubeproof.matrix.result import CaseResult
-from kubeproof.matrix.table import Cell, Key, TruthTable, compare
+from kubeproof.matrix.table import Cell, Key, TruthTable, compare, known_differences
 from kubeproof.policy import reading
 from kubeproof.policy.model import World
 
@@ -120,13 +121,22 @@ class Enforcement:
 class Bench:
     """Probe pods with their channels, on which trials run."""
 
-    def __init__(self, api: Api, asked: Asked, layout: Layout, labels: Labels, attempts: Sequence[Attempt]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        asked: Asked,
+        layout: Layout,
+        labels: Labels,
+        attempts: Sequence[Attempt],
+        known: Sequence[KnownDifference] = (),
+    ) -> None:
         self.policies = Policies(api)
         self.labels = labels
         self._api = api
         self._asked = asked
         self._layout = layout
         self._attempts = attempts
+        self._known = known
         self._not_probed: dict[Key, Cell] = {}
 
     def leave_out(self, cells: Mapping[Key, Cell]) -> None:
@@ -155,7 +165,7 @@ class Bench:
         with steps.step("in force"):
             enforcement, lacking = self._in_force(objects.wanted())
         with steps.step("judge"):
-            wanted = expected(objects.world(), self._layout, self._attempts)
+            wanted = expected(objects.world(), self._layout, self._attempts, self._known)
         if patience is None and not enforcement.can_be_waited_for:
             patience = IN_FORCE_SECONDS
         with steps.step("probe"):
@@ -169,6 +179,7 @@ class Bench:
             expected=wanted,
             observed=observed,
             differences=compare(wanted, observed),
+            known=known_differences(wanted, observed),
             retried=retried,
             seconds=time.monotonic() - started,
             steps=steps.seconds,

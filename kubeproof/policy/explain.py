@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from kubeproof import remote_kubectl
 from kubeproof.cluster import LoadedInventory
+from kubeproof.cni.networks import HAIRPIN, NETWORKS
 from kubeproof.console import console
 from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 from kubeproof.policy import reading
@@ -137,7 +138,7 @@ def _answer(
 ) -> Answer:
     """One line that says it, then why; of several pods behind a Service one for each verdict."""
     denied = [each for each in decided if not each.decision.allowed]
-    allowed = not denied and not (hairpin and network.name == CANAL)
+    allowed = not denied and not (hairpin and network.name in NETWORKS and HAIRPIN in NETWORKS[network.name].known)
     if unknown:
         words = f"not known: {asked}; NetworkPolicies that are known {'allow' if allowed else 'deny'} it"
     elif denied and len(denied) < len(decided):
@@ -216,8 +217,8 @@ def _hairpin(world: World, source: End, targets: list[tuple[End, int]], protocol
     for target, port in targets:
         if source == target and not judge(world, source, target, protocol, port, filtered=True).allowed:
             return [
-                f"{source} reaches itself by its own Service, which Calico (Canal) blocks where policies isolate a pod"
-                " and do not allow it to itself; podnet lets it pass"
+                f"{source} reaches itself by its own Service, which Calico (Canal) blocks and podnet lets pass: "
+                f"{HAIRPIN.meaning} ({HAIRPIN.id}, {HAIRPIN.reference})"
             ]
     return []
 

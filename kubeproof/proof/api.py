@@ -1,10 +1,15 @@
 """The API objects that checks are held against, parsed from one `kubectl get … -o json`. Pure."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 
+from kubeproof.errors import UserError
 from kubeproof.network.errors import ParseError
 from kubeproof.network.jsontext import Item, read
+from kubeproof.policy.model import DIRECTIONS
+from kubeproof.policy.reading import read_cluster
 
 COMMAND = (
     "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s "
@@ -101,6 +106,14 @@ class ApiObjects:
     """Ready endpoints by namespace, Service name and port name."""
     policies: dict[str, str] = field(default_factory=dict)
     """resourceVersion of each NetworkPolicy by ``namespace/name``."""
+    isolated: Mapping[str, tuple[str, ...]] | None = None
+    """Names of the policies that isolate a pod, by the pod's; None where that could not be decided."""
+
+    def isolating(self, pod: Pod) -> tuple[str, ...]:
+        """Policies that isolate a pod in any direction; all of its namespace where nobody can say."""
+        if self.isolated is not None:
+            return self.isolated.get(pod.full_name, ())
+        return tuple(sorted(name for name in self.policies if name.partition("/")[0] == pod.namespace))
 
     def node(self, name: str) -> NodeObject | None:
         return next((node for node in self.nodes if node.name == name), None)
@@ -143,7 +156,20 @@ def parse_objects(text: str) -> ApiObjects:
         services=tuple(_service(item) for item in by_kind.get("Service", [])),
         endpoints=endpoints,
         policies=dict(_version(item) for item in by_kind.get("NetworkPolicy", [])),
+        isolated=_isolated(json.loads(text)) if "NetworkPolicy" in by_kind else {},
     )
+
+
+def _isolated(answer: object) -> dict[str, tuple[str, ...]] | None:
+    try:
+        world = read_cluster(answer).world
+    except UserError:
+        return None
+    isolating = {
+        name: {policy.full_name for direction in DIRECTIONS for policy in world.isolating(pod, direction)}
+        for name, pod in world.pods.items()
+    }
+    return {name: tuple(sorted(policies)) for name, policies in isolating.items() if policies}
 
 
 def _node(item: Item) -> NodeObject:

@@ -16,12 +16,17 @@ from kubeproof.proof.script import NOT_EXECUTABLE, NOT_FOUND, Output
 
 REQUEST_SECONDS = 4
 """How long a probe waits for an answer: a packet that is dropped never brings one."""
+SECONDS_IN_CONTAINER = REQUEST_SECONDS + 1
+NO_DNS_ANSWER = f"no answer of the cluster DNS within {SECONDS_IN_CONTAINER} s"
+"""getent(1) has no option for it: the C library asks for 5 s, and again (resolv.conf(5), timeout and attempts)."""
 
 CURL_BLOCKED = {
     6: "the name cannot be resolved",
     7: "cannot connect",
+    18: "an answer that was cut off",
     28: f"no answer within {REQUEST_SECONDS} s",
     52: "an empty answer",
+    55: "the request could not be sent",
     56: "the connection was reset",
 }
 """Exit codes of curl(1) that tell something about the network, and not about curl or its command line."""
@@ -61,12 +66,16 @@ class Probe:
     judge: Callable[[Output], Verdict] = field(repr=False)
     container: str | None = None
     tool: Tool = DOCKER
+    late: str = ""
+    """What it says of the network if the command had to be ended; empty where it only says that the probe hung."""
 
 
 def judged(probe: Probe, output: Output) -> Verdict:
     """The verdict on an output, after what means a broken probe whatever it was about."""
     if output.code in (NOT_FOUND, NOT_EXECUTABLE):
         return broken(f"the probe's program cannot be run: {output.last_words}")
+    if output.timed_out and probe.late:
+        return fails(probe.late)
     if output.timed_out:
         return broken("the probe itself did not end in time")
     return probe.judge(output)

@@ -14,13 +14,22 @@ from kubeproof.network.errors import ParseError
 from kubeproof.proof import script
 from kubeproof.proof.containers import Tool
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
-from kubeproof.proof.probe import REQUEST_SECONDS, Probe, Verdict, broken, fails, holds, judged, summarize
+from kubeproof.proof.probe import (
+    REQUEST_SECONDS,
+    SECONDS_IN_CONTAINER,
+    Probe,
+    Verdict,
+    broken,
+    fails,
+    holds,
+    judged,
+    summarize,
+)
 from kubeproof.proof.probes import TITLES, Matrix, node_port_url
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
 
-SECONDS_IN_CONTAINER = REQUEST_SECONDS + 1
 NODE_PORT = "node_port"
 REQUESTS_PER_NODE = 3
 """Each goes to an endpoint at random, on the node itself or on another one."""
