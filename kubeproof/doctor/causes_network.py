@@ -7,9 +7,10 @@ from ipaddress import IPv4Network
 
 from kubeproof.cni import traces
 from kubeproof.cni.networks import NETWORKS
-from kubeproof.doctor.diagnosis import Case, Mend, cause, cause_on_node
+from kubeproof.doctor.causes_foreign import deletion
+from kubeproof.doctor.causes_running import AGENTS_ROWS
+from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.network.iptables import Rule
 from kubeproof.network.policies import POLICY_TABLE
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.checks_filters import bypassed, forward_verdicts
@@ -28,6 +29,7 @@ PODNET = "-n kube-system set env daemonset/podnet"
     meaning="Docker sets the policy of FORWARD to DROP, and the rules by which the pod network lets pods through are "
     "missing or come too late",
     references="kubernetes#40182 flannel#872",
+    follows=Follows(here=("forward_accepts", "forward_verdicts")),
 )
 def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
     """Missing ACCEPTs under the policy DROP, or a rule that refuses all pods before them."""
@@ -39,14 +41,10 @@ def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
         missing = [] if forward_verdicts.run(context).ok else list(accepts(pods))
     if not missing and not barriers:
         return None
-    mends = [_deletion(rule) for rule in barriers]
+    mends = [deletion("filter", rule) for rule in barriers]
     mends += [f"iptables {rule}" for rule in missing]
     seen = [f"iptables -S FORWARD: {line}" for line in found.lines]
     return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(mends)),))
-
-
-def _deletion(rule: Rule) -> str:
-    return f"iptables {re.sub('^-A ', '-D ', rule.text or str(rule))}"
 
 
 @cause_on_node(
@@ -56,6 +54,7 @@ def _deletion(rule: Rule) -> str:
     meaning="the first rule that accepts a packet decides; the pod network's ACCEPT comes before the chain that "
     "enforces policies, which then sees nothing",
     references="canal#115",
+    follows=Follows(here=("policy_chains_first", "felix_first"), traffic=False),
 )
 def policies_after_accept(_: Evidence, context: Context) -> Case | None:
     """A chain of Calico, kube-router or Weave behind an ACCEPT for pods."""
@@ -65,7 +64,10 @@ def policies_after_accept(_: Evidence, context: Context) -> Case | None:
     seen = [f"before {jump.target}: {rule}" for jump, rules in found for rule in rules]
     first = [re.sub("^-A FORWARD ", "", jump.text or str(jump)) for jump, _ in found]
     # Each is put first, so the last one is begun with.
-    mends = [f"{_deletion(jump)} && iptables -I FORWARD 1 {rule}" for (jump, _), rule in zip(found, first, strict=True)]
+    mends = [
+        f"{deletion('filter', jump)} && iptables -I FORWARD 1 {rule}"
+        for (jump, _), rule in zip(found, first, strict=True)
+    ]
     return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(reversed(mends))),))
 
 
@@ -74,6 +76,7 @@ def policies_after_accept(_: Evidence, context: Context) -> Case | None:
     symptom="NetworkPolicy is bypassed",
     meaning="policies are accepted by the API, and nothing enforces them",
     references="canal#115",
+    follows=Follows(here=("policies_in_force",), traffic=False),
 )
 def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """The network cannot, or is told not to, or its rules are not there."""
@@ -93,7 +96,7 @@ def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]
         return  # what Calico's agent keeps is looked at by policies_after_accept
     told_not_to = evidence.control_plane.network_policy == "off"
     for context in evidence.snapshot.contexts():
-        if evidence.host(context).joined:
+        if evidence.is_member(context):
             yield from _without_rules(context, leader, told_not_to=told_not_to)
 
 
@@ -131,6 +134,7 @@ def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Itera
     meaning="the bridge has its address from an earlier cluster or podCIDR, and the bridge plugin does not change it; "
     "pods that are on it have lost their gateway",
     references="kubernetes#39557",
+    follows=Follows(here=("cni0_address", "route_to_own_pods")),
 )
 def stale_cni0(_: Evidence, context: Context) -> Case | None:
     """An address that is not the first of the node's podCIDR."""
@@ -151,6 +155,7 @@ def stale_cni0(_: Evidence, context: Context) -> Case | None:
     symptom="the old pod network is still in use after a switch: new pods get its addresses, or none",
     meaning="of the files in /etc/cni/net.d the first by name is taken, and it is not the network's own",
     references="kubernetes#107127 flannel#1608",
+    follows=Follows(here=("cni_configuration",)),
 )
 def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
     """Files before the network's own."""
@@ -170,6 +175,7 @@ def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
     meaning="a packet that fills its device does not fit into the tunnel any more: VXLAN adds 50 bytes, and what is "
     "larger than the interface between the nodes is cut into pieces or lost",
     references="flannel#841 kubeadm#240",
+    follows=Follows(here=("flannel_mtu", "cni0_mtu", "pod_mtus", "subnet_env")),
 )
 def mtu_too_large(_: Evidence, context: Context) -> Case | None:
     """Devices of the pod network, and those in pods, that take more than the interface between the nodes leaves."""
@@ -194,6 +200,7 @@ def mtu_too_large(_: Evidence, context: Context) -> Case | None:
     meaning="kube-controller-manager gives nodes their parts of one network, and the pod network expects them in "
     "another one",
     references="flannel#728 flannel#1428",
+    follows=Follows(everywhere=AGENTS_ROWS, hides=("network-pods-down",)),
 )
 def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """The CIDR of kubeadm, of the pod network, and of the settings."""
@@ -252,6 +259,7 @@ CLUSTER_CHAINS = ("KUBE-", "CNI-", *traces.CHAINS, "WEAVE")
     "they go on deciding about packets",
     references="kubeadm#689",
     outsiders=True,
+    follows=Follows(here=("routes_to_other_nodes", "routes_by_nodes", "route_to_own_pods", "no_bridge", "no_tunnel")),
 )
 def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     """Of another pod network on a member; of any on a host that is no member."""
