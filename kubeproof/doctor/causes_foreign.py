@@ -86,7 +86,7 @@ def route_in_the_way(evidence: Evidence, context: Context) -> Case | None:
     """Routes into the pod CIDR are the proof's own affair."""
     if not evidence.failing:
         return None
-    found = [route for route in context.state.network.routes if route.table != "local" and _is_astray(route, context)]
+    found = [route for route in context.state.network.routes if route.table == "main" and _is_astray(route, context)]
     if not found:
         return None
     return Case(

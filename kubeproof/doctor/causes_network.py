@@ -1,6 +1,7 @@
 """Causes in the pod network of a node: rules, devices, configurations, policies. Pure."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from ipaddress import IPv4Network
@@ -17,6 +18,7 @@ from kubeproof.proof.checks_filters import bypassed, forward_verdicts
 from kubeproof.proof.checks_membership import configurations
 from kubeproof.proof.checks_rules import accepts, forwarding
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
+from kubeproof.settings import conflicts_with
 
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 PODNET = "-n kube-system set env daemonset/podnet"
@@ -89,8 +91,7 @@ def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]
             able = NETWORKS[settings.cni].enforces
             why = "network_policy is False" if able else f"{settings.cni} enforces none"
             seen = f"{why}, and the cluster has {len(objects.policies)}: {', '.join(sorted(objects.policies))}"
-            seen_more = () if able else ("another pod network takes the cluster and all that is in it away first",)
-            yield Case(leader, (seen, *seen_more), tuple(_enforcing(evidence, leader, able=able)))
+            yield _unenforced(evidence, leader, seen, able=able)
         return
     if settings.cni != "podnet":
         return  # what Calico's agent keeps is looked at by policies_after_accept
@@ -100,13 +101,31 @@ def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]
             yield from _without_rules(context, leader, told_not_to=told_not_to)
 
 
-def _enforcing(evidence: Evidence, leader: str, *, able: bool) -> Iterator[Mend]:
-    data = f"inventory/group_data/{evidence.snapshot.loaded.file.stem}.py"
+def _unenforced(evidence: Evidence, leader: str, seen: str, *, able: bool) -> Case:
+    """With what would have them enforced; another network takes the cluster away first, so its settings are tried."""
+    loaded = evidence.snapshot.loaded
+    data = f"inventory/group_data/{loaded.file.stem}.py"
     if able:
-        yield Mend(leader, f"echo 'network_policy = None' >>{data} && {evidence.apply}", "here")
-    else:
-        reset = evidence.apply.replace(" apply", " reset")
-        yield Mend(leader, f"{reset} && echo 'cni = \"canal\"' >>{data} && {evidence.apply}", "here")
+        return Case(leader, (seen,), (_here(leader, f"echo 'network_policy = None' >>{data} && {evidence.apply}"),))
+    changes: dict[str, object] = {"cni": "canal", "cni_backend": "vxlan", "cni_manifest": "", "cni_manifest_sha256": ""}
+    if loaded.cluster.settings.network_policy is False:
+        changes["network_policy"] = None
+    current = {name: getattr(loaded.cluster.settings, name) for name in changes}
+    refused = conflicts_with(loaded.cluster.settings, changes)
+    if refused:
+        look = f"set a pod network that enforces them, such as canal, in {data}, for which: {'; '.join(refused)}"
+        return Case(leader, (seen,), (), look)
+    changed = {name: value for name, value in changes.items() if current[name] not in (value, None)}
+    lines = [f"{name} = None" if value is None else f'{name} = "{value}"' for name, value in changed.items()]
+    written = "".join(f"echo {shlex.quote(line)} >>{data} && " for line in lines)
+    warning = "the mend takes the cluster, and all that is in it, away, and makes a new one: save what is needed first"
+    # Written first: what the new settings lack is then refused before anything is taken away.
+    reset = evidence.apply.replace(" apply", " reset")
+    return Case(leader, (seen, warning), (_here(leader, f"{written}{reset} && {evidence.apply}"),))
+
+
+def _here(node: str, command: str) -> Mend:
+    return Mend(node, command, "here")
 
 
 def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Iterator[Case | UndecidedError]:

@@ -64,8 +64,8 @@ echo "health=$(curl --silent --noproxy '*' --max-time 5 http://127.0.0.1:10248/h
 
 _CONTROL_PLANE = f"""
 test -e {paths.ADMIN_CONF} || exit 0
-get() {{ curl --silent --show-error --insecure --noproxy '*' --max-time 3 "$1" 2>&1 | sed 's/^curl: //' | head -n 1; }}
-ask() {{ said=$(get "$2"); case "$said" in ok*|*true*) ;; *) sleep 1; said=$(get "$2"); esac
+get() {{ curl --silent --show-error --insecure --noproxy '*' --max-time $2 "$1" 2>&1 | sed 's/^curl: //' | head -n 1; }}
+ask() {{ said=$(get "$2" 5); case "$said" in ok*|*true*) ;; *) said=$(get "$2" 2); esac
   printf '%s=%s\\n' "$1" "$said"; }}
 {" ".join(f"ask {name} {url} &" for name, url in CONTROL_PLANE.items())} wait
 """
