@@ -258,6 +258,12 @@ def _read(name: str, read: Reader[object], raw: Mapping[str, object]) -> object:
         raise UserError(refused.line(name, raw[name])) from None
 
 
+def conflicts_with(settings: Settings, changes: Mapping[str, object]) -> list[str]:
+    """A line for each thing that would be wrong between settings if some, by name, had other values."""
+    values = {item.name: getattr(settings, item.name) for item in fields(Settings)} | dict(changes)
+    return list(_conflicts({name: value for name, value in values.items() if value is not None}))
+
+
 def _conflicts(values: Mapping[str, object]) -> Iterator[str]:
     """What is wrong between settings that are right by themselves; those that are not are left out of ``values``."""
     yield from _overlaps(values)

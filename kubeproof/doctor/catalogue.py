@@ -1,9 +1,25 @@
-"""All causes that the doctor knows, in the order of the table "What goes wrong in the field". Pure."""
+"""All causes that the doctor knows: what has to run, the table "What goes wrong in the field", the kernel. Pure."""
 
-from kubeproof.doctor import causes_between, causes_host, causes_joining, causes_network
+from kubeproof.doctor import (
+    causes_between,
+    causes_foreign,
+    causes_host,
+    causes_joining,
+    causes_network,
+    causes_running,
+)
 from kubeproof.doctor.diagnosis import Cause
 
 CAUSES: tuple[Cause, ...] = (
+    causes_running.container_runtime_stopped,
+    causes_running.containers_paused,
+    causes_running.control_plane_down,
+    causes_running.not_joined,
+    causes_running.kubelet_stopped,
+    causes_running.network_pods_down,
+    causes_running.kube_proxy_down,
+    causes_running.cluster_dns_down,
+    causes_running.demo_down,
     causes_host.br_netfilter_off,
     causes_host.ip_forward_off,
     causes_host.swap_on,
@@ -27,17 +43,31 @@ CAUSES: tuple[Cause, ...] = (
     causes_host.mixed_iptables_variants,
     causes_network.leftovers_of_a_reset,
     causes_between.reset_lost_ssh,
+    causes_foreign.ip_rule_in_the_way,
+    causes_foreign.route_in_the_way,
+    causes_foreign.neighbour_wrong,
+    causes_foreign.address_taken,
+    causes_foreign.forwarding_off_on_a_device,
 )
+SUSPECTS: tuple[Cause, ...] = (
+    causes_foreign.packets_refused_by_a_rule,
+    causes_foreign.translated_before_services,
+    causes_foreign.traffic_control,
+)
+"""What may be in the way of packets: looked for only where some are lost, and nothing else accounts for it."""
 ROWS = 13
 """Lines of that table; each has a cause here."""
 
 
 def by_name(name: str) -> Cause:
-    return next(cause for cause in CAUSES if cause.name == name)
+    return next(cause for cause in (*CAUSES, *SUSPECTS) if cause.name == name)
 
 
 def table() -> str:
     """The README's list."""
     rows = ["| Diagnosis | What people see | Known from |", "| --- | --- | --- |"]
-    rows += [f"| `{cause.name}` | {cause.symptom} | {', '.join(cause.references)} |" for cause in CAUSES]
+    known = (*CAUSES, *SUSPECTS)
+    rows += [
+        f"| `{cause.name}` | {cause.symptom} | {', '.join(cause.references) or 'made by hand'} |" for cause in known
+    ]
     return "".join(f"{row}\n" for row in rows)

@@ -6,8 +6,10 @@ from ipaddress import IPv4Address
 
 from kubeproof.cluster import Node
 from kubeproof.cni.networks import VXLAN_OVERHEAD
-from kubeproof.doctor.diagnosis import Case, Mend, cause
-from kubeproof.doctor.evidence import Evidence
+from kubeproof.doctor.causes_foreign import deletion, interest
+from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause
+from kubeproof.doctor.evidence import Evidence, Host
+from kubeproof.doctor.foreign import interfering
 from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
 from kubeproof.network.iptables import Rule, Ruleset
 from kubeproof.network.verdict import Packet, matches
@@ -77,7 +79,8 @@ def vxlan_port_blocked(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             places.setdefault((name, place), []).append(_words(pair, place, port))
     for (name, place), seen in places.items():
         context = evidence.snapshot.context(name)
-        yield _blocked(context, place, port, tuple(dict.fromkeys(seen)), firewalld=evidence.hosts[name].firewalld)
+        found = _blocked(context, evidence.hosts[name], place, port, tuple(dict.fromkeys(seen)))
+        yield from [found] if found else []
 
 
 def _names(pair: Pair) -> str:
@@ -114,21 +117,27 @@ def _last_trace(evidence: Evidence, pair: Pair) -> tuple[str, str]:
     return (here.name, INPUT) if reply in at_here else (there.name, BETWEEN)
 
 
-def _blocked(context: Context, place: str, port: int, seen: tuple[str, ...], *, firewalld: bool) -> Case:
+def _blocked(context: Context, host: Host, place: str, port: int, seen: tuple[str, ...]) -> Case | None:
     node, settings = context.node.name, context.cluster.settings
     if place == BETWEEN:
         # Nothing on the nodes refuses it, and what does only its owner can tell.
         allow_all = f"allow UDP {port} from {settings.node_network} to {settings.node_network}"
         return Case(node, seen, (Mend(node, allow_all, "firewall"),))
-    rules = list(_refusing(context.state.iptables, place, context, port))
+    rules = [deletion("filter", rule) for rule in _refusing(context.state.iptables, place, context, port)]
+    shown = [str(rule.text or rule) for rule in _refusing(context.state.iptables, place, context, port)]
+    more = replace(interest(context), ports=frozenset({port}))
+    # Other tables and nftables decide as well, whatever the table filter accepts.
+    others = [item for item in interfering(context.state.iptables, more) if item.table in ("raw", "mangle")]
+    strangers = [rule for rule in host.nft_rules if rule.concerns(more)]
+    rules += [deletion(item.table, item.rule) for item in others] + [rule.removal for rule in strangers]
+    shown += [*map(str, others), *map(str, strangers)]
     if rules:
-        seen = (*seen, *(f"refused by {rule.text or rule}" for rule in rules))
-        mend = " && ".join(f"iptables {(rule.text or str(rule)).replace('-A ', '-D ', 1)}" for rule in rules)
-        return Case(node, seen, (Mend(node, mend),))
-    if firewalld and place == INPUT:
+        seen = (*seen, *(f"refused by {line}" for line in shown))
+        return Case(node, seen, (Mend(node, " && ".join(rules)),))
+    if host.firewalld and place == INPUT:
         opened = f"firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload"
         return Case(node, (*seen, "firewalld is running"), (Mend(node, opened),))
-    return Case(node, seen, (Mend(node, f"iptables -I {place} -p udp --dport {port} -j ACCEPT"),))
+    return None  # Something else loses it, such as a route, and to open a port would not mend that.
 
 
 def _refusing(ruleset: Ruleset, chain: str, context: Context, port: int, depth: int = 8) -> Iterator[Rule]:
@@ -228,6 +237,7 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
     meaning="the host is up and answers ARP, but drops what is sent to it: a blanket flush of iptables took the rules "
     "away that accept, and left a policy that drops",
     references="kubespray#5812 kubespray#6119",
+    follows=Follows(here=("reachable",), everywhere=("api",)),
 )
 def reset_lost_ssh(evidence: Evidence) -> Iterator[Case]:
     """Seen from the other nodes, since the node itself cannot be asked."""

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from kubeproof.cluster import Node
-from kubeproof.doctor.diagnosis import Case, Mend, cause, cause_on_node
+from kubeproof.doctor.causes_running import ROWS_OF_KUBELET, SERVICE_ROWS
+from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.network.hostfiles import Identity
 from kubeproof.network.iptables import LEGACY
@@ -24,6 +25,7 @@ KUBELET_FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
     meaning="packets between pods of the node stay on its bridge and pass by iptables, so an answer from a pod of the "
     "same node comes back untranslated, from an address that nobody asked",
     references="kubernetes#127593 flannel#2068",
+    follows=Follows(here=("sysctls",)),
 )
 def br_netfilter_off(_: Evidence, context: Context) -> Case | None:
     """The module is missing, or its sysctl is 0."""
@@ -41,6 +43,7 @@ def br_netfilter_off(_: Evidence, context: Context) -> Case | None:
     symptom="pods on one node reach nothing beyond it, and nothing reaches them",
     meaning="the kernel forwards no packet between the node's interface and its pods",
     references="flannel#2068",
+    follows=Follows(here=("sysctls",), hides=("forwarding-off-on-a-device",)),
 )
 def ip_forward_off(_: Evidence, context: Context) -> Case | None:
     """Something set it back, such as another service's sysctl file."""
@@ -57,6 +60,7 @@ def ip_forward_off(_: Evidence, context: Context) -> Case | None:
     meaning="kubelet refuses to start while swap is on, since it could not keep pods to their memory; one that runs "
     "goes on until it is restarted",
     references="kubernetes#43805 kubeadm#639",
+    follows=Follows(here=(*ROWS_OF_KUBELET, "swap_off"), hides=("kubelet-stopped",), traffic=False),
 )
 def swap_on(evidence: Evidence, context: Context) -> Case | None:
     """A node must have no swap area in use."""
@@ -73,6 +77,7 @@ def swap_on(evidence: Evidence, context: Context) -> Case | None:
     meaning="kubelet and the container runtime have to put containers into the same tree of control groups; with "
     "dockershim kubelet ends when their drivers differ, with others limits of pods do not hold",
     references="kubernetes#43805 kubeadm#639",
+    follows=Follows(here=ROWS_OF_KUBELET, hides=("kubelet-stopped",), traffic=False),
 )
 def cgroup_driver_mismatch(evidence: Evidence, context: Context) -> Case | None:
     """cgroupDriver of kubelet's configuration against the runtime's own word."""
@@ -104,6 +109,7 @@ def _kubelet(evidence: Evidence, context: Context) -> Iterator[str]:
     meaning="to a clock that is ahead, tokens and certificates have expired; to one that is behind, new certificates "
     "are not valid yet",
     references="kubernetes#42791",
+    follows=Follows(everywhere=("clock",), traffic=False),
 )
 def clock_skew(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """Against the median of all nodes."""
@@ -128,6 +134,7 @@ def clock_skew(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     symptom="two nodes become one, or fight over one node object",
     meaning="kubelet registers under the hostname, so the second node takes the first one's node object over",
     references="kubeadm#31",
+    follows=Follows(everywhere=("unique_identity",), traffic=False),
 )
 def same_hostname(evidence: Evidence) -> Iterator[Case]:
     """The node whose name in the inventory is another one has the wrong one."""
@@ -142,6 +149,7 @@ def same_hostname(evidence: Evidence) -> Iterator[Case]:
     symptom="two nodes become one, or fight: the same DHCP lease, the same node in what tells nodes by it",
     meaning="the machine was cloned with its /etc/machine-id, which has to be unique",
     references="kubeadm#31",
+    follows=Follows(everywhere=("unique_identity",), traffic=False),
 )
 def same_machine_id(evidence: Evidence) -> Iterator[Case]:
     """All but the first get a new one: systemd-machine-id-setup would take a clone's from what it was cloned with."""
@@ -158,6 +166,7 @@ def same_machine_id(evidence: Evidence) -> Iterator[Case]:
     symptom="two nodes become one for what tells machines by their UUID, such as storage and cloud controllers",
     meaning="the virtual machine was cloned with its UUID; kubeadm's documentation wants it to be unique",
     references="kubeadm#31",
+    follows=Follows(everywhere=("unique_identity",), traffic=False),
 )
 def same_product_uuid(evidence: Evidence) -> Iterator[Case]:
     """Containers are left out: they all show their machine's."""
@@ -193,6 +202,7 @@ def _twin(node: Node, nodes: Iterable[Node], what: str, mend: Mend) -> Case:
     symptom="packets are dropped or translated by rules that nobody sees",
     meaning="rules of both variants are in force, each after the other, and `iptables` shows those of one only",
     references="kubernetes#71305",
+    follows=Follows(here=("iptables_variant", *SERVICE_ROWS)),
 )
 def mixed_iptables_variants(_: Evidence, context: Context) -> Case | None:
     """Rules of the variant that is not the node's own; the node's own is wrong if kube-proxy's are in the other."""
@@ -222,6 +232,9 @@ def mixed_iptables_variants(_: Evidence, context: Context) -> Case | None:
     meaning="the host has several interfaces, and kubelet or the pod network took another address than the one of the "
     "inventory, which the other nodes need not reach",
     references="kubernetes#33618 flannel#535",
+    follows=Follows(
+        here=("node_ready", "flannel_device", "kubelet_reached"), everywhere=("fdb_entries", *SERVICE_ROWS)
+    ),
 )
 def wrong_node_address(evidence: Evidence, context: Context) -> Case | None:
     """InternalIP of the node object, then the outer source of the tunnel."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from kubeproof.doctor.diagnosis import Case, Mend, cause
+from kubeproof.doctor.causes_running import NODES_ROWS
+from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.proof.context import UndecidedError
+from kubeproof.proof.context import Context, UndecidedError
 
 
 @cause(
@@ -13,10 +14,11 @@ from kubeproof.proof.context import UndecidedError
     meaning="the cluster signs its own address for each token that is valid (cluster-info), and takes the signature "
     "away when the token expires or is deleted: a join with an earlier one then finds none for it",
     references="kubeadm#1988",
+    follows=Follows(here=("*",), everywhere=NODES_ROWS, hides=("not-joined",), traffic=False),
 )
 def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """A host of the inventory that is no node, and no token of the cluster would let it become one."""
-    outside = [context for context in evidence.snapshot.contexts() if not evidence.host(context).joined]
+    outside = [context for context in evidence.snapshot.contexts() if _is_outside(evidence, context)]
     if not outside:
         return
     objects = evidence.snapshot.objects
@@ -37,3 +39,9 @@ def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:
         ]
         seen += [] if valid else ["the cluster has no valid token (kubeadm token list)"]
         yield Case(context.node.name, tuple(seen), (Mend(context.node.name, evidence.apply, "here"),))
+
+
+def _is_outside(evidence: Evidence, context: Context) -> bool:
+    """One that has joined, and whose node object was deleted, needs no token."""
+    host = evidence.host(context)
+    return not host.joined or (bool(host.token_ids) and not evidence.is_member(context))

@@ -1,21 +1,24 @@
 """Causes in the pod network of a node: rules, devices, configurations, policies. Pure."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from ipaddress import IPv4Network
 
 from kubeproof.cni import traces
 from kubeproof.cni.networks import NETWORKS
-from kubeproof.doctor.diagnosis import Case, Mend, cause, cause_on_node
+from kubeproof.doctor.causes_foreign import deletion
+from kubeproof.doctor.causes_running import AGENTS_ROWS
+from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.network.iptables import Rule
 from kubeproof.network.policies import POLICY_TABLE
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.checks_filters import bypassed, forward_verdicts
 from kubeproof.proof.checks_membership import configurations
 from kubeproof.proof.checks_rules import accepts, forwarding
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
+from kubeproof.settings import conflicts_with
 
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 PODNET = "-n kube-system set env daemonset/podnet"
@@ -28,6 +31,7 @@ PODNET = "-n kube-system set env daemonset/podnet"
     meaning="Docker sets the policy of FORWARD to DROP, and the rules by which the pod network lets pods through are "
     "missing or come too late",
     references="kubernetes#40182 flannel#872",
+    follows=Follows(here=("forward_accepts", "forward_verdicts")),
 )
 def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
     """Missing ACCEPTs under the policy DROP, or a rule that refuses all pods before them."""
@@ -39,14 +43,10 @@ def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
         missing = [] if forward_verdicts.run(context).ok else list(accepts(pods))
     if not missing and not barriers:
         return None
-    mends = [_deletion(rule) for rule in barriers]
+    mends = [deletion("filter", rule) for rule in barriers]
     mends += [f"iptables {rule}" for rule in missing]
     seen = [f"iptables -S FORWARD: {line}" for line in found.lines]
     return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(mends)),))
-
-
-def _deletion(rule: Rule) -> str:
-    return f"iptables {re.sub('^-A ', '-D ', rule.text or str(rule))}"
 
 
 @cause_on_node(
@@ -56,6 +56,7 @@ def _deletion(rule: Rule) -> str:
     meaning="the first rule that accepts a packet decides; the pod network's ACCEPT comes before the chain that "
     "enforces policies, which then sees nothing",
     references="canal#115",
+    follows=Follows(here=("policy_chains_first", "felix_first"), traffic=False),
 )
 def policies_after_accept(_: Evidence, context: Context) -> Case | None:
     """A chain of Calico, kube-router or Weave behind an ACCEPT for pods."""
@@ -65,7 +66,10 @@ def policies_after_accept(_: Evidence, context: Context) -> Case | None:
     seen = [f"before {jump.target}: {rule}" for jump, rules in found for rule in rules]
     first = [re.sub("^-A FORWARD ", "", jump.text or str(jump)) for jump, _ in found]
     # Each is put first, so the last one is begun with.
-    mends = [f"{_deletion(jump)} && iptables -I FORWARD 1 {rule}" for (jump, _), rule in zip(found, first, strict=True)]
+    mends = [
+        f"{deletion('filter', jump)} && iptables -I FORWARD 1 {rule}"
+        for (jump, _), rule in zip(found, first, strict=True)
+    ]
     return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(reversed(mends))),))
 
 
@@ -74,6 +78,7 @@ def policies_after_accept(_: Evidence, context: Context) -> Case | None:
     symptom="NetworkPolicy is bypassed",
     meaning="policies are accepted by the API, and nothing enforces them",
     references="canal#115",
+    follows=Follows(here=("policies_in_force",), traffic=False),
 )
 def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """The network cannot, or is told not to, or its rules are not there."""
@@ -86,24 +91,41 @@ def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]
             able = NETWORKS[settings.cni].enforces
             why = "network_policy is False" if able else f"{settings.cni} enforces none"
             seen = f"{why}, and the cluster has {len(objects.policies)}: {', '.join(sorted(objects.policies))}"
-            seen_more = () if able else ("another pod network takes the cluster and all that is in it away first",)
-            yield Case(leader, (seen, *seen_more), tuple(_enforcing(evidence, leader, able=able)))
+            yield _unenforced(evidence, leader, seen, able=able)
         return
     if settings.cni != "podnet":
         return  # what Calico's agent keeps is looked at by policies_after_accept
     told_not_to = evidence.control_plane.network_policy == "off"
     for context in evidence.snapshot.contexts():
-        if evidence.host(context).joined:
+        if evidence.is_member(context):
             yield from _without_rules(context, leader, told_not_to=told_not_to)
 
 
-def _enforcing(evidence: Evidence, leader: str, *, able: bool) -> Iterator[Mend]:
-    data = f"inventory/group_data/{evidence.snapshot.loaded.file.stem}.py"
+def _unenforced(evidence: Evidence, leader: str, seen: str, *, able: bool) -> Case:
+    """With what would have them enforced; another network takes the cluster away first, so its settings are tried."""
+    loaded = evidence.snapshot.loaded
+    data = f"inventory/group_data/{loaded.file.stem}.py"
     if able:
-        yield Mend(leader, f"echo 'network_policy = None' >>{data} && {evidence.apply}", "here")
-    else:
-        reset = evidence.apply.replace(" apply", " reset")
-        yield Mend(leader, f"{reset} && echo 'cni = \"canal\"' >>{data} && {evidence.apply}", "here")
+        return Case(leader, (seen,), (_here(leader, f"echo 'network_policy = None' >>{data} && {evidence.apply}"),))
+    changes: dict[str, object] = {"cni": "canal", "cni_backend": "vxlan", "cni_manifest": "", "cni_manifest_sha256": ""}
+    if loaded.cluster.settings.network_policy is False:
+        changes["network_policy"] = None
+    current = {name: getattr(loaded.cluster.settings, name) for name in changes}
+    refused = conflicts_with(loaded.cluster.settings, changes)
+    if refused:
+        look = f"set a pod network that enforces them, such as canal, in {data}, for which: {'; '.join(refused)}"
+        return Case(leader, (seen,), (), look)
+    changed = {name: value for name, value in changes.items() if current[name] not in (value, None)}
+    lines = [f"{name} = None" if value is None else f'{name} = "{value}"' for name, value in changed.items()]
+    written = "".join(f"echo {shlex.quote(line)} >>{data} && " for line in lines)
+    warning = "the mend takes the cluster, and all that is in it, away, and makes a new one: save what is needed first"
+    # Written first: what the new settings lack is then refused before anything is taken away.
+    reset = evidence.apply.replace(" apply", " reset")
+    return Case(leader, (seen, warning), (_here(leader, f"{written}{reset} && {evidence.apply}"),))
+
+
+def _here(node: str, command: str) -> Mend:
+    return Mend(node, command, "here")
 
 
 def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Iterator[Case | UndecidedError]:
@@ -131,6 +153,7 @@ def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Itera
     meaning="the bridge has its address from an earlier cluster or podCIDR, and the bridge plugin does not change it; "
     "pods that are on it have lost their gateway",
     references="kubernetes#39557",
+    follows=Follows(here=("cni0_address", "route_to_own_pods")),
 )
 def stale_cni0(_: Evidence, context: Context) -> Case | None:
     """An address that is not the first of the node's podCIDR."""
@@ -151,6 +174,7 @@ def stale_cni0(_: Evidence, context: Context) -> Case | None:
     symptom="the old pod network is still in use after a switch: new pods get its addresses, or none",
     meaning="of the files in /etc/cni/net.d the first by name is taken, and it is not the network's own",
     references="kubernetes#107127 flannel#1608",
+    follows=Follows(here=("cni_configuration",)),
 )
 def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
     """Files before the network's own."""
@@ -170,6 +194,7 @@ def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
     meaning="a packet that fills its device does not fit into the tunnel any more: VXLAN adds 50 bytes, and what is "
     "larger than the interface between the nodes is cut into pieces or lost",
     references="flannel#841 kubeadm#240",
+    follows=Follows(here=("flannel_mtu", "cni0_mtu", "pod_mtus", "subnet_env")),
 )
 def mtu_too_large(_: Evidence, context: Context) -> Case | None:
     """Devices of the pod network, and those in pods, that take more than the interface between the nodes leaves."""
@@ -194,6 +219,7 @@ def mtu_too_large(_: Evidence, context: Context) -> Case | None:
     meaning="kube-controller-manager gives nodes their parts of one network, and the pod network expects them in "
     "another one",
     references="flannel#728 flannel#1428",
+    follows=Follows(everywhere=AGENTS_ROWS, hides=("network-pods-down",)),
 )
 def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """The CIDR of kubeadm, of the pod network, and of the settings."""
@@ -252,6 +278,7 @@ CLUSTER_CHAINS = ("KUBE-", "CNI-", *traces.CHAINS, "WEAVE")
     "they go on deciding about packets",
     references="kubeadm#689",
     outsiders=True,
+    follows=Follows(here=("routes_to_other_nodes", "routes_by_nodes", "route_to_own_pods", "no_bridge", "no_tunnel")),
 )
 def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     """Of another pod network on a member; of any on a host that is no member."""

@@ -28,6 +28,8 @@ class Case:
     node: str
     evidence: tuple[str, ...]
     mends: tuple[Mend, ...]
+    look: str = ""
+    """Where nothing is known to mend it: the command line to look further with."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,30 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Follows:
+    """What else a cause makes fail, which is then not told by itself.
+
+    ``here`` and ``everywhere`` are rows of the proof on the cause's own node and on all nodes; "*" is every row.
+    ``hides`` are names of other causes that its node only seems to have, "*" all. With ``traffic`` packets are lost
+    for it, so that failing probes need no cause of their own.
+    """
+
+    here: tuple[str, ...] = ()
+    everywhere: tuple[str, ...] = ()
+    hides: tuple[str, ...] = ()
+    traffic: bool = True
+
+    def covers(self, case_node: str, row: str, node: str) -> bool:
+        """Whether a failing row of a node follows from the cause's case."""
+        named = any(name in self.everywhere for name in (row, "*"))
+        return named or (node == case_node and any(name in self.here for name in (row, "*")))
+
+
+@dataclass(frozen=True)
 class Cause:
     """Something that goes wrong in the field.
 
-    ``row`` is the line of NETWORK.md's table "What goes wrong in the field", from 1; ``symptom`` what people see,
+    ``row`` is the line of NETWORK.md's table "What goes wrong in the field", from 1, or 0; ``symptom`` what people see,
     ``meaning`` why that is; ``references`` are public issues.
     """
 
@@ -64,6 +86,9 @@ class Cause:
     meaning: str
     references: tuple[str, ...]
     find: Callable[[Evidence], Iterable[Case | UndecidedError]] = field(repr=False)
+    follows: Follows = field(default_factory=Follows, repr=False)
+    row_name: str = ""
+    """Of what is no more than a row of the proof that does not hold: that row's name."""
 
     def look(self, evidence: Evidence) -> Answer:
         """Look for it. Never raises for what could not be read."""
@@ -81,25 +106,30 @@ class Cause:
         return Answer(found, tuple(dict.fromkeys(undecided)))
 
 
+_NOTHING = Follows()
+
+
 def cause(
-    row: int, *, symptom: str, meaning: str, references: str = ""
+    row: int = 0, *, symptom: str, meaning: str, references: str = "", follows: Follows = _NOTHING
 ) -> Callable[[Callable[[Evidence], Iterable[Case | UndecidedError]]], Cause]:
     """Declare a cause that is looked for in all evidence at once; it is named as its function."""
 
     def declare(find: Callable[[Evidence], Iterable[Case | UndecidedError]]) -> Cause:
-        return Cause(find.__name__.replace("_", "-"), row, symptom, meaning, tuple(references.split()), find)
+        name = find.__name__.replace("_", "-")
+        return Cause(name, row, symptom, meaning, tuple(references.split()), find, follows)
 
     return declare
 
 
 def cause_on_node(
-    row: int,
+    row: int = 0,
     *,
     needs: tuple[str, ...] = (),
     symptom: str,
     meaning: str,
     references: str = "",
     outsiders: bool = False,
+    follows: Follows = _NOTHING,
 ) -> Callable[[Callable[[Evidence, Context], Case | None]], Cause]:
     """Declare a cause that is looked for on each node by itself; ``needs`` are the parts of NodeState that it reads.
 
@@ -109,7 +139,7 @@ def cause_on_node(
     def declare(decide: Callable[[Evidence, Context], Case | None]) -> Cause:
         def find(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             for context in evidence.snapshot.contexts():
-                if not evidence.host(context).joined and not outsiders:
+                if not evidence.is_member(context) and not outsiders:
                     continue
                 try:
                     _require(context, needs)
@@ -119,7 +149,8 @@ def cause_on_node(
                 else:
                     yield from [found] if found else []
 
-        return Cause(decide.__name__.replace("_", "-"), row, symptom, meaning, tuple(references.split()), find)
+        name = decide.__name__.replace("_", "-")
+        return Cause(name, row, symptom, meaning, tuple(references.split()), find, follows)
 
     return declare
 

@@ -6,8 +6,10 @@ from datetime import datetime
 from ipaddress import IPv4Address
 
 from kubeproof.cluster import Node
+from kubeproof.doctor.foreign import IpRule, NftRule
 from kubeproof.doctor.paths_between import Journey
 from kubeproof.proof.context import Context, UndecidedError
+from kubeproof.proof.result import CheckResult
 from kubeproof.proof.snapshot import Snapshot
 
 
@@ -20,6 +22,15 @@ class Token:
 
     def is_valid(self, now: datetime) -> bool:
         return self.expires is None or self.expires > now
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A container of a pod that its runtime holds still."""
+
+    id: str
+    name: str
+    pod: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,21 @@ class Host:
     token_ids: tuple[str, ...] = ()
     """Of tokens that an attempt to join left on the node."""
     firewalld: bool = False
+    runtime: str = "active"
+    """What systemd says of the container runtime."""
+    paused: tuple[Paused, ...] = ()
+    manifests: tuple[str, ...] = ()
+    """Static pods of the node, by the names of their files."""
+    last_lines: Mapping[str, str] = field(default_factory=dict)
+    """The last line of the newest log of each container of kube-system, by the container's name: kubelet keeps them."""
+    nft_rules: tuple[NftRule, ...] = ()
+    """Rules of nftables that are neither iptables' nor the pod network's."""
+    ip_rules: tuple[IpRule, ...] = ()
+    """Policy routing beside the kernel's own three rules."""
+    shaped: tuple[tuple[str, str], ...] = ()
+    """Device and kind of each queueing discipline that may lose packets (tc(8))."""
+    not_forwarding: tuple[str, ...] = ()
+    """Devices whose own setting keeps packets from being forwarded."""
     journey: Journey = field(default_factory=Journey)
     """Packets that were sent to the other nodes, and what was seen of theirs."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
@@ -59,6 +85,10 @@ class ControlPlane:
     controller_flags: Mapping[str, str] = field(default_factory=dict)
     network_cidrs: tuple[str, ...] = ()
     network_policy: str = ""
+    events: Mapping[str, str] = field(default_factory=dict)
+    """The last warning about each object (namespace/name)."""
+    workloads: Mapping[str, int] = field(default_factory=dict)
+    """Replicas that Deployments, and nodes that DaemonSets want, by kind/namespace/name."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def require(self, part: str) -> None:
@@ -78,7 +108,18 @@ class Evidence:
     hosts: Mapping[str, Host]
     control_plane: ControlPlane
     now: datetime
+    failing: tuple[CheckResult, ...] = ()
+    """Rows of the same proof that verify makes which do not hold."""
     apply: str = "./inv apply"
+
+    def fails(self, *rows: str, node: str = "") -> bool:
+        """Whether one of these rows does not hold, on a node or anywhere."""
+        return any(row.name in rows and node in ("", row.node) for row in self.failing)
+
+    def is_member(self, context: Context) -> bool:
+        """Whether a host has joined the cluster, by its own files and by the API, as far as that can be asked."""
+        known = isinstance(context.objects, str) or context.objects.node(context.node.name) is not None
+        return self.host(context).joined and known
 
     def host(self, context: Context) -> Host:
         return self.hosts[context.node.name]

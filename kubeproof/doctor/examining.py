@@ -3,20 +3,19 @@
 import secrets
 import shlex
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from kubeproof.cluster import LoadedInventory
 from kubeproof.console import step
-from kubeproof.doctor.catalogue import CAUSES
-from kubeproof.doctor.diagnosis import Answer, Cause
+from kubeproof.doctor.conclusion import conclude, failing
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.questions import control_plane_of, host_of, questions
 from kubeproof.doctor.report import Report, show, write_json
 from kubeproof.front import REPOSITORY
-from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect_with
+from kubeproof.proof.proving import rows
 from kubeproof.reporting import reported
 
 SECONDS = 25
@@ -27,7 +26,7 @@ LAB = REPOSITORY / "inventory" / "lab.py"
 def examine(loaded: LoadedInventory, json_file: Path | None = None) -> int:
     """Look at a cluster, print what is wrong with it, and return the exit code.
 
-    0: everything could be looked at, and nothing was found; 1: something was found, or could not be looked at;
+    0: the proof holds, everything could be looked at, and nothing was found; 1: else;
     2: ``json_file`` cannot be written.
     """
     return reported(lambda: diagnose(loaded), show, write_json, lambda report: report.is_clear, json_file)
@@ -38,9 +37,8 @@ def diagnose(loaded: LoadedInventory) -> Report:
     started, taken_at = time.monotonic(), datetime.now(UTC)
     with step(f"Looking at {len(loaded.cluster.nodes)} nodes, sending packets between them, and asking the API"):
         evidence = gather(loaded)
-    answers: Mapping[Cause, Answer] = {cause: cause.look(evidence) for cause in CAUSES}
-    failing = tuple(result for result in run_all(evidence.snapshot.contexts()) if not result.ok)
-    return Report(evidence, answers, failing, taken_at, time.monotonic() - started)
+    evidence = replace(evidence, failing=failing(rows(evidence.snapshot)))
+    return Report(evidence, conclude(evidence), taken_at, time.monotonic() - started)
 
 
 def gather(loaded: LoadedInventory) -> Evidence:

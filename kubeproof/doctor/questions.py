@@ -1,6 +1,7 @@
 """What the doctor asks beside the proof, in the same round trip, and how the answers become evidence. Pure."""
 
 import base64
+import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -8,13 +9,15 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from kubeproof.cluster import Cluster, LoadedInventory, Node
-from kubeproof.doctor import paths_between
+from kubeproof.doctor import foreign, paths_between
 from kubeproof.doctor.causes_host import KUBELET_CONFIG, KUBELET_FLAGS
-from kubeproof.doctor.evidence import ControlPlane, Host, Token
+from kubeproof.doctor.evidence import ControlPlane, Host, Paused, Token
 from kubeproof.doctor.paths_between import Journey
 from kubeproof.network.errors import ParseError
+from kubeproof.network.hostfiles import parse_values
 from kubeproof.node import paths
 from kubeproof.proof.script import Output
+from kubeproof.tables.runtimes import CTR
 
 T = TypeVar("T")
 SSH_PORT = 22
@@ -58,6 +61,36 @@ cat {paths.KUBERNETES}/bootstrap-kubelet.conf {paths.JOIN_CONFIG} 2>/dev/null |
 """
 
 
+_OTHERS_TABLES = """
+nft list tables 2>/dev/null | while read -r _ family name; do
+  case "$family $name" in @OWN@|"ip6 "*) continue;; esac
+  nft -j list table "$family" "$name"; done
+"""
+_FILTERS = _OTHERS_TABLES.replace("@OWN@", "|".join(f'"{table}"' for table in foreign.OWN_TABLES))
+_PAUSED = {
+    "docker": 'docker ps --filter status=paused --format \'{{.ID}} {{.Label "io.kubernetes.container.name"}} '
+    '{{.Label "io.kubernetes.pod.namespace"}}/{{.Label "io.kubernetes.pod.name"}}\'',
+    "containerd": f'{CTR} tasks list | awk \'$3 == "PAUSED" {{ print $1, "container", "of-containerd" }}\'',
+}
+"""Id, name and pod of each container that is held still; containerd does not name the last two in one line."""
+_LAST_LINES = """
+for folder in /var/log/pods/kube-system_*/*/ /var/log/pods/kube-flannel_*/*/; do
+  newest=$(ls -t "$folder" 2>/dev/null | head -n 1); [ "$newest" ] || continue
+  line=$(tail -n 1 "$folder$newest" | cut -c 1-600); name=${folder%/}
+  printf '%s=%s\\n' "${name##*/}" "$line"
+done
+"""
+_FORWARDING = "grep -H . /proc/sys/net/ipv4/conf/*/forwarding"
+_EVENTS = (
+    "get events -A --field-selector type=Warning --sort-by=.lastTimestamp -o jsonpath="
+    """'{range .items[*]}{.involvedObject.namespace}/{.involvedObject.name}={.reason}: {.message}{"\\n"}{end}'"""
+)
+_WORKLOADS = (
+    "get deployments,daemonsets -A -o jsonpath='{range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}="
+    """{.spec.replicas}{.status.desiredNumberScheduled}{"\\n"}{end}'"""
+)
+
+
 def questions(loaded: LoadedInventory, *, nonce: str) -> dict[str, dict[str, str]]:
     """Node -> name -> shell text."""
     cluster = loaded.cluster
@@ -75,6 +108,14 @@ def _of_node(loaded: LoadedInventory, node: Node, nonce: str) -> dict[str, str]:
         "cgroups": f"echo \"kubelet $(sed -n 's/^cgroupDriver: *//p' {KUBELET_CONFIG} 2>/dev/null)\"; "
         f'echo "runtime $({_DRIVERS[settings.container_runtime]} 2>/dev/null)"',
         "joining": _JOINING,
+        "runtime": f"systemctl is-active {settings.container_runtime}; true",
+        "paused": _PAUSED[settings.container_runtime],
+        "last_lines": _LAST_LINES,
+        "manifests": f"ls {paths.KUBERNETES}/manifests 2>/dev/null; true",
+        "filters": _FILTERS,
+        "ip_rules": "ip -4 -j rule",
+        "shaped": "tc -j qdisc show 2>/dev/null; true",
+        "forwarding": _FORWARDING,
         "firewalld": "firewall-cmd --state 2>/dev/null; true",
         "packets": paths_between.command(
             others={other.address: loaded.ssh[other.name].port or SSH_PORT for other in others},
@@ -91,6 +132,8 @@ def _of_leader(cluster: Cluster) -> dict[str, str]:
         "tokens": f"{KUBECTL} {_TOKENS}",
         "controller": f"grep -oE -e '--(cluster-cidr|allocate-node-cidrs)=[^ ]*' {manifest}",
         "network": f"{KUBECTL} {_CIDRS[cluster.settings.cni]}",
+        "events": f"{KUBECTL} {_EVENTS}",
+        "workloads": f"{KUBECTL} {_WORKLOADS}",
     }
 
 
@@ -132,6 +175,14 @@ def host_of(answers: Mapping[str, Output], *, nonce: str) -> Host:
         joined="joined" in joining.split() or "joining" in reader.unreadable,
         token_ids=tuple(dict.fromkeys(re.findall(r"^token (\S+)$", joining, re.MULTILINE))),
         firewalld="running" in reader.text("firewalld"),
+        runtime=reader.text("runtime").strip() or "active",
+        paused=tuple(Paused(*words) for line in reader.text("paused").splitlines() if len(words := line.split()) == 3),
+        manifests=tuple(name.removesuffix(".yaml") for name in reader.text("manifests").split()),
+        last_lines={name: said(line) for name, line in parse_values(reader.text("last_lines")).items()},
+        nft_rules=reader.part("filters", foreign.parse_nft, ()),
+        ip_rules=reader.part("ip_rules", foreign.parse_ip_rules, ()),
+        shaped=reader.part("shaped", foreign.parse_shaped, ()),
+        not_forwarding=tuple(re.findall(r"conf/([^/]+)/forwarding:0$", reader.text("forwarding"), re.MULTILINE)),
         journey=reader.part("packets", lambda text: paths_between.parse(text, nonce=nonce), Journey()),
         unreadable=reader.unreadable,
     )
@@ -148,8 +199,20 @@ def control_plane_of(answers: Mapping[str, Output], cni: str) -> ControlPlane:
         controller_flags=dict(flags),
         network_cidrs=tuple(dict.fromkeys(re.findall(pattern, network, re.MULTILINE))),
         network_policy=_found(r"^NETWORK_POLICY=(\S+)$", network),
+        events=parse_values(reader.text("events")),
+        workloads={
+            name: int(count) for name, count in parse_values(reader.text("workloads")).items() if count.isdecimal()
+        },
         unreadable=reader.unreadable,
     )
+
+
+def said(line: str) -> str:
+    """A line of a container's log, without what Docker (json-file) or a CRI runtime puts around it."""
+    try:
+        return str(json.loads(line)["log"]).strip()
+    except (ValueError, KeyError, TypeError):
+        return re.sub(r"^\S+ std(?:out|err) [FP] ", "", line).strip()
 
 
 def _found(pattern: str, text: str) -> str:

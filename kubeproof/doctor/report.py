@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from kubeproof import output_files
-from kubeproof.doctor.diagnosis import Answer, Cause, Diagnosis, Mend
+from kubeproof.doctor.conclusion import Conclusion
+from kubeproof.doctor.diagnosis import Diagnosis, Mend
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.proof.result import CheckResult
 from kubeproof.summary import counted
 
 SCHEMA = "kubeproof.doctor"
@@ -31,17 +31,16 @@ WHERE = {
 
 @dataclass(frozen=True)
 class Report:
-    """One visit. ``failing`` are checks of the proof that do not hold."""
+    """One visit."""
 
     evidence: Evidence
-    answers: Mapping[Cause, Answer]
-    failing: tuple[CheckResult, ...]
+    conclusion: Conclusion
     taken_at: datetime
     seconds: float
 
     @property
     def diagnoses(self) -> tuple[Diagnosis, ...]:
-        return tuple(answer.diagnosis for answer in self.answers.values() if answer.diagnosis)
+        return self.conclusion.diagnoses
 
     @property
     def not_looked_at(self) -> tuple[str, ...]:
@@ -49,7 +48,7 @@ class Report:
         snapshot = self.evidence.snapshot
         lines = [f"node {name}: {reason}" for name, reason in snapshot.unreachable.items()]
         by_reason: dict[str, list[str]] = {}
-        for cause, answer in self.answers.items():
+        for cause, answer in self.conclusion.answers.items():
             for reason in answer.undecided:
                 # The same of several nodes is one reason: the API's silence is no node's.
                 short = reason[reason.find("the API could not be read") :] if "the API could not" in reason else reason
@@ -62,19 +61,33 @@ class Report:
 
     @property
     def unexplained(self) -> tuple[str, ...]:
-        """Checks of the proof that do not hold though nothing was found."""
-        known = [result for result in self.failing if "could not be read" not in result.found]
-        return () if self.diagnoses else tuple(f"{result.name} on {result.node}" for result in known)
+        """Rows of the proof that do not hold, and for which nothing is known that mends them."""
+        return tuple(f"{row.name} on {row.node}" for row in self.conclusion.unexplained)
+
+    @property
+    def following(self) -> tuple[str, ...]:
+        """Rows of the proof that do not hold either, and follow from what is told."""
+        return tuple(f"{row.name} on {row.node}" for row in self.conclusion.following)
 
     @property
     def is_clear(self) -> bool:
-        """Whether everything was looked at and nothing found."""
-        return not (self.diagnoses or self.not_looked_at or self.unexplained)
+        """Whether the proof holds, everything was looked at, and nothing found."""
+        return not (self.evidence.failing or self.diagnoses or self.not_looked_at)
 
     @property
     def headline(self) -> str:
-        found = len(self.diagnoses)
-        parts = [counted(found, "diagnosis").replace("diagnosiss", "diagnoses") if found else "nothing found"]
+        named = sum(
+            not diagnosis.cause.row_name or any(case.mends for case in diagnosis.cases) for diagnosis in self.diagnoses
+        )
+        parts = [counted(named, "diagnosis").replace("diagnosiss", "diagnoses")] if named else []
+        rows = len(self.conclusion.unexplained)
+        parts += [f"no cause is known for {counted(rows, 'row')} of the proof"] if rows else []
+        parts += [] if parts or self.evidence.failing or self.not_looked_at else ["nothing found"]
+        parts += (
+            [f"{counted(len(self.evidence.failing), 'row')} of the proof do not hold"]
+            if not parts and self.evidence.failing
+            else []
+        )
         parts += [counted(len(self.not_looked_at), "thing") + " could not be looked at"] if self.not_looked_at else []
         return ", ".join(parts)
 
@@ -90,11 +103,9 @@ def show(report: Report, console: Console) -> None:
         _show(diagnosis, report, console)
     for line in report.not_looked_at:
         console.print(f"[bold yellow]![/bold yellow] not looked at  {escape(line)}")
-    if report.unexplained:
-        shown = ", ".join(report.unexplained)
-        console.print(
-            f"[bold yellow]![/bold yellow] not explained  {escape(shown)}; `./inv verify` shows what was found"
-        )
+    if report.following:
+        shown = ", ".join(report.following)
+        console.print(f"[bold yellow]![/bold yellow] does not hold either  {escape(shown)}; `./inv verify` shows more")
     colour = "green" if report.is_clear else "red"
     console.print(f"[bold {colour}]{report.headline}[/bold {colour}] ({report.seconds:.1f}s)")
 
@@ -108,8 +119,10 @@ def _show(diagnosis: Diagnosis, report: Report, console: Console) -> None:
     lines += [
         ("evidence", f"{case.node}: {line}" if several else line) for case in diagnosis.cases for line in case.evidence
     ]
-    lines.append(("meaning", f"{cause.meaning} ({', '.join(cause.references)})"))
+    known = f" ({', '.join(cause.references)})" if cause.references else ""
+    lines.append(("meaning", f"{cause.meaning}{known}"))
     lines += [("mend", line) for line in _mends(diagnosis, report.evidence)]
+    lines += [("look", case.look) for case in diagnosis.cases if case.look]
     last = ""
     for heading, text in lines:
         console.print(f"  [dim]{'' if heading == last else heading:8}[/dim]  {escape(text)}")
@@ -135,6 +148,7 @@ def to_json(report: Report) -> dict[str, object]:
         "diagnoses": [_diagnosis(item, report.evidence) for item in report.diagnoses],
         "not_looked_at": list(report.not_looked_at),
         "unexplained": list(report.unexplained),
+        "following": list(report.following),
     }
 
 
@@ -149,6 +163,7 @@ def _diagnosis(diagnosis: Diagnosis, evidence: Evidence) -> dict[str, object]:
             {
                 "node": case.node,
                 "evidence": list(case.evidence),
+                "look": case.look,
                 "mends": [
                     {"node": mend.node, "where": mend.where, "paste": pasted(mend, evidence)} for mend in case.mends
                 ],

@@ -105,6 +105,12 @@ def parse_sysctls(text: str) -> dict[str, str]:
     return _assignments("sysctl", text, separator="=")
 
 
+def parse_values(text: str) -> dict[str, str]:
+    """NAME=value lines; what is none is left out."""
+    lines = (line.partition("=") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, found, value in lines if found}
+
+
 def parse_swaps(text: str) -> tuple[str, ...]:
     """Names of the swap areas in use, from /proc/swaps (a header, then a line for each)."""
     lines = text.splitlines()

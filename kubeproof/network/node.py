@@ -63,6 +63,8 @@ class NodeState:
     clock: float | None = None
     """What the node's clock showed when it was read, in seconds since 1970."""
     kubelet: Kubelet | None = None
+    control_plane: Mapping[str, str] = field(default_factory=dict)
+    """What each part of the control plane on this node answers at its health port; empty on workers."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def sandbox(self, pod: str) -> Container | None:

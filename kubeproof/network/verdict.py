@@ -70,8 +70,8 @@ def matches(rule: Rule, packet: Packet) -> bool:
     return (
         _holds(rule.source, lambda network: packet.source in network)
         and _holds(rule.destination, lambda network: packet.destination in network)
-        and _holds(rule.in_interface, lambda pattern: _is_named(packet.in_interface, pattern))
-        and _holds(rule.out_interface, lambda pattern: _is_named(packet.out_interface, pattern))
+        and _holds(rule.in_interface, lambda pattern: is_named(packet.in_interface, pattern))
+        and _holds(rule.out_interface, lambda pattern: is_named(packet.out_interface, pattern))
         and _holds(rule.protocol, lambda protocol: packet.protocol == protocol)
         and _holds(rule.conntrack_states, lambda states: packet.state in states)
         and _holds(rule.mark, lambda mark: packet.mark & mark.mask == mark.value)
@@ -82,6 +82,6 @@ def _holds(condition: Match[T] | None, test: Callable[[T], bool]) -> bool:
     return condition is None or test(condition.value) != condition.negated
 
 
-def _is_named(name: str, pattern: str) -> bool:
+def is_named(name: str, pattern: str) -> bool:
     """An interface's name ends in + for any that begins with it."""
     return name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern

@@ -16,7 +16,19 @@ COMMAND = (
     "get nodes,pods,services,endpoints,networkpolicies -A -o json"
 )
 """Run on the control plane node, where kubeadm leaves the administrator's kubeconfig."""
+KUBELET_SECONDS = 4
 SOURCE = "kubectl get"
+
+
+def kubelets_command(addresses: Mapping[str, IPv4Address]) -> str:
+    """Shell text for the control plane host: ask each node's kubelet (name -> address) as the API server does."""
+    pki = "/etc/kubernetes/pki/apiserver-kubelet-client"
+    curl = f"curl --silent --show-error --insecure --noproxy '*' --max-time {KUBELET_SECONDS} --cert {pki}.crt"
+    ask = f"""ask() {{ printf '%s=%s\\n' "$1" "$({curl} --key {pki}.key --write-out ' %{{http_code}}' \\
+  "https://$2:10250/healthz" 2>&1 | head -n 1)"; }}"""
+    return "\n".join([ask, *(f"ask {name} {address} &" for name, address in addresses.items()), "wait"])
+
+
 FINISHED = ("Succeeded", "Failed")
 
 
@@ -46,6 +58,8 @@ class Pod:
     ready: bool
     terminating: bool
     labels: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
+    """Why a container of it does not run, as kubelet told the API."""
 
     @property
     def full_name(self) -> str:
@@ -106,6 +120,8 @@ class ApiObjects:
     """Ready endpoints by namespace, Service name and port name."""
     policies: dict[str, str] = field(default_factory=dict)
     """resourceVersion of each NetworkPolicy by ``namespace/name``."""
+    kubelets: Mapping[str, str] = field(default_factory=dict)
+    """What each node's kubelet answered the control plane host: body and HTTP status, or what curl said."""
     isolated: Mapping[str, tuple[str, ...]] | None = None
     """Names of the policies that isolate a pod, by the pod's; None where that could not be decided."""
 
@@ -209,7 +225,22 @@ def _pod(item: Item) -> Pod:
         ready=ready is not None and ready.text("status") == "True",
         terminating="deletionTimestamp" in metadata,
         labels=metadata.mapping("labels"),
+        trouble=_trouble(status),
     )
+
+
+def _trouble(status: Item) -> str:
+    """What the first container that is not ready waits for or ended with, and how often it was started anew."""
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for container in status.items(kind):
+            state = container.item("state")
+            for end in ("waiting", "terminated"):
+                words = [state.item(end).text_or_none(part) or "" for part in ("reason", "message")]
+                if any(words) and words[0] not in ("Completed", "PodInitializing", "ContainerCreating"):
+                    restarts = container.number_or_none("restartCount")
+                    again = f" (restarted {restarts} times)" if restarts else ""
+                    return f"container {container.text('name')}: {': '.join(filter(None, words))}{again}"
+    return ""
 
 
 def _service(item: Item) -> Service:

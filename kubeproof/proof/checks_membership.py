@@ -6,12 +6,22 @@ from collections.abc import Iterator, Sequence
 from kubeproof.cni.networks import NETWORKS
 from kubeproof.cni.traces import CONFIGURATION_ENDINGS, CONFIGURATIONS
 from kubeproof.network.hostfiles import Identity
+from kubeproof.node import paths
 from kubeproof.proof.api import Pod
 from kubeproof.proof.context import Context, Finding, UndecidedError, check, same
 
 CLOCK_SECONDS = 30
 """Apart from the others' clocks. Nodes are read within seconds of each other, and certificates and tokens, which are
 what a wrong clock breaks, live for minutes at least (kubernetes#42791)."""
+CONTROL_PLANE = {
+    "etcd": "http://127.0.0.1:2381/health",
+    "kube-apiserver": "https://127.0.0.1:6443/livez",
+    "kube-controller-manager": "https://127.0.0.1:10257/healthz",
+    "kube-scheduler": "https://127.0.0.1:10259/healthz",
+}
+"""Where kubeadm has each part of the control plane answer its own host (kubeadm, app/constants)."""
+WELL = ("ok", '{"health":"true"}')
+MANIFESTS = f"{paths.KUBERNETES}/manifests"
 AGENT_LABELS = {"podnet": ("app", "podnet"), "flannel": ("app", "flannel"), "canal": ("k8s-app", "canal")}
 """What the pods of each network's DaemonSet are labelled with."""
 
@@ -27,6 +37,32 @@ def kubelet_healthy(context: Context) -> Finding:
 
 
 @check(
+    "the control plane's parts answer at their health ports",
+    needs=("control_plane",),
+    look=lambda context: f"ls {MANIFESTS}; {context.cluster.settings.runtime.look}",
+)
+def control_plane_healthy(context: Context) -> Finding:
+    """Without one of them what is there goes on, but nothing new is scheduled, repaired or known."""
+    if context.node.role != "control-plane":
+        return Finding(True, "a worker has none", "a worker has none")
+    answers = {name: context.state.control_plane.get(name, "was not asked") for name in CONTROL_PLANE}
+    wrong = [f"{name}: {answer or 'nothing'}" for name, answer in answers.items() if not answer.startswith(WELL)]
+    return Finding(not wrong, f"{', '.join(CONTROL_PLANE)} answer ok", "\n".join(wrong) or "all answer ok")
+
+
+@check(
+    "the control plane reaches this node's kubelet, by which logs and exec go",
+    look="ss -ltnp 'sport = :10250'; nft list ruleset | grep -n 10250",
+)
+def kubelet_reached(context: Context) -> Finding:
+    """As the API server asks it: from the control plane host, at port 10250, with the API server's certificate."""
+    found = context.api.kubelets.get(context.node.name)
+    if found is None:
+        raise UndecidedError("the control plane host did not ask it")
+    return Finding(found == "ok 200", "ok 200", found)
+
+
+@check(
     "the pod network's agent is ready on this node",
     look=lambda context: context.cluster.settings.runtime.look,
 )
@@ -39,6 +75,24 @@ def network_agent_ready(context: Context) -> Finding:
         f"a ready pod of {context.cluster.settings.cni}",
         ", ".join(found) or "none",
     )
+
+
+@check(
+    "kube-proxy is ready on this node",
+    look=lambda context: context.cluster.settings.runtime.look,
+)
+def kube_proxy_ready(context: Context) -> Finding:
+    """Without it the rules for Services stay as they are, while pods come and go."""
+    found = [f"{pod.full_name} is {pod.phase}{', ready' if pod.ready else ', not ready'}" for pod in proxies(context)]
+    return Finding(
+        any(pod.ready and pod.is_running for pod in proxies(context)), "a ready pod of it", ", ".join(found) or "none"
+    )
+
+
+def proxies(context: Context) -> list[Pod]:
+    """kube-proxy's pods on this node (kubeadm, addons/proxy/manifests.go)."""
+    here = (pod for pod in context.api.pods if pod.node == context.node.name)
+    return [pod for pod in here if pod.labels.get("k8s-app") == "kube-proxy"]
 
 
 def network_agents(context: Context) -> list[Pod]:
@@ -109,4 +163,13 @@ def clock_offset(context: Context) -> float:
     return own - (leader if len(known) == 2 and leader is not None else statistics.median(known))
 
 
-MEMBERSHIP_CHECKS = (kubelet_healthy, network_agent_ready, cni_configuration, unique_identity, clock)
+MEMBERSHIP_CHECKS = (
+    kubelet_healthy,
+    control_plane_healthy,
+    kubelet_reached,
+    network_agent_ready,
+    kube_proxy_ready,
+    cni_configuration,
+    unique_identity,
+    clock,
+)

@@ -1,9 +1,11 @@
 """Reads live state: every node in one round trip, all at once, and the API's objects along with the leader's."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kubeproof.cluster import LoadedInventory
 from kubeproof.network.errors import ParseError
+from kubeproof.network.hostfiles import parse_values
 from kubeproof.network.node import NodeState
 from kubeproof.proof import api
 from kubeproof.proof.api import ApiObjects
@@ -13,6 +15,7 @@ from kubeproof.proof.node_script import commands, parse_state
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import API, Snapshot
 
+KUBELETS = "kubelets"
 Answers = Mapping[str, Mapping[str, Output]]
 """What commands printed, by node and name; a node that could not be reached has none."""
 
@@ -30,6 +33,7 @@ def collect_with(
     tool = TOOLS[loaded.cluster.settings.container_runtime]
     asked = {node.name: commands(tool) for node in loaded.cluster.nodes}
     asked[leader][API] = api.COMMAND
+    asked[leader][KUBELETS] = api.kubelets_command({node.name: node.address for node in loaded.cluster.nodes})
     states: dict[str, NodeState] = {}
     unreachable: dict[str, str] = {}
     objects: ApiObjects | str = ""
@@ -57,4 +61,5 @@ def _objects(answer: dict[str, Output] | UnreachableError) -> ApiObjects | str:
         objects = api.parse_objects(output.out)
     except ParseError as error:
         return str(error)
-    return api.missing_kinds(objects) or objects
+    kubelets = parse_values(answer[KUBELETS].out)
+    return api.missing_kinds(objects) or replace(objects, kubelets=kubelets)

@@ -18,6 +18,8 @@ VXLAN_DEVICE = "flannel.1"
 BRIDGE = "cni0"
 DOCKER_BRIDGE = "docker0"
 POD_DEVICE = "eth0"
+NOT_READ = "node was not read"
+NO_API = "the API could not be read"
 VTEP_ANNOTATIONS = ("podnet.kubeproof.dev/vtep-mac", "flannel.alpha.coreos.com/backend-data")
 """Where podnet and flannel write the MAC of a node's flannel.1 for the others to read."""
 
@@ -45,7 +47,7 @@ class Context:
     def api(self) -> ApiObjects:
         """The API's objects; no check passes without those that it needs."""
         if isinstance(self.objects, str):
-            raise UndecidedError(f"the API could not be read: {self.objects}")
+            raise UndecidedError(f"{NO_API}: {self.objects}")
         return self.objects
 
     @property
@@ -101,9 +103,7 @@ class Context:
         if state is None:
             announced = self._announced_address(node.name)
             if announced is None:
-                raise UndecidedError(
-                    f"the address of {node.name} in the pod network is not known: the node was not read"
-                )
+                raise UndecidedError(f"the address of {node.name} in the pod network is not known: the {NOT_READ}")
             return announced
         addresses = [item.ip for item in state.network.addresses_of(self._underlay(state, node).name)]
         return node.address if node.address in addresses else addresses[0]
@@ -151,7 +151,7 @@ class Context:
         announced = _announced_mac(found.annotations) if found else None
         if announced is None:
             raise UndecidedError(
-                f"the MAC of {self.vxlan_device} on {name} is not known: no such device, or node not read"
+                f"the MAC of {self.vxlan_device} on {name} is not known: no such device, or the {NOT_READ}"
             )
         return announced
 

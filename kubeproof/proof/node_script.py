@@ -13,6 +13,7 @@ from kubeproof.network.hostfiles import (
     parse_subnet_env,
     parse_swaps,
     parse_sysctls,
+    parse_values,
 )
 from kubeproof.network.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes
 from kubeproof.network.iptables import Ruleset, parse_iptables_save
@@ -20,7 +21,9 @@ from kubeproof.network.jsontext import Item, read
 from kubeproof.network.model import Namespace
 from kubeproof.network.node import Container, NodeState
 from kubeproof.network.policies import POLICIES_FILE, parse_nft_tables, parse_policies
+from kubeproof.node import paths
 from kubeproof.proof.checks_host import SYSCTLS
+from kubeproof.proof.checks_membership import CONTROL_PLANE
 from kubeproof.proof.containers import DOCKER, Tool
 from kubeproof.proof.script import Output
 
@@ -59,6 +62,16 @@ echo "health=$(curl --silent --noproxy '*' --max-time 5 http://127.0.0.1:10248/h
 """
 """kubelet's health port is open on the node itself only (kubelet, healthzPort)."""
 
+_CONTROL_PLANE = f"""
+test -e {paths.ADMIN_CONF} || exit 0
+get() {{ curl --silent --show-error --insecure --noproxy '*' --max-time $2 "$1" 2>&1 | sed 's/^curl: //' | head -n 1; }}
+ask() {{ said=$(get "$2" 5); case "$said" in ok*|*true*) ;; *) said=$(get "$2" 2); esac
+  printf '%s=%s\\n' "$1" "$said"; }}
+{" ".join(f"ask {name} {url} &" for name, url in CONTROL_PLANE.items())} wait
+"""
+"""Each answers its own host without being told who asks; a slow disk alone makes etcd late once. Workers have no
+admin.conf."""
+
 _COMMANDS: dict[str, str] = {
     **_NAMESPACE,
     "fdb": "bridge -j fdb show",
@@ -73,6 +86,7 @@ _COMMANDS: dict[str, str] = {
     "identity": _IDENTITY,
     "clock": "date +%s.%N",
     "kubelet": _KUBELET,
+    "control_plane": _CONTROL_PLANE,
 }
 """Name of a part -> shell text, all of them reading only."""
 
@@ -117,6 +131,7 @@ def parse_state(node: str, outputs: Mapping[str, Output], tool: Tool = DOCKER) -
         identity=part("identity", parse_identity, None),
         clock=part("clock", parse_clock, None),
         kubelet=part("kubelet", parse_kubelet, None),
+        control_plane=part("control_plane", parse_values, {}),
         unreadable=unreadable,
     )
 

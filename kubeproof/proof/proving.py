@@ -11,6 +11,8 @@ from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
 from kubeproof.proof.report import Report, ordered, show, write_json
+from kubeproof.proof.result import CheckResult
+from kubeproof.proof.snapshot import Snapshot
 from kubeproof.reporting import reported
 
 
@@ -28,7 +30,12 @@ def prove(loaded: LoadedInventory) -> Report:
     started, taken_at = time.monotonic(), datetime.now(UTC)
     with step(f"Reading {len(loaded.cluster.nodes)} nodes and the API"):
         snapshot = collect(loaded)
+    return Report(loaded.cluster, rows(snapshot), taken_at, time.monotonic() - started)
+
+
+def rows(snapshot: Snapshot) -> tuple[CheckResult, ...]:
+    """Everything that a proof holds, of what was read: checks at once, probes in a second round trip."""
     results = [*snapshot.reachability(), *run_all(snapshot.contexts())]
     with step("Probing between pods, nodes and Services"):
         results += run_matrix(probes.plan(snapshot), snapshot)
-    return Report(loaded.cluster, ordered(results, loaded.cluster), taken_at, time.monotonic() - started)
+    return ordered(results, snapshot.loaded.cluster)

@@ -84,19 +84,19 @@ def _names(report: dict[str, Any]) -> list[str]:
     return [diagnosis["name"] for diagnosis in report["diagnoses"]]
 
 
-def _mends(report: dict[str, Any]) -> list[dict[str, str]]:
+def mends_of(report: dict[str, Any]) -> list[dict[str, str]]:
     return [mend for item in report["diagnoses"] for case in item["cases"] for mend in case["mends"]]
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
-    return [mend["paste"] for mend in _mends(report)]
+    return [mend["paste"] for mend in mends_of(report)]
 
 
-def _apply(report: dict[str, Any], tools: Path) -> None:
+def apply_mends(report: dict[str, Any], tools: Path) -> None:
     """Run every mend where it says, exactly as it is printed."""
     (tools / "virt-xml").write_text(breaking.HYPERVISOR)
     (tools / "virt-xml").chmod(0o755)
-    for mend in _mends(report):
+    for mend in mends_of(report):
         if mend["where"] == "console":
             console(mend["node"], mend["paste"])
             continue
@@ -137,7 +137,7 @@ def test_a_fault_is_named_and_mended(
         assert _failing(inventory), "the proof does not see it"
     report = _report(inventory, tmp_path / "doctor.json", by_command=fault.by_command)
     assert _names(report) == [fault.name], json.dumps(report, indent=1)
-    _apply(report, tmp_path)
+    apply_mends(report, tmp_path)
     if fault.frozen:
         # The agent must not be what mended it.
         _settles(inventory, but="network_agent_ready")
@@ -157,11 +157,11 @@ def test_a_node_that_was_reset_by_hand_is_cleaned_and_joins_again(
     report = _report(inventory, tmp_path / "doctor.json", by_command=False)
     assert sorted(_names(report)) == sorted(["leftovers-of-a-reset", JOINING]), json.dumps(report, indent=1)
     leftovers = [item for item in report["diagnoses"] if item["name"] != JOINING]
-    _apply({"diagnoses": leftovers}, tmp_path)
+    apply_mends({"diagnoses": leftovers}, tmp_path)
     report = _report(inventory, tmp_path / "doctor.json", by_command=False)
     assert _names(report) == [JOINING], json.dumps(report, indent=1)
     assert any("left token" in line for line in report["diagnoses"][0]["cases"][0]["evidence"])
-    _apply(report, tmp_path)
+    apply_mends(report, tmp_path)
     breaking.spread_the_demo()
     _settles(inventory)
 

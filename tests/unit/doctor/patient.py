@@ -5,12 +5,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from kubeproof.doctor.catalogue import CAUSES
+from kubeproof.doctor.conclusion import conclude, failing
 from kubeproof.doctor.diagnosis import Diagnosis
 from kubeproof.doctor.evidence import ControlPlane, Evidence, Host
 from kubeproof.doctor.paths_between import CONNECTED, Journey, Seen, Tunnel, Way
 from kubeproof.network.node import NodeState
 from kubeproof.proof.api import ApiObjects
+from kubeproof.proof.checks import run_all
+from kubeproof.proof.probes import TITLES
+from kubeproof.proof.result import CheckResult, Status
 from tests.unit.proof import good
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -137,11 +140,23 @@ def both(*changes: Change) -> Change:
     return changed
 
 
+def proven(item: Evidence) -> Evidence:
+    """With the checks that do not hold; no packet can be sent here."""
+    snapshot = item.snapshot
+    rows = [*snapshot.reachability(), *run_all(snapshot.contexts())]
+    return replace(item, failing=(*failing(rows), *(row for row in item.failing if row.name in TITLES)))
+
+
+def lost(row: str, node: str, found: str = "no answer") -> Change:
+    """A probe that fails."""
+    more = CheckResult(node, row, Status.FAILS, "an answer", found, f"ssh {node} true")
+    return lambda item: replace(item, failing=(*item.failing, more))
+
+
 def found(item: Evidence) -> list[Diagnosis]:
-    """What all causes together find."""
-    answers = [cause.look(item) for cause in CAUSES]
-    return [answer.diagnosis for answer in answers if answer.diagnosis]
+    """What is told."""
+    return list(conclude(proven(item)).diagnoses)
 
 
 def undecided(item: Evidence) -> list[str]:
-    return [line for cause in CAUSES for line in cause.look(item).undecided]
+    return [line for answer in conclude(proven(item)).answers.values() for line in answer.undecided]

@@ -4,10 +4,12 @@ import base64
 import subprocess
 from datetime import UTC, datetime
 
-from kubeproof.doctor.evidence import Token
+from kubeproof.doctor.evidence import Paused, Token
 from kubeproof.doctor.questions import control_plane_of, host_of, questions
 from kubeproof.proof.script import TIMED_OUT, Output
 from tests.unit.proof import good
+
+CONF = "/proc/sys/net/ipv4/conf"
 
 
 def output(text: str, code: int = 0) -> Output:
@@ -23,7 +25,8 @@ def test_every_question_is_shell_that_a_shell_takes() -> None:
         for runtime in ("docker", "containerd"):
             asked = questions(good.loaded(cni=cni, container_runtime=runtime), nonce="abcd1234")
             assert list(asked) == list(good.NAMES)
-            assert asked["node-a"].keys() - asked["node-b"].keys() == {"tokens", "controller", "network"}
+            only = asked["node-a"].keys() - asked["node-b"].keys()
+            assert only == {"tokens", "controller", "network", "events", "workloads"}
             for text in (text for commands in asked.values() for text in commands.values()):
                 subprocess.run(["sh", "-n", "-c", text], check=True)
 
@@ -43,6 +46,18 @@ def test_a_nodes_answers() -> None:
             "joining": output("joined\nnode-ip 10.99.0.12\ntoken abcdef\ntoken abcdef\n"),
             "firewalld": output("running\n"),
             "packets": output(""),
+            "runtime": output("inactive\n"),
+            "paused": output("abc123 etcd kube-system/etcd-a\n"),
+            "last_lines": output(
+                'etcd={"log":"no space left\\n","stream":"stderr"}\ncoredns=2026 stderr F plugin/loop\n'
+            ),
+            "manifests": output("etcd.yaml\nkube-apiserver.yaml\n"),
+            "filters": output(""),
+            "ip_rules": output(
+                '[{"priority":0,"src":"all","table":"local"},{"priority":7,"src":"all","fwmark":"0x1"}]'
+            ),
+            "shaped": output('[{"kind":"noqueue","dev":"lo"},{"kind":"netem","dev":"eth9","root":true}]'),
+            "forwarding": output(f"{CONF}/flannel.1/forwarding:0\n{CONF}/lo/forwarding:1\n"),
         },
         nonce="abcd1234",
     )
@@ -51,6 +66,11 @@ def test_a_nodes_answers() -> None:
     assert (host.kubelet_driver, host.runtime_driver) == ("systemd", "cgroupfs")
     assert (host.joined, host.node_ip, host.token_ids) == (True, "10.99.0.12", ("abcdef",))
     assert host.firewalld
+    assert (host.runtime, host.manifests) == ("inactive", ("etcd", "kube-apiserver"))
+    assert host.paused == (Paused("abc123", "etcd", "kube-system/etcd-a"),)
+    assert host.last_lines == {"etcd": "no space left", "coredns": "plugin/loop"}
+    assert [rule.removal for rule in host.ip_rules] == ["ip rule del pref 7 fwmark 0x1"]
+    assert (host.shaped, host.not_forwarding) == ((("eth9", "netem"),), ("flannel.1",))
 
 
 def test_what_a_node_does_not_answer_is_said_and_assumed_of_nobody() -> None:
@@ -67,12 +87,16 @@ def test_the_control_planes_answers() -> None:
             "tokens": output(f"{encoded('abcdef')} {encoded('2026-01-01T12:00:00Z')}\n{encoded('012345')} \n"),
             "controller": output("--allocate-node-cidrs=true\n--cluster-cidr=10.98.0.0/16\n"),
             "network": output("NODE_NAME=\nPOD_CIDR=10.98.0.0/16\nNETWORK_POLICY=off\n"),
+            "events": output("kube-system/x=Old: first\nkube-system/x=FailedMount: a=b is no directory\n"),
+            "workloads": output("Deployment/kube-system/coredns=0\nDaemonSet/kube-system/kube-proxy=3\nno line\n"),
         },
         "podnet",
     )
     assert plane.unreadable == {}
     assert plane.tokens == (Token("abcdef", datetime(2026, 1, 1, 12, tzinfo=UTC)), Token("012345", None))
     assert plane.controller_flags == {"allocate-node-cidrs": "true", "cluster-cidr": "10.98.0.0/16"}
+    assert plane.events == {"kube-system/x": "FailedMount: a=b is no directory"}
+    assert plane.workloads == {"Deployment/kube-system/coredns": 0, "DaemonSet/kube-system/kube-proxy": 3}
     assert (plane.network_cidrs, plane.network_policy) == (("10.98.0.0/16",), "off")
 
 

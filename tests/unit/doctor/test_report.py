@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,23 +10,26 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kubeproof.doctor import examining
-from kubeproof.doctor.catalogue import CAUSES
+from kubeproof.doctor import examining, rows
+from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
+from kubeproof.doctor.conclusion import conclude
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.report import Report, show, to_json, write_json
+from kubeproof.proof import report as proof_report
 from kubeproof.proof.checks import run_all
+from kubeproof.proof.probes import TITLES
+from kubeproof.proof.report import TITLES_BY_NAME, ordered
+from kubeproof.proof.result import CheckResult
 from tests.unit.doctor import patient
 from tests.unit.doctor.test_causes import BAD, LOST
-from tests.unit.proof import good
+from tests.unit.proof import good, test_checks
 
 FAULTS = {name: change for name, change, *_ in BAD}
 
 
 def report(change: Callable[[Evidence], Evidence] = lambda item: item) -> Report:
-    item = change(patient.evidence())
-    answers = {cause: cause.look(item) for cause in CAUSES}
-    failing = tuple(result for result in run_all(item.snapshot.contexts()) if not result.ok)
-    return Report(item, answers, failing, datetime(2026, 1, 1, tzinfo=UTC), 1.5)
+    item = patient.proven(change(patient.evidence()))
+    return Report(item, conclude(item), datetime(2026, 1, 1, tzinfo=UTC), 1.5)
 
 
 def shown(made: Report) -> str:
@@ -78,17 +82,78 @@ def _unenforced(name: str) -> patient.Change:
 def test_without_an_api_the_reason_is_said_once() -> None:
     made = report(patient.no_api)
     assert not made.is_clear
-    assert made.diagnoses == ()
+    assert [item.name for item in made.diagnoses] == ["api"]
     (line,) = [line for line in made.not_looked_at if "the API could not be read" in line]
     assert "stale-cni0" in line
     assert "the API could not be read: connection refused" in shown(made)
 
 
-def test_what_the_proof_misses_and_nothing_explains_is_no_clean_bill() -> None:
-    made = report(patient.state("node-b", lambda found: found.__class__(**{**vars(found), "subnet_env": None})))
-    assert made.unexplained == ("subnet_env on node-b", "subnet_of_node_object on node-b")
+def test_what_nothing_is_known_to_mend_is_no_clean_bill() -> None:
+    made = report(patient.lost("pod_to_node", "node-b"))
+    assert made.unexplained == ("pod_to_node on node-b",)
     assert not made.is_clear
-    assert "not explained  subnet_env on node-b" in shown(made)
+    text = shown(made)
+    assert "✗ pod-to-node  node-b" in text
+    assert "look      ssh node-b true" in text
+    assert "no cause is known for 1 row of the proof" in text
+
+
+def test_what_follows_from_a_diagnosis_is_said_in_one_line() -> None:
+    made = report(patient.both(FAULTS["stale-cni0"], patient.lost("pod_to_node", "node-b")))
+    assert made.following == ("cni0_address on node-b", "pod_to_node on node-b")
+    text = shown(made)
+    assert "! does not hold either  cni0_address on node-b, pod_to_node on node-b; `./inv verify`" in text
+    assert text.endswith("1 diagnosis (1.5s)\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        *((name, patient.state("node-b", change)) for name, change, _ in test_checks.ON_NODE_B),
+        *((name, patient.api(change)) for name, change, _ in test_checks.IN_API),
+        *((name, patient.lost(name, "node-b")) for name in TITLES),
+        ("reachable", patient.unreachable("node-c", "no route to host")),
+        ("api", patient.no_api),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_verify_and_doctor_never_disagree(
+    name: str, change: patient.Change, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each row of the proof broken in each way that its tests know: both fail, and the doctor names it."""
+    item = patient.proven(change(patient.evidence()))
+    assert name in {row.name for row in item.failing}
+    results = ordered(
+        [*item.snapshot.reachability(), *run_all(item.snapshot.contexts()), *_probes(item)], good.cluster()
+    )
+    assert not proof_report.Report(good.cluster(), results, datetime(2026, 1, 1, tzinfo=UTC), 1.0).holds
+    monkeypatch.setattr(examining, "gather", lambda _: item)
+    monkeypatch.setattr(examining, "rows", lambda _: results)
+    assert examining.examine(good.loaded()) == 1
+    said = capsys.readouterr().out
+    assert "nothing found" not in said
+    made = report(change)
+    assert made.diagnoses
+    told = {row for diagnosis in made.diagnoses for row in [diagnosis.cause.row_name] if row}
+    following = {line.partition(" on ")[0] for line in made.following}
+    assert {row.name for row in item.failing} <= told | following
+    for case in [case for diagnosis in made.diagnoses for case in diagnosis.cases]:
+        assert case.mends or case.look, case
+        assert all(shlex.split(mend.command) for mend in case.mends)
+
+
+def _probes(item: Evidence) -> list[CheckResult]:
+    return [row for row in item.failing if row.name in TITLES]
+
+
+def test_each_row_is_known_to_follow_or_to_be_told_by_its_own_name() -> None:
+    """Names of rows that causes speak of are those of the proof."""
+    known = {*TITLES_BY_NAME, "*"}
+    for cause in (*CAUSES, *SUSPECTS):
+        assert {*cause.follows.here, *cause.follows.everywhere} <= known, cause.name
+        assert {*cause.follows.hides} <= {"*", *(other.name for other in (*CAUSES, *SUSPECTS))}, cause.name
+    assert {*rows.MENDING, *rows.QUIET, *rows.FOLLOWING} <= known
+    assert {name for names in rows.FOLLOWING.values() for name in names} <= known
 
 
 def test_json_says_the_same(tmp_path: Path) -> None:
@@ -110,7 +175,9 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     [(lambda item: item, 0), (FAULTS["swap-on"], 1), (patient.no_api, 1), (patient.unreachable("node-c", "gone"), 1)],
 )
 def test_exit_codes(change: patient.Change, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examining, "gather", lambda _: change(patient.evidence()))
+    item = patient.proven(change(patient.evidence()))
+    monkeypatch.setattr(examining, "gather", lambda _: item)
+    monkeypatch.setattr(examining, "rows", lambda _: item.failing)
     assert examining.examine(good.loaded()) == code
 
 

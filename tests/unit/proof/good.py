@@ -26,6 +26,7 @@ from kubeproof.network.node import Container, NodeState
 from kubeproof.network.policies import PoliciesInForce
 from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Pod, Service, ServicePort
 from kubeproof.proof.checks_host import SYSCTLS
+from kubeproof.proof.checks_membership import CONTROL_PLANE
 from kubeproof.proof.context import Context
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.settings import Settings
@@ -105,6 +106,7 @@ def state(name: str) -> NodeState:
         identity=Identity(name, f"{NAMES.index(name):032d}", f"uuid-{name}"),
         clock=1_800_000_000.0 + NAMES.index(name),
         kubelet=Kubelet("active", "ok"),
+        control_plane={} if POD_INDICES[name] else dict.fromkeys(CONTROL_PLANE, "ok"),
     )
 
 
@@ -171,6 +173,7 @@ def _fdb(name: str) -> tuple[FdbEntry, ...]:
 
 def _containers(name: str) -> tuple[Container, ...]:
     found = [*_pod_containers("kube-system", f"proxy-{name[-1]}", "host", "net:[1]", 100, None)]
+    found += _pod_containers("kube-system", f"kube-proxy-{name[-1]}", "host", "net:[1]", 101, None)
     for index, (pod, ip) in zip(POD_INDICES[name], pod_names(name), strict=True):
         inner = Namespace(
             links=(Link(2, "eth0", "02:98:00:00:01:01", 1450, "UP", UP, kind="veth", peer_index=10 + index),),
@@ -290,6 +293,7 @@ def api() -> ApiObjects:
             ("default", "web", ""): frozenset(Backend(ip, 8080) for name in NAMES for _, ip in pod_names(name)),
         },
         policies={"elsewhere/deny": "17"},
+        kubelets=dict.fromkeys(NAMES, "ok 200"),
     )
 
 
@@ -301,6 +305,10 @@ def _pods() -> list[Pod]:
     found = []
     for name in NAMES:
         found.append(_pod("kube-system", f"proxy-{name[-1]}", name, address(name), host_network=True, labels=AGENT))
+        labels = {"k8s-app": "kube-proxy"}
+        found.append(
+            _pod("kube-system", f"kube-proxy-{name[-1]}", name, address(name), host_network=True, labels=labels)
+        )
         found += [_pod("default", pod, name, ip) for pod, ip in pod_names(name)]
     return found
 

@@ -13,6 +13,7 @@ from kubeproof.network.model import Address, FdbEntry, Link, Namespace, Neighbou
 from kubeproof.network.node import Container, NodeState
 from kubeproof.proof.api import ApiObjects, Backend
 from kubeproof.proof.checks import CHECKS, by_name
+from kubeproof.proof.checks_membership import CONTROL_PLANE
 from kubeproof.proof.context import Context
 from kubeproof.proof.result import Status
 from tests.unit.proof import good
@@ -347,6 +348,7 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
     ("policies_in_force", in_force(inexpressible={"elsewhere/deny": "no such operator"}), "no such operator"),
     ("kubelet_healthy", lambda s: replace(s, kubelet=Kubelet("activating", "")), "kubelet is activating, and answers"),
     ("kubelet_healthy", lambda s: replace(s, kubelet=Kubelet("active", "unhealthy")), "answers unhealthy"),
+    ("control_plane_healthy", lambda s: replace(s, unreadable={"control_plane": "no curl"}), "no curl"),
     ("cni_configuration", lambda s: replace(s, cni_files=("05-old.conf", *s.cni_files)), "05-old.conf"),
     ("cni_configuration", lambda s: replace(s, cni_files=("10-podnet.conflist.tmp",)), "nothing"),
     ("unique_identity", identity(hostname="node-a"), "hostname node-a is that of node-a too"),
@@ -365,6 +367,11 @@ IN_API: list[tuple[str, ApiChange, str]] = [
     ("network_agent_ready", pod("proxy-b", ready=False), "kube-system/proxy-b is Running, not ready"),
     ("network_agent_ready", pod("proxy-b", terminating=True), "kube-system/proxy-b is Running"),
     ("network_agent_ready", pod("proxy-b", labels={}), "none"),
+    ("kubelet_reached", lambda api: replace(api, kubelets={"node-b": "curl: (28) timed out 000"}), "timed out"),
+    ("kubelet_reached", lambda api: replace(api, kubelets={"node-b": "Unauthorized 401"}), "401"),
+    ("kubelet_reached", lambda api: replace(api, kubelets={}), "did not ask"),
+    ("kube_proxy_ready", pod("kube-proxy-b", ready=False), "kube-system/kube-proxy-b is Running, not ready"),
+    ("kube_proxy_ready", pod("kube-proxy-b", labels={}), "none"),
     ("node_ready", node_object("node-b", ready="False", ready_message="cni config uninitialized"), "uninitialized"),
     ("node_ready", node_object("node-b", ready="Unknown"), "Ready=Unknown"),
     ("node_ready", node_object("node-b", internal_ip=IPv4Address("10.99.0.200")), "InternalIP 10.99.0.200"),
@@ -436,7 +443,8 @@ def test_what_cannot_be_read_holds_for_nobody(check: Any) -> None:
 def test_an_empty_state_holds_for_nobody(check: Any) -> None:
     """A state where nothing was found, and nothing was reported unreadable, cannot pass but where none is right."""
     result = check.run(good.context("node-b", here=NodeState("node-b")))
-    assert result.ok == (check.name in ("node_ready", "network_agent_ready", "swap_off", "docker0_down"))
+    of_the_api = ("node_ready", "network_agent_ready", "kube_proxy_ready", "kubelet_reached", "control_plane_healthy")
+    assert result.ok == (check.name in (*of_the_api, "swap_off", "docker0_down"))
 
 
 # Where no pod of the pod network runs ---------------------------------------------------------------------------------
@@ -540,3 +548,16 @@ def test_subnet_env_prints_as_the_file_does() -> None:
     env = SubnetEnv(good.PODS, IPv4Interface("10.98.1.1/24"), 1450, masquerade=True)
     result = by_name("subnet_env").run(good.context("node-b"))
     assert (result.expected, result.found) == (str(env), str(env))
+
+
+@pytest.mark.parametrize("name", CONTROL_PLANE)
+@pytest.mark.parametrize("answer", ["", "[-]etcd failed: reason withheld", '{"health":"false"}'])
+def test_each_part_of_the_control_plane_has_to_answer(name: str, answer: str) -> None:
+    here = good.state("node-a")
+    parts = {**here.control_plane, name: answer}
+    result = by_name("control_plane_healthy").run(good.context("node-a", here=replace(here, control_plane=parts)))
+    assert result.status is Status.FAILS
+    assert f"{name}: {answer or 'nothing'}" in result.found
+    parts.pop(name)
+    result = by_name("control_plane_healthy").run(good.context("node-a", here=replace(here, control_plane=parts)))
+    assert f"{name}: was not asked" in result.found

@@ -27,7 +27,7 @@ def test_what_is_asked_beside_the_proof_comes_back_apart(monkeypatch: pytest.Mon
     snapshot, answers = collect.collect_with(good.loaded(), more, seconds=20)
     ((asked, seconds),) = seen
     assert seconds == 20
-    assert asked["node-a"].keys() - asked["node-b"].keys() == {"mine", "api"}
+    assert asked["node-a"].keys() - asked["node-b"].keys() == {"mine", "api", "kubelets"}
     assert answers == {"node-a": {"mine": Output(1, "", "no")}, "node-b": {}}
     assert snapshot.unreachable.keys() == {"node-c"}
     assert snapshot.unreachable["node-c"].startswith("gone")

@@ -50,6 +50,7 @@ def outputs(**changes: Output) -> dict[str, Output]:
         "identity": "hostname=node-b\nmachine_id=4711\nproduct_uuid=ABC\ncontainer=\n",
         "clock": "1800000000.123456789\n",
         "kubelet": "state=active\nhealth=ok\n",
+        "control_plane": 'etcd={"health":"true"}\nkube-scheduler=ok\nnot a line\n',
     }
     assert plain.keys() == commands(DOCKER).keys()
     return {name: Output(0, text, "") for name, text in plain.items()} | changes
@@ -67,6 +68,7 @@ def test_every_part_is_filled() -> None:
     assert state.identity == Identity("node-b", "4711", "abc", "")
     assert state.clock == pytest.approx(1800000000.123456789)
     assert state.kubelet == Kubelet("active", "ok")
+    assert state.control_plane == {"etcd": '{"health":"true"}', "kube-scheduler": "ok"}
     pause = state.sandbox("default/web-1")
     assert pause is not None
     assert (pause.pid, pause.netns, pause.network_mode, pause.is_sandbox) == (4242, "net:[7]", "none", True)

@@ -208,7 +208,7 @@ LIST = {
 
 def answering(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Snapshot:
     """Collect from nodes that answer with their outputs, but for those that are given."""
-    api = {"api": Output(0, json.dumps(LIST), "")}
+    api = {"api": Output(0, json.dumps(LIST), ""), "kubelets": Output(0, "node-a=ok 200\n", "")}
     plain: dict[str, Any] = {"node-a": outputs() | api, "node-b": outputs(), "node-c": outputs()}
 
     def ask(commands: dict[str, dict[str, str]], access: dict[str, SshAccess], *, seconds: float) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def test_a_node_that_cannot_be_reached_is_a_failing_row_and_the_others_are_check
             "kubectl: exit code 1: The conn",
         ),
         (outputs() | {"api": Output(0, "{", "")}, "kubectl get: line 1"),
-        (outputs() | {"api": Output(0, "{}", "")}, "the API has no node"),
+        (outputs() | {"api": Output(0, "{}", ""), "kubelets": Output(0, "", "")}, "the API has no node"),
         (hosts.UnreachableError("timed out"), "the control plane node cannot be reached (timed out)"),
     ],
 )

@@ -1,0 +1,324 @@
+"""Causes in what has to run: the container runtime, kubelet, the control plane, and pods of kube-system. Pure."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+
+from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
+from kubeproof.doctor.evidence import Evidence
+from kubeproof.node import paths
+from kubeproof.proof import checks_membership
+from kubeproof.proof.api import Pod
+from kubeproof.proof.checks_membership import CONTROL_PLANE, kube_proxy_ready, network_agents, proxies
+from kubeproof.proof.context import NO_API, Context, UndecidedError
+from kubeproof.proof.probes import TITLES
+from kubeproof.tables.runtimes import CTR
+
+KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
+NODES_ROWS = ("routes_to_other_nodes", "routes_by_nodes", "arp_entries", "fdb_entries")
+"""Checks that ask the API about the other nodes, too."""
+ROWS_OF_KUBELET = (
+    *("kubelet_healthy", "kubelet_reached", "node_ready", "network_agent_ready", "control_plane_healthy"),
+    "kube_proxy_ready",
+    *("pod_addresses", "pod_default_routes", "pod_veths", "pod_namespaces", "pod_single_addresses"),
+)
+"""Checks that fail for want of a kubelet, sooner or later."""
+SERVICE_ROWS = ("service_chains", "service_endpoints", "node_ports", "service_masquerade")
+NAME_ROWS = ("service_by_name", "dns_names", "dns_reverse")
+POD_ROWS = ROWS_OF_KUBELET[6:]
+RESTART = {"docker": "docker unpause", "containerd": f"{CTR} tasks resume"}
+FAMILIAR = 12
+"""Digits of a container's id that its runtime shows."""
+
+
+@cause_on_node(
+    symptom="the node is NotReady, and its pods are gone",
+    meaning="without its container runtime a node runs nothing: no pods, and no kubelet for long",
+    outsiders=True,
+    follows=Follows(here=("*",), hides=("*",)),
+)
+def container_runtime_stopped(evidence: Evidence, context: Context) -> Case | None:
+    """By systemd's word."""
+    state, runtime = evidence.host(context).runtime, context.cluster.settings.container_runtime
+    if state == "active" or not evidence.host(context).joined:
+        return None
+    command = f"systemctl unmask {runtime} 2>/dev/null; systemctl reset-failed {runtime} 2>/dev/null; "
+    return Case(
+        context.node.name,
+        (f"{runtime} is {state}",),
+        (Mend(context.node.name, f"{command}systemctl start {runtime}"),),
+    )
+
+
+@cause(
+    symptom="a host of the inventory is no node",
+    meaning="the host has not joined the cluster, or its node object was deleted; nothing that is said of a node "
+    "holds for it until it does",
+    follows=Follows(here=("*",), everywhere=NODES_ROWS, traffic=False),
+)
+def not_joined(evidence: Evidence) -> Iterator[Case]:
+    """By its own files, and by the API."""
+    for context in evidence.snapshot.contexts():
+        host, name = evidence.host(context), context.node.name
+        if evidence.is_member(context) or host.runtime != "active":
+            continue
+        if not host.joined:
+            yield Case(name, ("has not joined the cluster",), (Mend(name, evidence.apply, "here"),))
+        elif not host.token_ids:
+            seen = f"it has {paths.KUBELET_CONF}, but the API has no node {name}: kubelet registers it when it starts"
+            yield Case(name, (seen,), (Mend(name, "systemctl restart kubelet"),))
+        else:
+            seen = "an attempt to join was not finished: the API has no such node"
+            yield Case(name, (seen,), (Mend(name, evidence.apply, "here"),))
+
+
+@cause_on_node(
+    symptom="something of the cluster hangs, and no container has ended",
+    meaning="the runtime holds containers of pods still; their connections are open and nobody answers",
+    outsiders=True,
+    follows=Follows(here=("*",), everywhere=("api", *NODES_ROWS, *SERVICE_ROWS), hides=("*",)),
+)
+def containers_paused(evidence: Evidence, context: Context) -> Case | None:
+    """Somebody debugged, or made a backup, and did not come to the end of it."""
+    paused = evidence.host(context).paused
+    if not paused:
+        return None
+    ids = " ".join(item.id for item in paused)
+    one = RESTART[context.cluster.settings.container_runtime]
+    command = f"{one} {ids}" if len(paused) == 1 else f"for id in {ids}; do {one} $id; done"
+    seen = [f"{item.name} of {item.pod} is paused ({item.id[:FAMILIAR]})" for item in paused]
+    return Case(context.node.name, tuple(seen), (Mend(context.node.name, command),))
+
+
+@cause_on_node(
+    needs=("control_plane",),
+    symptom="the API does not answer, or nothing new is scheduled, repaired or known",
+    meaning="a part of the control plane does not run: kubelet starts it from its manifest, and starts it again with "
+    "growing pauses when it ends",
+    follows=Follows(here=("control_plane_healthy", "pod_namespaces", "api"), everywhere=(), traffic=True),
+)
+def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
+    """By their health ports; why, from the host's own logs, since the API may be what is silent."""
+    if context.node.role != "control-plane":
+        return None
+    result = checks_membership.control_plane_healthy.run(context)
+    if result.ok or _kubelet_down(context):
+        return None
+    host = evidence.host(context)
+    down = [name for name in CONTROL_PLANE if any(line.startswith(f"{name}: ") for line in result.found.splitlines())]
+    running = {item.name for item in context.state.containers}
+    seen, mends = [], []
+    # What runs and does not answer waits for what does not run, if there is something.
+    for name in [name for name in down if name not in running] or down[:1]:
+        last = host.last_lines.get(name, "")
+        if name not in host.manifests:
+            seen.append(f"{name} does not run: {paths.KUBERNETES}/manifests/{name}.yaml is missing")
+        elif name in running:
+            seen.append(f"{name} runs and does not answer ok")
+            mends.append(kill_containers(context, name))
+            continue
+        else:
+            seen.append(f"{name} does not run" + (f", its last line: {last}" if last else ""))
+        phase = "etcd local" if name == "etcd" else f"control-plane {name.removeprefix('kube-')}"
+        mends.append(f"kubeadm init phase {phase} --config {paths.INIT_CONFIG} >/dev/null")
+    seen += result.found.splitlines()
+    return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(mends)),))
+
+
+def _kubelet_down(context: Context) -> bool:
+    return context.state.kubelet is not None and not context.state.kubelet.is_healthy
+
+
+@cause_on_node(
+    needs=("kubelet",),
+    symptom="the node is NotReady, pods of it are neither started nor stopped",
+    meaning="kubelet does not run or does not answer; what it started goes on without it",
+    follows=Follows(here=ROWS_OF_KUBELET),
+)
+def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
+    """Its health port, and what it said last."""
+    kubelet = context.state.kubelet
+    if kubelet is None or kubelet.is_healthy:
+        return None
+    words = evidence.host(context).kubelet_words
+    seen = (f"kubelet is {kubelet.state}, and answers {kubelet.health or 'nothing'}", *([words] if words else []))
+    if words and kubelet.state == "activating":
+        look = f"{context.shell} {shlex.quote('journalctl -u kubelet --no-pager -n 30')}"
+        return Case(context.node.name, seen, (), look)
+    start = "systemctl unmask kubelet 2>/dev/null; systemctl reset-failed kubelet 2>/dev/null; "
+    return Case(context.node.name, seen, (Mend(context.node.name, f"{start}systemctl restart kubelet"),))
+
+
+# Pods of kube-system --------------------------------------------------------------------------------------------------
+
+DNS_DEPLOYMENTS = ("coredns", "kube-dns")
+"""kubeadm's, by the type that its configuration names."""
+AGENT_CONTAINERS = {"podnet": "podnet", "flannel": "kube-flannel", "canal": "kube-flannel"}
+"""The container of each network that sets routes and devices."""
+CALICO_ROWS = ("felix_chains", "felix_first")
+AGENTS_ROWS = (
+    *("network_agent_ready", "node_ready", "cni_configuration", "subnet_env", "subnet_of_node_object"),
+    *("flannel_device", "flannel_address", "flannel_mtu", *NODES_ROWS, "forward_accepts", "forward_verdicts"),
+    *("postrouting_order", "postrouting_verdicts", "policies_in_force", *CALICO_ROWS, *POD_ROWS, "cni0_address"),
+    *("cni0_mtu", "route_to_own_pods", "routes_to_pods", "calico_links", "pod_link_local_gateways", "pod_mtus"),
+)
+
+
+@cause(
+    symptom="nodes stay NotReady, pods get no address, or what changes in the cluster does not reach a node",
+    meaning="the pods of the pod network do not run; everything that they set is missing or not kept up to date",
+    references="flannel#728 kubernetes#48798",
+    follows=Follows(
+        here=AGENTS_ROWS,
+        hides=(
+            "forward-policy-drop",
+            "policies-not-enforced",
+            "policies-after-accept",
+            "vxlan-port-blocked",
+            "stale-cni0",
+        ),
+    ),
+)
+def network_pods_down(evidence: Evidence) -> Iterator[Case | UndecidedError]:
+    """And why: kubelet's word by the API, the last warning about them, the last line that they logged."""
+    cni = evidence.snapshot.loaded.cluster.settings.cni
+    for context in _members(evidence):
+        if checks_membership.network_agent_ready.run(context).ok or _kubelet_down(context):
+            continue
+        if isinstance(context.objects, str):
+            yield UndecidedError(f"{NO_API}: {context.objects}")
+            continue
+        pods = network_agents(context)
+        container = AGENT_CONTAINERS[cni]
+        if not pods:
+            seen = f"there is no pod of {cni} on {context.node.name}"
+            yield Case(context.node.name, (seen,), (Mend(context.node.name, evidence.apply, "here"),))
+        else:
+            yield _not_running(evidence, context, pods, container)
+
+
+def _members(evidence: Evidence) -> Iterable[Context]:
+    return (context for context in evidence.snapshot.contexts() if evidence.is_member(context))
+
+
+def _not_running(evidence: Evidence, context: Context, pods: list[Pod], container: str) -> Case:
+    seen = list(_reasons(evidence, context, pods, container))
+    text = " ".join(seen)
+    name = context.node.name
+    if "/sys/fs/bpf" in text:
+        mount = "mkdir -p /sys/fs/bpf && mount -t bpf bpf /sys/fs/bpf"
+        return Case(name, tuple(seen), (Mend(name, mount),))
+    if any(pod.trouble for pod in pods):
+        # It says why, and starting it anew would end in the same way.
+        return Case(name, tuple(seen), (), _described(evidence, pods[0]))
+    again = " && ".join(f"{KUBECTL} -n {pod.namespace} delete pod {pod.name} --force --grace-period=0" for pod in pods)
+    return Case(name, tuple(seen), (Mend(evidence.snapshot.loaded.cluster.leader.name, again),))
+
+
+def _reasons(evidence: Evidence, context: Context, pods: Iterable[Pod], container: str) -> Iterator[str]:
+    for pod in pods:
+        yield f"{pod.full_name} is {pod.phase or 'in no phase'}, {'ready' if pod.ready else 'not ready'}"
+        yield from [pod.trouble] if pod.trouble else []
+        event = evidence.control_plane.events.get(pod.full_name)
+        yield from [event] if event else []
+    line = evidence.hosts[context.node.name].last_lines.get(container) if context.node.name in evidence.hosts else ""
+    yield from [f"the last line of {container}: {line}"] if line else []
+
+
+def _described(evidence: Evidence, pod: Pod) -> str:
+    shell = evidence.snapshot.shell(evidence.snapshot.loaded.cluster.leader.name)
+    return f"{shell} {shlex.quote(f'{KUBECTL} -n {pod.namespace} describe pod {pod.name}')}"
+
+
+@cause(
+    symptom="Services do not answer from one node, or keep endpoints that are gone",
+    meaning="kube-proxy writes a node's rules for Services, and none of its pods runs there",
+    follows=Follows(here=("kube_proxy_ready", *SERVICE_ROWS)),
+)
+def kube_proxy_down(evidence: Evidence) -> Iterator[Case]:
+    """No ready pod of it on a node."""
+    for context in _members(evidence):
+        if isinstance(context.objects, str) or kube_proxy_ready.run(context).ok or _kubelet_down(context):
+            continue
+        pods = proxies(context)
+        if pods:
+            yield _not_running(evidence, context, pods, "kube-proxy")
+            continue
+        wanted = evidence.control_plane.workloads.get("DaemonSet/kube-system/kube-proxy")
+        if wanted is None:
+            mend = f"kubeadm init phase addon kube-proxy --config {paths.INIT_CONFIG} >/dev/null"
+            seen = "there is no DaemonSet kube-system/kube-proxy"
+        else:
+            mend = f"{KUBECTL} -n kube-system patch daemonset kube-proxy --type json -p {shlex.quote(_ANY_LINUX)}"
+            seen = f"the DaemonSet kube-proxy wants {wanted} pods, none on {context.node.name}"
+        yield Case(context.node.name, (seen,), (Mend(evidence.snapshot.loaded.cluster.leader.name, mend),))
+
+
+_ANY_LINUX = '[{"op":"replace","path":"/spec/template/spec/nodeSelector","value":{"kubernetes.io/os":"linux"}}]'
+"""kubeadm's own node selector of kube-proxy (cmd/kubeadm/app/phases/addons/proxy/manifests.go)."""
+
+
+@cause(
+    symptom="pods resolve no names",
+    meaning="no pod answers behind the Service kube-dns, so no name of the cluster or of others is resolved",
+    follows=Follows(everywhere=NAME_ROWS, traffic=False),
+)
+def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
+    """No ready endpoint, and why."""
+    objects, leader = evidence.snapshot.objects, evidence.snapshot.loaded.cluster.leader.name
+    if isinstance(objects, str) or not evidence.fails(*NAME_ROWS):
+        return
+    service = objects.service("kube-system/kube-dns")
+    pods = [pod for pod in objects.pods if pod.labels.get("k8s-app") == "kube-dns"]
+    wanted = evidence.control_plane.workloads
+    deployment = next((name for name in DNS_DEPLOYMENTS if f"Deployment/kube-system/{name}" in wanted), "coredns")
+    replicas = wanted.get(f"Deployment/kube-system/{deployment}")
+    if service is not None and any(objects.backends(service, port) for port in service.ports):
+        return
+    if service is None or replicas is None:
+        what = "Service kube-system/kube-dns" if service is None else f"Deployment kube-system/{deployment}"
+        mend = f"kubeadm init phase addon coredns --config {paths.INIT_CONFIG} >/dev/null"
+        yield Case(leader, (f"there is no {what}",), (Mend(leader, mend),))
+    elif replicas == 0:
+        mend = f"{KUBECTL} -n kube-system scale deployment {deployment} --replicas=2"
+        yield Case(leader, (f"the Deployment kube-system/{deployment} has 0 replicas",), (Mend(leader, mend),))
+    elif pods:
+        seen = list(_reasons(evidence, evidence.snapshot.contexts()[0], pods, deployment))
+        mend = f"{KUBECTL} -n kube-system rollout restart deployment {deployment}"
+        troubled = any(pod.trouble for pod in pods)
+        yield Case(leader, tuple(seen), () if troubled else (Mend(leader, mend),), _described(evidence, pods[0]))
+
+
+@cause(
+    symptom="the proof has nobody to send packets from, or to",
+    meaning="the demo's pods are what the proof's probes run in; without them nothing is known of packets between pods",
+    follows=Follows(everywhere=tuple(TITLES), traffic=False),
+)
+def demo_down(evidence: Evidence) -> Iterator[Case]:
+    """Whatever of it is missing, `apply` brings it back and spreads it."""
+    lacking = {row.found for row in evidence.failing if row.name in TITLES and row.found.startswith(_LACKING)}
+    if lacking and not isinstance(evidence.snapshot.objects, str):
+        leader = evidence.snapshot.loaded.cluster.leader.name
+        pods = [pod for pod in evidence.snapshot.objects.pods if pod.labels.get("app") == "kuard" and not pod.ready]
+        seen = [*sorted(lacking), *(f"{pod.full_name}: {pod.trouble}" for pod in pods if pod.trouble)]
+        yield Case(leader, tuple(seen), (Mend(leader, evidence.apply, "here"),))
+
+
+_LACKING = ("no pod of the Deployment default/kuard is ready", "there is no Service", "all demo pods are on one node")
+
+
+def agent_restart(context: Context) -> str:
+    """Shell text: end the container that sets routes and devices; kubelet starts it again, and it sets all anew.
+
+    Deleting the pod takes ten times as long, and a process that goes on does not look again at what it has set.
+    """
+    name = AGENT_CONTAINERS[context.cluster.settings.cni]
+    return kill_containers(context, name)
+
+
+def kill_containers(context: Context, name: str) -> str:
+    """Shell text: kill the running containers of a name."""
+    label = f"io.kubernetes.container.name={name}"
+    if context.cluster.settings.container_runtime == "docker":
+        return f"docker kill $(docker ps -q --filter label={label})"
+    listed = f"{CTR} containers list -q {shlex.quote(f'labels.{chr(34)}io.kubernetes.container.name{chr(34)}=={name}')}"
+    return f"for id in $({listed}); do {CTR} tasks kill --signal SIGKILL $id 2>/dev/null; done; true"

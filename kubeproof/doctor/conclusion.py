@@ -1,0 +1,110 @@
+"""From all that was seen to what is told: each failing row of the proof has a cause, or is one itself. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from kubeproof.doctor import rows
+from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
+from kubeproof.doctor.causes_running import SERVICE_ROWS
+from kubeproof.doctor.diagnosis import Answer, Case, Cause, Diagnosis
+from kubeproof.doctor.evidence import Evidence
+from kubeproof.proof.checks_membership import kubelet_reached
+from kubeproof.proof.context import NO_API, NOT_READ
+from kubeproof.proof.probes import TITLES
+from kubeproof.proof.result import CheckResult, Status
+from kubeproof.proof.snapshot import API, REACHABLE
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What is told. ``following`` are failing rows that the diagnoses account for, ``unexplained`` those without a
+    cause that is known, which are told as what they are."""
+
+    diagnoses: tuple[Diagnosis, ...]
+    answers: Mapping[Cause, Answer]
+    following: tuple[CheckResult, ...]
+    unexplained: tuple[CheckResult, ...]
+
+
+def failing(results: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
+    """Rows for which the proof does not hold."""
+    return tuple(result for result in results if result.status in (Status.FAILS, Status.BROKEN))
+
+
+def conclude(evidence: Evidence) -> Conclusion:
+    """Causes that are certain first, then checks that do not hold, then what may be in the way of packets."""
+    answers = {cause: cause.look(evidence) for cause in CAUSES}
+    told = _without_hidden([answer.diagnosis for answer in answers.values() if answer.diagnosis])
+    checks = [row for row in evidence.failing if row.name not in TITLES]
+    probes = [row for row in evidence.failing if row.name in TITLES]
+    told, unknown = _with_rows(told, checks, evidence)
+    if not any(item.cause.follows.traffic for item in told) and (probes or unknown):
+        suspects = {cause: cause.look(evidence) for cause in SUSPECTS}
+        answers |= suspects
+        found = [answer.diagnosis for answer in suspects.values() if answer.diagnosis]
+        unknown = [row for row in unknown if not _explained(row, found)]
+        told += found
+    unknown += [row for row in probes if not _explained(row, told)]
+    told += rows.nameless(evidence, unknown)
+    known = [row for row in evidence.failing if row not in unknown]
+    following = [row for row in known if not any(item.cause.row_name == row.name for item in told)]
+    return Conclusion(tuple(told), answers, tuple(following), tuple(unknown))
+
+
+def _without_hidden(found: list[Diagnosis]) -> list[Diagnosis]:
+    """Without cases that their node only seems to have, because of another one that it has."""
+    kept = []
+    for item in found:
+        cases = tuple(case for case in item.cases if not any(_hides(other, item, case) for other in found))
+        kept += [replace(item, cases=cases)] if cases else []
+    return kept
+
+
+def _hides(other: Diagnosis, item: Diagnosis, case: Case) -> bool:
+    names = other.cause.follows.hides
+    if other is item or not (item.name in names or "*" in names):
+        return False
+    everywhere = "*" in other.cause.follows.everywhere
+    return everywhere or any(each.node == case.node for each in other.cases)
+
+
+def _explained(row: CheckResult, told: Iterable[Diagnosis]) -> bool:
+    """Whether a failing row follows from what is told: lost packets fail any probe, and the way to kubelets."""
+    return any(
+        ((row.name in TITLES or row.name == kubelet_reached.name) and item.cause.follows.traffic)
+        or any(item.cause.follows.covers(case.node, row.name, row.node) for case in item.cases)
+        for item in told
+    )
+
+
+def _with_rows(
+    told: list[Diagnosis], checks: list[CheckResult], evidence: Evidence
+) -> tuple[list[Diagnosis], list[CheckResult]]:
+    """Add checks that nothing explains as diagnoses of their own; return those, too, that nothing is known to mend."""
+    by_row: dict[str, list[Case]] = {}
+    found: list[Diagnosis] = []
+    unknown: list[CheckResult] = []
+    for row in checks:
+        known = [*told, *found]
+        if _undecided(row, checks) or _late(row, known) or _explained(row, known):
+            continue
+        case = rows.case_of(evidence, row)
+        if case is None:
+            unknown.append(row)
+            continue
+        by_row.setdefault(row.name, []).append(case)
+        found = [Diagnosis(rows.cause_of(name), tuple(cases)) for name, cases in by_row.items()]
+    return [*told, *found], unknown
+
+
+def _undecided(row: CheckResult, checks: list[CheckResult]) -> bool:
+    """Whether a check only lacks what it compares with, which is a row of its own: the API, or another node."""
+    failing = {check.name for check in checks} - {row.name}
+    silent = API in failing and NO_API in row.found
+    return silent or (NOT_READ in row.found and bool(failing & {REACHABLE, "flannel_device"}))
+
+
+def _late(row: CheckResult, told: list[Diagnosis]) -> bool:
+    """Whether Services may only not be up to date: pods that are not reached leave them, at each node in its time."""
+    lost = (item.cause for item in told if item.cause.follows.traffic)
+    return row.name in SERVICE_ROWS and any(cause.row_name not in SERVICE_ROWS for cause in lost)

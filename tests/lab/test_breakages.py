@@ -1,0 +1,63 @@
+"""What is broken by hand: verify fails, the doctor names it and nothing else, and what it prints mends it.
+
+Those marked as usual run each time; KUBEPROOF_EVERY_BREAKAGE=1 runs all of them, which takes most of an hour.
+"""
+
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from kubeproof.cluster import LoadedInventory
+from kubeproof.doctor.examining import diagnose
+from kubeproof.doctor.report import to_json
+from lab.wait import wait_until
+from tests.lab import breakages
+from tests.lab.breakages import BREAKAGES, Breakage
+from tests.lab.proving import Prover
+from tests.lab.test_doctor import apply_mends, mends_of
+
+pytestmark = pytest.mark.usefixtures("running_lab")
+EVERY = os.environ.get("KUBEPROOF_EVERY_BREAKAGE") == "1"
+SHOWN = [breakage for breakage in BREAKAGES if EVERY or breakage.usual]
+
+
+@pytest.fixture(scope="module")
+def prover(inventory: LoadedInventory) -> Prover:
+    proven: list[Prover] = []
+
+    def holds() -> bool:
+        with suppress(AssertionError):
+            proven.append(Prover(inventory))
+        return bool(proven)
+
+    wait_until(holds, seconds=120, what="the proof to hold to begin with")
+    return proven[0]
+
+
+@pytest.mark.parametrize("breakage", SHOWN, ids=lambda breakage: breakage.name.replace(" ", "-"))
+def test_a_breakage_is_named_and_mended(
+    breakage: Breakage, inventory: LoadedInventory, prover: Prover, tmp_path: Path
+) -> None:
+    undone = breakages.filled(breakage.undo)
+    started = time.monotonic()
+    try:
+        breakages.make(breakage)
+        report = diagnose(inventory)
+        found = to_json(report)
+        shown = json.dumps(found, indent=1)
+        assert report.evidence.failing, f"the proof does not see it: {shown}"
+        assert not report.is_clear
+        names = {item["name"] for item in found["diagnoses"]}
+        assert names & set(breakage.told), shown
+        assert names <= {*breakage.told, *breakage.also}, shown
+        assert bool(mends_of(found)) == breakage.mended, shown
+        apply_mends(found, tmp_path)
+        prover.wait(seconds=breakage.seconds)
+    finally:
+        breakages.undo(breakage, undone)
+        print(f"{breakage.name}: {time.monotonic() - started:.0f}s")
+    prover.wait(seconds=breakage.seconds)
