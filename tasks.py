@@ -75,11 +75,12 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     """Check an inventory and run a deploy file on it; return the number of changes. CommandError if one fails."""
     from rich.markup import escape
 
-    from kubeproof import cluster, plan_report, pyinfra_run
+    from kubeproof import cluster, host_names, plan_report, pyinfra_run
     from kubeproof.console import console, say
     from kubeproof.summary import counted
 
     loaded = cluster.load(_inventory(inventory))
+    host_names.check(loaded)
     outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env)
     for line in plan_report.lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
         console.print(escape(line), soft_wrap=True, highlight=False)

@@ -111,6 +111,7 @@ def _require_identity(item: Any, origin: str) -> None:
         and isinstance(item.get("kind"), str)
         and isinstance(item.get("metadata"), dict)
         and isinstance(item["metadata"].get("name"), str)
+        and isinstance(item["metadata"].get("namespace"), str | None)
     )
     if not complete:
         raise UserError(f"cni_manifest: {origin}: has an object without apiVersion, kind or name, name a manifest")

@@ -73,9 +73,9 @@ def _fields(wanted: Any, live: Any, path: tuple[str, ...]) -> Iterator[tuple[tup
 
 def _pairs(wanted: list[Any], live: list[Any], path: tuple[str, ...]) -> list[tuple[str, Any, Any]] | None:
     """Items that belong together, by name or place; None if the lists are of other items."""
-    names = [item.get("name") if isinstance(item, dict) else None for item in wanted]
+    names = [_name(item) for item in wanted]
     if len(set(names)) == len(names) and None not in names:
-        by_name = {item.get("name"): item for item in live if isinstance(item, dict)}
+        by_name = {_name(item): item for item in live}
         # The controller of ServiceAccounts adds to their secrets.
         if set(names) == set(by_name) or (path == ("secrets",) and set(names) <= set(by_name)):
             return [(f"[{name}]", item, by_name[name]) for name, item in zip(names, wanted, strict=True)]
@@ -83,6 +83,11 @@ def _pairs(wanted: list[Any], live: list[Any], path: tuple[str, ...]) -> list[tu
     if len(wanted) != len(live):
         return None
     return [(f"[{place}]", item, now) for place, (item, now) in enumerate(zip(wanted, live, strict=True))]
+
+
+def _name(item: Any) -> str | None:
+    name = item.get("name") if isinstance(item, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _is_empty(value: Any) -> bool:
