@@ -15,6 +15,7 @@ from kubeproof.cluster import Cluster, LoadedInventory
 from kubeproof.console import say, step
 from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
+from kubeproof.patience import patient
 from kubeproof.summary import counted
 
 DRAIN_SECONDS = 180
@@ -127,7 +128,7 @@ def _stays(pod: dict[str, object]) -> bool:
 
 def _drain(loaded: LoadedInventory, name: str) -> None:
     words = ["drain", name, "--ignore-daemonsets", "--delete-emptydir-data"]
-    limits = [f"--timeout={DRAIN_SECONDS}s", f"--skip-wait-for-delete-timeout={GONE_SECONDS}"]
+    limits = [f"--timeout={patient(DRAIN_SECONDS)}s", f"--skip-wait-for-delete-timeout={patient(GONE_SECONDS)}"]
     try:
         remote_kubectl.capture(loaded, [*words, *limits])
     except CommandError as error:
@@ -140,7 +141,7 @@ def _unreachable(loaded: LoadedInventory, name: str) -> str:
     """Why ssh does not get to a host; empty if it does."""
     *ssh, hostname = loaded.ssh[name].command()
     done = subprocess.run(
-        [*ssh, "-o", f"ConnectTimeout={CONNECT_SECONDS}", hostname, "true"],
+        [*ssh, "-o", f"ConnectTimeout={patient(CONNECT_SECONDS)}", hostname, "true"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

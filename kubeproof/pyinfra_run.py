@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from rich.markup import escape
 
-from kubeproof import host_keys, reasons
+from kubeproof import host_keys, patience, reasons
 from kubeproof.cluster import load
 from kubeproof.console import say
 from kubeproof.errors import CommandError, UserError
@@ -85,6 +85,7 @@ def run(
     ):
         log_text.write(f"$ {' '.join(command)}\n")
         noting = {reasons.FILE: notes.name} if dry else {}
+        noting[patience.ENVIRONMENT] = f"{patience.factor():g}"
         code, last = _stream(command, output, log_text, {**(env or {}), **noting})
         noted = notes.read()
         output.seek(0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
-from kubeproof import reading
+from kubeproof import patience, reading
 from kubeproof.cni import conflicts as cni_conflicts
 from kubeproof.cni.networks import NETWORKS, NODE_ADDRESS, enforces_policy, vxlan_device
 from kubeproof.errors import UserError
@@ -181,6 +181,7 @@ class Settings:
     kubeconfig: str = _setting(reading.path)
     ignore_preflight_errors: tuple[str, ...] = _setting(reading.list_of(_preflight_check))
     ignore_findings: tuple[str, ...] = _setting(reading.list_of(_finding))
+    patience: float = _setting(reading.number(patience.LOWEST, patience.HIGHEST))
 
     @property
     def kubernetes_minor(self) -> str:

@@ -9,6 +9,7 @@ from kubeproof import remote_kubectl
 from kubeproof.cluster import LoadedInventory
 from kubeproof.console import console
 from kubeproof.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
+from kubeproof.patience import patiently
 from kubeproof.policy import reading
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
 from kubeproof.policy.engine import Decision, End, judge
@@ -149,7 +150,7 @@ def _unlabelled(objects: Objects) -> list[str]:
 
 def _ask(loaded: LoadedInventory) -> Objects:
     try:
-        text = remote_kubectl.capture(loaded, QUERY)
+        text = remote_kubectl.capture(loaded, [patiently(word) for word in QUERY])
     except CommandError as error:
         raise UserError(f"{error}; see that the cluster is up, or give files by -f") from error
     try:
