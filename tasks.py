@@ -85,7 +85,7 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     for line in plan_report.lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
         console.print(escape(line), soft_wrap=True, highlight=False)
     if outcome.failed_hosts:
-        raise CommandError(f"failed on {', '.join(outcome.failed_hosts)} (full log: {outcome.log})")
+        raise CommandError(f"failed on {outcome.failure} (full log: {outcome.log})")
     say(f"[bold]{counted(outcome.count, 'change')}[/bold]{' to make' if dry else ''} (full log: {outcome.log})")
     return outcome.count
 

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from pyinfra.api.inventory import Inventory
 
-from kubeproof import connection_data, reading
+from kubeproof import connection_data, patience, reading
 from kubeproof.errors import EXIT_BAD_INPUT, UserError
 from kubeproof.inventory_check import Contents, HostEntry, checked_hosts
 from kubeproof.settings import Settings, examine
@@ -113,7 +113,10 @@ def contents_of(inventory: Inventory, group_files: frozenset[str] | None = None)
 
 
 def cluster_from(contents: Contents) -> Cluster:
-    """Check an inventory's contents and return the cluster. Pure. Raises UserError with all problems."""
+    """Check an inventory's contents and return the cluster, whose patience holds from then on.
+
+    Raises UserError with all problems.
+    """
     if not contents.hosts:
         raise UserError("inventory: names no host, list them in control_plane and workers")
     raw, host_problems = checked_hosts(contents)
@@ -125,6 +128,7 @@ def cluster_from(contents: Contents) -> Cluster:
     if problems or settings is None:
         # Names of hosts, groups and data may have anything in them.
         raise UserError(line if line.isprintable() else repr(line)[1:-1] for line in problems)
+    patience.use(settings.patience)
     return Cluster(settings, tuple(sorted(nodes, key=lambda node: node.role != "control-plane")))
 
 

@@ -87,6 +87,19 @@ def integer(lowest: int, highest: int) -> Reader[int]:
 port = integer(1, MAX_PORT)
 
 
+def number(lowest: float, highest: float) -> Reader[float]:
+    """A number within bounds, both included."""
+
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise RefusedError(f"is not a number but {_kind(value)}", f"use {lowest:g} to {highest:g}, without quotes")
+        if not lowest <= value <= highest:
+            raise RefusedError("is out of range", f"use {lowest:g} to {highest:g}")
+        return float(value)
+
+    return read
+
+
 def none_or(read: Reader[T]) -> Reader[T | None]:
     """None, or what another reader takes."""
     return lambda value: None if value is None else read(value)

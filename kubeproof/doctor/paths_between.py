@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 
 from kubeproof.network.errors import ParseError
 from kubeproof.network.packets import parse_echo, parse_pcap, parse_vxlan
+from kubeproof.patience import patient
 from kubeproof.proof.capture import INNER_PROTOCOL, SNAPSHOT_BYTES
 
 WAIT_SECONDS = 4
@@ -83,17 +84,17 @@ def command(*, others: dict[IPv4Address, int], device: str, port: int, nonce: st
     """
     if not others:
         return "true"
-    first = next(iter(others))
+    first, seconds = next(iter(others)), patient(WAIT_SECONDS)
     ways = "\n".join(f'way {address} {ssh_port} & kids="$kids $!"' for address, ssh_port in others.items())
     return f"""
 d=$(mktemp -d) || exit 1; t=; kids=
 trap '[ -z "$t" ] || kill $t 2>/dev/null; rm -rf "$d"' EXIT
 errors() {{ awk '$1 !~ /^(Tcp|Udp):$/ {{ next }} $1 in column {{ sum += $column[$1]; next }}
   {{ for (i = 2; i <= NF; i++) if ($i == "InCsumErrors") column[$1] = i }} END {{ print sum + 0 }}' /proc/net/snmp; }}
-tcp() {{ said=$(timeout {WAIT_SECONDS} bash -c "</dev/tcp/$1/$2" 2>&1); code=$?
+tcp() {{ said=$(timeout {seconds} bash -c "</dev/tcp/$1/$2" 2>&1); code=$?
   case "$code $said" in 0*) echo {CONNECTED};; 124*) echo {TIMED_OUT};; *refused*) echo {REFUSED};; *) echo {NO_ROUTE};;
   esac; }}
-answers() {{ ping -n -c 1 -w {WAIT_SECONDS} -W {WAIT_SECONDS} "$@" >/dev/null 2>&1 && echo yes || echo no; }}
+answers() {{ ping -n -c 1 -w {seconds} -W {seconds} "$@" >/dev/null 2>&1 && echo yes || echo no; }}
 passes() {{ for size in {" ".join(map(str, SIZES))}; do
   ( ping -n -c 1 -W 2 -M do -s $((size - {IP_AND_ICMP})) "$1" >/dev/null 2>&1 && echo $size ) & done; wait; }}
 way() {{ tcp $1 $2 >"$d/ssh.$1" & pid=$!; ping=$(answers $1); wait $pid; largest=-

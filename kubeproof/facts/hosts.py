@@ -14,6 +14,7 @@ from kubeproof.node.host_facts import HostFacts, Room
 from kubeproof.node.preflight import disks, runtimes
 from kubeproof.node.preflight.udp_paths import FIREWALLD
 from kubeproof.node.record import DOCKER_GROUP, OWNED_PATHS, SHARED_DIRECTORIES, SYSCTLS, Record
+from kubeproof.patience import patient
 from kubeproof.tables import runtimes as kinds
 from kubeproof.tables.systems import ARCHITECTURES
 
@@ -46,10 +47,8 @@ _RUNTIME_PACKAGES = " ".join(runtimes.PACKAGES)
 _PACKAGES = f"""{{ dpkg-query --show --showformat '${{db:Status-Status}} ${{Package}}\\n' {_RUNTIME_PACKAGES}
 rpm --query --queryformat 'installed %{{NAME}}\\n' {_RUNTIME_PACKAGES}; }} | awk '$1 == "installed" {{print $2}}'"""
 _SERVICES = "systemctl list-units --type service --state active --plain --no-legend | awk '{print $1}'"
-_OTHERS_PODS = (
-    f"[ -e {paths.RECORD} ] || [ ! -S {kinds.CONTAINERD_SOCKET.removeprefix('unix://')} ] || "
-    f"timeout {POD_SECONDS} {kinds.CTR} containers list --quiet"
-)
+_OWN_ADDRESSES = "timeout {} getent ahostsv4 \"$(uname -n)\" | awk '{{print $1}}'"
+_NO_OTHERS = f"[ -e {paths.RECORD} ] || [ ! -S {kinds.CONTAINERD_SOCKET.removeprefix('unix://')} ]"
 _OS_RELEASE = "(file=/etc/os-release; [ -e $file ] || file=/usr/lib/os-release; . $file; echo {})"
 """In a shell of its own, which would end with a file that is not there, or is none for a shell."""
 _APPARMOR = """if grep -q Y /sys/module/apparmor/parameters/enabled && [ -e /sys/kernel/security/apparmor ]; then
@@ -102,13 +101,13 @@ class Host(FactBase[HostFacts]):
                 "controllers": _CONTROLLERS,
                 "rooms": _ROOM,
                 "hostname": "uname -n",
-                "own_addresses": f"timeout {NAME_SECONDS} getent ahostsv4 \"$(uname -n)\" | awk '{{print $1}}'",
+                "own_addresses": _OWN_ADDRESSES.format(patient(NAME_SECONDS)),
                 "product_uuid": "cat /sys/class/dmi/id/product_uuid",
                 "hosts_file": f"cat {paths.HOSTS}",
                 "resolvers": "awk '$1 == \"nameserver\" {print $2}' /etc/resolv.conf",
                 "packages": _PACKAGES,
                 "services": _SERVICES,
-                "others_pods": _OTHERS_PODS,
+                "others_pods": f"{_NO_OTHERS} || timeout {patient(POD_SECONDS)} {kinds.CTR} containers list --quiet",
                 "iptables": "iptables --version",
                 "apparmor": _APPARMOR,
                 "other_rules": _OTHER_RULES,

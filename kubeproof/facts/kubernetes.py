@@ -14,6 +14,7 @@ from kubeproof.facts import sections
 from kubeproof.node import paths
 from kubeproof.node.changed_settings import DEFAULT, InUse
 from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read
+from kubeproof.patience import patient
 from kubeproof.tables.runtimes import ALL_LIST_PODS
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
@@ -51,7 +52,7 @@ class ControlPlaneState(FactBase[ControlPlane]):
     """Reads :class:`ControlPlane`."""
 
     def command(self) -> str:
-        ask = f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s"
+        ask = f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s"
         return sections.script(
             {
                 "configured": f"ls {paths.ADMIN_CONF}",
@@ -191,7 +192,7 @@ class Objects(FactBase[list[dict[str, Any]]]):
 
     def command(self) -> str:
         kinds = "nodes,daemonsets.apps,deployments.apps,pods"
-        return f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s get {kinds} -A -o json 2>/dev/null || true"
+        return f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s get {kinds} -A -o json 2>/dev/null || true"
 
     @staticmethod
     def default() -> list[dict[str, Any]]:
@@ -229,7 +230,7 @@ class SettingsInUse(FactBase[InUse]):
     def command(self) -> str:
         manifests = f"{paths.KUBERNETES}/manifests"
         servers = f"{manifests}/kube-apiserver.yaml {manifests}/kube-controller-manager.yaml"
-        ask = f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s get deployments --namespace kube-system --output name"
+        ask = f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s get deployments -n kube-system --output name"
         return sections.script(
             {
                 "unfinished": f"ls {paths.INIT_MARKER} {paths.JOIN_MARKER}",

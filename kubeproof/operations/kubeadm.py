@@ -26,6 +26,7 @@ from kubeproof.operations.remote import (
     wait_until,
     write_private,
 )
+from kubeproof.patience import patient
 from kubeproof.reasons import because
 
 API_SECONDS = 240
@@ -87,7 +88,7 @@ def _wait_for_own_api(host: Host, cluster: Cluster) -> None:
     def problem() -> str:
         return "" if host.get_fact(ControlPlaneState).healthy else f"the API server is not healthy; {look}"
 
-    wait_until(host, problem, API_SECONDS)
+    wait_until(host, problem, patient(API_SECONDS))
 
 
 @operation()
@@ -106,7 +107,7 @@ def _wait_for_api(host: Host, cluster: Cluster, leader: Host) -> None:
         _require(leader)
         return "" if host.get_fact(ApiHealthy, url=url) else f"the API server at {url} cannot be reached from here"
 
-    wait_until(host, problem, API_SECONDS)
+    wait_until(host, problem, patient(API_SECONDS))
 
 
 def api_url(cluster: Cluster) -> str:

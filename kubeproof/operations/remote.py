@@ -15,6 +15,7 @@ from pyinfra.api.state import State
 from kubeproof import connections
 from kubeproof.deadlines import COMMAND_SECONDS
 from kubeproof.node import paths
+from kubeproof.patience import patient
 
 ERROR_LINES = 8
 """How much of what a failed command wrote is shown; kubeadm names all of its complaints within so many lines."""
@@ -126,7 +127,7 @@ def try_run(
 
 def exclusively(command: Iterable[str]) -> list[str]:
     """The command, run under the host's lock."""
-    return ["flock", "--wait", str(LOCK_WAIT_SECONDS), paths.LOCK, *command]
+    return ["flock", "--wait", str(patient(LOCK_WAIT_SECONDS)), paths.LOCK, *command]
 
 
 def shell(script: str) -> list[str]:

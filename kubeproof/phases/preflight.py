@@ -80,12 +80,13 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, igno
 
 
 def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
+    # First: wrong settings need no hosts, and right ones say how patient to be with these.
+    ignored = cluster().settings.ignore_findings if ignorable else ()
     silence.watch(state)
     for each in state.inventory.get_active_hosts():
         connections.guard(each)
         deadlines.hold(each)
     hosts = inspecting.hosts()
-    ignored = cluster().settings.ignore_findings if ignorable else ()
     reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])
     for line in reached.shown():
         logger.warning(line)

@@ -12,6 +12,7 @@ from kubeproof.cluster import LoadedInventory
 from kubeproof.cni.networks import HAIRPIN, NETWORKS
 from kubeproof.console import console
 from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
+from kubeproof.patience import patiently
 from kubeproof.policy import reading
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
 from kubeproof.policy.engine import Decision, End, NodeEnd, PodEnd, end_of, judge
@@ -325,7 +326,8 @@ def _ask(loaded: LoadedInventory) -> Objects:
     resources = f"{RESOURCES},{CALICO_RESOURCES}" if loaded.cluster.settings.cni == CANAL else RESOURCES
     try:
         # Everything at once: what one call shows belongs together.
-        text = remote_kubectl.capture(loaded, ("get", resources, "-A", "-o", "json", "--request-timeout=8s"))
+        words = ("get", resources, "-A", "-o", "json", patiently("--request-timeout=8s"))
+        text = remote_kubectl.capture(loaded, words)
     except CommandError as error:
         raise UserError(f"{error}; see that the cluster is up, or give files by -f") from error
     try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from kubeproof.patience import patient
 from kubeproof.proof.containers import DOCKER, Tool
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.script import NOT_EXECUTABLE, NOT_FOUND, Output
@@ -24,7 +25,7 @@ CURL_BLOCKED = {
     6: "the name cannot be resolved",
     7: "cannot connect",
     18: "an answer that was cut off",
-    28: f"no answer within {REQUEST_SECONDS} s",
+    28: "no answer within {seconds} s",
     52: "an empty answer",
     55: "the request could not be sent",
     56: "the connection was reset",
@@ -115,10 +116,10 @@ FOOT = "@@"
 """Starts the line that curl adds to the answer."""
 
 
-def curl(url: str, *, seconds: int = REQUEST_SECONDS) -> str:
+def curl(url: str) -> str:
     """Shell text: GET, print the body, then a line with the status and the client's own address and port."""
     return (
-        f"curl --silent --show-error --noproxy '*' --max-time {seconds} "
+        f"curl --silent --show-error --noproxy '*' --max-time {patient(REQUEST_SECONDS)} "
         f"--write-out '\\n{FOOT} %{{http_code}} %{{local_ip}} %{{local_port}}\\n' '{url}'"
     )
 
@@ -141,7 +142,7 @@ class Answer:
 def read_answer(output: Output) -> Answer | Verdict:
     """The answer, or the verdict that there was none."""
     if output.code in CURL_BLOCKED:
-        return fails(f"{CURL_BLOCKED[output.code]} ({output.last_words})")
+        return fails(f"{CURL_BLOCKED[output.code].format(seconds=patient(REQUEST_SECONDS))} ({output.last_words})")
     if output.code != 0:
         return broken(f"curl: exit code {output.code}: {output.last_words}")
     body, found, foot = output.out.rpartition(f"\n{FOOT} ")

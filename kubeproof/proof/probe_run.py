@@ -11,6 +11,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from kubeproof.cluster import Node
 from kubeproof.network.errors import ParseError
+from kubeproof.patience import patient
 from kubeproof.proof import script
 from kubeproof.proof.containers import Tool
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
@@ -72,7 +73,7 @@ class Batch:
         return alone | {container: self._exec(container) for container in self.inside}
 
     def _exec(self, container: str) -> str:
-        text = script.build_inside(self._inner(container), marker=self.marker, timeout=SECONDS_IN_CONTAINER)
+        text = script.build_inside(self._inner(container), marker=self.marker, timeout=patient(REQUEST_SECONDS) + 1)
         return self._tool(container).inside(container, text)
 
     def _tool(self, container: str) -> Tool:
@@ -129,7 +130,7 @@ def _node_port(node: Node, snapshot: Snapshot) -> CheckResult:
         status=worst.status,
         expected=f"{REQUESTS_PER_NODE} requests from here to {url}: HTTP status 200 and a page each",
         found=worst.found,
-        look_further=f"curl --noproxy '*' -v --max-time {REQUEST_SECONDS} {url}",
+        look_further=f"curl --noproxy '*' -v --max-time {patient(REQUEST_SECONDS)} {url}",
     )
 
 
@@ -157,7 +158,7 @@ def route_refusal(node: Node) -> str | None:
 def _get(url: str) -> Verdict:
     """One GET without any proxy, whatever the environment says."""
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=REQUEST_SECONDS) as answer:
+        with build_opener(ProxyHandler({})).open(url, timeout=patient(REQUEST_SECONDS)) as answer:
             body = answer.read(1 << 20)
             found = f"HTTP status {answer.status} and {len(body)} bytes"
             return holds(found) if answer.status == 200 and body.strip() else fails(found)

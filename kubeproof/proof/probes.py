@@ -10,6 +10,7 @@ from kubeproof.cluster import Node
 from kubeproof.cni.networks import Source, source_of_node
 from kubeproof.network.iptables import Rule
 from kubeproof.network.verdict import Packet, verdict
+from kubeproof.patience import patient
 from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
 from kubeproof.proof.containers import TOOLS
@@ -245,7 +246,7 @@ class _Planner:
                 name="pod_to_node",
                 node=client.pod.node,
                 label=f"{client.pod.name} to {node.name} {node.address}",
-                command=in_namespace(client.pid, f"ping -n -c 1 -W {REQUEST_SECONDS} {node.address}"),
+                command=in_namespace(client.pid, f"ping -n -c 1 -W {patient(REQUEST_SECONDS)} {node.address}"),
                 expected="an echo reply",
                 judge=_judge_ping,
             )
@@ -384,7 +385,7 @@ class _Planner:
         except UndecidedError:
             return
         fits, too_large = mtu - ICMP_HEADERS, mtu - ICMP_HEADERS + 1
-        ping = f"ping -n -c 1 -W {REQUEST_SECONDS // 2}"
+        ping = f"ping -n -c 1 -W {max(1, patient(REQUEST_SECONDS) // 2)}"
         pings = (f"{ping} -M {mode} -s {size} {server.ip}" for mode, size in (("do", fits), ("do", too_large)))
         commands = [*pings, f"ip -4 route get {server.ip}", f"{ping} -M probe -s {fits} {server.ip}"]
         yield Probe(
@@ -416,7 +417,7 @@ class _Planner:
                 port=settings.vxlan_port,
                 nodes=ends,
                 ping=in_namespace(
-                    client.pid, f"ping -n -c 1 -W {REQUEST_SECONDS} -p {nonce.encode().hex()} {server.ip}"
+                    client.pid, f"ping -n -c 1 -W {patient(REQUEST_SECONDS)} -p {nonce.encode().hex()} {server.ip}"
                 ),
                 nonce=nonce,
             ),
@@ -512,7 +513,7 @@ def _judge_ping(output: Output) -> Verdict:
     if output.code == 0:
         return holds("an echo reply")
     if output.code == 1:
-        return fails(f"no echo reply within {REQUEST_SECONDS} s")
+        return fails(f"no echo reply within {patient(REQUEST_SECONDS)} s")
     if NOT_SENT.match(output.last_words):
         return fails(f"the packet cannot be sent ({output.last_words})")
     return broken(f"ping: exit code {output.code}: {output.last_words}")
@@ -559,8 +560,10 @@ def _page(status: int, length: int) -> str:
 def _large_transfer(client: Client, url: str) -> str:
     """Fetch the same bytes from the other node, and from the client's own pod over loopback, for comparison."""
 
+    seconds = patient(LARGE_SECONDS)
+
     def fetch(address: str) -> str:
-        get = f"curl --silent --show-error --noproxy '*' --fail --max-time {LARGE_SECONDS} --output \"$f\" '{address}'"
+        get = f"curl --silent --show-error --noproxy '*' --fail --max-time {seconds} --output \"$f\" '{address}'"
         return f'{in_namespace(client.pid, get)} || exit; stat -c "size %s" "$f"; sha256sum <"$f"'
 
     own = f"http://127.0.0.1:{KUARD_PORT}/bytes/{LARGE_BYTES}"

@@ -11,6 +11,7 @@ from urllib.request import ProxyHandler, build_opener
 from kubeproof import remote_kubectl
 from kubeproof.cluster import LoadedInventory
 from kubeproof.demo_client import summary
+from kubeproof.patience import patient
 from kubeproof.walkthrough.attempt import (
     ANSWER_SECONDS,
     Attempt,
@@ -41,7 +42,7 @@ def make(loaded: LoadedInventory, attempts: Sequence[Attempt]) -> list[tuple[Att
         while True:
             result = once(loaded, attempt)
             took = time.monotonic() - started
-            if attempt.fits(result) or took > IN_FORCE_SECONDS:
+            if attempt.fits(result) or took > patient(IN_FORCE_SECONDS):
                 return attempt, result, took
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
@@ -71,10 +72,10 @@ def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
 def _get(url: str) -> Result:
     """One request without any proxy. A refused connection is no policy's doing: podnet and Calico drop."""
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=ANSWER_SECONDS) as answer:
+        with build_opener(ProxyHandler({})).open(url, timeout=patient(ANSWER_SECONDS)) as answer:
             return Result(Outcome.OPEN, summary(answer.read(1 << 16).decode(errors="replace")))
     except (URLError, OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
-            return Result(Outcome.BLOCKED, f"no answer within {ANSWER_SECONDS} s")
+            return Result(Outcome.BLOCKED, f"no answer within {patient(ANSWER_SECONDS)} s")
         return Result(Outcome.FAILED, f"{reason}")

@@ -16,6 +16,7 @@ from kubeproof.cni.networks import Source, no_enforcement, source_of_node
 from kubeproof.console import console, say
 from kubeproof.errors import EXIT_NOT_HOLDING, EXIT_OK, UserError
 from kubeproof.node import templates
+from kubeproof.patience import patient
 from kubeproof.proof import api
 from kubeproof.proof.api import ApiObjects, Pod
 from kubeproof.walkthrough import attempting
@@ -94,7 +95,7 @@ def _clients(loaded: LoadedInventory, *, keep: bool) -> Iterator[Stage]:
         )
         _kubectl(loaded, "apply", "-f", "-", stdin=text)
         pods = [f"pod/{name}" for name in CLIENTS]
-        _kubectl(loaded, "wait", "--for=condition=Ready", f"--timeout={READY_SECONDS}s", *pods)
+        _kubectl(loaded, "wait", "--for=condition=Ready", f"--timeout={patient(READY_SECONDS)}s", *pods)
         yield _stage(loaded, _objects(loaded), httpd, kuard)
     finally:
         if not keep:
