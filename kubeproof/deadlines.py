@@ -42,6 +42,9 @@ def hold(host: Host) -> None:
         connector.kubeproof_deadlines = True
         connector.run_shell_command = _within(host, connector.run_shell_command)
         connector.put_file = _uploading(connector.put_file)
+        # Through Any: a method of the class is set on this one host.
+        asked: Any = host
+        asked.get_fact = _asking(host.get_fact)
 
 
 def _within(host: Host, inner: Callable[..., tuple[bool, CommandOutput]]) -> Callable[..., tuple[bool, CommandOutput]]:
@@ -63,12 +66,25 @@ def _within(host: Host, inner: Callable[..., tuple[bool, CommandOutput]]) -> Cal
             if done or time.monotonic() - started < seconds:
                 return done, output
             output.combined_lines.append(OutputLine("stderr", f"hung, and was ended after {seconds:.0f} s: {shown}"))
-            if host.state.is_executing or host.name in _asked_again:
+            only_asks = gevent.getcurrent() in _asks or not host.state.is_executing
+            if not only_asks or host.name in _asked_again:
                 return done, output
-            # While a plan is made hosts are only asked, which can be repeated; once, as all of a host may be stuck.
+            # What only asks can be repeated; once, as all of the host may be stuck.
             _asked_again.add(host.name)
 
     return run_shell_command
+
+
+def _asking(inner: Callable[..., Any]) -> Callable[..., Any]:
+    def get_fact(*words: Any, **arguments: Any) -> Any:
+        asking = gevent.getcurrent()
+        _asks.add(asking)
+        try:
+            return inner(*words, **arguments)
+        finally:
+            _asks.discard(asking)
+
+    return get_fact
 
 
 def _uploading(inner: Callable[..., bool]) -> Callable[..., bool]:
@@ -84,6 +100,8 @@ def _uploading(inner: Callable[..., bool]) -> Callable[..., bool]:
 
 
 _asked_again: set[str] = set()
+_asks: set[object] = set()
+"""Greenlets that find out a fact, which changes nothing on a host."""
 
 
 def _shown(command: str) -> str:

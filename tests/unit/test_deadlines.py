@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,8 +38,12 @@ class Connector:
 
 
 def held(*, executing: bool = True, **data: object) -> Any:
-    host = SimpleNamespace(name="n1", connector=Connector(), data=data, state=SimpleNamespace(is_executing=executing))
-    deadlines.hold(host)  # type: ignore[arg-type]
+    connector = Connector()
+    host: Any = SimpleNamespace(
+        name="n1", connector=connector, data=data, state=SimpleNamespace(is_executing=executing)
+    )
+    host.get_fact = lambda command: host.connector.run_shell_command(command, _timeout=1)
+    deadlines.hold(host)
     return host
 
 
@@ -99,12 +104,28 @@ def test_a_host_that_does_nothing_any_more_is_given_up(monkeypatch: pytest.Monke
         host.connector.put_file("a", "b")
 
 
-def test_while_a_plan_is_made_a_host_is_asked_once_more() -> None:
-    host = held(executing=False)
-    assert not host.connector.run_shell_command("sleep 30", _timeout=1)[0]
+def ask_while_planning(host: Any) -> None:
+    host.connector.run_shell_command("sleep 30", _timeout=1)
+
+
+def ask_for_a_fact(host: Any) -> None:
+    host.get_fact("sleep 30")
+
+
+@pytest.mark.parametrize(("executing", "ask"), [(False, ask_while_planning), (True, ask_for_a_fact)])
+def test_what_only_asks_is_repeated_once_for_a_host(executing: bool, ask: Callable[[Any], None]) -> None:
+    host = held(executing=executing)
+    ask(host)
     assert len(host.connector.ran) == 2
-    assert not host.connector.run_shell_command("sleep 30", _timeout=1)[0]
+    ask(host)
     assert len(host.connector.ran) == 3
+
+
+def test_what_changes_something_is_not_repeated() -> None:
+    host = held()
+    host.get_fact("true")
+    host.connector.run_shell_command("sleep 30", _timeout=1)
+    assert len(host.connector.ran) == 2
 
 
 def test_deadlines_are_put_once() -> None:

@@ -38,6 +38,18 @@ def test_stopping_and_showing_ask_nothing_of_apt(lab: LabSettings, monkeypatch: 
     assert service.down(lab) == 0
 
 
+@pytest.mark.parametrize(("runs", "served"), [(0, []), (4711, ["filled"])])
+def test_what_is_built_is_served_at_once_if_the_registry_runs(
+    lab: LabSettings, monkeypatch: pytest.MonkeyPatch, runs: int, served: list[str]
+) -> None:
+    filled: list[str] = []
+    monkeypatch.setattr(daemons, "running_pid", lambda _daemon: runs)
+    monkeypatch.setattr(service, "_build", lambda *, refresh: ((), 1 + refresh))
+    monkeypatch.setattr(registry, "fill", lambda *_shelves: filled.append("filled") or 2)
+    assert service.build(lab) == 1 + 2 * len(served)
+    assert filled == served
+
+
 def test_ports_of_others_are_reported(lab: LabSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemons, "port_problem", lambda daemon: f"port {daemon.port}")
     assert service.check(lab) == ["port 3142", "port 5000"]
