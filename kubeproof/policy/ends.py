@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, ip_interface
 
 from kubeproof.policy.engine import End, NodeEnd, OutsideEnd, PodEnd, end_of
+from kubeproof.policy.fields import SHOWN_CHARACTERS
 from kubeproof.policy.model import Judged, Node, Pod, Service
 from kubeproof.policy.names import MAX_PORT
 from kubeproof.policy.reading import DEFAULT_NAMESPACE, Objects
@@ -238,9 +239,11 @@ def is_number(written: str) -> bool:
 
 def numbered_port(written: str) -> int:
     """The port that is meant by a number. Raises UnknownEndError."""
-    if 1 <= int(written) <= MAX_PORT:
-        return int(written)
-    raise UnknownEndError(f"{written} is out of range; use 1 to {MAX_PORT}")
+    digits = written.lstrip("0")
+    if len(digits) <= len(str(MAX_PORT)) and 1 <= int(digits or "0") <= MAX_PORT:
+        return int(digits)
+    shown = written if len(written) <= SHOWN_CHARACTERS else f"{written[:SHOWN_CHARACTERS]}…"
+    raise UnknownEndError(f"{shown} is out of range; use 1 to {MAX_PORT}")
 
 
 def named_port(written: str, destination: End, protocol: Judged) -> int:

@@ -14,6 +14,7 @@ from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandE
 from kubeproof.policy import reading
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
 from kubeproof.policy.engine import Decision, End, NodeEnd, PodEnd, end_of, judge
+from kubeproof.policy.fields import one_line
 from kubeproof.policy.model import NAME_LABEL, PROTOCOLS, Judged, OtherPolicy, Pod, Service, World
 from kubeproof.policy.reading import Objects
 from kubeproof.policy.selectors import Selector
@@ -45,6 +46,7 @@ class Network:
     name: str = ""
     """The setting ``cni``."""
     services: IPv4Network | None = None
+    enforces: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def run(
         else:
             loaded = load()
             settings = loaded.cluster.settings
-            network = Network(settings.cni, settings.service_cidr)
+            network = Network(settings.cni, settings.service_cidr, settings.enforces_policy)
             objects = _ask(loaded)
     except UserError as error:
         raise UserError([*_incomplete(question), *error.problems]) from None
@@ -116,7 +118,12 @@ def explain(objects: Objects, question: Question, network: Network = Network()) 
     seen = source if isinstance(destination, Service) else decided[0].source
     asked = f"{seen} to {destination}, {_connection(protocol, targets, question, destination)}"
     notes = [*objects.notes, *_namespace_notes(objects), *resolver.notes, *_unplaced(objects, source, targets)]
-    hairpin = _hairpin(objects.world, source, targets, protocol) if isinstance(destination, Service) else []
+    if not network.enforces:
+        notes.append(
+            "this cluster's network enforces no NetworkPolicy as it is set up, so that nothing is denied in fact"
+        )
+    by_service = isinstance(destination, Service) and network.name in ("", CANAL)
+    hairpin = _hairpin(objects.world, source, targets, protocol) if by_service else []
     unknown = [*_others(objects, source, targets), *(reason for each in decided for reason in each.unknown)]
     return _answer(asked, decided, list(dict.fromkeys(unknown)), notes, hairpin, network)
 
@@ -195,7 +202,7 @@ def _targets(
     try:
         return [(end_of(pod), port) for pod, port in resolver.behind(destination, question.port, protocol)]
     except UnknownEndError as error:
-        problems.append(f"--to: {error}")
+        problems.append(one_line(f"--to: {error}"))
         return []
 
 
@@ -268,7 +275,8 @@ def _incomplete(question: Question) -> list[str]:
     ]
     protocol = _protocol(question)
     if protocol is None:
-        problems.append(f"--protocol: {question.protocol or 'nothing'} is not known; use {', '.join(JUDGED)}")
+        written = one_line(question.protocol) or "nothing"
+        problems.append(f"--protocol: {written} is not known; use {', '.join(JUDGED)}")
     if not question.port and protocol != "ICMP":
         problems.append("--port: is missing; write a number, or the name of a container's port")
     return problems
@@ -282,7 +290,7 @@ def _resolve(find: Callable[[str], T], option: str, written: str, problems: list
     try:
         return find(written) if written else None
     except UnknownEndError as error:
-        problems.append(f"{option}: {error}")
+        problems.append(one_line(f"{option}: {error}"))
         return None
 
 
@@ -296,7 +304,7 @@ def _port(question: Question, destination: End | None, protocol: Judged | None, 
         if destination is not None and protocol is not None:
             return named_port(question.port, destination, protocol)
     except UnknownEndError as error:
-        problems.append(f"--port: {error}")
+        problems.append(one_line(f"--port: {error}"))
     return 0
 
 

@@ -52,6 +52,15 @@ def test_what_is_written_without_quotes_is_what_kubectl_takes_it_for(written: st
     assert read(f"a: {written}\nb: '{written}'\nc: !!str {written}") == [{"a": value, "b": written, "c": written}]
 
 
+def test_numbers_of_more_than_64_bits() -> None:
+    assert plain("18446744073709551616") == 18446744073709551616
+    assert plain("077777777777777777777777") == 7.777777777777777e22
+    for text in ("0x" + "f" * 17, "9" * 5000, "0" + "7" * 5000):
+        assert plain(text) == text
+    (found,) = read(f'{{"a": {"9" * 5000}}}')
+    assert found == {"a": "9" * 5000}
+
+
 def test_what_json_has_no_number_for() -> None:
     assert [plain(text) for text in (".inf", "-.Inf", "+.INF")] == [math.inf, -math.inf, math.inf]
     assert str(plain(".NaN")) == "nan"
