@@ -168,8 +168,8 @@ def _values(text: str) -> Iterator[object]:
         raise yaml.MarkedYAMLError(problem=_TOO_DEEP)
     loader = _Loader(text)
     try:
-        while loader.check_node():
-            yield _value(loader.get_node(), {})
+        while loader.check_node() and (node := loader.get_node()) is not None:
+            yield _value(node, {})
     finally:
         loader.dispose()
 

@@ -131,10 +131,18 @@ class _Collected:
     places: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def objects(self, notes: Iterable[str], *, written: bool) -> Objects:
-        found = (self.namespaces, self.pods, self.policies, self.nodes)
-        beside = (self.services, self.workloads, self.others, self.unplaced)
-        namespaces, pods, policies, nodes = map(tuple, found)
-        return Objects(namespaces, pods, policies, nodes, tuple(notes), *map(tuple, beside), written=written)
+        return Objects(
+            tuple(self.namespaces),
+            tuple(self.pods),
+            tuple(self.policies),
+            tuple(self.nodes),
+            tuple(notes),
+            tuple(self.services),
+            tuple(self.workloads),
+            tuple(self.others),
+            tuple(self.unplaced),
+            written=written,
+        )
 
 
 @dataclass(frozen=True)
