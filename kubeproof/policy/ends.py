@@ -123,6 +123,10 @@ class Resolver:
         return source
 
     def _at_address(self, address: IPv4Address) -> PodEnd | NodeEnd | OutsideEnd:
+        if address.is_loopback:
+            raise UnknownEndError(f"{address} is everybody's own, and no policy sees it; write an address of a network")
+        if address.is_multicast or int(address) in (0, 2**32 - 1):
+            raise UnknownEndError(f"{address} is not one host's; write an address that is")
         pods = [pod for pod in self.objects.pods if pod.ip == address and pod.active]
         owners = [pod for pod in pods if not pod.host_network]
         if len(owners) > 1:

@@ -249,13 +249,15 @@ def _pods(source: End, targets: list[tuple[End, int]]) -> list[Pod]:
 
 
 def _unplaced(objects: Objects, source: End, targets: list[tuple[End, int]]) -> list[str]:
-    """Policies that name no namespace, where their author may have meant another one."""
+    """Policies that name no namespace, or one that nobody knows, where their author may have meant another one."""
+    known = {namespace.name for namespace in objects.namespaces} | {pod.namespace for pod in objects.pods}
+    nowhere = {policy.namespace for policy in objects.policies} - known - {reading.DEFAULT_NAMESPACE}
     namespaces = sorted({pod.namespace for pod in _pods(source, targets)} - {reading.DEFAULT_NAMESPACE})
     return [
         f"{place}: names no namespace, so it is read as one of default, and isolates no pod of {', '.join(namespaces)}"
         for place in objects.unplaced
         if namespaces
-    ]
+    ] + [f"namespace {name}: has policies, and neither its object nor a pod of it is known" for name in sorted(nowhere)]
 
 
 def _lines(decision: Decision) -> list[str]:

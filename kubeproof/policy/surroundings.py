@@ -93,6 +93,12 @@ def untrue(placed: Field, kind: str, group: str) -> str | None:
     """Why an object is none of a cluster's as it stands; None if it is one."""
     if kind in ("Kustomization", "Component") and group == "kustomize.config.k8s.io":
         return "is a kustomization, from which objects are made first; give the output of kubectl kustomize FOLDER"
+    if kind == "Status" and not group:
+        message = placed.get("message").value
+        said = f" ({message})" if isinstance(message, str) and message else ""
+        return f"is an API server's answer{said}, and no object; ask it again"
+    if kind == "Table" and group == "meta.k8s.io":
+        return "is a table for people to read, and no object; ask for -o yaml"
     if kind == "Template" and (group in ("", "template.openshift.io")) and placed.get("objects").given:
         return "is a template of objects; give the output of oc process --local"
     name = None if is_other_group(group) else meant(kind, group)

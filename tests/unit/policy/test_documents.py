@@ -191,6 +191,7 @@ TEMPLATES = [
     "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: '${NAMESPACE}'}\n",
     "apiVersion: v1\nkind: Pod\nmetadata: {name: $(NAME)}\n",
     "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {app: '${APP}'}}\n",
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {app: $APP}}\n",
     "apiVersion: v1\nkind: '{{ kind }}'\nmetadata: {name: a}\n",
     "apiVersion: '{{ version }}'\nkind: NetworkPolicy\nmetadata: {name: a}\n",
 ]
@@ -218,6 +219,8 @@ def test_a_template_is_told_as_one(text: str, tmp_path: Path) -> None:
         ("p.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolcy\nmetadata: {name: a}", "kind: NetworkPolicy"),
         ("p.yaml", "apiVersion: v1\nkind: Pods\nmetadata: {name: a}", "kind: Pod"),
         ("p.yaml", "apiVersion: v1\nkind: list\nitems: []", "kind: List"),
+        ("s.json", '{"apiVersion": "v1", "kind": "Status", "message": "Unauthorized"}', "(Unauthorized)"),
+        ("t.json", '{"apiVersion": "meta.k8s.io/v1", "kind": "Table", "rows": []}', "-o yaml"),
     ],
 )  # fmt: skip
 def test_what_is_no_object_of_a_cluster_is_told_with_what_to_give(

@@ -127,6 +127,8 @@ OUTSIDE = service("ext", type="ExternalName", externalName="db.example.com", sel
             {"to": "192.0.2.9"},
             "192.0.2.9 leads to Service shop/front",
         ),
+        ([], {"to": "127.0.0.1"}, "127.0.0.1 is everybody's own, and no policy sees it"),
+        ([], {"to": "224.0.0.1"}, "224.0.0.1 is not one host's"),
         ([], {"to": "2001:db8::1"}, "2001:db8::1 is an IPv6 address"),
         ([], {"to": "10.244.1.0/24"}, "10.244.1.0/24 is a network; write one address of it"),
         ([], {"to": "10.244.1.5:8080"}, "has a port; write 10.244.1.5, and the port as --port 8080"),
@@ -251,6 +253,11 @@ def test_a_policy_without_a_namespace_is_told_where_it_is() -> None:
     assert note.endswith("so it is read as one of default, and isolates no pod of ops, shop")
 
 
+def test_a_policy_where_nobody_is_is_told() -> None:
+    found = answer(named("NetworkPolicy", "deny", "shpo", spec={"podSelector": {}}), to="shop/web-1")
+    assert found.lines[-1] == "note: namespace shpo: has policies, and neither its object nor a pod of it is known"
+
+
 def test_a_pod_whose_node_is_not_known_may_be_on_that_node() -> None:
     nowhere = named("Pod", "nowhere", "shop", status={"podIP": "10.244.1.9"})
     assert answer(node("n1", 1), nowhere, CLOSED, source="n1", to="shop/nowhere").code == 2
@@ -267,6 +274,12 @@ def test_calico_blocks_a_pod_that_reaches_itself_by_its_own_service(network: str
     for items in ([FRONT], [FRONT, itself]):
         assert explain.explain(objects(*items), asked, Network(network)).code == 0
     assert answer(CLOSED, source="shop/web-1", to="shop/web-1").code == 0
+
+
+def test_a_network_that_enforces_nothing_is_told() -> None:
+    asked = Question("ops/prom", "shop/web-1", "80", "TCP")
+    found = explain.explain(objects(CLOSED), asked, Network("flannel", enforces=False))
+    assert found.lines[-1].endswith("so that nothing is denied in fact")
 
 
 def test_one_network_of_services_is_known_of_a_cluster() -> None:
