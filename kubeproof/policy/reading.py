@@ -213,7 +213,9 @@ def _beside(kind: str, group: str, placed: Field, collected: _Collected) -> None
     namespace = namespace if isinstance(namespace, str) and namespace else DEFAULT_NAMESPACE
     if kind == "List":
         placed.problem("is a List in a List; take its items out of it")
-    elif surroundings.decides(kind) and group != NETWORKING:
+    elif wrong := surroundings.untrue(placed, kind, group):
+        placed.problem(wrong)
+    elif surroundings.decides(kind):
         collected.others.append(surroundings.other_policy(placed, kind, group))
     elif kind == "Service" and not group:
         service = surroundings.service(placed, namespace)
@@ -221,8 +223,6 @@ def _beside(kind: str, group: str, placed: Field, collected: _Collected) -> None
     elif kind in surroundings.WORKLOADS:
         workload = surroundings.workload(placed, kind, namespace)
         collected.workloads += [workload] if workload else []
-    elif wrong := surroundings.untrue(placed, kind, group):
-        placed.problem(wrong)
     elif kind in surroundings.ELSEWHERE:
         placed.note("stands for objects that are not here, and that may have a part in it; give them too")
     else:

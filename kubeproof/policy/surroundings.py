@@ -38,12 +38,16 @@ def is_other_group(group: str) -> bool:
 
 def decides(kind: str) -> bool:
     """Whether objects of a kind that is not Kubernetes' own NetworkPolicy decide on connections too."""
-    return kind.endswith(DECIDING) and not kind.startswith(NOT_DECIDING)
+    written = kind.casefold()
+    ends = written.endswith(tuple(end.casefold() for end in DECIDING))
+    return ends and not written.startswith(tuple(start.casefold() for start in NOT_DECIDING))
 
 
 def meant(kind: str, group: str) -> str | None:
     """The kind that was meant by one that does not exist: networkpolicy, Pods, NetworkPolcy of networking.k8s.io."""
     known = {"NetworkPolicy": "networking.k8s.io", "Pod": "", "Namespace": "", "Node": "", "Service": "", "List": ""}
+    if kind in known:
+        return None
     written = "".join(char for char in kind.casefold() if char.isalnum())
     for name, of_group in known.items():
         singular = name.casefold()

@@ -217,6 +217,7 @@ def test_a_template_is_told_as_one(text: str, tmp_path: Path) -> None:
         ("t.yaml", "apiVersion: template.openshift.io/v1\nkind: Template\nobjects: []", "oc process"),
         ("p.yaml", "apiVersion: networking.k8s.io/v1\nkind: networkpolicy\nmetadata: {name: a}", "kind: NetworkPolicy"),
         ("p.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolcy\nmetadata: {name: a}", "kind: NetworkPolicy"),
+        ("p.yaml", "apiVersion: v1\nkind: networkPolicy\nmetadata: {name: a}", "kind: NetworkPolicy"),
         ("p.yaml", "apiVersion: v1\nkind: Pods\nmetadata: {name: a}", "kind: Pod"),
         ("p.yaml", "apiVersion: v1\nkind: list\nitems: []", "kind: List"),
         ("s.json", '{"apiVersion": "v1", "kind": "Status", "message": "Unauthorized"}', "(Unauthorized)"),

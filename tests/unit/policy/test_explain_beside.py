@@ -171,6 +171,7 @@ OTHERS = [
     ("projectcalico.org/v3", "GlobalNetworkPolicy", ""),
     ("cilium.io/v2", "CiliumNetworkPolicy", "shop"),
     ("cilium.io/v2", "CiliumClusterwideNetworkPolicy", ""),
+    ("cilium.io/v2", "ciliumnetworkpolicy", "shop"),
     ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy", ""),
     ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy", ""),
     ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", ""),
