@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kubeproof import remote_kubectl
 from kubeproof.cluster import Cluster, LoadedInventory, SshAccess
@@ -322,3 +324,23 @@ def test_what_can_be_said_is_said_beside_what_cannot_be_read(tmp_path: Path) -> 
     assert "is no YAML" in unread
     assert "apiVersion: is missing" in odd
     assert rest == ("without what cannot be read: denied: ops/prom to shop/web-1, TCP 80; correct that, and ask again")
+
+
+WORDS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        ["ops/prom", "shop/web-1", "shop/front", "10.96.0.77", "n1", "shop/front.svc", "a.b.svc", "1.2.3.4/8"]
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(WORDS, WORDS, st.one_of(st.text(max_size=4), st.sampled_from(["80", "web", "٣", "²"])), st.sampled_from("TX"))
+def test_no_words_end_in_an_exception(source: str, to: str, port: str, protocol: str) -> None:
+    asked = Question(source.strip(), to.strip(), port.strip(), "TCP" if protocol == "T" else "ICMP")
+    try:
+        lines: Sequence[str] = explain.explain(objects(node("n1", 1), FRONT, CLOSED), asked).lines
+    except UserError as error:
+        lines = error.problems
+    assert lines
+    assert all(line.isprintable() for line in lines)
