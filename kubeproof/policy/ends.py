@@ -76,8 +76,12 @@ class Resolver:
             raise UnknownEndError(f"{service} leads nowhere at {port}: no pod has a {protocol} port {wanted.target}")
         return found
 
-    def outer_service(self, end: End, port: str, protocol: Judged) -> Service | None:
-        """The Service that a connection to a node, or to an address outside, leads to by the port."""
+    def outer(self, end: End, port: str, protocol: Judged) -> Service | Pod | None:
+        """What a connection to a node, or to an address outside, leads to by the port, if not to the node itself."""
+        for pod in self.objects.pods:
+            mapped = (protocol, port) in [(name, str(number)) for name, number in pod.host_ports]
+            if isinstance(end, NodeEnd) and mapped and pod.active and not pod.host_network and pod.node == end.node:
+                return pod
         for service in self.objects.services:
             for each in service.ports:
                 if each.protocol != protocol:

@@ -190,10 +190,12 @@ def _targets(
     """The ends that the connection leads to, and their ports; what is wrong goes to the problems."""
     if not isinstance(destination, Service):
         port = _port(question, destination, protocol, problems)
-        service = resolver.outer_service(destination, question.port, protocol) if destination and protocol else None
-        if service:
+        behind = resolver.outer(destination, question.port, protocol) if destination and protocol else None
+        if isinstance(behind, Pod):
+            problems.append(f"--to: {destination} leads to pod {behind.full_name} at port {port}; write that pod")
+        elif behind:
             problems.append(
-                f"--to: {destination} leads to {service} at port {port}, where the source that pods see depends on"
+                f"--to: {destination} leads to {behind} at port {port}, where the source that pods see depends on"
                 " the node; write the Service, or a pod behind it"
             )
         return [(destination, port)] if destination else []

@@ -343,6 +343,7 @@ def _pod(placed: Field) -> Pod:
         host_network=spec.get("hostNetwork").truth(),
         ports=tuple(port for container in containers for port in _container_ports(container)),
         active=status.get("phase").text() not in FINISHED,
+        host_ports=tuple(port for container in containers for port in _host_ports(container)),
         ipv6=any(isinstance(given.value, str) and is_ipv6(given.value) for given in addresses),
     )
 
@@ -356,6 +357,14 @@ def _container_ports(container: Field) -> Iterator[ContainerPort]:
             entry.get("containerPort").problem(f"is missing; write a number, 1 to {names.MAX_PORT}")
         if name and number:
             yield ContainerPort(name, protocol, number)
+
+
+def _host_ports(container: Field) -> Iterator[tuple[Protocol, int]]:
+    for entry in container.get("ports").items():
+        number = entry.get("hostPort").value
+        # 0 is what Go writes for none.
+        if number != 0 and (port := entry.get("hostPort").number(1, names.MAX_PORT)):
+            yield _protocol(entry.get("protocol")), port
 
 
 def _policy(placed: Field) -> Policy:

@@ -123,6 +123,14 @@ OUTSIDE = service("ext", type="ExternalName", externalName="db.example.com", sel
             {"to": "192.168.200.11", "port": "30080"},
             "leads to Service shop/front at port 30080",
         ),
+        (
+            [
+                node("n1", 1),
+                pod("b", "a", "10.244.1.7", containers=[{"ports": [{"containerPort": 1, "hostPort": 81}]}]),
+            ],
+            {"to": "n1", "port": "81"},
+            "node n1 (192.168.200.11) leads to pod b/a at port 81; write that pod",
+        ),
         ([service(externalIPs=["192.0.2.9"])], {"to": "192.0.2.9"}, "192.0.2.9 leads to Service shop/front"),
         (
             [{**service(), "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}, {"hostname": "x"}]}}}],
