@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from kubeproof.policy.fields import TEMPLATE_ADVICE, Report, template_mark
+from kubeproof.policy.fields import TEMPLATE_ADVICE, Report, one_line, template_mark
 
 DEEPEST = 100
 """Levels within a document. No object has a quarter of that, and libyaml's recursion ends the process at some."""
@@ -30,6 +30,8 @@ _NO_CONTENT = re.compile(r"(?:[ \t\r]*(?:#.*)?\n|%.*\n)*[ \t\r]*(?:#.*)?")
 _TEMPLATE = re.compile(r"\{\{|\{%|<%")
 """What makes a template no YAML wherever it stands."""
 _NO_SPACE = re.compile(r"\S")
+_LONGEST = 70
+"""Characters of an integer of 64 bits, to whatever base; Python refuses to read those of thousands."""
 _WHOLE = 1e21
 """Below it Go writes a number that is whole without a point, so that it is an integer to the API server."""
 
@@ -73,10 +75,11 @@ def plain(written: str) -> object:
     if written[0] not in "+-.0123456789":
         return written
     digits = written.replace("_", "")
-    if _INTEGER.fullmatch(digits):
+    if _INTEGER.fullmatch(digits) and len(digits) <= _LONGEST:
         # Without `o` it is to the base of 8 all the same.
         number = int(re.sub(r"^([-+]?)0([0-7])", r"\g<1>0o\2", digits), 0)
-        return number if number < 2**64 else float(number)
+        if -(2**63) <= number < 2**64:
+            return number
     if _FLOAT.fullmatch(digits):
         return whole(digits) if abs(float(digits)) != float("inf") else written
     return written
@@ -93,7 +96,7 @@ def of_files(paths: Sequence[Path], report: Report) -> Iterator[Document]:
     for path in paths:
         text = _text(path, report)
         if text is not None:
-            yield from of_text(text, str(path), report)
+            yield from of_text(text, one_line(str(path)), report)
 
 
 def of_text(text: str, source: str, report: Report) -> Iterator[Document]:
@@ -165,8 +168,8 @@ def _values(text: str) -> Iterator[object]:
         raise yaml.MarkedYAMLError(problem=_TOO_DEEP)
     loader = _Loader(text)
     try:
-        while loader.check_node():
-            yield _value(loader.get_node(), {})
+        while loader.check_node() and (node := loader.get_node()) is not None:
+            yield _value(node, {})
     finally:
         loader.dispose()
 
@@ -239,13 +242,13 @@ def _text(path: Path, report: Report) -> str | None:
         text = content.decode("utf-16" if utf16 else "utf-8-sig")
         return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
-        report.problems.append(f"{path}: there is no such file; correct its name")
+        report.problems.append(f"{one_line(str(path))}: there is no such file; correct its name")
     except UnicodeDecodeError:
-        report.problems.append(f"{path}: is no text in UTF-8; give a YAML file")
+        report.problems.append(f"{one_line(str(path))}: is no text in UTF-8; give a YAML file")
     except OSError as error:
-        report.problems.append(f"{path}: cannot be read ({error.strerror}); give a YAML file")
+        report.problems.append(f"{one_line(str(path))}: cannot be read ({error.strerror}); give a YAML file")
     except ValueError as error:
-        report.problems.append(f"{str(path)!r}: cannot be the name of a file ({error}); correct it")
+        report.problems.append(f"{one_line(str(path))}: cannot be the name of a file ({error}); correct it")
     return None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, ip_interface
 
 from kubeproof.policy.engine import End, NodeEnd, OutsideEnd, PodEnd, end_of
+from kubeproof.policy.fields import SHOWN_CHARACTERS
 from kubeproof.policy.model import Judged, Node, Pod, Service
 from kubeproof.policy.names import MAX_PORT
 from kubeproof.policy.reading import DEFAULT_NAMESPACE, Objects
@@ -75,8 +76,12 @@ class Resolver:
             raise UnknownEndError(f"{service} leads nowhere at {port}: no pod has a {protocol} port {wanted.target}")
         return found
 
-    def outer_service(self, end: End, port: str, protocol: Judged) -> Service | None:
-        """The Service that a connection to a node, or to an address outside, leads to by the port."""
+    def outer(self, end: End, port: str, protocol: Judged) -> Service | Pod | None:
+        """What a connection to a node, or to an address outside, leads to by the port, if not to the node itself."""
+        for pod in self.objects.pods:
+            mapped = (protocol, port) in [(name, str(number)) for name, number in pod.host_ports]
+            if isinstance(end, NodeEnd) and mapped and pod.active and not pod.host_network and pod.node == end.node:
+                return pod
         for service in self.objects.services:
             for each in service.ports:
                 if each.protocol != protocol:
@@ -122,6 +127,10 @@ class Resolver:
         return source
 
     def _at_address(self, address: IPv4Address) -> PodEnd | NodeEnd | OutsideEnd:
+        if address.is_loopback:
+            raise UnknownEndError(f"{address} is everybody's own, and no policy sees it; write an address of a network")
+        if address.is_multicast or int(address) in (0, 2**32 - 1):
+            raise UnknownEndError(f"{address} is not one host's; write an address that is")
         pods = [pod for pod in self.objects.pods if pod.ip == address and pod.active]
         owners = [pod for pod in pods if not pod.host_network]
         if len(owners) > 1:
@@ -238,9 +247,11 @@ def is_number(written: str) -> bool:
 
 def numbered_port(written: str) -> int:
     """The port that is meant by a number. Raises UnknownEndError."""
-    if 1 <= int(written) <= MAX_PORT:
-        return int(written)
-    raise UnknownEndError(f"{written} is out of range; use 1 to {MAX_PORT}")
+    digits = written.lstrip("0")
+    if len(digits) <= len(str(MAX_PORT)) and 1 <= int(digits or "0") <= MAX_PORT:
+        return int(digits)
+    shown = written if len(written) <= SHOWN_CHARACTERS else f"{written[:SHOWN_CHARACTERS]}…"
+    raise UnknownEndError(f"{shown} is out of range; use 1 to {MAX_PORT}")
 
 
 def named_port(written: str, destination: End, protocol: Judged) -> int:

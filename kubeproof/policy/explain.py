@@ -16,6 +16,7 @@ from kubeproof.patience import patiently
 from kubeproof.policy import reading
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
 from kubeproof.policy.engine import Decision, End, NodeEnd, PodEnd, end_of, judge
+from kubeproof.policy.fields import one_line
 from kubeproof.policy.model import NAME_LABEL, PROTOCOLS, Judged, OtherPolicy, Pod, Service, World
 from kubeproof.policy.reading import Objects
 from kubeproof.policy.selectors import Selector
@@ -47,6 +48,7 @@ class Network:
     name: str = ""
     """The setting ``cni``."""
     services: IPv4Network | None = None
+    enforces: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def run(
         else:
             loaded = load()
             settings = loaded.cluster.settings
-            network = Network(settings.cni, settings.service_cidr)
+            network = Network(settings.cni, settings.service_cidr, settings.enforces_policy)
             objects = _ask(loaded)
     except UserError as error:
         raise UserError([*_incomplete(question), *error.problems]) from None
@@ -118,7 +120,12 @@ def explain(objects: Objects, question: Question, network: Network = Network()) 
     seen = source if isinstance(destination, Service) else decided[0].source
     asked = f"{seen} to {destination}, {_connection(protocol, targets, question, destination)}"
     notes = [*objects.notes, *_namespace_notes(objects), *resolver.notes, *_unplaced(objects, source, targets)]
-    hairpin = _hairpin(objects.world, source, targets, protocol) if isinstance(destination, Service) else []
+    if not network.enforces:
+        notes.append(
+            "this cluster's network enforces no NetworkPolicy as it is set up, so that nothing is denied in fact"
+        )
+    by_service = isinstance(destination, Service) and network.name in ("", CANAL)
+    hairpin = _hairpin(objects.world, source, targets, protocol) if by_service else []
     unknown = [*_others(objects, source, targets), *(reason for each in decided for reason in each.unknown)]
     return _answer(asked, decided, list(dict.fromkeys(unknown)), notes, hairpin, network)
 
@@ -185,10 +192,12 @@ def _targets(
     """The ends that the connection leads to, and their ports; what is wrong goes to the problems."""
     if not isinstance(destination, Service):
         port = _port(question, destination, protocol, problems)
-        service = resolver.outer_service(destination, question.port, protocol) if destination and protocol else None
-        if service:
+        behind = resolver.outer(destination, question.port, protocol) if destination and protocol else None
+        if isinstance(behind, Pod):
+            problems.append(f"--to: {destination} leads to pod {behind.full_name} at port {port}; write that pod")
+        elif behind:
             problems.append(
-                f"--to: {destination} leads to {service} at port {port}, where the source that pods see depends on"
+                f"--to: {destination} leads to {behind} at port {port}, where the source that pods see depends on"
                 " the node; write the Service, or a pod behind it"
             )
         return [(destination, port)] if destination else []
@@ -197,7 +206,7 @@ def _targets(
     try:
         return [(end_of(pod), port) for pod, port in resolver.behind(destination, question.port, protocol)]
     except UnknownEndError as error:
-        problems.append(f"--to: {error}")
+        problems.append(one_line(f"--to: {error}"))
         return []
 
 
@@ -244,13 +253,15 @@ def _pods(source: End, targets: list[tuple[End, int]]) -> list[Pod]:
 
 
 def _unplaced(objects: Objects, source: End, targets: list[tuple[End, int]]) -> list[str]:
-    """Policies that name no namespace, where their author may have meant another one."""
+    """Policies that name no namespace, or one that nobody knows, where their author may have meant another one."""
+    known = {namespace.name for namespace in objects.namespaces} | {pod.namespace for pod in objects.pods}
+    nowhere = {policy.namespace for policy in objects.policies} - known - {reading.DEFAULT_NAMESPACE}
     namespaces = sorted({pod.namespace for pod in _pods(source, targets)} - {reading.DEFAULT_NAMESPACE})
     return [
         f"{place}: names no namespace, so it is read as one of default, and isolates no pod of {', '.join(namespaces)}"
         for place in objects.unplaced
         if namespaces
-    ]
+    ] + [f"namespace {name}: has policies, and neither its object nor a pod of it is known" for name in sorted(nowhere)]
 
 
 def _lines(decision: Decision) -> list[str]:
@@ -270,7 +281,8 @@ def _incomplete(question: Question) -> list[str]:
     ]
     protocol = _protocol(question)
     if protocol is None:
-        problems.append(f"--protocol: {question.protocol or 'nothing'} is not known; use {', '.join(JUDGED)}")
+        written = one_line(question.protocol) or "nothing"
+        problems.append(f"--protocol: {written} is not known; use {', '.join(JUDGED)}")
     if not question.port and protocol != "ICMP":
         problems.append("--port: is missing; write a number, or the name of a container's port")
     return problems
@@ -284,7 +296,7 @@ def _resolve(find: Callable[[str], T], option: str, written: str, problems: list
     try:
         return find(written) if written else None
     except UnknownEndError as error:
-        problems.append(f"{option}: {error}")
+        problems.append(one_line(f"{option}: {error}"))
         return None
 
 
@@ -298,7 +310,7 @@ def _port(question: Question, destination: End | None, protocol: Judged | None, 
         if destination is not None and protocol is not None:
             return named_port(question.port, destination, protocol)
     except UnknownEndError as error:
-        problems.append(f"--port: {error}")
+        problems.append(one_line(f"--port: {error}"))
     return 0
 
 

@@ -8,7 +8,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 SHOWN_CHARACTERS = 60
 TEMPLATE_ADVICE = "give what it becomes (of helm template, kustomize build, envsubst …)"
-_TEMPLATE = re.compile(r"\{\{|\{%|<%|\$\{|\$\(|\(@")
+_TEMPLATE = re.compile(r"\{\{|\{%|<%|\$[{(A-Za-z_]|\(@")
 """What begins an expression of Helm, Jinja, ERB, envsubst, kustomize and ytt."""
 
 

@@ -55,6 +55,8 @@ class Pod:
     active: bool = True
     ipv6: bool = False
     """Whether it has an IPv6 address, which may be the only one it has."""
+    host_ports: tuple[tuple[Protocol, int], ...] = ()
+    """Ports of its node's addresses that lead to it (hostPort)."""
 
     @property
     def full_name(self) -> str:

@@ -131,10 +131,18 @@ class _Collected:
     places: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def objects(self, notes: Iterable[str], *, written: bool) -> Objects:
-        found = (self.namespaces, self.pods, self.policies, self.nodes)
-        beside = (self.services, self.workloads, self.others, self.unplaced)
-        namespaces, pods, policies, nodes = map(tuple, found)
-        return Objects(namespaces, pods, policies, nodes, tuple(notes), *map(tuple, beside), written=written)
+        return Objects(
+            tuple(self.namespaces),
+            tuple(self.pods),
+            tuple(self.policies),
+            tuple(self.nodes),
+            tuple(notes),
+            tuple(self.services),
+            tuple(self.workloads),
+            tuple(self.others),
+            tuple(self.unplaced),
+            written=written,
+        )
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,9 @@ def _beside(kind: str, group: str, placed: Field, collected: _Collected) -> None
     namespace = namespace if isinstance(namespace, str) and namespace else DEFAULT_NAMESPACE
     if kind == "List":
         placed.problem("is a List in a List; take its items out of it")
-    elif surroundings.decides(kind) and group != NETWORKING:
+    elif wrong := surroundings.untrue(placed, kind, group):
+        placed.problem(wrong)
+    elif surroundings.decides(kind):
         collected.others.append(surroundings.other_policy(placed, kind, group))
     elif kind == "Service" and not group:
         service = surroundings.service(placed, namespace)
@@ -213,8 +223,6 @@ def _beside(kind: str, group: str, placed: Field, collected: _Collected) -> None
     elif kind in surroundings.WORKLOADS:
         workload = surroundings.workload(placed, kind, namespace)
         collected.workloads += [workload] if workload else []
-    elif wrong := surroundings.untrue(placed, kind, group):
-        placed.problem(wrong)
     elif kind in surroundings.ELSEWHERE:
         placed.note("stands for objects that are not here, and that may have a part in it; give them too")
     else:
@@ -335,6 +343,7 @@ def _pod(placed: Field) -> Pod:
         host_network=spec.get("hostNetwork").truth(),
         ports=tuple(port for container in containers for port in _container_ports(container)),
         active=status.get("phase").text() not in FINISHED,
+        host_ports=tuple(port for container in containers for port in _host_ports(container)),
         ipv6=any(isinstance(given.value, str) and is_ipv6(given.value) for given in addresses),
     )
 
@@ -348,6 +357,14 @@ def _container_ports(container: Field) -> Iterator[ContainerPort]:
             entry.get("containerPort").problem(f"is missing; write a number, 1 to {names.MAX_PORT}")
         if name and number:
             yield ContainerPort(name, protocol, number)
+
+
+def _host_ports(container: Field) -> Iterator[tuple[Protocol, int]]:
+    for entry in container.get("ports").items():
+        number = entry.get("hostPort").value
+        # 0 is what Go writes for none.
+        if number != 0 and (port := entry.get("hostPort").number(1, names.MAX_PORT)):
+            yield _protocol(entry.get("protocol")), port
 
 
 def _policy(placed: Field) -> Policy:

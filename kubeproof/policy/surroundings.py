@@ -38,12 +38,16 @@ def is_other_group(group: str) -> bool:
 
 def decides(kind: str) -> bool:
     """Whether objects of a kind that is not Kubernetes' own NetworkPolicy decide on connections too."""
-    return kind.endswith(DECIDING) and not kind.startswith(NOT_DECIDING)
+    written = kind.casefold()
+    ends = written.endswith(tuple(end.casefold() for end in DECIDING))
+    return ends and not written.startswith(tuple(start.casefold() for start in NOT_DECIDING))
 
 
 def meant(kind: str, group: str) -> str | None:
     """The kind that was meant by one that does not exist: networkpolicy, Pods, NetworkPolcy of networking.k8s.io."""
     known = {"NetworkPolicy": "networking.k8s.io", "Pod": "", "Namespace": "", "Node": "", "Service": "", "List": ""}
+    if kind in known:
+        return None
     written = "".join(char for char in kind.casefold() if char.isalnum())
     for name, of_group in known.items():
         singular = name.casefold()
@@ -93,6 +97,12 @@ def untrue(placed: Field, kind: str, group: str) -> str | None:
     """Why an object is none of a cluster's as it stands; None if it is one."""
     if kind in ("Kustomization", "Component") and group == "kustomize.config.k8s.io":
         return "is a kustomization, from which objects are made first; give the output of kubectl kustomize FOLDER"
+    if kind == "Status" and not group:
+        message = placed.get("message").value
+        said = f" ({message})" if isinstance(message, str) and message else ""
+        return f"is an API server's answer{said}, and no object; ask it again"
+    if kind == "Table" and group == "meta.k8s.io":
+        return "is a table for people to read, and no object; ask for -o yaml"
     if kind == "Template" and (group in ("", "template.openshift.io")) and placed.get("objects").given:
         return "is a template of objects; give the output of oc process --local"
     name = None if is_other_group(group) else meant(kind, group)

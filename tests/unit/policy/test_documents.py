@@ -52,6 +52,15 @@ def test_what_is_written_without_quotes_is_what_kubectl_takes_it_for(written: st
     assert read(f"a: {written}\nb: '{written}'\nc: !!str {written}") == [{"a": value, "b": written, "c": written}]
 
 
+def test_numbers_of_more_than_64_bits() -> None:
+    assert plain("18446744073709551616") == 18446744073709551616
+    assert plain("077777777777777777777777") == 7.777777777777777e22
+    for text in ("0x" + "f" * 17, "9" * 5000, "0" + "7" * 5000):
+        assert plain(text) == text
+    (found,) = read(f'{{"a": {"9" * 5000}}}')
+    assert found == {"a": "9" * 5000}
+
+
 def test_what_json_has_no_number_for() -> None:
     assert [plain(text) for text in (".inf", "-.Inf", "+.INF")] == [math.inf, -math.inf, math.inf]
     assert str(plain(".NaN")) == "nan"
@@ -182,6 +191,7 @@ TEMPLATES = [
     "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: '${NAMESPACE}'}\n",
     "apiVersion: v1\nkind: Pod\nmetadata: {name: $(NAME)}\n",
     "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {app: '${APP}'}}\n",
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {app: $APP}}\n",
     "apiVersion: v1\nkind: '{{ kind }}'\nmetadata: {name: a}\n",
     "apiVersion: '{{ version }}'\nkind: NetworkPolicy\nmetadata: {name: a}\n",
 ]
@@ -207,8 +217,11 @@ def test_a_template_is_told_as_one(text: str, tmp_path: Path) -> None:
         ("t.yaml", "apiVersion: template.openshift.io/v1\nkind: Template\nobjects: []", "oc process"),
         ("p.yaml", "apiVersion: networking.k8s.io/v1\nkind: networkpolicy\nmetadata: {name: a}", "kind: NetworkPolicy"),
         ("p.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolcy\nmetadata: {name: a}", "kind: NetworkPolicy"),
+        ("p.yaml", "apiVersion: v1\nkind: networkPolicy\nmetadata: {name: a}", "kind: NetworkPolicy"),
         ("p.yaml", "apiVersion: v1\nkind: Pods\nmetadata: {name: a}", "kind: Pod"),
         ("p.yaml", "apiVersion: v1\nkind: list\nitems: []", "kind: List"),
+        ("s.json", '{"apiVersion": "v1", "kind": "Status", "message": "Unauthorized"}', "(Unauthorized)"),
+        ("t.json", '{"apiVersion": "meta.k8s.io/v1", "kind": "Table", "rows": []}', "-o yaml"),
     ],
 )  # fmt: skip
 def test_what_is_no_object_of_a_cluster_is_told_with_what_to_give(

@@ -162,6 +162,8 @@ def test_what_does_not_exist_is_told_with_what_is_nearest(source: str, line: str
         ),
         ("b/web", "0", "--port: 0 is out of range; use 1 to 65535"),
         ("b/web", "65536", "--port: 65536 is out of range; use 1 to 65535"),
+        ("b/web", "9" * 5000, f"--port: {'9' * 60}… is out of range; use 1 to 65535"),
+        ("b/w\neb", "80", "--to: there is no pod b/w\\neb; did you mean b/web?"),
         ("b/web", "-1", "--port: b/web has no TCP port of the name -1; there are http"),
     ],
 )
