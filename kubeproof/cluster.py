@@ -1,6 +1,7 @@
 """The cluster that an inventory describes: its settings and its nodes, checked together."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,8 @@ from kubeproof.inventory_check import Contents, HostEntry, checked_hosts
 from kubeproof.settings import Settings, examine
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LAB = REPOSITORY / "inventory" / "lab.py"
+"""The inventory that ./inv takes if none is named."""
 
 Role = Literal["control-plane", "worker"]
 
@@ -76,6 +79,10 @@ class SshAccess:
         words += ["-i", str(self.key)] if self.key else []
         return [*words, self.hostname]
 
+    def line(self, text: str) -> str:
+        """A line to paste on this machine, which runs shell text as root on the host: quoted for both shells."""
+        return shlex.join([*self.command(), f"sudo sh -c {shlex.quote(text)}" if self.sudo else text])
+
 
 @dataclass(frozen=True)
 class LoadedInventory:
@@ -84,6 +91,11 @@ class LoadedInventory:
     file: Path
     cluster: Cluster
     ssh: Mapping[str, SshAccess]
+
+    def inv(self, command: str) -> str:
+        """A command of ./inv for this inventory, to be pasted in the repository's folder."""
+        chosen = [] if self.file == LAB else ["-i", str(self.file)]
+        return shlex.join(["./inv", command, *chosen])
 
 
 _clusters: "WeakKeyDictionary[Inventory, Cluster]" = WeakKeyDictionary()

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 from kubeproof.cluster import Node
 from kubeproof.cni.networks import VXLAN_OVERHEAD
-from kubeproof.doctor.diagnosis import Case, Mend, cause
+from kubeproof.doctor.diagnosis import Case, Mend, cause, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
 from kubeproof.network.iptables import Rule, Ruleset
@@ -123,7 +123,7 @@ def _blocked(context: Context, place: str, port: int, seen: tuple[str, ...], *, 
     rules = list(_refusing(context.state.iptables, place, context, port))
     if rules:
         seen = (*seen, *(f"refused by {rule.text or rule}" for rule in rules))
-        mend = " && ".join(f"iptables {(rule.text or str(rule)).replace('-A ', '-D ', 1)}" for rule in rules)
+        mend = " && ".join(command_for(rule, "-D") for rule in rules)
         return Case(node, seen, (Mend(node, mend),))
     if firewalld and place == INPUT:
         opened = f"firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload"

@@ -1,13 +1,14 @@
 """Causes in the pod network of a node: rules, devices, configurations, policies. Pure."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from ipaddress import IPv4Network
 
 from kubeproof.cni import traces
 from kubeproof.cni.networks import NETWORKS
-from kubeproof.doctor.diagnosis import Case, Mend, cause, cause_on_node
+from kubeproof.doctor.diagnosis import Case, Mend, cause, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.network.iptables import Rule
 from kubeproof.network.policies import POLICY_TABLE
@@ -36,7 +37,7 @@ def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
     barriers, missing = found.barriers, list(found.missing) if found.policy == "DROP" else []
     if forward_verdicts in checks_of(context.cluster.settings):
         # These networks are free to write it in another way: what becomes of packets decides.
-        missing = [] if forward_verdicts.run(context).ok else list(accepts(pods))
+        missing = [] if forward_verdicts.decide(context).ok else list(accepts(pods))
     if not missing and not barriers:
         return None
     mends = [_deletion(rule) for rule in barriers]
@@ -46,7 +47,7 @@ def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
 
 
 def _deletion(rule: Rule) -> str:
-    return f"iptables {re.sub('^-A ', '-D ', rule.text or str(rule))}"
+    return command_for(rule, "-D")
 
 
 @cause_on_node(
@@ -63,9 +64,8 @@ def policies_after_accept(_: Evidence, context: Context) -> Case | None:
     if not found:
         return None
     seen = [f"before {jump.target}: {rule}" for jump, rules in found for rule in rules]
-    first = [re.sub("^-A FORWARD ", "", jump.text or str(jump)) for jump, _ in found]
     # Each is put first, so the last one is begun with.
-    mends = [f"{_deletion(jump)} && iptables -I FORWARD 1 {rule}" for (jump, _), rule in zip(found, first, strict=True)]
+    mends = [f"{_deletion(jump)} && {command_for(jump, '-I')}" for jump, _ in found]
     return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(reversed(mends))),))
 
 
@@ -160,7 +160,7 @@ def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
         return None
     files = [f"{traces.CONFIGURATIONS}/{name}" for name in before]
     seen = f"{', '.join(files)} before {ours}"
-    return Case(context.node.name, (seen,), (Mend(context.node.name, f"rm {' '.join(files)}"),))
+    return Case(context.node.name, (seen,), (Mend(context.node.name, f"rm {shlex.join(files)}"),))
 
 
 @cause_on_node(
@@ -272,7 +272,8 @@ def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     seen += [f"nft table {table}" for table in tables]
     if not seen:
         return None
-    mends = [f"ip link delete {name}" for name in links] + [f"ip route del {route}" for route in routes]
+    mends = [f"ip link delete {shlex.quote(name)}" for name in links]
+    mends += [f"ip route del {shlex.join(route.split())}" for route in routes]
     mends += [f"nft delete table {table}" for table in tables]
     if chains:
         mends.append(_without(prefixes, None if member else context.cluster.settings.pod_cidr))

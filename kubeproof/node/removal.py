@@ -129,9 +129,10 @@ def _transaction(name: str, table: Table) -> Iterator[str]:
 def pod_networks(settings: IPv4Network, subnet_env: str) -> tuple[IPv4Network, ...]:
     """The pod CIDR of the settings, and the one that the pod network really used (flannel's subnet.env)."""
     networks = {settings}
-    values = dict(line.partition("=")[::2] for line in subnet_env.splitlines())
-    with contextlib.suppress(ValueError):  # no such file, or none that can be read
-        networks.add(IPv4Network(values.get("FLANNEL_NETWORK", "")))
+    values = {name: value for name, _, value in (line.strip().partition("=") for line in subnet_env.splitlines())}
+    for word in values.get("FLANNEL_NETWORK", "").strip("\"'").split(","):
+        with contextlib.suppress(ValueError):  # no such file, or none that can be read
+            networks.add(IPv4Network(word))
     return tuple(sorted(networks))
 
 

@@ -31,7 +31,7 @@ def run_matrix(matrix: Matrix, snapshot: Snapshot) -> list[CheckResult]:
     with ThreadPoolExecutor(max_workers=2) as pool:
         inside = pool.submit(_run_inside, matrix.probes, snapshot)
         outside = pool.submit(_run_outside, snapshot, matrix)
-        results = [*matrix.not_run, *summarize(inside.result(), snapshot.shell), *outside.result()]
+        results = [*matrix.not_run, *summarize(inside.result(), snapshot.line), *outside.result()]
     order = list(TITLES)
     return sorted(results, key=lambda result: order.index(result.name))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from kubeproof.cluster import LoadedInventory
 from kubeproof.demo_client import summary
 
 ANSWER_SECONDS = 2
@@ -42,8 +43,8 @@ class InPod:
     pod: str
     words: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"./inv kubectl -- exec {self.pod} -- {shlex.join(self.words)}"
+    def line(self, loaded: LoadedInventory) -> str:
+        return f"{loaded.inv('kubectl')} -- exec {self.pod} -- {shlex.join(self.words)}"
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class OnNode:
     node: str
     words: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"ssh {self.node} {shlex.join(self.words)}"
+    def line(self, loaded: LoadedInventory) -> str:
+        return loaded.ssh[self.node].line(shlex.join(self.words))
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class FromHere:
     url: str
     times: int = 1
 
-    def __str__(self) -> str:
-        return f"curl --noproxy '*' -m {ANSWER_SECONDS} {self.url}{f'  ({self.times} times)' if self.times > 1 else ''}"
+    def line(self, _: LoadedInventory) -> str:
+        """As the others', to be pasted on this machine."""
+        return f"curl --noproxy '*' -m {ANSWER_SECONDS} {self.url}{f'  # {self.times} times' if self.times > 1 else ''}"
 
 
 @dataclass(frozen=True)
