@@ -44,9 +44,10 @@ def test_what_is_printed_is_read() -> None:
     assert (journey.checksum_errors, journey.offload) == (2, False)
 
 
-@pytest.mark.parametrize(
-    "text", [printed(errors=""), "way x y z a b\n", f"{printed().partition('capture')[0]}capture\nbm8=\n"]
-)
+NO_PCAP = printed().partition("capture")[0] + "capture\nbm8=\n"
+
+
+@pytest.mark.parametrize("text", [printed(errors=""), "way x y z a b\n", NO_PCAP])
 def test_half_an_answer_is_refused(text: str) -> None:
     with pytest.raises(ParseError):
         paths_between.parse(text, nonce=NONCE)
@@ -69,9 +70,8 @@ def test_a_tool_that_is_missing_is_told_and_not_taken_for_lost_packets(tmp_path:
         (tmp_path / tool).write_text("#!/bin/sh\n")
         (tmp_path / tool).chmod(0o755)
     command = paths_between.command(others={IPv4Address(B): 22}, device="flannel.1", port=8472, nonce=NONCE)
-    done = subprocess.run(
-        ["/bin/sh", "-c", command], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
-    )
+    path = {"PATH": str(tmp_path)}
+    done = subprocess.run(["/bin/sh", "-c", command], env=path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (127, f"{missing} is not installed\n")
 
 
