@@ -1,6 +1,7 @@
 """Facts about a host as such: what it is, and what it was like before the first deploy."""
 
 import json
+import re
 from collections.abc import Iterable
 
 from pyinfra.api.exceptions import FactProcessError
@@ -64,7 +65,8 @@ class Host(FactBase[HostFacts]):
     def command(self) -> str:
         return sections.script(
             {
-                "system": '. /etc/os-release; echo "$ID $VERSION_ID"',
+                # A file that is missing would end the shell, and with it all further questions.
+                "system": '(. /etc/os-release; echo "$ID $VERSION_ID")',
                 "uid": "id -u",
                 "addresses": "ip -o -4 addr show | awk '{print $4}'",
                 "swaps": "tail -n +2 /proc/swaps | awk '{print $1}'",
@@ -105,7 +107,7 @@ class Host(FactBase[HostFacts]):
         try:
             return HostFacts(
                 system=_first(found, "system"),
-                uid=int(_first(found, "uid")),
+                uid=_number(_first(found, "uid"), -1),
                 addresses=tuple(line.partition("/")[0] for line in found.get("addresses", ())),
                 swaps=tuple(found.get("swaps", ())),
                 container=_first(found, "container"),
@@ -118,11 +120,11 @@ class Host(FactBase[HostFacts]):
                 cri_socket=_first(found, "cri_socket").rpartition("unix:")[2],
                 foreign=tuple(found.get("foreign", ())),
                 remembered=bool(found.get("remembered")),
-                memory_mib=int(_first(found, "memory") or 0) // 1024,
-                cores=int(_first(found, "cores") or 0),
+                memory_mib=_number(_first(found, "memory")) // 1024,
+                cores=_number(_first(found, "cores")),
                 init=_first(found, "init"),
                 controllers=_controllers(found.get("controllers", ())),
-                rooms=tuple(_room(line) for line in found.get("rooms", ()) if len(line.split()) >= 8),
+                rooms=tuple(room for line in found.get("rooms", ()) if (room := _room(line))),
                 hostname=_first(found, "hostname"),
                 own_addresses=tuple(dict.fromkeys(found.get("own_addresses", ()))),
                 product_uuid=_first(found, "product_uuid"),
@@ -183,10 +185,17 @@ def _controllers(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(" ".join(lines).replace(",", " ").split()))
 
 
-def _room(line: str) -> Room:
-    """Path and kind, and then the last line of df: device, KiB in all, used and free, percent, where it is mounted."""
-    path, kind, _, size, _, free, _, mount = line.split(maxsplit=7)
-    return Room(path, kind, int(size) // 1024, int(free) // 1024, mount)
+def _room(line: str) -> Room | None:
+    """Path and kind, and then the last line of df: device, KiB in all, used and free, percent, where it is mounted.
+
+    None where df does not know the sizes, for which it writes "-".
+    """
+    words = re.fullmatch(r"(\S+) (\S+) .*\s([0-9]+)\s+\S+\s+([0-9]+)\s+\S+\s+(\S.*)", line)
+    return Room(words[1], words[2], int(words[3]) // 1024, int(words[4]) // 1024, words[5]) if words else None
+
+
+def _number(text: str, otherwise: int = 0) -> int:
+    return int(text) if text.isdecimal() else otherwise
 
 
 def _variant(version: str) -> str:

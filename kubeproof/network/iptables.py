@@ -201,12 +201,12 @@ def parse_iptables_save(text: str) -> Ruleset:
     Lines that cannot be read are in :attr:`Ruleset.odd`. Raises ParseError where nothing but such lines is found.
     """
     parser = _Parser()
-    for number, line in _whole_lines(text):
+    for number, line in whole_lines(text):
         parser.take(number, line.strip(_BLANK))
     return parser.finish()
 
 
-def _whole_lines(text: str) -> Iterator[tuple[int, str]]:
+def whole_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with their numbers; a comment may have line breaks in its quotes, which are written as they are."""
     lines = text.split("\n")
     position = 0

@@ -55,7 +55,9 @@ def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
         command = remote_kubectl.command(loaded, ["exec", way.pod, "--", *way.words], terminal=False)
     else:
         command = remote_kubectl.over_ssh(loaded.ssh[way.node], way.words)
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="backslashreplace", check=False
+    )
     if done.returncode == remote_kubectl.SSH_FAILED:
         return Result(Outcome.FAILED, f"ssh: {(done.stderr.strip() or 'no connection').splitlines()[-1]}")
     return read(way.words, done.returncode, done.stdout, done.stderr)
