@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from kubeproof.inventory_check import Contents, HostEntry, checked_hosts
 from kubeproof.settings import Settings, examine
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LAB = REPOSITORY / "inventory" / "lab.py"
+"""The inventory that ./inv takes if none is named."""
 
 INVENTORY_SECONDS = 60
 """How long an inventory file may run: it may ask other machines for its hosts."""
@@ -83,6 +86,10 @@ class SshAccess:
         words += ["-i", str(self.key)] if self.key else []
         return [*words, self.hostname]
 
+    def line(self, text: str) -> str:
+        """A line to paste on this machine, which runs shell text as root on the host: quoted for both shells."""
+        return shlex.join([*self.command(), f"sudo sh -c {shlex.quote(text)}" if self.sudo else text])
+
 
 @dataclass(frozen=True)
 class LoadedInventory:
@@ -91,6 +98,11 @@ class LoadedInventory:
     file: Path
     cluster: Cluster
     ssh: Mapping[str, SshAccess]
+
+    def inv(self, command: str) -> str:
+        """A command of ./inv for this inventory, to be pasted in the repository's folder."""
+        chosen = [] if self.file == LAB else ["-i", str(self.file)]
+        return shlex.join(["./inv", command, *chosen])
 
 
 _clusters: "WeakKeyDictionary[Inventory, Cluster]" = WeakKeyDictionary()

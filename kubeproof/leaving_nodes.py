@@ -130,7 +130,9 @@ def _drain(loaded: LoadedInventory, name: str) -> None:
     words = ["drain", name, "--ignore-daemonsets", "--delete-emptydir-data"]
     limits = [f"--timeout={patient(DRAIN_SECONDS)}s", f"--skip-wait-for-delete-timeout={patient(GONE_SECONDS)}"]
     try:
-        remote_kubectl.capture(loaded, [*words, *limits], seconds=patient(DRAIN_SECONDS) + remote_kubectl.CAPTURE_SECONDS)
+        remote_kubectl.capture(
+            loaded, [*words, *limits], seconds=patient(DRAIN_SECONDS) + remote_kubectl.CAPTURE_SECONDS
+        )
     except CommandError as error:
         raise CommandError(
             f"{name}: cannot be drained ({error}), nothing else was done; see to these pods, then run the command again"

@@ -13,7 +13,6 @@ from kubeproof.doctor import foreign, paths_between
 from kubeproof.doctor.causes_host import KUBELET_CONFIG, KUBELET_FLAGS
 from kubeproof.doctor.evidence import ControlPlane, Host, Paused, Token
 from kubeproof.doctor.paths_between import Journey
-from kubeproof.network.errors import ParseError
 from kubeproof.network.hostfiles import parse_values
 from kubeproof.node import paths
 from kubeproof.proof.script import Output
@@ -156,7 +155,7 @@ class _Reader:
         text = self.text(name)
         try:
             return parse(text)
-        except (ParseError, ValueError) as error:
+        except (ValueError, OverflowError) as error:
             self.unreadable.setdefault(name, str(error))
             return empty
 
@@ -171,10 +170,10 @@ def host_of(answers: Mapping[str, Output], *, nonce: str) -> Host:
         kubelet_words=re.sub(r"^[A-Z]\d{4} .*?\] ", "", words.strip()),
         kubelet_driver=drivers.get("kubelet", "").strip(),
         runtime_driver=drivers.get("runtime", "").strip(),
-        node_ip=_found(r"^node-ip (\S+)$", joining),
+        node_ip=_ipv4(_found(r"^node-ip (\S+)$", joining)),
         joined="joined" in joining.split() or "joining" in reader.unreadable,
         token_ids=tuple(dict.fromkeys(re.findall(r"^token (\S+)$", joining, re.MULTILINE))),
-        firewalld="running" in reader.text("firewalld"),
+        firewalld=reader.text("firewalld").strip() == "running",
         runtime=reader.text("runtime").strip() or "active",
         paused=tuple(Paused(*words) for line in reader.text("paused").splitlines() if len(words := line.split()) == 3),
         manifests=tuple(name.removesuffix(".yaml") for name in reader.text("manifests").split()),
@@ -191,12 +190,14 @@ def host_of(answers: Mapping[str, Output], *, nonce: str) -> Host:
 def control_plane_of(answers: Mapping[str, Output], cni: str) -> ControlPlane:
     """The control plane host's part of the evidence."""
     reader = _Reader(answers)
-    flags = (flag.removeprefix("--").partition("=")[::2] for flag in reader.text("controller").split())
+    # grep ends with 1 where there is no such flag, which is what is asked.
+    said = reader.text("controller", codes=(0, 1))
+    flags = (flag.removeprefix("--").partition("=")[::2] for flag in said.split())
     network = reader.text("network")
     pattern = r"^POD_CIDR=(\S+)$" if cni == "podnet" else r'"Network"\s*:\s*"([^"]+)"'
     return ControlPlane(
         tokens=reader.part("tokens", _tokens, ()),
-        controller_flags=dict(flags),
+        controller_flags={name: _ipv4(value) for name, value in flags},
         network_cidrs=tuple(dict.fromkeys(re.findall(pattern, network, re.MULTILINE))),
         network_policy=_found(r"^NETWORK_POLICY=(\S+)$", network),
         events=parse_values(reader.text("events")),
@@ -218,6 +219,11 @@ def said(line: str) -> str:
 def _found(pattern: str, text: str) -> str:
     match = re.search(pattern, text, re.MULTILINE)
     return match[1] if match else ""
+
+
+def _ipv4(text: str) -> str:
+    """Of a list with a value for each family IPv4's."""
+    return next((part for part in text.split(",") if ":" not in part), text)
 
 
 def _tokens(text: str) -> tuple[Token, ...]:

@@ -124,7 +124,7 @@ class Host(FactBase[HostFacts]):
             return HostFacts(
                 system=_first(found, "system"),
                 system_title=_first(found, "system_title"),
-                uid=int(_first(found, "uid")),
+                uid=_number(_first(found, "uid"), -1),
                 addresses=tuple(line.partition("/")[0] for line in found.get("addresses", ())),
                 swaps=tuple(found.get("swaps", ())),
                 container=_first(found, "container"),
@@ -139,8 +139,8 @@ class Host(FactBase[HostFacts]):
                 cri_socket=_first(found, "cri_socket").rpartition("unix:")[2],
                 foreign=tuple(found.get("foreign", ())),
                 remembered=bool(found.get("remembered")),
-                memory_mib=int(_first(found, "memory") or 0) // 1024,
-                cores=int(_first(found, "cores") or 0),
+                memory_mib=_number(_first(found, "memory")) // 1024,
+                cores=_number(_first(found, "cores")),
                 init=_first(found, "init"),
                 controllers=_controllers(found.get("controllers", ())),
                 rooms=tuple(room for line in found.get("rooms", ()) if (room := _room(line))),
@@ -207,7 +207,7 @@ def _controllers(lines: Iterable[str]) -> tuple[str, ...]:
 
 _ROOM_LINE = re.compile(
     r"(?P<path>\S+) (?P<kind>\S+) (?P<inodes>\d+) (?P<free_inodes>\d+) .*?"
-    r"\s(?P<size>\d+)\s+\d+\s+(?P<free>\d+)\s+\d+%\s(?P<mount>.+)"
+    r"\s(?P<size>\d+)\s+\S+\s+(?P<free>\d+)\s+\S+\s(?P<mount>.+)"
 )
 """Path, kind and inodes, and then the last line of df: device, KiB in all, used, free, percent, where it is mounted."""
 
@@ -219,6 +219,10 @@ def _room(line: str) -> Room | None:
         return None
     size, free, inodes, left = (int(found[name]) for name in ("size", "free", "inodes", "free_inodes"))
     return Room(found["path"], found["kind"], size // 1024, free // 1024, found["mount"], inodes, left)
+
+
+def _number(text: str, otherwise: int = 0) -> int:
+    return int(text) if text.isdecimal() else otherwise
 
 
 def _variant(version: str) -> str:

@@ -201,7 +201,7 @@ class Objects(FactBase[list[dict[str, Any]]]):
     def process(self, output: list[str]) -> list[dict[str, Any]]:
         try:
             items: list[dict[str, Any]] = json.loads("\n".join(output))["items"]
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise FactProcessError(f"not a list of objects: {error}") from error
         return items
 

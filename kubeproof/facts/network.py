@@ -180,7 +180,7 @@ class Traces(FactBase[NetworkTraces]):
                 links=found.get("links", ()),
                 files=found.get("files", ()),
                 plugins=found.get("plugins", ()),
-                tunnels=parse_links(text) if text.strip() else (),
+                tunnels=parse_links(text, []),
                 udp_ports=_ports(found.get("udp", ())),
                 tcp_ports=_ports(found.get("tcp", ())),
                 routes=tuple(dict.fromkeys(_route(line) for line in routes if _is_to_a_network(line))),
@@ -189,7 +189,11 @@ class Traces(FactBase[NetworkTraces]):
                 default_link=next(
                     (_route(line)[1] for line in routes if not _is_to_a_network(line) and " table " not in line), ""
                 ),
-                addresses=tuple(_address(line) for line in found.get("addresses", ()) if len(line.split()) == 3),
+                addresses=tuple(
+                    _address(words)
+                    for words in map(str.split, found.get("addresses", ()))
+                    if len(words) == 3 and words[2].isdecimal()
+                ),
             )
         except (ParseError, ValueError) as error:
             raise FactProcessError(f"unexpected answer: {error}") from error
@@ -221,8 +225,8 @@ def _route(line: str) -> tuple[str, str]:
     return words[0], words[words.index("dev") + 1] if "dev" in words[:-1] else ""
 
 
-def _address(line: str) -> LinkAddress:
-    link, address, mtu = line.split()
+def _address(words: list[str]) -> LinkAddress:
+    link, address, mtu = words
     return LinkAddress(link, address, int(mtu))
 
 

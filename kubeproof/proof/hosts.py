@@ -50,7 +50,8 @@ def run(access: SshAccess, commands: Mapping[str, str], *, seconds: float = COMM
     text = patiently(script.build(commands, marker=marker, timeout=patient(seconds)))
     try:
         done = connect(access).run(text)
-        return script.read(done.stdout, commands, marker=marker)
+        # A comment or a file may be of any bytes; testinfra's own decoding fails as a whole for one that is no UTF-8.
+        return script.read(_text(done.stdout_bytes), commands, marker=marker)
     except RuntimeError as error:
         raise _unreachable(error, access) from error
     except ParseError as error:
@@ -74,10 +75,14 @@ def run_everywhere(
         return dict(zip(commands, pool.map(ask, commands), strict=True))
 
 
+def _text(printed: bytes) -> str:
+    return printed.decode(errors="backslashreplace")
+
+
 def _unreachable(error: RuntimeError, access: SshAccess) -> UnreachableError:
     """ssh's last words, or what they mean; testinfra raises with the whole result of the command."""
     result = error.args[0] if error.args else error
-    said = str(getattr(result, "stderr", result)).strip()
+    said = _text(getattr(result, "stderr_bytes", str(result).encode())).strip()
     if host_keys.CHANGED in said:
         return UnreachableError(host_keys.explanation(access), advice="")
     return UnreachableError(said.splitlines()[-1] if said else "ssh ended without a word")

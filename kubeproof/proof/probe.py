@@ -5,7 +5,6 @@ Expected is worked out before anything is sent; observed is judged against it. A
 """
 
 import json
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -70,6 +69,15 @@ class Probe:
     late: str = ""
     """What it says of the network if the command had to be ended; empty where it only says that the probe hung."""
 
+    @property
+    def text(self) -> str:
+        """Shell text that runs the command on the node, within its container."""
+        return self.tool.inside(self.container, self.command) if self.container else self.command
+
+
+Line = Callable[[str, str], str]
+"""Node and shell text -> what to paste on this machine."""
+
 
 def judged(probe: Probe, output: Output) -> Verdict:
     """The verdict on an output, after what means a broken probe whatever it was about."""
@@ -82,15 +90,15 @@ def judged(probe: Probe, output: Output) -> Verdict:
     return probe.judge(output)
 
 
-def summarize(outcomes: Iterable[tuple[Probe, Verdict]], shell: Callable[[str], str]) -> list[CheckResult]:
+def summarize(outcomes: Iterable[tuple[Probe, Verdict]], line: Line) -> list[CheckResult]:
     """One result for each row and node: fails if a probe failed, else broken if one was, else it holds."""
     groups: dict[tuple[str, str], list[tuple[Probe, Verdict]]] = {}
     for probe, verdict in outcomes:
         groups.setdefault((probe.name, probe.node), []).append((probe, verdict))
-    return [_summary(name, node, group, shell(node)) for (name, node), group in groups.items()]
+    return [_summary(name, node, group, line) for (name, node), group in groups.items()]
 
 
-def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], shell: str) -> CheckResult:
+def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], line: Line) -> CheckResult:
     order = (Status.FAILS, Status.BROKEN, Status.HOLDS)
     status = min((verdict.status for _, verdict in group), key=order.index)
     shown = [(probe, verdict) for probe, verdict in group if verdict.status is not Status.HOLDS] or list(group)
@@ -101,13 +109,8 @@ def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], shell
         status=status,
         expected="\n".join(dict.fromkeys(f"{probe.label}: {probe.expected}" for probe, _ in shown)),
         found="\n".join(dict.fromkeys(f"{probe.label}: {verdict.found}" for probe, verdict in shown)),
-        look_further=f"{shell} {_quoted(first)}",
+        look_further=line(node, first.text),
     )
-
-
-def _quoted(probe: Probe) -> str:
-    inside = probe.tool.inside(probe.container, probe.command) if probe.container else probe.command
-    return shlex.quote(inside)
 
 
 # Commands -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from kubeproof.proof.containers import Tool
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
 from kubeproof.proof.probe import (
     REQUEST_SECONDS,
-    SECONDS_IN_CONTAINER,
     Probe,
     Verdict,
     broken,
@@ -41,7 +40,7 @@ def run_matrix(matrix: Matrix, snapshot: Snapshot) -> list[CheckResult]:
     with ThreadPoolExecutor(max_workers=2) as pool:
         inside = pool.submit(_run_inside, matrix.probes, snapshot)
         outside = pool.submit(_run_outside, snapshot, matrix)
-        results = [*matrix.not_run, *summarize(inside.result(), snapshot.shell), *outside.result()]
+        results = [*matrix.not_run, *summarize(inside.result(), snapshot.line), *outside.result()]
     order = list(TITLES)
     return sorted(results, key=lambda result: order.index(result.name))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from kubeproof.cluster import LoadedInventory
 from kubeproof.demo_client import summary
 from kubeproof.patience import patient
 
@@ -43,8 +44,8 @@ class InPod:
     pod: str
     words: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"./inv kubectl -- exec {self.pod} -- {shlex.join(self.words)}"
+    def line(self, loaded: LoadedInventory) -> str:
+        return f"{loaded.inv('kubectl')} -- exec {self.pod} -- {shlex.join(self.words)}"
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class OnNode:
     node: str
     words: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"ssh {self.node} {shlex.join(self.words)}"
+    def line(self, loaded: LoadedInventory) -> str:
+        return loaded.ssh[self.node].line(shlex.join(self.words))
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ class FromHere:
     url: str
     times: int = 1
 
-    def __str__(self) -> str:
-        times = f"  ({self.times} times)" if self.times > 1 else ""
+    def line(self, _: LoadedInventory) -> str:
+        """As the others', to be pasted on this machine."""
+        times = f"  # {self.times} times" if self.times > 1 else ""
         return f"curl --noproxy '*' -m {patient(ANSWER_SECONDS)} {self.url}{times}"
 
 

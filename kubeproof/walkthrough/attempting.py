@@ -60,7 +60,13 @@ def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
         command = remote_kubectl.over_ssh(loaded.ssh[way.node], way.words)
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+            timeout=COMMAND_SECONDS,
         )
     except subprocess.TimeoutExpired:
         return Result(Outcome.FAILED, f"no end within {COMMAND_SECONDS} s, though it gives up after {ANSWER_SECONDS}")

@@ -75,7 +75,7 @@ def _require_no_other_policy(loaded: LoadedInventory) -> None:
     if names:
         raise UserError(
             f"policies: the namespace default has {', '.join(names)}, which would change what is shown; delete with "
-            f"./inv kubectl -- delete networkpolicy {' '.join(names)}"
+            f"{loaded.inv('kubectl')} -- delete networkpolicy {' '.join(names)}"
         )
 
 
@@ -171,17 +171,17 @@ def _play(loaded: LoadedInventory, step: Step) -> int:
         _kubectl(loaded, "apply", "-f", "-", stdin=text)
     results = attempting.make(loaded, step.attempts)
     for attempt, result, _ in results:
-        _show(attempt, result)
+        _show(loaded, attempt, result)
     slowest = max(took for _, _, took in results)
     say(f"step {step.number}: all of it came out within {slowest:.1f}s\n")
     return sum(not attempt.fits(result) for attempt, result, _ in results)
 
 
-def _show(attempt: Attempt, result: Result) -> None:
+def _show(loaded: LoadedInventory, attempt: Attempt, result: Result) -> None:
     mark = "[green]✓[/green]" if attempt.fits(result) else "[red]✗[/red]"
     colour = COLOURS[result.outcome]
     console.print(f"{mark} {escape(attempt.who)}: [{colour}]{result.outcome.value}[/{colour}]")
-    console.print(f"    [dim]$ {escape(str(attempt.way))}[/dim]")
+    console.print(f"    [dim]$ {escape(attempt.way.line(loaded))}[/dim]")
     console.print(f"    [dim]{escape(result.found)}[/dim]")
     if not attempt.fits(result):
         also = f" with {attempt.answer}" if attempt.answer else ""

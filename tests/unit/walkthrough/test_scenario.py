@@ -12,6 +12,7 @@ from kubeproof.policy.model import Judged, Pod, World
 from kubeproof.policy.reading import read_documents
 from kubeproof.walkthrough.attempt import Attempt, FromHere, InPod, OnNode, Outcome
 from kubeproof.walkthrough.scenario import CLIENTS, ONE, PART_OF, Stage, Step, steps
+from tests.unit.proof import good
 
 HERE = IPv4Address("192.168.200.1")
 STAGE = Stage(
@@ -96,7 +97,8 @@ def test_the_objects_of_the_stage_are_whole() -> None:
 
 
 def test_outside_requests_are_shown_as_a_person_would_make_them() -> None:
-    assert str(FromHere("http://192.0.2.1:33000/", 3)).startswith("curl --noproxy '*' -m 2 http://192.0.2.1:33000/")
+    line = FromHere("http://192.0.2.1:33000/", 3).line(good.loaded())
+    assert line == "curl --noproxy '*' -m 2 http://192.0.2.1:33000/  # 3 times"
 
 
 def test_where_pods_have_no_bridge_the_own_host_is_seen_by_its_own_address() -> None:
