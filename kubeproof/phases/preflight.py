@@ -7,7 +7,7 @@ from pyinfra import logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
-from kubeproof import connections, image_registry, machines
+from kubeproof import connections, image_registry, machines, quiet_operations
 from kubeproof.cluster import Cluster
 from kubeproof.cni import source
 from kubeproof.cni.plan import PodNetwork
@@ -91,6 +91,7 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, igno
 def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
     # First: wrong settings need no hosts, and right ones say how patient to be with these.
     ignored = cluster().settings.ignore_findings if ignorable else ()
+    quiet_operations.install(state)
     for host in state.inventory.get_active_hosts():
         connections.guard(host)
     hosts = inspecting.hosts()
