@@ -22,7 +22,7 @@ def guard(host: Host) -> None:
         return
     transport.set_keepalive(ALIVE_SECONDS)
     if _TCP_USER_TIMEOUT is not None and isinstance(transport.sock, socket.socket):
-        transport.sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, patient(DEAD_SECONDS) * 1000)
+        transport.sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(patient(DEAD_SECONDS) * 1000))
 
 
 def is_lost(host: Host) -> bool:

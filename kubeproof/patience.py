@@ -25,9 +25,9 @@ def factor() -> float:
     return _factor
 
 
-def patient(seconds: float) -> int:
-    """A deadline for a usual host as it is for these: whole seconds, at least one."""
-    return max(1, math.ceil(seconds * _factor))
+def patient(seconds: float) -> float:
+    """A deadline for a usual host as it is for these: of whole seconds a whole number of them, at least one."""
+    return max(1, math.ceil(seconds * _factor)) if seconds >= 1 else seconds * _factor
 
 
 def patiently(command: str) -> str:

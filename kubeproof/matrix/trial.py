@@ -254,4 +254,4 @@ def _not_in_force(lacking: Sequence[str]) -> str:
     if not lacking:
         return ""
     more = f"; and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
-    return f"not in force after {patient(IN_FORCE_SECONDS)} s: {'; '.join(lacking[:SHOWN])}{more}"
+    return f"not in force after {patient(IN_FORCE_SECONDS):.0f} s: {'; '.join(lacking[:SHOWN])}{more}"

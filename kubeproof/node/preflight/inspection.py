@@ -27,7 +27,7 @@ class Asked:
     source: str
     """URL."""
     kind: str
-    """"packages", "archive" (the system's own) or "images"."""
+    """"packages", "archive" (the system's own), "images", or "manifest" for one image."""
     answer: str
     """A status code of HTTP, "connected" where only that could be tried, or why there was none."""
 

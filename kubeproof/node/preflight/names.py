@@ -56,7 +56,10 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
         "The host reaches the Kubernetes packages (error) and its system's archives (warning)",
     ),
     "image-source": ("either", "The host reaches the registries of its images; a warning if it cannot be tried"),
-    "missing-images": ("error", "cni_image_repository has the pod network's images"),
+    "missing-images": (
+        "error",
+        "Registries have the images that hosts will pull, as far as they can be asked without credentials",
+    ),
     # what is on it
     "iptables-variant": ("warning", "iptables is nf_tables everywhere or legacy everywhere (kubernetes#71305)"),
     "iptables-mixed": ("warning", "No rules in the variant that the host's iptables is not"),

@@ -79,6 +79,13 @@ class TestSources:
         assert found[f"{server}/missing"] == "404"
         assert found["http://127.0.0.1:9/"].startswith("curl: (7)")
 
+    def test_a_manifest_is_asked_for_with_curl_alone(self, server: str, tmp_path: Path) -> None:
+        place = Source(f"{server}/v2/missing/manifests/1", "manifest", proxied=False)
+        assert ask(place) == {place.url: "404"}
+        for name in ("sh", "bash", "timeout", "printf"):
+            (tmp_path / name).symlink_to(shutil.which(name) or "/bin/false")
+        assert ask(place, path=str(tmp_path)) == {place.url: "untried"}
+
     def test_a_proxy_is_used_for_what_goes_by_it(self, server: str) -> None:
         direct, proxied = Source(f"{server}/a", "images", proxied=False), Source(f"{server}/b", "images", proxied=True)
         found = ask(direct, proxied, stdin=f"http {SECRET}\nhttps \nexcept .example.net\n")
