@@ -105,4 +105,7 @@ def _line(error: BaseException, file: Path) -> str:
 if __name__ == "__main__":
     answer = os.dup(1)
     os.dup2(2, 1)
-    sys.exit(main(Path(sys.argv[1]), answer))
+    code = main(Path(sys.argv[1]), answer)
+    sys.stderr.flush()
+    # At once: threads that the file has started may never end.
+    os._exit(code)

@@ -197,7 +197,7 @@ def _without_place(flanneld: Object) -> list[str]:
             elif str(word).startswith("-") and name in _PLACE_OPTIONS:
                 removed.append(str(word))
                 value_follows = not equals
-            elif " " in str(word).strip() and _PLACE_IN_SHELL.search(str(word)):
+            elif len(str(word).split()) > 1 and _PLACE_IN_SHELL.search(str(word)):
                 raise _Unknown(f"starts flanneld by a text for a shell that says where it is ({word!r})")
             else:
                 kept.append(word)

@@ -57,6 +57,8 @@ def problems(folder: Path, text: "str | bytes", name: str = "mine.py") -> tuple[
         "import warnings\nwarnings.warn('old')\n" + HOSTS,
         "import logging\nlogging.warning('old')\n" + HOSTS,
         "import atexit\natexit.register(print, 'bye')\n" + HOSTS,
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(300,)).start()\n" + HOSTS,
+        "import os, sys\nsys.stdout.close()\nos.close(1)\nos.chdir('/')\n" + HOSTS,
         HOSTS.replace("\n", "\r\n"),
         '"""Grüße"""\n' + HOSTS,
         "from pathlib import Path\nhere = Path(__file__).read_text()\n" + HOSTS,

@@ -76,6 +76,7 @@ def without(text: str, old: str, new: str = "") -> str:
             "'exec flanneld --iface=eth0']",
             "starts flanneld by a text for a shell that says where it is",
         ),
+        ("--iface=eth0]", '"flanneld\\n--iface eth0"]', "starts flanneld by a text for a shell that says where it is"),
         ('"Backend": {', '"Backend": {"DirectRouting": true, ', "has DirectRouting in net-conf.json, with which"),
         ('"Backend": {', '"EnableIPv6": true, "Backend": {', "has EnableIPv6 in net-conf.json, and these"),
         ('"Backend": {', '"EnableNFTables": true, "Backend": {', "has EnableNFTables in net-conf.json, and the proof"),
