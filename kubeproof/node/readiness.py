@@ -83,15 +83,19 @@ def _replicas(item: Object, status: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 def _pods(objects: Sequence[Object], expected: Expectation) -> Iterator[str]:
+    for item in unready_pods(objects, expected):
+        name = f"{_namespace(item)}/{item['metadata']['name']}"
+        yield f"pod {name} on {item['spec'].get('nodeName') or 'no node'} is not Ready: {_pod_state(item)}"
+
+
+def unready_pods(objects: Sequence[Object], expected: Expectation) -> Iterator[Object]:
+    """The pods that are waited for."""
     for item in objects:
         if item["kind"] != "Pod" or _namespace(item) not in expected.namespaces:
             continue
-        node = item["spec"].get("nodeName", "")
-        if node in expected.missing_nodes or "deletionTimestamp" in item["metadata"]:
-            continue
-        if not _is_up(item):
-            name = f"{_namespace(item)}/{item['metadata']['name']}"
-            yield f"pod {name} on {node or 'no node'} is not Ready: {_pod_state(item)}"
+        away = item["spec"].get("nodeName", "") in expected.missing_nodes
+        if not (away or "deletionTimestamp" in item["metadata"] or _is_up(item)):
+            yield item
 
 
 def _is_up(pod: Object) -> bool:

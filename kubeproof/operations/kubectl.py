@@ -2,7 +2,9 @@
 
 import hashlib
 import shlex
+import time
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyinfra import host
@@ -13,13 +15,18 @@ from pyinfra.facts.files import Sha256File
 
 from kubeproof.cni import documents
 from kubeproof.facts.files import Existing
-from kubeproof.facts.kubernetes import KUBECTL, LiveObjects, ManifestDifference, Objects
+from kubeproof.facts.kubernetes import KUBECTL, REQUEST_SECONDS, LiveObjects, ManifestDifference, Objects
 from kubeproof.node import asked_for
 from kubeproof.node.differences import shortened
-from kubeproof.node.readiness import Expectation, unready
+from kubeproof.node.readiness import Expectation, unready, unready_pods
 from kubeproof.node.spreading import crowded
-from kubeproof.operations.remote import looking, wait_until
+from kubeproof.node.unready_pods import Container, Lasting, containers, details, warnings
+from kubeproof.operations.remote import NodeError, looking, try_run, wait_until
 from kubeproof.reasons import because
+
+NEWS_SECONDS = 15.0
+"""While pods are waited for, as often is told why they are not ready."""
+EVENTS = "involvedObject.kind=Pod,type=Warning"
 
 
 @operation()
@@ -85,11 +92,53 @@ def wait_ready(expected: Expectation, seconds: float) -> Generator[PyinfraComman
 
 
 def _wait_ready(host: Host, expected: Expectation, seconds: float) -> None:
-    def problem() -> str:
-        objects: list[dict[str, Any]] = host.get_fact(Objects)
-        return "; ".join(unready(objects, expected))
+    wait_until(host, _Watch(host, expected).problem, seconds)
 
-    wait_until(host, problem, seconds)
+
+@dataclass
+class _Watch:
+    """Looks at what is not ready: tells why every NEWS_SECONDS, and ends the wait for what will not get ready."""
+
+    host: Host
+    expected: Expectation
+    next_news: float = field(default_factory=lambda: time.monotonic() + NEWS_SECONDS)
+    known: list[str] = field(default_factory=list)
+    lasting: Lasting = field(default_factory=Lasting)
+
+    def problem(self) -> str:
+        """What is not ready, with what was last found out about it. Raises NodeError for what will not get ready."""
+        objects: list[dict[str, Any]] = self.host.get_fact(Objects)
+        lines = unready(objects, self.expected)
+        if not lines:
+            return ""
+        now, found = time.monotonic(), containers(objects, self.expected)
+        given_up = self.lasting.given_up(found, now)
+        if given_up or now >= self.next_news:
+            self.next_news = now + NEWS_SECONDS
+            self.known = self._details(objects, found)
+            for line in [*lines, *self.known]:
+                self.host.log(f"waiting: {line}")
+        if given_up:
+            raise NodeError("\n    ".join(["this will not get ready:", *given_up, *self.known]))
+        return "; ".join([*lines, *self.known])
+
+    def _details(self, objects: list[dict[str, Any]], found: list[Container]) -> list[str]:
+        names = [
+            f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in unready_pods(objects, self.expected)
+        ]
+        events = warnings(self._ask("get", "events", "-A", "--field-selector", EVENTS, "-o", "json"))
+        logs = {item.full_name: self._last_line(item) for item in found if item.has_ended}
+        return details(found, names, events, logs)
+
+    def _last_line(self, item: Container) -> str:
+        where = ("--namespace", item.namespace, item.pod, "--container", item.name, "--tail", "1")
+        return self._ask("logs", "--previous", *where) or self._ask("logs", *where)
+
+    def _ask(self, *words: str) -> str:
+        """What kubectl prints; nothing if it fails, since all this only adds to what is known."""
+        command = [*shlex.split(KUBECTL), "--request-timeout", f"{REQUEST_SECONDS}s", *words]
+        done, output = try_run(self.host, command)
+        return output if done else ""
 
 
 def _failed_nodes(host: Host) -> frozenset[str]:

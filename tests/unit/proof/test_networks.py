@@ -306,6 +306,36 @@ def test_what_a_pod_sees_of_a_node(cni: str, backend: str, label: str, seen: str
     assert f" sees {seen} with " in probe.expected
 
 
+@pytest.mark.parametrize(
+    ("label", "client", "port", "holds"),
+    [
+        # As seen with flannel v0.20.2: masqueraded with --random-fully, by rules of the node.
+        ("node-b to web-c2", "10.99.0.12", 2811, True),
+        ("node-b to web-c2", "10.99.0.13", 2811, False),
+        ("node-b to web-b2", "10.98.1.1", 2811, False),
+        ("node-b to web-b2", "10.98.1.1", 40000, True),
+    ],
+)
+def test_with_host_gw_a_node_is_masqueraded_to_other_nodes_pods(
+    label: str, client: str, port: int, holds: bool
+) -> None:
+    probe = test_probes.find("node_to_pod", label, planned("flannel", "host-gw"))
+    node = {"web-b2": "node-b", "web-c2": "node-c"}[label.split()[-1]]
+    ip = {"web-b2": "10.98.1.2", "web-c2": "10.98.2.2"}[label.split()[-1]]
+    got = test_probes.whoami(label.split()[-1], ip, client, port=port, node=node, local=client)
+    assert (probe.judge(got).status is Status.HOLDS) is holds
+
+
+def test_without_the_rule_the_port_has_to_be_the_clients_own() -> None:
+    """flannel without --ip-masq has no such rules."""
+    states = {name: networks.state(name, "flannel", "host-gw") for name in good.NAMES}
+    bare = networks.rules("node-b", "flannel", ("-j FLANNEL-POSTRTG", "-j DOCKER-USER"))
+    states["node-b"] = replace(states["node-b"], iptables=bare)
+    matrix = test_probes.planned(loaded=good.loaded(**networks.settings("flannel", "host-gw")), states=states)
+    assert "with the client's own port" in test_probes.find("node_to_pod", "node-b to web-c2", matrix).expected
+    assert "with any port" in test_probes.find("node_to_pod", "node-a to web-c2", matrix).expected
+
+
 def test_packets_are_as_large_as_the_network_lets_them() -> None:
     for cni, backend, mtu in (("flannel", "vxlan", 1450), ("flannel", "host-gw", 1500), ("canal", "vxlan", 1450)):
         probe = test_probes.find("path_mtu", matrix=planned(cni, backend))

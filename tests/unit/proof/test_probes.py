@@ -131,6 +131,51 @@ def test_all_pods_on_one_node_prove_nothing_between_nodes() -> None:
     assert "all demo pods are on one node" in row.found
 
 
+# Policies -------------------------------------------------------------------------------------------------------------
+
+
+def isolated(*pods: str, **more: Any) -> Matrix:
+    by_pod = dict.fromkeys(pods, ("default/access",))
+    return planned(objects=replace(with_pages(), policies={"default/access": "3"}, isolated=by_pod), **more)
+
+
+def with_pages() -> ApiObjects:
+    """The demo with a pod of httpd on node-c."""
+    objects = demo()
+    page = replace(objects.pods[-1], name="httpd-1", uid="h", node="node-c", ip=IPv4Address("10.98.2.9"))
+    page = replace(page, labels={"name": "networkpolicy-demo"}, namespace="default", host_network=False)
+    return replace(objects, pods=(*objects.pods, page))
+
+
+def hidden_rows(matrix: Matrix) -> set[str]:
+    return {row.name for row in matrix.not_run if "default/access" in row.found}
+
+
+def test_where_no_policy_is_enforced_none_hides_a_row() -> None:
+    """flannel accepts NetworkPolicies and enforces none, as podnet does with network_policy = False."""
+    for changes in ({"cni": "flannel"}, {"network_policy": False}):
+        loaded = good.loaded(**changes)
+        assert hidden_rows(isolated("default/web-b2", "default/web-c2", "default/httpd-1", loaded=loaded)) == set()
+
+
+def test_a_policy_hides_only_rows_about_pods_that_it_isolates() -> None:
+    assert hidden_rows(isolated()) == set()
+    assert hidden_rows(isolated("default/somebody-elses")) == set()
+    assert hidden_rows(isolated("default/httpd-1")) == {"node_port", "service_by_name"}
+    some = isolated("default/web-b2")
+    assert hidden_rows(some) == {"service_by_address", "service_by_name", "pod_to_pod_same_node"}
+    assert not [probe for probe in some.probes if "web-b2" in probe.label]
+    assert find("node_to_pod", "node-a to web-b3", some)
+
+
+def test_with_all_demo_pods_isolated_no_row_is_passed_in_silence() -> None:
+    matrix = isolated("default/web-b2", "default/web-b3", "default/web-c2")
+    assert matrix.probes == ()
+    rows = {(row.name, row.node) for row in matrix.not_run}
+    assert rows == {(name, node) for name in TITLES if name != "node_port" for node in good.NAMES}
+    assert {row.status for row in matrix.not_run} == {Status.NOT_RUN}
+
+
 # How it is judged -----------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +254,25 @@ def test_services_mind_that_a_pod_may_reach_itself(name: str, pod: str, ip: str,
         ("pod_to_node", "web-b2 to node-c", output(), Status.HOLDS, "an echo reply"),
         ("pod_to_node", "web-b2 to node-c", output(code=1), Status.FAILS, "no echo reply"),
         ("pod_to_node", "web-b2 to node-c", output(code=2, err="ping: socket"), Status.BROKEN, "ping: socket"),
+        (
+            "pod_to_node",
+            "web-b2 to node-c",
+            output(code=2, err="ping: connect: Network is unreachable"),
+            Status.FAILS,
+            "cannot be sent (ping: connect: Network is unreachable)",
+        ),
+        (
+            "pod_to_node",
+            "web-b2 to node-c",
+            output(code=2, err="ping: sendmsg: Operation not permitted"),
+            Status.FAILS,
+            "cannot be sent",
+        ),
+        ("dns_names", "httpd-svc", output(code=124), Status.FAILS, "no answer of the cluster DNS within 5 s"),
+        ("dns_names", "httpd-svc", output(code=143), Status.FAILS, "no answer of the cluster DNS within 5 s"),
+        ("dns_reverse", "", output(code=124), Status.FAILS, "no answer of the cluster DNS within 5 s"),
+        ("service_by_name", "to httpd-svc", output(code=124), Status.FAILS, "no answer of the cluster DNS"),
+        ("service_by_address", "", output(code=124), Status.BROKEN, "did not end in time"),
         ("dns_names", "httpd-svc", output("10.97.0.61 STREAM x\n10.97.0.61 DGRAM\n"), Status.HOLDS, "10.97.0.61"),
         ("dns_names", "httpd-svc", output("10.97.0.99 STREAM x\n"), Status.FAILS, "10.97.0.99"),
         ("dns_names", "httpd-svc", output("10.97.0.61 A\n10.97.0.99 A\n"), Status.FAILS, "10.97.0.61, 10.97.0.99"),
@@ -262,6 +326,30 @@ TOO_LONG = "ping: local error: message too long, mtu=1450\ncode 1\n"
     ],
 )
 def test_path_mtu(text: str, status: Status, words: str) -> None:
+    assert_judged(find("path_mtu"), output(text), status, words)
+
+
+CACHED = "10.98.2.2 via 10.98.1.1 dev eth0 src 10.98.1.2 uid 0 \n    cache expires 583sec mtu 1350 \ncode 0\n"
+FRESH = "10.98.2.2 via 10.98.1.1 dev eth0 src 10.98.1.2 uid 0 \n    cache \ncode 0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        (
+            f"{TOO_LONG}{TOO_LONG}{CACHED}1 received\ncode 0\n",
+            Status.HOLDS,
+            "pass, past a path MTU of 1350 that the pod",
+        ),
+        (f"{TOO_LONG}{TOO_LONG}{CACHED}1 received\ncode 0\n", Status.HOLDS, "nsenter -t 1002 -n ip route flush cache`"),
+        (f"{TOO_LONG}{TOO_LONG}{CACHED}0 received\ncode 1\n", Status.FAILS, "with a path MTU of 1350"),
+        (f"{TOO_LONG}{TOO_LONG}{CACHED}ping: invalid argument\ncode 2\n", Status.FAILS, "makes it forget"),
+        (f"{TOO_LONG}{TOO_LONG}{FRESH}1 received\ncode 0\n", Status.FAILS, "1450 bytes are refused as too long, 1451"),
+        (f"From 10.98.1.1 Frag needed and DF set (mtu = 1350)\ncode 1\n{TOO_LONG}{FRESH}", Status.FAILS, "are refused"),
+    ],
+)
+def test_a_path_mtu_that_is_only_remembered_is_gone_past(text: str, status: Status, words: str) -> None:
+    """The kernel keeps one for ten minutes; where a link is narrow now, the packet does not pass either."""
     assert_judged(find("path_mtu"), output(text), status, words)
 
 
