@@ -53,7 +53,7 @@ def container_runtime_stopped(evidence: Evidence, context: Context) -> Case | No
     symptom="a host of the inventory is no node",
     meaning="the host has not joined the cluster, or its node object was deleted; nothing that is said of a node "
     "holds for it until it does",
-    follows=Follows(here=("*",), everywhere=NODES_ROWS, traffic=False),
+    follows=Follows(here=("*",), everywhere=NODES_ROWS),
 )
 def not_joined(evidence: Evidence) -> Iterator[Case]:
     """By its own files, and by the API."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kubeproof.doctor import rows
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
-from kubeproof.doctor.causes_running import SERVICE_ROWS
+from kubeproof.doctor.causes_running import SERVICE_ROWS, demo_down
 from kubeproof.doctor.diagnosis import Answer, Case, Cause, Diagnosis
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.checks_membership import kubelet_reached
@@ -52,12 +52,27 @@ def conclude(evidence: Evidence) -> Conclusion:
 
 
 def _without_hidden(found: list[Diagnosis]) -> list[Diagnosis]:
-    """Without cases that their node only seems to have, because of another one that it has."""
+    """Without cases that their node only seems to have, because of another one that it has.
+
+    The demo is moved or not ready for most of them; it is told where nothing else is.
+    """
     kept = []
     for item in found:
-        cases = tuple(case for case in item.cases if not any(_hides(other, item, case) for other in found))
+        if item.cause is demo_down and any(other.cause.follows.traffic for other in found):
+            continue
+        others = [other for other in found if other is not item and other.cause.follows.traffic]
+        cases = tuple(
+            case
+            for case in item.cases
+            if not any(_hides(other, item, case) for other in found) and not (others and _is_elsewhere(case))
+        )
         kept += [replace(item, cases=cases)] if cases else []
     return kept
+
+
+def _is_elsewhere(case: Case) -> bool:
+    """Whether nothing on the nodes is blamed, which is told only where nothing on them is found."""
+    return any(mend.where == "firewall" for mend in case.mends)
 
 
 def _hides(other: Diagnosis, item: Diagnosis, case: Case) -> bool:

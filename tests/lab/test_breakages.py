@@ -8,6 +8,7 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def prover(inventory: LoadedInventory) -> Prover:
             proven.append(Prover(inventory))
         return bool(proven)
 
-    wait_until(holds, seconds=120, what="the proof to hold to begin with")
+    wait_until(holds, seconds=400, what="the proof to hold to begin with")
     return proven[0]
 
 
@@ -47,7 +48,7 @@ def test_a_breakage_is_named_and_mended(
     try:
         breakages.make(breakage)
         report = diagnose(inventory)
-        found = to_json(report)
+        found: dict[str, Any] = to_json(report)
         shown = json.dumps(found, indent=1)
         assert report.evidence.failing, f"the proof does not see it: {shown}"
         assert not report.is_clear
