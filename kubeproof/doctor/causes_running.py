@@ -6,10 +6,16 @@ from collections.abc import Iterable, Iterator
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.node import paths
-from kubeproof.proof import checks_membership
 from kubeproof.proof.api import Pod
-from kubeproof.proof.checks_membership import CONTROL_PLANE, kube_proxy_ready, network_agents, proxies
-from kubeproof.proof.context import NO_API, Context, UndecidedError
+from kubeproof.proof.checks_membership import (
+    CONTROL_PLANE,
+    control_plane_healthy,
+    kube_proxy_ready,
+    network_agent_ready,
+    network_agents,
+    proxies,
+)
+from kubeproof.proof.context import Context
 from kubeproof.proof.probes import TITLES
 from kubeproof.tables.runtimes import CTR
 
@@ -100,7 +106,7 @@ def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     """By their health ports; why, from the host's own logs, since the API may be what is silent."""
     if context.node.role != "control-plane":
         return None
-    result = checks_membership.control_plane_healthy.run(context)
+    result = control_plane_healthy.run(context)
     if result.ok or _kubelet_down(context):
         return None
     host = evidence.host(context)
@@ -178,22 +184,34 @@ AGENTS_ROWS = (
         ),
     ),
 )
-def network_pods_down(evidence: Evidence) -> Iterator[Case | UndecidedError]:
+def network_pods_down(evidence: Evidence) -> Iterator[Case]:
     """And why: kubelet's word by the API, the last warning about them, the last line that they logged."""
     cni = evidence.snapshot.loaded.cluster.settings.cni
     for context in _members(evidence):
-        if checks_membership.network_agent_ready.run(context).ok or _kubelet_down(context):
+        if network_agent_ready.run(context).ok or _kubelet_down(context):
             continue
         if isinstance(context.objects, str):
-            yield UndecidedError(f"{NO_API}: {context.objects}")
-            continue
-        pods = network_agents(context)
-        container = AGENT_CONTAINERS[cni]
-        if not pods:
+            yield from _without_agent(evidence, context)
+        elif pods := network_agents(context):
+            yield _not_running(evidence, context, pods, AGENT_CONTAINERS[cni])
+        else:
             seen = f"there is no pod of {cni} on {context.node.name}"
             yield Case(context.node.name, (seen,), (Mend(context.node.name, evidence.apply, "here"),))
-        else:
-            yield _not_running(evidence, context, pods, container)
+
+
+def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:
+    """By the host's own containers and logs, since the API is silent."""
+    name, state = AGENT_CONTAINERS[context.cluster.settings.cni], context.state
+    host = evidence.host(context)
+    if (
+        "containers" in state.unreadable
+        or name not in host.last_lines
+        or name in {item.name for item in state.containers}
+    ):
+        return
+    seen = (f"no container {name} runs here", f"the last line of {name}: {host.last_lines[name]}")
+    look = f"{context.shell} {shlex.quote(f'tail -n 20 /var/log/pods/*/{name}/*.log')}"
+    yield Case(context.node.name, seen, (), look)
 
 
 def _members(evidence: Evidence) -> Iterable[Context]:
@@ -214,13 +232,15 @@ def _not_running(evidence: Evidence, context: Context, pods: list[Pod], containe
     return Case(name, tuple(seen), (Mend(evidence.snapshot.loaded.cluster.leader.name, again),))
 
 
-def _reasons(evidence: Evidence, context: Context, pods: Iterable[Pod], container: str) -> Iterator[str]:
+def _reasons(evidence: Evidence, context: Context, pods: list[Pod], container: str) -> Iterator[str]:
     for pod in pods:
         yield f"{pod.full_name} is {pod.phase or 'in no phase'}, {'ready' if pod.ready else 'not ready'}"
         yield from [pod.trouble] if pod.trouble else []
         event = evidence.control_plane.events.get(pod.full_name)
         yield from [event] if event else []
-    line = evidence.hosts[context.node.name].last_lines.get(container) if context.node.name in evidence.hosts else ""
+    told = [pod.trouble.removeprefix("container ").partition(":")[0] for pod in pods if pod.trouble]
+    container = next(iter(told), container)
+    line = evidence.host(context).last_lines.get(container)
     yield from [f"the last line of {container}: {line}"] if line else []
 
 

@@ -112,7 +112,6 @@ BREAKAGES: tuple[Breakage, ...] = (
         "ip route add blackhole OTHER_HALF",
         "ip route del blackhole OTHER_HALF",
         ("routes-to-other-nodes",),
-        usual=True,
     ),
     Breakage(
         "blackhole for a node",
@@ -156,7 +155,6 @@ BREAKAGES: tuple[Breakage, ...] = (
         "sysctl -qw net/ipv4/conf/cni0/forwarding=0",
         "sysctl -qw net/ipv4/conf/cni0/forwarding=1",
         ("forwarding-off-on-a-device",),
-        usual=True,
     ),
     Breakage(
         "tagged frames pass by",
@@ -270,7 +268,6 @@ BREAKAGES: tuple[Breakage, ...] = (
         f"docker kill --signal CONT $({PROXY}) >/dev/null",
         ("service-chains",),
         also=("postrouting-order", "kube-proxy-down"),
-        usual=True,
     ),
     Breakage(
         "rule of a Service gone",
@@ -301,7 +298,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     frozen("flannel.1 down", "ip link set flannel.1 down", "flannel-device"),
     frozen("flannel.1 too small", "ip link set flannel.1 mtu 1400", "flannel-mtu"),
     frozen("second address on flannel.1", "ip addr add 10.199.7.1/32 dev flannel.1", "flannel-address"),
-    frozen("subnet.env deleted", "rm /run/flannel/subnet.env", "subnet-env", usual=True),
+    frozen("subnet.env deleted", "rm /run/flannel/subnet.env", "subnet-env"),
     frozen("CNI configuration deleted", "rm /etc/cni/net.d/10-podnet.conflist", "cni-configuration"),
     # What runs
     Breakage(
@@ -312,7 +309,7 @@ BREAKAGES: tuple[Breakage, ...] = (
         usual=True,
         seconds=180,
     ),
-    Breakage("kubelet stopped", "systemctl stop kubelet", "systemctl start kubelet", ("kubelet-stopped",), usual=True),
+    Breakage("kubelet stopped", "systemctl stop kubelet", "systemctl start kubelet", ("kubelet-stopped",)),
     Breakage(
         "kubelet masked",
         "systemctl mask --runtime --now kubelet",

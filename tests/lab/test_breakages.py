@@ -4,7 +4,6 @@ Those marked as usual run each time; KUBEPROOF_EVERY_BREAKAGE=1 runs all of them
 """
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,9 @@ from lab.wait import wait_until
 from tests.lab import breakages
 from tests.lab.breakages import BREAKAGES, Breakage
 from tests.lab.proving import Prover
-from tests.lab.test_doctor import apply_mends, mends_of
+from tests.lab.test_doctor import EVERY, apply_mends, mends_of
 
 pytestmark = pytest.mark.usefixtures("running_lab")
-EVERY = os.environ.get("KUBEPROOF_EVERY_BREAKAGE") == "1"
 SHOWN = [breakage for breakage in BREAKAGES if EVERY or breakage.usual]
 
 
