@@ -100,7 +100,7 @@ def containers_paused(evidence: Evidence, context: Context) -> Case | None:
     symptom="the API does not answer, or nothing new is scheduled, repaired or known",
     meaning="a part of the control plane does not run: kubelet starts it from its manifest, and starts it again with "
     "growing pauses when it ends",
-    follows=Follows(here=("control_plane_healthy", "pod_namespaces", "api"), everywhere=(), traffic=True),
+    follows=Follows(here=("control_plane_healthy", "pod_namespaces", "api"), traffic=False),
 )
 def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     """By their health ports; why, from the host's own logs, since the API may be what is silent."""
@@ -138,7 +138,7 @@ def _kubelet_down(context: Context) -> bool:
     needs=("kubelet",),
     symptom="the node is NotReady, pods of it are neither started nor stopped",
     meaning="kubelet does not run or does not answer; what it started goes on without it",
-    follows=Follows(here=ROWS_OF_KUBELET),
+    follows=Follows(here=ROWS_OF_KUBELET, traffic=False),
 )
 def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     """Its health port, and what it said last."""
@@ -315,7 +315,7 @@ def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
 )
 def demo_down(evidence: Evidence) -> Iterator[Case]:
     """Whatever of it is missing, `apply` brings it back and spreads it."""
-    lacking = {row.found for row in evidence.failing if row.name in TITLES and row.found.startswith(_LACKING)}
+    lacking = {row.found for row in evidence.failing if row.name in TITLES and row.found.startswith(LACKING)}
     if lacking and not isinstance(evidence.snapshot.objects, str):
         leader = evidence.snapshot.loaded.cluster.leader.name
         pods = [pod for pod in evidence.snapshot.objects.pods if pod.labels.get("app") == "kuard" and not pod.ready]
@@ -323,7 +323,7 @@ def demo_down(evidence: Evidence) -> Iterator[Case]:
         yield Case(leader, tuple(seen), (Mend(leader, evidence.apply, "here"),))
 
 
-_LACKING = ("no pod of the Deployment default/kuard is ready", "there is no Service", "all demo pods are on one node")
+LACKING = ("no pod of the Deployment default/kuard is ready", "there is no Service", "all demo pods are on one node")
 
 
 def agent_restart(context: Context) -> str:
