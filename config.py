@@ -1,5 +1,7 @@
 """pyinfra's own configuration; the pyinfra command reads it from the folder that it is started in."""
 
+import os
+
 from pyinfra import config
 
 # A host that fails does not stop the others: they finish what does not need it, and the exit code is 1. What does need
@@ -9,5 +11,5 @@ config.FAIL_PERCENT = None
 
 config.REQUIRE_PYINFRA_VERSION = "~=3.10"
 
-# Seconds; a host that does not answer within them is down, not slow.
-config.CONNECT_TIMEOUT = 10
+# Seconds; a host that does not answer within them is down, not slow. ./inv tells the inventory's patience.
+config.CONNECT_TIMEOUT = round(10 * float(os.environ.get("KUBEPROOF_PATIENCE", "1")))

@@ -75,16 +75,17 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     """Check an inventory and run a deploy file on it; return the number of changes. CommandError if one fails."""
     from rich.markup import escape
 
-    from kubeproof import cluster, plan_report, pyinfra_run
+    from kubeproof import cluster, host_names, plan_report, pyinfra_run
     from kubeproof.console import console, say
     from kubeproof.summary import counted
 
     loaded = cluster.load(_inventory(inventory))
+    host_names.check(loaded)
     outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env)
     for line in plan_report.lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
         console.print(escape(line), soft_wrap=True, highlight=False)
     if outcome.failed_hosts:
-        raise CommandError(f"failed on {', '.join(outcome.failed_hosts)} (full log: {outcome.log})")
+        raise CommandError(f"failed on {outcome.failure} (full log: {outcome.log})")
     say(f"[bold]{counted(outcome.count, 'change')}[/bold]{' to make' if dry else ''} (full log: {outcome.log})")
     return outcome.count
 
@@ -236,7 +237,7 @@ def matrix(
     help={
         **INVENTORY_HELP,
         "from": "client: NAMESPACE/POD, an address, or with the cluster a node",
-        "to": "server: likewise",
+        "to": "server: likewise, or a Service's NAMESPACE/NAME or address",
         "port": "number or name",
         "protocol": "TCP, UDP, SCTP or ICMP",
         "file": "objects to read (may be repeated); without it the cluster is asked",
@@ -307,6 +308,8 @@ def _run_all(commands: list[list[str]]) -> int:
 
 TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
 """What the lab's images have and a machine needs not: unit tests run the agents without a container."""
+EVERY_CORE = ("-n", "auto", "--dist", "worksteal")
+"""Options of pytest for tests that do not touch each other; one lab, on the other hand, is everybody's."""
 LINT = [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy"]]
 
 
@@ -342,7 +345,7 @@ def _install_for_tests() -> None:
 def run_tests(_context: Context, fast: bool = False) -> int:
     """All tests, with the lab; --fast: without root and lab."""
     # Marked netns: what makes network namespaces, as only root may.
-    unit_tests = ["pytest", "-q", "tests/unit", *(["-m", "not netns"] if fast else [])]
+    unit_tests = ["pytest", "-q", *EVERY_CORE, "tests/unit", *(["-m", "not netns"] if fast else [])]
     if not fast:
         _install_for_tests()
     code = _run_all([*LINT, unit_tests])

@@ -1,23 +1,33 @@
 """The cluster that an inventory describes: its settings and its nodes, checked together."""
 
+import codecs
 import json
+import os
+import shlex
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Literal, cast
+from typing import IO, Literal, cast
 from weakref import WeakKeyDictionary
 
 from pyinfra.api.inventory import Inventory
 
-from kubeproof import reading
+from kubeproof import connection_data, patience, reading
 from kubeproof.errors import EXIT_BAD_INPUT, UserError
 from kubeproof.inventory_check import Contents, HostEntry, checked_hosts
 from kubeproof.settings import Settings, examine
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LAB = REPOSITORY / "inventory" / "lab.py"
+"""The inventory that ./inv takes if none is named."""
+
+INVENTORY_SECONDS = 60
+"""How long an inventory file may run: it may ask other machines for its hosts."""
 
 Role = Literal["control-plane", "worker"]
 
@@ -76,6 +86,10 @@ class SshAccess:
         words += ["-i", str(self.key)] if self.key else []
         return [*words, self.hostname]
 
+    def line(self, text: str) -> str:
+        """A line to paste on this machine, which runs shell text as root on the host: quoted for both shells."""
+        return shlex.join([*self.command(), f"sudo sh -c {shlex.quote(text)}" if self.sudo else text])
+
 
 @dataclass(frozen=True)
 class LoadedInventory:
@@ -84,6 +98,11 @@ class LoadedInventory:
     file: Path
     cluster: Cluster
     ssh: Mapping[str, SshAccess]
+
+    def inv(self, command: str) -> str:
+        """A command of ./inv for this inventory, to be pasted in the repository's folder."""
+        chosen = [] if self.file == LAB else ["-i", str(self.file)]
+        return shlex.join(["./inv", command, *chosen])
 
 
 _clusters: "WeakKeyDictionary[Inventory, Cluster]" = WeakKeyDictionary()
@@ -106,7 +125,10 @@ def contents_of(inventory: Inventory, group_files: frozenset[str] | None = None)
 
 
 def cluster_from(contents: Contents) -> Cluster:
-    """Check an inventory's contents and return the cluster. Pure. Raises UserError with all problems."""
+    """Check an inventory's contents and return the cluster, whose patience holds from then on.
+
+    Raises UserError with all problems.
+    """
     if not contents.hosts:
         raise UserError("inventory: names no host, list them in control_plane and workers")
     raw, host_problems = checked_hosts(contents)
@@ -116,7 +138,9 @@ def cluster_from(contents: Contents) -> Cluster:
     nodes, address_problems = _nodes(contents.hosts)
     problems = [*host_problems, *problems, *address_problems, *_misfits(raw, nodes)]
     if problems or settings is None:
-        raise UserError(problems)
+        # Names of hosts, groups and data may have anything in them.
+        raise UserError(line if line.isprintable() else repr(line)[1:-1] for line in problems)
+    patience.use(settings.patience)
     return Cluster(settings, tuple(sorted(nodes, key=lambda node: node.role != "control-plane")))
 
 
@@ -127,33 +151,91 @@ def load(inventory_file: Path) -> LoadedInventory:
     process (gevent), which those who call this function do not expect.
     """
     file = inventory_file.resolve()
-    if not file.is_file():
-        raise UserError(f"{inventory_file}: no such inventory file, use e.g. -i inventory/lab.py")
+    if problem := _not_an_inventory(inventory_file, file):
+        raise UserError(problem)
     contents = _read_contents(file)
     cluster = cluster_from(contents)
+    if problems := connection_data.file_problems((host.name, host.data) for host in contents.hosts):
+        raise UserError(problems)
     return LoadedInventory(file, cluster, {host.name: _ssh_access(host) for host in contents.hosts})
 
 
+def _not_an_inventory(written: Path, file: Path) -> str:
+    """What is wrong with a file before anybody runs it; empty if nothing is."""
+    if file.is_dir():
+        return f"{written}: is a folder, name an inventory file, e.g. -i inventory/lab.py"
+    if not file.is_file():
+        with_suffix = written.with_name(f"{written.name}.py")
+        hint = f"did you mean {with_suffix}?" if with_suffix.is_file() else "use e.g. -i inventory/lab.py"
+        return f"{written}: no such inventory file, {hint}"
+    if file.suffix != ".py":
+        return f"{written}: is no Python file, as inventories are; begin with a copy of inventory/example.py"
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        return f"{written}: cannot be read ({error.strerror}), correct its permissions"
+    return _not_python_text(written, content)
+
+
+def _not_python_text(written: Path, content: bytes) -> str:
+    if content.startswith(codecs.BOM_UTF8):
+        return f"{written}: begins with a byte order mark, save it as UTF-8 without one"
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return f"{written}, line {line}: is no UTF-8 text (byte 0x{content[error.start]:02x}), save it as UTF-8"
+    return ""
+
+
 def _read_contents(file: Path) -> Contents:
-    done = subprocess.run(
-        [sys.executable, "-m", "kubeproof.inventory_reader", str(file)],
-        cwd=REPOSITORY,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise UserError(_reasons(file, done))
-    return Contents.from_json(json.loads(done.stdout))
+    """What the file says when it is run; processes that it starts may live on, so nothing waits for their output."""
+    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kubeproof.inventory_reader", str(file)],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=answer,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(INVENTORY_SECONDS)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            waited = f"has not ended within {INVENTORY_SECONDS} s"
+            raise UserError(f"{file}: {waited}{_last_line(_text_of(said))}, see what it waits for") from None
+        lines = [line for line in _text_of(said).splitlines() if line.strip()]
+        try:
+            document = json.loads(_text_of(answer))
+        except ValueError:
+            document = {"problems": _reasons(file, code, lines)}
+    if problems := document.get("problems"):
+        raise UserError(problems)
+    return Contents.from_json(document)
 
 
-def _reasons(file: Path, done: "subprocess.CompletedProcess[str]") -> list[str]:
-    """What the inventory file said before it gave up, or what Python says is wrong with it."""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    if done.returncode == EXIT_BAD_INPUT:
-        return [line.removeprefix("error: ") for line in lines]
-    return [f"{file}: cannot be loaded ({lines[-1] if lines else f'exit code {done.returncode}'}), correct it"]
+def _text_of(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f" (its last words: {lines[-1]})" if lines else ""
+
+
+def _reasons(file: Path, code: int, lines: list[str]) -> list[str]:
+    """What the inventory file said before it gave up, or how its process ended."""
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if code == EXIT_BAD_INPUT and told:
+        return told
+    how = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    what = f"{how} before its hosts were read{_last_line(chr(10).join(lines))}"
+    return [f"{file}: cannot be loaded ({what}), correct it"]
 
 
 def _nodes(hosts: tuple[HostEntry, ...]) -> tuple[list[Node], list[str]]:
@@ -214,7 +296,7 @@ def _ssh_access(host: HostEntry) -> SshAccess:
         hostname=str(data.get("ssh_hostname") or host.name),
         config_file=Path(str(config)).expanduser() if config else None,
         user=str(data["ssh_user"]) if data.get("ssh_user") else None,
-        port=int(str(port)) if port else None,
+        port=port if isinstance(port, int) else None,
         key=Path(str(key)).expanduser() if key else None,
         sudo=bool(data.get("_sudo")),
     )

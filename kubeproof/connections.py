@@ -4,6 +4,8 @@ import socket
 
 from pyinfra.api.host import Host
 
+from kubeproof.patience import patient
+
 ALIVE_SECONDS = 5
 """How often an idle connection is used, so that its end is noticed."""
 DEAD_SECONDS = 20
@@ -20,7 +22,7 @@ def guard(host: Host) -> None:
         return
     transport.set_keepalive(ALIVE_SECONDS)
     if _TCP_USER_TIMEOUT is not None and isinstance(transport.sock, socket.socket):
-        transport.sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, DEAD_SECONDS * 1000)
+        transport.sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(patient(DEAD_SECONDS) * 1000))
 
 
 def is_lost(host: Host) -> bool:

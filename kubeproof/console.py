@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, emoji=False)
+"""Without emoji, for which rich would take parts of MAC addresses such as ``:ab:``."""
 
 STILL_RUNNING_SECONDS = 15
 """A step that runs longer than this says so again and again, so that silence never means hanging."""

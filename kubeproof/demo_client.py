@@ -10,6 +10,7 @@ from rich.markup import escape
 from kubeproof.cluster import Cluster
 from kubeproof.console import say
 from kubeproof.errors import EXIT_NOT_HOLDING, EXIT_OK, UserError
+from kubeproof.patience import patient
 
 ANSWER_SECONDS = 5
 """A node answers in milliseconds; what takes longer is dropped on its way."""
@@ -48,5 +49,5 @@ def summary(page: str, longest: int = 100) -> str:
 
 def _fetch(url: str) -> str:
     # Not by the environment's proxy: it does not know the nodes' addresses, and they are none of its business.
-    with build_opener(ProxyHandler({})).open(url, timeout=ANSWER_SECONDS) as answer:
+    with build_opener(ProxyHandler({})).open(url, timeout=patient(ANSWER_SECONDS)) as answer:
         return str(answer.read().decode(errors="replace"))

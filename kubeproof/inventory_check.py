@@ -7,13 +7,13 @@ from typing import Any
 from pyinfra.api.arguments import all_global_arguments
 from pyinfra.connectors.ssh import ConnectorData
 
-from kubeproof import reading
+from kubeproof import connection_data, reading
+from kubeproof.inventory_shape import ROLE_GROUPS, meant_role
 from kubeproof.settings import NAMES
 
-ROLE_GROUPS = ("control_plane", "workers")
 HOST_DATA = ("address",)
-PYINFRA_DATA = frozenset(ConnectorData.__annotations__) | {name for name, _ in all_global_arguments()}
-"""Data that pyinfra reads: how to connect, and the global arguments such as _sudo."""
+PYINFRA_DATA = frozenset(ConnectorData.__annotations__) | {name for name, _ in all_global_arguments() if name != "name"}
+"""Data that pyinfra reads: how to connect, and the global arguments such as _sudo; the name is each operation's own."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def checked_hosts(contents: Contents) -> tuple[dict[str, object], list[str]]:
         *_group_problems(contents),
         *_role_problems(contents),
         *_group_file_problems(contents),
+        *(line for host in contents.hosts for line in connection_data.problems(host.name, host.data)),
     ]
     raw: dict[str, object] = {}
     for host in contents.hosts:
@@ -80,7 +81,8 @@ def _once(problems: list[str]) -> list[str]:
 
 def _unknown_data(raw: dict[str, object]) -> list[str]:
     """Take names that nothing reads out of ``raw``, and say which was meant."""
-    problems = reading.without_unknown(raw.keys(), {*NAMES, *HOST_DATA, *PYINFRA_DATA})
+    known = {*NAMES, *HOST_DATA, *PYINFRA_DATA}
+    problems = reading.without_unknown(raw.keys(), known, connection_data.OTHER_WORDS)
     for name in set(raw) - set(NAMES):
         del raw[name]
     return problems
@@ -102,9 +104,11 @@ def _group_problems(contents: Contents) -> Iterator[str]:
         for group in host.groups:
             members.setdefault(group, set()).add(host.name)
     for group, names in sorted(members.items()):
-        if group not in ROLE_GROUPS and names != everyone:
-            meant = reading.closest(group, ROLE_GROUPS)
-            hint = f"did you mean {meant}?" if meant else f"use {' and '.join(ROLE_GROUPS)}"
+        meant = meant_role(group)
+        instead = meant == "control_plane" and meant not in members
+        if group not in ROLE_GROUPS and (names != everyone or instead):
+            other = f"use {' and '.join(ROLE_GROUPS)}, or _{group} if it is no group of hosts"
+            hint = f"did you mean {meant}?" if meant else other
             yield f"group {group}: no such group ({', '.join(sorted(names))}), {hint}"
 
 
@@ -120,7 +124,7 @@ def _role_problems(contents: Contents) -> Iterator[str]:
         elif len(roles) > 1:
             yield f"{host.name}: is in both control_plane and workers, remove it from one"
         for group in roles:
-            if host.groups.count(group) > 1:
+            if host.groups.count(group) > 1 and not host.name.startswith("@"):  # pyinfra lists a connector twice
                 yield f"{host.name}: is named twice in {group}, remove one"
 
 

@@ -15,6 +15,7 @@ from kubeproof.cluster import Cluster, LoadedInventory
 from kubeproof.console import say, step
 from kubeproof.errors import CommandError, UserError
 from kubeproof.front import REPOSITORY
+from kubeproof.patience import patient
 from kubeproof.summary import counted
 
 DRAIN_SECONDS = 180
@@ -127,9 +128,11 @@ def _stays(pod: dict[str, object]) -> bool:
 
 def _drain(loaded: LoadedInventory, name: str) -> None:
     words = ["drain", name, "--ignore-daemonsets", "--delete-emptydir-data"]
-    limits = [f"--timeout={DRAIN_SECONDS}s", f"--skip-wait-for-delete-timeout={GONE_SECONDS}"]
+    limits = [f"--timeout={patient(DRAIN_SECONDS)}s", f"--skip-wait-for-delete-timeout={patient(GONE_SECONDS)}"]
     try:
-        remote_kubectl.capture(loaded, [*words, *limits])
+        remote_kubectl.capture(
+            loaded, [*words, *limits], seconds=patient(DRAIN_SECONDS) + remote_kubectl.CAPTURE_SECONDS
+        )
     except CommandError as error:
         raise CommandError(
             f"{name}: cannot be drained ({error}), nothing else was done; see to these pods, then run the command again"
@@ -139,11 +142,16 @@ def _drain(loaded: LoadedInventory, name: str) -> None:
 def _unreachable(loaded: LoadedInventory, name: str) -> str:
     """Why ssh does not get to a host; empty if it does."""
     *ssh, hostname = loaded.ssh[name].command()
-    done = subprocess.run(
-        [*ssh, "-o", f"ConnectTimeout={CONNECT_SECONDS}", hostname, "true"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    seconds = patient(CONNECT_SECONDS)
+    try:
+        done = subprocess.run(
+            [*ssh, "-o", f"ConnectTimeout={seconds}", hostname, "true"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=2 * seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it accepts connections and does nothing within {2 * seconds} s"
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["ssh failed"])[-1].strip()

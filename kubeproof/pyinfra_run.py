@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from rich.markup import escape
 
-from kubeproof import host_keys, reasons
+from kubeproof import host_keys, patience, reasons
 from kubeproof.cluster import load
 from kubeproof.console import say
 from kubeproof.errors import CommandError, UserError
@@ -54,11 +54,18 @@ class Outcome:
     changes: tuple[Change, ...]
     failed_hosts: tuple[str, ...]
     log: Path
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Why, by host, as far as the log tells."""
 
     @property
     def count(self) -> int:
         """Number of changes, without those that only a condition may bring."""
         return sum(len(change.hosts) for change in self.changes)
+
+    @property
+    def failure(self) -> str:
+        """Which hosts failed and why, in one line; those with the same reason together."""
+        return grouped({host: self.failures.get(host, "") for host in self.failed_hosts})
 
 
 def run(
@@ -85,6 +92,7 @@ def run(
     ):
         log_text.write(f"$ {' '.join(command)}\n")
         noting = {reasons.FILE: notes.name} if dry else {}
+        noting[patience.ENVIRONMENT] = f"{patience.factor():g}"
         code, last = _stream(command, output, log_text, {**(env or {}), **noting})
         noted = notes.read()
         output.seek(0)
@@ -100,7 +108,7 @@ def run(
         read = replace(read, failed_hosts=unprepared(log.read_text().splitlines()))
         if not read.failed_hosts:
             raise CommandError(f"pyinfra: ended with exit code {code}, naming no host (full log: {log})")
-    return read
+    return replace(read, failures=failures(log.read_text().splitlines()))
 
 
 def outcome(document: Mapping[str, Any], log: Path, noted: str = "") -> Outcome:
@@ -124,6 +132,40 @@ def outcome(document: Mapping[str, Any], log: Path, noted: str = "") -> Outcome:
         changes = [Change(item["name"], tuple(item["success"])) for item in results["operations"]]
         failed = tuple(results["failed_hosts"])
     return Outcome(tuple(change for change in changes if change.hosts or change.maybe), failed, log)
+
+
+def failures(lines: Iterable[str]) -> dict[str, str]:
+    """Why hosts failed, by pyinfra's log: the operation, and the first that the host said of it. Pure."""
+    found: dict[str, str] = {}
+    said: dict[str, list[str]] = {}
+    operation = host = ""
+    for line in lines:
+        text = _ANSI.sub("", line).strip()
+        if text.startswith("--> "):
+            operation, host, said = text.removeprefix("--> Starting operation:").strip(), "", {}
+        elif of_host := _OF_HOST.match(text):
+            host, words = of_host["host"], of_host["text"].strip()
+            if words.startswith("Error: executed"):
+                found.setdefault(host, f"{operation}: {_shortened(said.get(host, []))}".rstrip(": "))
+            elif operation.startswith("--> Connecting") and not words.startswith("Connected"):
+                found.setdefault(host, words)
+            said.setdefault(host, []).append(words)
+        elif text and host:
+            said[host].append(text)
+    return found
+
+
+def _shortened(said: list[str]) -> str:
+    """The first line, and if more are announced the last of them."""
+    return f"{said[0]} {said[-1]}" if said[1:] and said[0].endswith(":") else "".join(said[:1])
+
+
+def grouped(reasons_by_host: Mapping[str, str]) -> str:
+    """Hosts with their reasons in one line. Pure."""
+    together: dict[str, list[str]] = defaultdict(list)
+    for host, reason in reasons_by_host.items():
+        together[reason].append(host)
+    return "; ".join(", ".join(hosts) + (f" ({reason})" if reason else "") for reason, hosts in together.items())
 
 
 def unprepared(lines: Iterable[str]) -> tuple[str, ...]:
@@ -233,5 +275,7 @@ def _document(text: str, code: int, last: str, log: Path) -> Mapping[str, Any]:
         document = json.loads(text)
     except json.JSONDecodeError:
         reason = last.removeprefix("--> ") or f"exit code {code}"
+        if reason.endswith(_NOBODY_LEFT) and (found := failures(log.read_text().splitlines())):
+            raise CommandError(f"failed on every host: {grouped(found)} (full log: {log})") from None
         raise CommandError(f"pyinfra: ended without a result: {reason} (full log: {log})") from None
     return document if isinstance(document, dict) else {}

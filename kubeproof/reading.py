@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from itertools import combinations
+from pathlib import PurePath
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -84,6 +85,19 @@ def integer(lowest: int, highest: int) -> Reader[int]:
 
 
 port = integer(1, MAX_PORT)
+
+
+def number(lowest: float, highest: float) -> Reader[float]:
+    """A number within bounds, both included."""
+
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise RefusedError(f"is not a number but {_kind(value)}", f"use {lowest:g} to {highest:g}, without quotes")
+        if not lowest <= value <= highest:
+            raise RefusedError("is out of range", f"use {lowest:g} to {highest:g}")
+        return float(value)
+
+    return read
 
 
 def none_or(read: Reader[T]) -> Reader[T | None]:
@@ -172,7 +186,7 @@ def network(value: object) -> IPv4Network:
 
 def address(value: object) -> IPv4Address:
     """An IPv4 address without prefix, such as 192.168.200.11."""
-    if isinstance(value, IPv4Address):
+    if type(value) is IPv4Address:  # not one with a network, which is a subclass
         return value
     try:
         return IPv4Address(text(value))
@@ -208,15 +222,16 @@ def url(value: object) -> str:
 
 
 def path(value: object) -> str:
-    """An absolute path, or one that begins with ``~/``."""
-    if not text(value).startswith(("/", "~/")):
+    """An absolute path, or one that begins with ``~/``; an object of pathlib is one too."""
+    written = text(str(value) if isinstance(value, PurePath) else value)
+    if not written.startswith(("/", "~/")):
         raise RefusedError("is not an absolute path", "begin it with / or ~/")
-    return str(value)
+    return written
 
 
 def path_or_url(value: object) -> str:
     """What :func:`path` or :func:`url` takes."""
-    return url(value) if "://" in text(value) else path(value)
+    return url(value) if isinstance(value, str) and "://" in text(value) else path(value)
 
 
 image_repository = matching(
@@ -232,11 +247,17 @@ registry = matching(
 """``host[:port]``, or a CIDR network, as Docker's insecure-registries takes them."""
 
 
-def without_unknown(raw: Collection[str], known: Collection[str]) -> list[str]:
-    """A problem for each name that nothing reads, with the name that was probably meant."""
+def without_unknown(
+    raw: Collection[str], known: Collection[str], synonyms: Mapping[str, str] | None = None
+) -> list[str]:
+    """A problem for each name that nothing reads, with the name that was probably meant.
+
+    ``synonyms`` are words of other tools. What begins with an underscore is meant by nothing that does not.
+    """
     problems = []
     for name in sorted(set(raw) - set(known)):
-        meant = closest(name, known)
+        likely = [other for other in known if other.startswith("_") == name.startswith("_")]
+        meant = (synonyms or {}).get(name) or closest(name, likely)
         hint = f"did you mean {meant}?" if meant else "remove it"
         problems.append(f"{name}: no such setting, {hint}")
     return problems

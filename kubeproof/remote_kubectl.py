@@ -13,6 +13,9 @@ ADMIN_KUBECONFIG = "/etc/kubernetes/admin.conf"
 SSH_FAILED = 255
 """ssh's own exit code where it could not connect (ssh(1), EXIT STATUS)."""
 
+CAPTURE_SECONDS = 120
+"""For what asks, applies or waits for a minute; what takes longer says so."""
+
 
 def command(loaded: LoadedInventory, words: Sequence[str], *, terminal: bool) -> list[str]:
     """The ssh command that runs kubectl with these words; a terminal is for `exec -it` and `edit`."""
@@ -26,11 +29,16 @@ def over_ssh(access: SshAccess, words: Sequence[str], *, terminal: bool = False)
     return [*ssh, *(["-t"] if terminal else []), hostname, shlex.join([*(["sudo"] if access.sudo else []), *words])]
 
 
-def capture(loaded: LoadedInventory, words: Sequence[str], *, stdin: str = "") -> str:
-    """Run kubectl and return its output. Raises CommandError, with kubectl's own last words, if it fails."""
-    done = subprocess.run(
-        command(loaded, words, terminal=False), input=stdin, capture_output=True, text=True, check=False
-    )
+def capture(loaded: LoadedInventory, words: Sequence[str], *, stdin: str = "", seconds: float = CAPTURE_SECONDS) -> str:
+    """Run kubectl and return its output. Raises CommandError, with kubectl's own last words, if it fails.
+
+    So does one that has not ended after ``seconds``.
+    """
+    words_of_ssh = command(loaded, words, terminal=False)
+    try:
+        done = subprocess.run(words_of_ssh, input=stdin, capture_output=True, text=True, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise CommandError(f"kubectl {words[0]}: no answer within {seconds:.0f} s; is the host well?") from None
     if done.returncode == 0:
         return done.stdout
     last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
-from kubeproof import reading
+from kubeproof import patience, reading
 from kubeproof.cni import conflicts as cni_conflicts
 from kubeproof.cni.networks import NETWORKS, NODE_ADDRESS, enforces_policy, vxlan_device
 from kubeproof.errors import UserError
@@ -77,9 +77,12 @@ def _finding(value: object) -> str:
     return written
 
 
-def _setting(read: Reader[T]) -> T:
-    """A field that is read from its raw value by ``read``; the type of the field is what the reader returns."""
-    made: T = field(metadata={"read": read})
+def _setting(read: Reader[T], otherwise: T | None = None) -> T:
+    """A field that is read from its raw value by ``read``; the type of the field is what the reader returns.
+
+    ``otherwise`` holds where it has no value: for what inventories that keep all settings of their own do not have yet.
+    """
+    made: T = field(metadata={"read": read, "otherwise": otherwise})
     return made
 
 
@@ -181,6 +184,7 @@ class Settings:
     kubeconfig: str = _setting(reading.path)
     ignore_preflight_errors: tuple[str, ...] = _setting(reading.list_of(_preflight_check))
     ignore_findings: tuple[str, ...] = _setting(reading.list_of(_finding))
+    patience: float = _setting(reading.number(patience.LOWEST, patience.HIGHEST), otherwise=1.0)
 
     @property
     def kubernetes_minor(self) -> str:
@@ -242,7 +246,9 @@ def examine(raw: Mapping[str, object]) -> tuple[Settings | None, list[str]]:
     problems = reading.without_unknown(raw.keys(), NAMES)
     for item in fields(Settings):
         try:
-            values[item.name] = _read(item.name, item.metadata["read"], raw)
+            otherwise = item.metadata["otherwise"]
+            unset = item.name not in raw and otherwise is not None
+            values[item.name] = otherwise if unset else _read(item.name, item.metadata["read"], raw)
         except UserError as error:
             problems.extend(error.problems)
     problems.extend(_conflicts(values))

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubeproof.cni import catalogue as manifests
 from kubeproof.doctor import catalogue
 from kubeproof.front import REPOSITORY
 from kubeproof.node.preflight.names import FINDINGS, Severities
+from kubeproof.tables.eras import ERAS
 
 README = REPOSITORY / "README.md"
 ALL = REPOSITORY / "inventory" / "group_data" / "all.py"
@@ -82,6 +84,29 @@ def findings_table(findings: Mapping[str, tuple[Severities, str]]) -> str:
     return _table([*rows, *((f"`{name}`", shown[severity], about) for name, (severity, about) in findings.items())])
 
 
+def manifests_table(minors: Iterable[str]) -> str:
+    """Pinned manifests: what their projects name, what was run here, and which one a minor gets. Pure."""
+    head = ("Manifest", "Named by its project for", "Run here with", "Chosen for", "Chosen, and refused as untried")
+    rows, known = [head, ("---",) * len(head)], list(minors)
+    for pinned in manifests.PINNED:
+        chosen = [minor for minor in known if manifests.choose(pinned.project, minor) is pinned]
+        parts = [[minor for minor in chosen if pinned.is_tried(minor) is tried] for tried in (True, False)]
+        name = f"{'Canal' if pinned.project == 'canal' else 'flannel'} {pinned.version}"
+        rows.append((name, pinned.named_for, ", ".join(pinned.run), *map(_spans, parts)))
+    return _table(rows)
+
+
+def _spans(minors: Iterable[str]) -> str:
+    """Versions in words, such as "1.20, 1.22 to 1.25"."""
+    spans: list[list[int]] = []
+    for number in sorted(manifests.number(minor)[1] for minor in minors):
+        if spans and spans[-1][1] == number - 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(f"1.{first}" if first == last else f"1.{first} to 1.{last}" for first, last in spans)
+
+
 def with_tables(text: str, tables: Mapping[str, str]) -> str:
     """The text with each table between its marks ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. Pure.
 
@@ -103,6 +128,7 @@ def tables() -> dict[str, str]:
     return {
         "settings": cluster_table(declared(ALL.read_text()), runpy.run_path(str(ALL)), runpy.run_path(str(LAB))),
         "findings": findings_table(FINDINGS),
+        "manifests": manifests_table(ERAS),
         "lab.toml": lab_table(declared(lab_text), tomllib.loads(lab_text)),
         "diagnoses": catalogue.table(),
     }

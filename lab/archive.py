@@ -3,8 +3,6 @@
 Nothing of the lab names an archive of its own: what the machine reaches is what its administrator configured.
 """
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -53,18 +51,3 @@ def parse(targets: str) -> tuple[Source, ...]:
             "add one to /etc/apt/sources.list.d and run `apt-get update`"
         )
     return tuple(sorted(found, key=lambda source: (len(source.suite), source.suite)))
-
-
-def proxy_paths(configured: Iterable[Source]) -> dict[str, str]:
-    """URI of each archive -> the path, one part long, under which the lab's caching proxy serves it. Pure.
-
-    By use and not by the URI, of which two may end alike: ``debian``, ``debian-security``, further ones ``debian-2`` ….
-    """
-    found: dict[str, str] = {}
-    uses: Counter[str] = Counter()
-    for source in configured:
-        if source.uri not in found:
-            use = "debian-security" if source.suite.endswith("-security") else "debian"
-            uses[use] += 1
-            found[source.uri] = use if uses[use] == 1 else f"{use}-{uses[use]}"
-    return found

@@ -32,7 +32,12 @@ def make(
         settings.write(apt_config.render(apt_config.read()))
         settings.flush()
         words = command(target, variant, packages, [f"--aptopt={settings.name}", *options])
-        shell.run(words, stdin="".join(f"{source.line()}\n" for source in archive.sources()), env=env)
+        shell.run(
+            words,
+            stdin="".join(f"{source.line()}\n" for source in archive.sources()),
+            env=env,
+            timeout=shell.BUILD_SECONDS,
+        )
 
 
 def command(target: Path, variant: str, packages: Sequence[str], options: Sequence[str]) -> list[str | Path]:

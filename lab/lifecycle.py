@@ -8,7 +8,7 @@ from rich.table import Table
 from kubeproof.console import console, say
 from kubeproof.errors import UserError
 from kubeproof.summary import Summary
-from lab import host, mirror, network, nodes, preflight, rootfs
+from lab import host, mirror, network, nodes, preflight
 from lab.paths import CACHE, LOG_FILE, RUN, STATE
 from lab.settings import LabSettings
 
@@ -19,7 +19,6 @@ def up(lab: LabSettings, summary: Summary) -> None:
     summary.change("system packages", preflight.install_packages)
     summary.change("lab network", lambda: network.up(lab))
     summary.change("mirror", lambda: mirror.up(lab))
-    summary.change("root filesystem", _ensure_rootfs)
     summary.change("nodes", lambda: nodes.up(lab))
 
 
@@ -65,12 +64,6 @@ def require_root() -> None:
     """Raise UserError unless this is root."""
     if not host.is_root():
         raise UserError("user: the lab's devices and containers need root, run it with sudo")
-
-
-def _ensure_rootfs() -> int:
-    cached = rootfs.is_cached()
-    rootfs.ensure()
-    return 0 if cached else 1
 
 
 def _remove(folder: Path) -> int:

@@ -1,16 +1,20 @@
 """A node's files: a copy of the root filesystem, and what makes it this node and no other."""
 
 import hashlib
+import shutil
 import uuid
-from collections.abc import Iterable
 from pathlib import Path
 
-from lab import archive, shell, ssh
-from lab.paths import NODES
+from lab import shell, ssh
+from lab.mirror import apt
+from lab.paths import DEBIAN_REPOSITORY, NODES
 from lab.settings import LabNode, LabSettings
 
 KUBELET_CONF = "etc/kubernetes/kubelet.conf"
 """There from a host's join to its reset (kubeproof/node/paths.py, below the node's root)."""
+
+APT_KEY = "usr/share/keyrings/kubeproof-lab.asc"
+"""Key of the mirror's repositories, below the node's root. The deploy brings it again, for Kubernetes' alone."""
 
 
 def root_of(name: str) -> Path:
@@ -31,6 +35,7 @@ def create(lab: LabSettings, node: LabNode, base: Path) -> None:
     authorized.write_text(ssh.ensure_key())
     authorized.chmod(0o600)
     ssh.ensure_host_key(making, node.name)
+    shutil.copy(DEBIAN_REPOSITORY / apt.KEY_FILE, making / APT_KEY)
     _fingerprint_file(node.name).write_text(fingerprint(lab, node))
     making.rename(root_of(node.name))
 
@@ -84,7 +89,7 @@ def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:
         "etc/hosts": f"127.0.0.1 localhost\n{node.address} {node.name}\n",
         # No resolver: the lab has none, and names of nodes come from /etc/hosts.
         "etc/resolv.conf": "",
-        "etc/apt/sources.list": "".join(f"{line}\n" for line in _apt_sources(lab)),
+        "etc/apt/sources.list": f"deb [signed-by=/{APT_KEY}] {lab.apt_url}/{DEBIAN_REPOSITORY.name}/ /\n",
         # The default route exists because flanneld takes the interface that has it; the gateway forwards nothing.
         "etc/network/interfaces": (
             "auto lo\niface lo inet loopback\n\n"
@@ -98,14 +103,6 @@ def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:
 def fingerprint(lab: LabSettings, node: LabNode) -> str:
     """Hash over what the settings decide about a node's files."""
     return hashlib.sha256(repr(identity(lab, node)).encode()).hexdigest()
-
-
-def _apt_sources(lab: LabSettings) -> Iterable[str]:
-    """The machine's Debian suites through the lab's caching proxy."""
-    sources = archive.sources()
-    paths = archive.proxy_paths(sources)
-    for source in sources:
-        yield archive.Source(f"{lab.apt_url}/{paths[source.uri]}", source.suite).line()
 
 
 def _made_for(name: str) -> str:

@@ -18,6 +18,8 @@ __all__ = ["down", "existing", "init_pid", "is_running", "reboot", "start", "sta
 PACKAGES = container.PACKAGES
 
 BOOT_SECONDS = 60
+SSH_SECONDS = 20
+"""One of the tries to reach a node."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _wait_for_one(node: LabNode) -> None:
     def answers() -> bool:
         if not is_running(node.name):
             raise CommandError(f"{node.name}: ended while it started; see {container.console_log(node.name)}")
-        return shell.succeeds(command)
+        return shell.succeeds(command, SSH_SECONDS)
 
     wait_until(answers, seconds=BOOT_SECONDS, what=f"{node.name} to answer by SSH at {node.address}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from kubeproof.console import say, step
 from kubeproof.errors import CommandError, UserError
 from lab import archive, host, machine, mirror, network, nodes, paths, rootfs, shell, ssh
+from lab.mirror import node_packages
 from lab.mirror.cache import PARTIAL
 from lab.settings import LabSettings
 
@@ -24,7 +25,7 @@ NODE_MEMORY_GIB = 0.7
 BUILD_MEMORY_GIB = 3.0
 """Two of Go's linkers at once, an estimate from the size of what they link."""
 
-DOWNLOADED = ("source", "base-layer", "apt-cacher-ng")
+DOWNLOADED = ("source", "base-layer", node_packages.KIND)
 """Caches that are filled from Debian's archive, beside the root filesystem."""
 BUILT = "kubernetes"
 
@@ -179,7 +180,11 @@ def install_packages(more: Collection[str] = ()) -> int:
     with step("Debian packages for the lab"), mirror.kept_from_starting():
         try:
             shell.run(["apt-get", "-q", "update"], env=_APT)
-            shell.run(["apt-get", "-q", "-y", "install", "--no-install-recommends", *missing], env=_APT)
+            shell.run(
+                ["apt-get", "-q", "-y", "install", "--no-install-recommends", *missing],
+                env=_APT,
+                timeout=shell.BUILD_SECONDS,
+            )
         except CommandError as error:
             reason = str(error).splitlines()[1:2] or [str(error)]
             raise UserError(f"packages: apt-get failed; is Debian's archive reachable? {reason[0]}") from error

@@ -24,6 +24,10 @@ QUIET_SECONDS = 1.0
 INTERRUPT_SECONDS = 60.0
 """Time for a command to end by itself after Ctrl-C: apt-get completes what dpkg has begun."""
 TERMINATE_SECONDS = 10.0
+RUN_SECONDS = 600.0
+"""For most commands, which take a second or copy files of some hundred MiB. What takes longer says so."""
+BUILD_SECONDS = 3600.0
+"""For what builds, or fetches much, on a slow machine. A network that stands still ends it sooner."""
 
 
 def run(
@@ -33,7 +37,7 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     check: bool = True,
-    timeout: float | None = None,
+    timeout: float = RUN_SECONDS,
     log_output: bool = True,
 ) -> str:
     """Run a command (never through a shell) and return what it wrote to standard output.
@@ -53,16 +57,16 @@ def run(
     return done.stdout
 
 
-def succeeds(command: Sequence[str | Path]) -> bool:
-    """Whether a command exits with 0; its failure is an answer, not an error, and so is that it is not installed."""
+def succeeds(command: Sequence[str | Path], timeout: float = RUN_SECONDS) -> bool:
+    """Whether a command exits with 0 within ``timeout`` seconds; that it fails or is not installed is an answer."""
     try:
-        return _run([str(word) for word in command], None, {}, None, None).returncode == 0
+        return _run([str(word) for word in command], None, {}, None, timeout).returncode == 0
     except CommandError:
         return False
 
 
 def _run(
-    words: list[str], stdin: str | None, env: Mapping[str, str], cwd: Path | None, timeout: float | None
+    words: list[str], stdin: str | None, env: Mapping[str, str], cwd: Path | None, timeout: float
 ) -> "subprocess.CompletedProcess[str]":
     path = f"{ADMIN_PATH}:{os.environ.get('PATH', os.defpath)}"
     try:
@@ -86,7 +90,7 @@ def _run(
             raise
         except subprocess.TimeoutExpired as error:
             _terminate(child)
-            raise CommandError(f"{' '.join(words)}: no end after {timeout:.0f}s") from error
+            raise CommandError(f"{' '.join(words)}: no end after {timeout:.0f}s, so it was ended") from error
     return subprocess.CompletedProcess(words, child.returncode, output, errors)
 
 

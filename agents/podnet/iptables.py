@@ -20,7 +20,10 @@ def restore(text: str) -> None:
 
 
 def _run(command: list[str], text: str | None = None) -> str:
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    # Comments of others may be of any bytes.
+    done = subprocess.run(
+        command, input=text, capture_output=True, text=True, encoding="utf-8", errors="surrogateescape", check=False
+    )
     if done.returncode != 0:
         raise PodnetError(f"{' '.join(command)}: {done.stderr.strip() or f'exit code {done.returncode}'}")
     return done.stdout

@@ -135,8 +135,8 @@ cni_manifest_sha256 = ""
 cni_image_repository = ""
 
 # Interface between the nodes. node-address: the one with the node's address in the inventory. Otherwise a name that it
-# has on all nodes, or empty for flannel's own choice, that of the default route: of several interfaces often the wrong
-# one (flannel#535).
+# has on all nodes, or empty for the manifest's own choice, or else flannel's, that of the default route: of several
+# interfaces often the wrong one (flannel#535).
 cni_interface = "node-address"
 
 # Bytes that a packet of a pod can have. None: what the interface between the nodes leaves. Less where something on the
@@ -193,3 +193,7 @@ ignore_preflight_errors = []
 # This project's own findings that stop nothing, by the names of the table in "Preflight" of README.md. None: each of
 # them breaks something. kubeadm has checks of its own, which ignore_preflight_errors is about.
 ignore_findings = []
+
+# Factor for how long hosts may take: for an answer, a command, a control plane, a node to be Ready. More than 1 for
+# slow machines, up to 20; what is waited for in vain then takes as much longer.
+patience = 1.0

@@ -15,35 +15,71 @@ from kubeproof.errors import UserError
 Object = dict[str, Any]
 
 _ALWAYS = "1.0"
+_RBAC = ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+_WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+_FLOWS = ("FlowSchema", "PriorityLevelConfiguration")
 
-SERVED: dict[tuple[str, str], tuple[str, str]] = {
-    ("v1", "Namespace"): (_ALWAYS, ""),
-    ("v1", "ConfigMap"): (_ALWAYS, ""),
-    ("v1", "Secret"): (_ALWAYS, ""),
-    ("v1", "Service"): (_ALWAYS, ""),
-    ("v1", "ServiceAccount"): (_ALWAYS, ""),
-    ("apps/v1", "DaemonSet"): ("1.9", ""),
-    ("apps/v1", "Deployment"): ("1.9", ""),
-    ("extensions/v1beta1", "DaemonSet"): ("1.1", "1.15"),
-    ("extensions/v1beta1", "Deployment"): ("1.1", "1.15"),
-    ("extensions/v1beta1", "PodSecurityPolicy"): ("1.3", "1.15"),
-    ("rbac.authorization.k8s.io/v1", "ClusterRole"): ("1.8", ""),
-    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): ("1.8", ""),
-    ("rbac.authorization.k8s.io/v1", "Role"): ("1.8", ""),
-    ("rbac.authorization.k8s.io/v1", "RoleBinding"): ("1.8", ""),
-    ("rbac.authorization.k8s.io/v1beta1", "ClusterRole"): ("1.6", "1.21"),
-    ("rbac.authorization.k8s.io/v1beta1", "ClusterRoleBinding"): ("1.6", "1.21"),
-    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): ("1.16", ""),
-    ("apiextensions.k8s.io/v1beta1", "CustomResourceDefinition"): ("1.7", "1.21"),
-    ("policy/v1beta1", "PodSecurityPolicy"): ("1.10", "1.24"),
-    ("policy/v1beta1", "PodDisruptionBudget"): ("1.5", "1.24"),
-    ("policy/v1", "PodDisruptionBudget"): ("1.21", ""),
-    ("networking.k8s.io/v1", "NetworkPolicy"): ("1.7", ""),
-    ("scheduling.k8s.io/v1", "PriorityClass"): ("1.14", ""),
-    ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"): ("1.16", ""),
-    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"): ("1.16", ""),
-    ("apiregistration.k8s.io/v1", "APIService"): ("1.10", ""),
+_KINDS: dict[str, dict[str, tuple[str, str]]] = {
+    "v1": dict.fromkeys(
+        (
+            *("ConfigMap", "Endpoints", "Event", "LimitRange", "Namespace", "Node", "PersistentVolume"),
+            *("PersistentVolumeClaim", "Pod", "PodTemplate", "ReplicationController", "ResourceQuota", "Secret"),
+            *("Service", "ServiceAccount"),
+        ),
+        (_ALWAYS, ""),
+    ),
+    "apps/v1": dict.fromkeys(
+        ("ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"), ("1.9", "")
+    ),
+    "apps/v1beta2": dict.fromkeys(("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"), ("1.8", "1.15")),
+    "apps/v1beta1": dict.fromkeys(("Deployment", "StatefulSet"), ("1.5", "1.15")),
+    "extensions/v1beta1": {
+        **dict.fromkeys(("DaemonSet", "Deployment", "ReplicaSet"), ("1.1", "1.15")),
+        **dict.fromkeys(("NetworkPolicy", "PodSecurityPolicy"), ("1.3", "1.15")),
+        "Ingress": ("1.1", "1.21"),
+    },
+    "batch/v1": {"Job": ("1.2", ""), "CronJob": ("1.21", "")},
+    "batch/v1beta1": {"CronJob": ("1.8", "1.24")},
+    "autoscaling/v1": {"HorizontalPodAutoscaler": ("1.2", "")},
+    "autoscaling/v2": {"HorizontalPodAutoscaler": ("1.23", "")},
+    "autoscaling/v2beta2": {"HorizontalPodAutoscaler": ("1.12", "1.25")},
+    "autoscaling/v2beta1": {"HorizontalPodAutoscaler": ("1.8", "1.24")},
+    "rbac.authorization.k8s.io/v1": dict.fromkeys(_RBAC, ("1.8", "")),
+    "rbac.authorization.k8s.io/v1beta1": dict.fromkeys(_RBAC, ("1.6", "1.21")),
+    "apiextensions.k8s.io/v1": {"CustomResourceDefinition": ("1.16", "")},
+    "apiextensions.k8s.io/v1beta1": {"CustomResourceDefinition": ("1.7", "1.21")},
+    "policy/v1": {"PodDisruptionBudget": ("1.21", "")},
+    "policy/v1beta1": {"PodDisruptionBudget": ("1.5", "1.24"), "PodSecurityPolicy": ("1.10", "1.24")},
+    "networking.k8s.io/v1": {"NetworkPolicy": ("1.7", ""), **dict.fromkeys(("Ingress", "IngressClass"), ("1.19", ""))},
+    "networking.k8s.io/v1beta1": {"Ingress": ("1.14", "1.21"), "IngressClass": ("1.18", "1.21")},
+    "scheduling.k8s.io/v1": {"PriorityClass": ("1.14", "")},
+    "scheduling.k8s.io/v1beta1": {"PriorityClass": ("1.11", "1.21")},
+    "admissionregistration.k8s.io/v1": {
+        **dict.fromkeys(_WEBHOOKS, ("1.16", "")),
+        **dict.fromkeys(("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"), ("1.30", "")),
+    },
+    "admissionregistration.k8s.io/v1beta1": dict.fromkeys(_WEBHOOKS, ("1.9", "1.21")),
+    "apiregistration.k8s.io/v1": {"APIService": ("1.10", "")},
+    "apiregistration.k8s.io/v1beta1": {"APIService": ("1.7", "1.21")},
+    "coordination.k8s.io/v1": {"Lease": ("1.14", "")},
+    "coordination.k8s.io/v1beta1": {"Lease": ("1.12", "1.21")},
+    "discovery.k8s.io/v1": {"EndpointSlice": ("1.21", "")},
+    "discovery.k8s.io/v1beta1": {"EndpointSlice": ("1.17", "1.24")},
+    "node.k8s.io/v1": {"RuntimeClass": ("1.20", "")},
+    "node.k8s.io/v1beta1": {"RuntimeClass": ("1.14", "1.24")},
+    "storage.k8s.io/v1": {
+        "StorageClass": ("1.6", ""),
+        "VolumeAttachment": ("1.13", ""),
+        "CSINode": ("1.17", ""),
+        "CSIDriver": ("1.18", ""),
+    },
+    "certificates.k8s.io/v1": {"CertificateSigningRequest": ("1.19", "")},
+    "flowcontrol.apiserver.k8s.io/v1": dict.fromkeys(_FLOWS, ("1.29", "")),
+    "flowcontrol.apiserver.k8s.io/v1beta3": dict.fromkeys(_FLOWS, ("1.26", "1.31")),
+    "flowcontrol.apiserver.k8s.io/v1beta2": dict.fromkeys(_FLOWS, ("1.23", "1.28")),
+    "flowcontrol.apiserver.k8s.io/v1beta1": dict.fromkeys(_FLOWS, ("1.20", "1.25")),
 }
+SERVED = {(version, kind): span for version, kinds in _KINDS.items() for kind, span in kinds.items()}
 """(apiVersion, kind) -> first and last minor that serve it; last "" is the current one."""
 
 CEL_FROM, CEL_KEY = "1.25", "x-kubernetes-validations"
@@ -53,6 +89,9 @@ OTHER_VERSIONS = {
     # Both have the fields minAvailable, maxUnavailable and selector; they differ in what an empty selector means.
     ("policy/v1", "PodDisruptionBudget"): "policy/v1beta1",
     ("policy/v1beta1", "PodDisruptionBudget"): "policy/v1",
+    # The versions have the same fields (Deprecated API Migration Guide).
+    **{("rbac.authorization.k8s.io/v1beta1", kind): "rbac.authorization.k8s.io/v1" for kind in _RBAC},
+    ("scheduling.k8s.io/v1beta1", "PriorityClass"): "scheduling.k8s.io/v1",
 }
 DROPPED = {"PodSecurityPolicy": "nothing else refers to it where no PodSecurityPolicy is enforced"}
 """Kinds that can be left out where they are not served, and why that does no harm."""
@@ -98,6 +137,11 @@ def adapt(objects: Sequence[Object], minor: str, origin: str) -> Adapted:
         api_version, kind = item["apiVersion"], item["kind"]
         other = OTHER_VERSIONS.get((api_version, kind), "")
         what = f"{identity(item)} is {api_version}, which Kubernetes {minor} does not serve"
+        if is_served(api_version, kind, minor) is None:
+            unknown = f"{identity(item)} is {api_version}, which is not known here"
+            mend = "have the manifest bring its CustomResourceDefinition, or apply the object by yourself"
+            problems.append(f"cni_manifest: {origin}: {unknown}, and which nothing in the manifest defines; {mend}")
+            continue
         if other and is_served(other, kind, minor) and _means_the_same(item):
             kept.append({**item, "apiVersion": other})
             notes.append(f"{what}: applied as {other}")
@@ -110,9 +154,11 @@ def adapt(objects: Sequence[Object], minor: str, origin: str) -> Adapted:
     return Adapted(tuple(kept), tuple(notes))
 
 
-def _means_the_same(budget: Object) -> bool:
-    """An empty selector is every pod in policy/v1 and none in v1beta1."""
-    selector = budget.get("spec", {}).get("selector") or {}
+def _means_the_same(item: Object) -> bool:
+    """A budget's empty selector is every pod in policy/v1 and none in v1beta1."""
+    if item["kind"] != "PodDisruptionBudget":
+        return True
+    selector = item.get("spec", {}).get("selector") or {}
     return bool(selector.get("matchLabels") or selector.get("matchExpressions"))
 
 

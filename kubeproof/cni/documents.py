@@ -73,10 +73,10 @@ def load(text: str, origin: str) -> list[Object]:
     """The objects of a manifest; Lists are taken apart. Raises UserError if it is no manifest."""
     try:
         documents = list(yaml.load_all(text, Loader=_Loader))  # a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
         raise UserError(f"cni_manifest: {origin}{line}: is no YAML ({reason}), name a manifest") from None
     objects: list[Object] = []
     for position, document in enumerate(documents, start=1):
@@ -84,12 +84,24 @@ def load(text: str, origin: str) -> list[Object]:
             continue
         if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
             raise UserError(f"cni_manifest: {origin}, document {position}: is no object of Kubernetes, name a manifest")
-        objects += document.get("items") or [] if document["kind"] == "List" else [document]
+        objects += _taken_apart(document)
     if not objects:
         raise UserError(f"cni_manifest: {origin}: holds no object, name a manifest")
     for item in objects:
         _require_identity(item, origin)
     return objects
+
+
+def _taken_apart(document: Any) -> list[Any]:
+    """The objects of a List, or of a list of one kind such as ConfigMapList, whose objects may leave out what it is."""
+    if not isinstance(document, dict) or not str(document.get("kind", "")).endswith("List"):
+        return [document]
+    items = document.get("items") or []
+    if not isinstance(items, list):
+        return [items]
+    kind = document["kind"].removesuffix("List")
+    common = {"apiVersion": document.get("apiVersion"), "kind": kind} if kind else {}
+    return [part for item in items for part in _taken_apart({**common, **item} if isinstance(item, dict) else item)]
 
 
 def _require_identity(item: Any, origin: str) -> None:
@@ -99,6 +111,7 @@ def _require_identity(item: Any, origin: str) -> None:
         and isinstance(item.get("kind"), str)
         and isinstance(item.get("metadata"), dict)
         and isinstance(item["metadata"].get("name"), str)
+        and isinstance(item["metadata"].get("namespace"), str | None)
     )
     if not complete:
         raise UserError(f"cni_manifest: {origin}: has an object without apiVersion, kind or name, name a manifest")

@@ -1,6 +1,7 @@
 """What the deploy and the proof have to know of each pod network, in one table. Pure."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from kubeproof.reading import problem
 
@@ -12,6 +13,31 @@ DEFAULT_PORT = 8472
 
 VXLAN_OVERHEAD = 50
 """Bytes that VXLAN over IPv4 adds: inner Ethernet 14, VXLAN 8, UDP 8, IPv4 20 (RFC 7348)."""
+
+
+class Source(Enum):
+    """Whose address a pod sees when a process of a node talks to it; the route's device gives it."""
+
+    BRIDGE = "cni0"
+    TUNNEL = "the VXLAN link"
+    NODE = "the node"
+
+
+@dataclass(frozen=True)
+class KnownDifference:
+    """What a network is known to do otherwise than NetworkPolicy is understood: told once, waited for by nobody."""
+
+    id: str
+    meaning: str
+    reference: str
+
+
+HAIRPIN = KnownDifference(
+    "hairpin-policed",
+    "a pod that reaches itself through its own Service is held to its policies like any other pod with its labels: the "
+    "filter sees the packet on the node, before its source is masqueraded",
+    "kubernetes#125611, network-policy-api#343",
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +58,8 @@ class Network:
     """Its configuration in /etc/cni/net.d."""
     more_files: tuple[str, ...] = ()
     """What else it writes there."""
+    known: tuple[KnownDifference, ...] = ()
+    """In what it differs from what NetworkPolicy is understood to mean."""
 
 
 NETWORKS = {
@@ -47,6 +75,7 @@ NETWORKS = {
             bridge=False,
             conflist="10-canal.conflist",
             more_files=("calico-kubeconfig",),
+            known=(HAIRPIN,),
         ),
     )
 }
@@ -72,6 +101,14 @@ def no_enforcement(cni: str, network_policy: bool | None) -> str | None:
     return (
         "network_policy: is False, so policies would be accepted and have no effect; set it to None and run ./inv apply"
     )
+
+
+def source_of_node(cni: str, backend: str, *, own_pod: bool) -> Source:
+    """What a pod sees a node as: its own (``own_pod``), or another one."""
+    if own_pod:
+        # Where pods have links without an address, as in Canal, the kernel takes one of the node's own.
+        return Source.BRIDGE if NETWORKS[cni].bridge else Source.NODE
+    return Source.TUNNEL if backend == "vxlan" else Source.NODE
 
 
 def vxlan_device(cni: str, vni: int) -> str:

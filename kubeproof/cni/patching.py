@@ -7,12 +7,13 @@ README.md (delegate), and the comments in Calico's canal.yaml.
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-from kubeproof.cni import references
+from kubeproof.cni import documents, references
 from kubeproof.cni.networks import DEFAULT_PORT, DEFAULT_VNI, NODE_ADDRESS
 from kubeproof.errors import UserError
 
@@ -21,8 +22,18 @@ Object = dict[str, Any]
 NET_CONF = "net-conf.json"
 CNI_CONF = "cni-conf.json"
 INTERFACE_VARIABLE = "FLANNELD_IFACE"
-"""flanneld takes every option from a variable too: FLANNELD_ and the option's name (configuration.md). The value may be
-the name of an interface or its address."""
+"""flanneld takes every option from a variable too, unless it is among its words: FLANNELD_ and the option's name
+(configuration.md; coreos/pkg, flagutil/env.go). The value may be the name of an interface or its address."""
+_PLACE_OPTIONS = ("iface", "iface-regex", "iface-can-reach", "public-ip", "public-ipv6")
+"""flanneld's options that say where it is (configuration.md)."""
+_PLACE_VARIABLES = tuple(f"FLANNELD_{name.upper().replace('-', '_')}" for name in _PLACE_OPTIONS)
+_PLACE_IN_SHELL = re.compile(rf"(?:^|[\s'\"])--?(?:{'|'.join(_PLACE_OPTIONS)})(?:[\s='\"]|$)")
+_NOT_PROVEN = {
+    "DirectRouting": "with which packets between neighbours are not in VXLAN, as cni_backend = 'host-gw' has it",
+    "EnableIPv6": "and these clusters have IPv4 alone",
+    "EnableNFTables": "and the proof reads flannel's rules from iptables",
+}
+"""Keys of net-conf.json and its Backend (backends.md, configuration.md) that make another network than the settings."""
 POOL_VARIABLE = "CALICO_IPV4POOL_CIDR"
 
 
@@ -95,12 +106,47 @@ def patch(objects: Sequence[Object], wishes: Wishes, origin: str) -> list[Object
     return patched
 
 
+def left_out(objects: Sequence[Object], wishes: Wishes) -> list[str]:
+    """What a manifest asks for and the settings overrule, for people: a copy of the objects is looked at."""
+    copied, layout = copy.deepcopy(list(objects)), LAYOUTS[wishes.project]
+    before = _json(_data(copied, layout), NET_CONF, layout)["Backend"]["Type"]
+    told = [f"Backend.Type {before} becomes {wishes.backend} (cni_backend)"] if before != wishes.backend else []
+    if wishes.interface:
+        removed = _without_place(_container(copied, layout, layout.flanneld))
+        told += [f"flanneld's {word} is left out (cni_interface is {wishes.interface})" for word in removed]
+    return told
+
+
 def config_map(objects: Sequence[Object], project: str) -> Object:
     """The data of the project's ConfigMap. Raises UserError if there is none."""
     try:
         return _data(list(objects), LAYOUTS[project])
     except _Unknown as unknown:
         raise UserError(f"cni_manifest: {unknown}, leave cni_manifest empty") from None
+
+
+def in_use(text: str, project: str) -> dict[str, str]:
+    """Settings that a ConfigMap has, given as the YAML that was applied; empty where it cannot be read.
+
+    The network's agents read it when they start, and are not started again when it changes. An MTU that is not set is
+    an empty text.
+    """
+    layout = LAYOUTS[project]
+    try:
+        data = _data(documents.load(text, "it"), layout)
+        backend = _json(data, NET_CONF, layout)["Backend"]
+        found = {"cni_backend": backend["Type"]}
+        if backend["Type"] == "vxlan":
+            found["vxlan_vni"] = backend.get("VNI", DEFAULT_VNI)
+            found["vxlan_port"] = backend.get("Port", DEFAULT_PORT)
+        if layout.felix:
+            found["cni_mtu"] = data["veth_mtu"]
+        else:
+            plugins = _json(data, CNI_CONF, layout)["plugins"]
+            found["cni_mtu"] = next(item for item in plugins if item["type"] == "flannel")["delegate"].get("mtu", "")
+    except (_Unknown, UserError, KeyError, TypeError, AttributeError, StopIteration):
+        return {}
+    return {name: str(value) for name, value in found.items()}
 
 
 def _net_conf(objects: list[Object], layout: Layout, wishes: Wishes) -> None:
@@ -110,6 +156,9 @@ def _net_conf(objects: list[Object], layout: Layout, wishes: Wishes) -> None:
     backend = config.get("Backend")
     if "Network" not in config or not isinstance(backend, dict) or "Type" not in backend:
         raise _Unknown(f"has no Network and Backend.Type in {NET_CONF}")
+    for key, why in _NOT_PROVEN.items():
+        if config.get(key) is True or (wishes.backend == "vxlan" and backend.get(key) is True):
+            raise _Unknown(f"has {key} in {NET_CONF}, {why}")
     config["Network"] = str(wishes.pod_cidr)
     backend["Type"] = wishes.backend
     is_vxlan = wishes.backend == "vxlan"
@@ -123,21 +172,42 @@ def _net_conf(objects: list[Object], layout: Layout, wishes: Wishes) -> None:
 
 
 def _interface(objects: list[Object], layout: Layout, interface: str) -> None:
-    """By name with flannel's option or Canal's canal_iface; by each node's own address with flanneld's variable."""
+    """By flanneld's variable; options among its words would win over it."""
+    if not interface:
+        return
     flanneld = _container(objects, layout, layout.flanneld)
-    if interface == NODE_ADDRESS:
-        # Kubelet is told each node's address (node-ip), the API hands it on.
-        _set_variable(flanneld, INTERFACE_VARIABLE, {"valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}})
-    elif interface and layout.felix:
-        data = _data(objects, layout)
-        if "canal_iface" not in data:
-            raise _Unknown(f"has no canal_iface in ConfigMap {layout.config_map}")
-        data["canal_iface"] = interface
-    elif interface:
-        words = flanneld.get("args")
-        if not isinstance(words, list):
-            raise _Unknown(f"has no args in container {layout.flanneld}")
-        flanneld["args"] = [*(word for word in words if not str(word).startswith("--iface=")), f"--iface={interface}"]
+    _without_place(flanneld)
+    # Kubelet is told each node's address (node-ip), the API hands it on. Canal's canal_iface would be read at the next
+    # start only: a variable is part of the pods, and another one replaces them.
+    by_address = {"valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
+    _set_variable(flanneld, INTERFACE_VARIABLE, by_address if interface == NODE_ADDRESS else {"value": interface})
+
+
+def _without_place(flanneld: Object) -> list[str]:
+    """Take out whatever says where flanneld is, and return it. Go takes -x and --x, with =value or in the next word."""
+    removed: list[str] = []
+    value_follows = False
+    for key in ("command", "args"):
+        kept = []
+        for word in flanneld.get(key) or ():
+            name, equals, _ = str(word).lstrip("-").partition("=")
+            if value_follows:
+                removed[-1] += f" {word}"
+                value_follows = False
+            elif str(word).startswith("-") and name in _PLACE_OPTIONS:
+                removed.append(str(word))
+                value_follows = not equals
+            elif len(str(word).split()) > 1 and _PLACE_IN_SHELL.search(str(word)):
+                raise _Unknown(f"starts flanneld by a text for a shell that says where it is ({word!r})")
+            else:
+                kept.append(word)
+        if kept != (flanneld.get(key) or []):
+            flanneld[key] = kept
+    names = {item.get("name") for item in _variables(flanneld)}
+    removed += [name for name in _PLACE_VARIABLES if name in names and name != INTERFACE_VARIABLE]
+    if flanneld.get("env"):
+        flanneld["env"] = [item for item in _variables(flanneld) if item.get("name") not in _PLACE_VARIABLES]
+    return removed
 
 
 def _mtu(objects: list[Object], layout: Layout, mtu: int | None) -> None:

@@ -31,6 +31,10 @@ class PodNetwork:
     """TCP ports of the hosts that its pods listen on."""
     notes: tuple[str, ...]
     """What was done differently than the manifest says, for people."""
+    host_paths: tuple[tuple[str, str], ...] = ()
+    """Path and type of what has to be on every host for kubelet to start its pods."""
+    doubt: tuple[str, str] | None = None
+    """Why it may not run with this Kubernetes, and what comes of that (catalogue.doubt)."""
 
 
 def wishes_of(settings: Settings, tunnel_mtu: int | None = None) -> patching.Wishes:
@@ -63,7 +67,7 @@ def build(text: str, settings: Settings, origin: str, tunnel_mtu: int | None = N
     objects = documents.load(text, origin)
     try:
         return _built(objects, settings, origin, tunnel_mtu)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, RecursionError) as error:
         raise UserError(
             f"cni_manifest: {origin} has an object that is built in another way than Kubernetes' own ({error!r}), "
             "correct it or leave cni_manifest empty"
@@ -72,7 +76,9 @@ def build(text: str, settings: Settings, origin: str, tunnel_mtu: int | None = N
 
 def _built(objects: Sequence[Object], settings: Settings, origin: str, tunnel_mtu: int | None) -> PodNetwork:
     adapted = api.adapt(objects, settings.kubernetes_minor, origin)
-    patched = patching.patch(adapted.objects, wishes_of(settings, tunnel_mtu), origin)
+    wishes = wishes_of(settings, tunnel_mtu)
+    patched = patching.patch(adapted.objects, wishes, origin)
+    notes = (*adapted.notes, *patching.left_out(adapted.objects, wishes))
     return PodNetwork(
         text=documents.dump(patched),
         images=references.images(patched),
@@ -81,7 +87,8 @@ def _built(objects: Sequence[Object], settings: Settings, origin: str, tunnel_mt
         namespaces=tuple(dict.fromkeys(workload.split("/")[1] for workload in _workloads(patched))),
         host_plugins=plugins.needed_of_host(patched, settings.cni, origin),
         ports=tuple(sorted(set(_ports(patched)))),
-        notes=tuple(f"{origin}: {note}" for note in adapted.notes),
+        notes=tuple(f"{origin}: {note}" for note in notes),
+        host_paths=references.host_paths(patched),
     )
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 Object = dict[str, Any]
 
-WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet", "Job")
+WORKLOADS = ("DaemonSet", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "Job")
+OS_LABELS = ("kubernetes.io/os", "beta.kubernetes.io/os")
 
 
 def in_repository(image: str, repository: str) -> str:
@@ -26,10 +27,30 @@ def without_registry(image: str) -> str:
 
 
 def pod_specs(objects: Sequence[Object]) -> Iterator[Object]:
-    """The pod templates' specs of all workloads."""
+    """The specs of all workloads' pods that may run on Linux."""
     for item in objects:
-        if item["kind"] in WORKLOADS:
-            yield item["spec"]["template"]["spec"]
+        spec = _pod_spec(item)
+        selector = (spec or {}).get("nodeSelector") or {}
+        if spec is not None and "windows" not in (selector.get(label) for label in OS_LABELS):
+            yield spec
+
+
+def _pod_spec(item: Object) -> Object | None:
+    if item["kind"] in WORKLOADS:
+        item = item["spec"]["template"]
+    elif item["kind"] == "CronJob":
+        item = item["spec"]["jobTemplate"]["spec"]["template"]
+    elif item["kind"] != "Pod":
+        return None
+    spec: Object = item["spec"]
+    return spec
+
+
+def host_paths(objects: Sequence[Object]) -> tuple[tuple[str, str], ...]:
+    """Path and type of each hostPath that kubelet checks on every node before it starts a pod of a DaemonSet."""
+    specs = pod_specs([item for item in objects if item["kind"] == "DaemonSet"])
+    sources = [volume.get("hostPath") or {} for spec in specs for volume in spec.get("volumes") or ()]
+    return tuple(dict.fromkeys((source["path"], source["type"]) for source in sources if source.get("type")))
 
 
 def containers(objects: Sequence[Object]) -> Iterator[Object]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -37,7 +37,13 @@ def pod_network(settings: Settings, tunnel_mtu: int | None = None) -> PodNetwork
     if not NETWORKS[settings.cni].upstream:
         return of_podnet(settings)
     wanted = wanted_manifest(settings)
-    return build(verified(wanted).decode(), settings, wanted.title, tunnel_mtu)
+    try:
+        text = verified(wanted).decode()
+    except UnicodeDecodeError:
+        raise UserError(f"cni_manifest: {wanted.place}: is no UTF-8 text, save it as UTF-8") from None
+    pinned = catalogue.by_digest(wanted.sha256)
+    doubt = catalogue.doubt(pinned, settings.kubernetes_minor) if pinned else None
+    return replace(build(text, settings, wanted.title, tunnel_mtu), doubt=doubt)
 
 
 def wanted_manifest(settings: Settings) -> Wanted:

@@ -1,11 +1,10 @@
 """Causes that somebody else has put into a node's kernel: filters, translations, routes, neighbours, queues. Pure."""
 
-import shlex
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.doctor import foreign
-from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause_on_node
+from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.foreign import NO_WAY, Interest, IpRule
 from kubeproof.network.iptables import Rule
@@ -42,8 +41,7 @@ def devices(context: Context) -> tuple[str, ...]:
 
 def deletion(table: str, rule: Rule) -> str:
     """Shell text that deletes a rule."""
-    words = shlex.split(rule.text or str(rule))[1:]
-    return shlex.join(["iptables", *([] if table == "filter" else ["-t", table]), "-D", *words])
+    return command_for(rule, "-D", table)
 
 
 # Certain by themselves ------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Causes in a node as a host: kernel settings, swap, cgroups, clock, identity, iptables variants. Pure."""
 
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -8,7 +9,7 @@ from kubeproof.doctor.causes_running import ROWS_OF_KUBELET, SERVICE_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.network.hostfiles import Identity
-from kubeproof.network.iptables import LEGACY
+from kubeproof.network.iptables import LEGACY, NF_TABLES, Ruleset
 from kubeproof.proof.checks_membership import CLOCK_SECONDS, clock_offset
 from kubeproof.proof.context import Context, UndecidedError
 
@@ -125,8 +126,10 @@ def clock_skew(evidence: Evidence) -> Iterator[Case | UndecidedError]:
         if name not in right:
             seen = f"the clock is {abs(offset):.0f} seconds {'ahead of' if offset > 0 else 'behind'} the other nodes'"
             # The others' time and not this machine's, which may be wrong as well.
-            now = f"$({evidence.snapshot.shell(right[0])} date +%s)" if right else "$(date +%s)"
-            yield Case(name, (seen,), (Mend(name, f"{evidence.snapshot.shell(name)} date --set=@{now}", "here"),))
+            now = evidence.snapshot.line(right[0], "date +%s") if right else "date +%s"
+            # This machine's shell puts the number in, so it cannot be within what is quoted for the host's.
+            setting = evidence.snapshot.line(name, "date --set=@0").replace("@0", f"@'$({now})'")
+            yield Case(name, (seen,), (Mend(name, setting, "here"),))
 
 
 @cause(
@@ -198,7 +201,7 @@ def _twin(node: Node, nodes: Iterable[Node], what: str, mend: Mend) -> Case:
 
 @cause_on_node(
     12,
-    needs=("iptables",),
+    needs=("iptables", "other_iptables"),
     symptom="packets are dropped or translated by rules that nobody sees",
     meaning="rules of both variants are in force, each after the other, and `iptables` shows those of one only",
     references="kubernetes#71305",
@@ -207,10 +210,13 @@ def _twin(node: Node, nodes: Iterable[Node], what: str, mend: Mend) -> Case:
 def mixed_iptables_variants(_: Evidence, context: Context) -> Case | None:
     """Rules of the variant that is not the node's own; the node's own is wrong if kube-proxy's are in the other."""
     own, other = context.state.iptables, context.state.other_iptables
+    if other.incompatible:
+        raise UndecidedError(f"rules of the other variant could not be read ({', '.join(other.incompatible)})")
     if not other.rule_count:
         return None
-    tool = "iptables-legacy" if own.variant != LEGACY else "iptables-nft"
-    seen = f"`iptables` shows {own.rule_count} rules ({own.variant}), `{tool}-save` another {other.rule_count}: "
+    tool, check = _hidden_tool(own, other)
+    seen = f"`iptables` shows {own.rule_count} rules ({own.variant or own.version}), `{tool}-save` another "
+    seen += f"{other.rule_count}: "
     shown = [
         rule.text or str(rule)
         for table in other.tables.values()
@@ -222,8 +228,20 @@ def mixed_iptables_variants(_: Evidence, context: Context) -> Case | None:
         mend = f"update-alternatives --set iptables /usr/sbin/{tool}"
         return _on(context, seen, "kube-proxy's rules are in the other variant", mend=mend)
     policies = "".join(f"{tool} -P {chain} ACCEPT && " for chain in ("INPUT", "FORWARD", "OUTPUT"))
-    flush = f"for table in {' '.join(other.tables)}; do {tool} -t $table -F && {tool} -t $table -X; done"
-    return _on(context, seen, mend=f"{tool}-save >/run/{tool}.saved && {policies}{flush}")
+    flush = f"for table in {shlex.join(other.tables)}; do {tool} -t $table -F && {tool} -t $table -X; done"
+    return _on(context, seen, mend=f"{check} && {tool}-save >/run/{tool}.saved && {policies}{flush}")
+
+
+def _hidden_tool(own: Ruleset, other: Ruleset) -> tuple[str, str]:
+    """What shows the rules that `iptables` does not, and shell text that makes sure of it before rules are flushed.
+
+    Where no variant is known it can only be legacy: iptables-nft-save tells it by its name (variant_of).
+    """
+    if own.variant and own.variant == other.variant:
+        raise UndecidedError(f"which variant the {other.rule_count} other rules are of is not known: all {own.variant}")
+    if other.variant == NF_TABLES or own.variant == LEGACY:
+        return "iptables-nft", "! iptables --version | grep -q nf_tables"
+    return "iptables-legacy", "iptables --version | grep -q nf_tables"
 
 
 @cause_on_node(

@@ -10,7 +10,7 @@ from kubeproof.cni import traces
 from kubeproof.cni.networks import NETWORKS
 from kubeproof.doctor.causes_foreign import deletion
 from kubeproof.doctor.causes_running import AGENTS_ROWS
-from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
+from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.network.policies import POLICY_TABLE
 from kubeproof.proof.checks import checks_of
@@ -40,7 +40,7 @@ def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
     barriers, missing = found.barriers, list(found.missing) if found.policy == "DROP" else []
     if forward_verdicts in checks_of(context.cluster.settings):
         # These networks are free to write it in another way: what becomes of packets decides.
-        missing = [] if forward_verdicts.run(context).ok else list(accepts(pods))
+        missing = [] if forward_verdicts.decide(context).ok else list(accepts(pods))
     if not missing and not barriers:
         return None
     mends = [deletion("filter", rule) for rule in barriers]
@@ -64,12 +64,8 @@ def policies_after_accept(_: Evidence, context: Context) -> Case | None:
     if not found:
         return None
     seen = [f"before {jump.target}: {rule}" for jump, rules in found for rule in rules]
-    first = [re.sub("^-A FORWARD ", "", jump.text or str(jump)) for jump, _ in found]
     # Each is put first, so the last one is begun with.
-    mends = [
-        f"{deletion('filter', jump)} && iptables -I FORWARD 1 {rule}"
-        for (jump, _), rule in zip(found, first, strict=True)
-    ]
+    mends = [f"{deletion('filter', jump)} && {command_for(jump, '-I')}" for jump, _ in found]
     return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(reversed(mends))),))
 
 
@@ -184,7 +180,7 @@ def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
         return None
     files = [f"{traces.CONFIGURATIONS}/{name}" for name in before]
     seen = f"{', '.join(files)} before {ours}"
-    return Case(context.node.name, (seen,), (Mend(context.node.name, f"rm {' '.join(files)}"),))
+    return Case(context.node.name, (seen,), (Mend(context.node.name, f"rm {shlex.join(files)}"),))
 
 
 @cause_on_node(
@@ -299,7 +295,8 @@ def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     seen += [f"nft table {table}" for table in tables]
     if not seen:
         return None
-    mends = [f"ip link delete {name}" for name in links] + [f"ip route del {route}" for route in routes]
+    mends = [f"ip link delete {shlex.quote(name)}" for name in links]
+    mends += [f"ip route del {shlex.join(route.split())}" for route in routes]
     mends += [f"nft delete table {table}" for table in tables]
     if chains:
         mends.append(_without(prefixes, None if member else context.cluster.settings.pod_cidr))

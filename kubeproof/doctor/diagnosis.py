@@ -1,10 +1,11 @@
 """What a diagnosis is, and how one is declared. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kubeproof.doctor.evidence import Evidence
+from kubeproof.network.iptables import Rule
 from kubeproof.proof.context import Context, UndecidedError
 
 Where = Literal["node", "here", "console", "hypervisor", "firewall"]
@@ -19,6 +20,14 @@ class Mend:
     node: str
     command: str
     where: Where = "node"
+
+
+def command_for(rule: Rule, option: str, table: str = "filter") -> str:
+    """Shell text that deletes a rule (-D) or inserts it first (-I). Raises UndecidedError where none can."""
+    try:
+        return rule.command(option, table)
+    except ValueError as error:
+        raise UndecidedError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,8 @@ def cause_on_node(
                 except UndecidedError as error:
                     yield UndecidedError(f"{context.node.name}: {error}")
                 else:
-                    yield from [found] if found else []
+                    odd = tuple(f"not understood: {line}" for part in needs for line in context.state.odd.get(part, ()))
+                    yield from [replace(found, evidence=(*found.evidence, *odd))] if found else []
 
         name = decide.__name__.replace("_", "-")
         return Cause(name, row, symptom, meaning, tuple(references.split()), find, follows)

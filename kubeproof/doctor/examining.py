@@ -1,7 +1,6 @@
 """The doctor's visit from beginning to end, as `./inv doctor` makes it."""
 
 import secrets
-import shlex
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,14 +12,12 @@ from kubeproof.doctor.conclusion import conclude, failing
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.questions import control_plane_of, host_of, questions
 from kubeproof.doctor.report import Report, show, write_json
-from kubeproof.front import REPOSITORY
 from kubeproof.proof.collect import collect_with
 from kubeproof.proof.proving import rows
 from kubeproof.reporting import reported
 
 SECONDS = 25
 """The longest question: packets that nobody answers, each waited for a few seconds."""
-LAB = REPOSITORY / "inventory" / "lab.py"
 
 
 def examine(loaded: LoadedInventory, json_file: Path | None = None) -> int:
@@ -45,11 +42,10 @@ def gather(loaded: LoadedInventory) -> Evidence:
     """Read all nodes and the API, in one round trip for each node."""
     nonce, leader = secrets.token_hex(4), loaded.cluster.leader.name
     snapshot, answers = collect_with(loaded, questions(loaded, nonce=nonce), seconds=SECONDS)
-    apply = "./inv apply" if loaded.file == LAB else f"./inv apply -i {shlex.quote(str(loaded.file))}"
     return Evidence(
         snapshot=snapshot,
         hosts={name: host_of(answer, nonce=nonce) for name, answer in answers.items()},
         control_plane=control_plane_of(answers.get(leader, {}), loaded.cluster.settings.cni),
         now=datetime.now(UTC),
-        apply=apply,
+        apply=loaded.inv("apply"),
     )

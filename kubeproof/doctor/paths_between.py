@@ -4,14 +4,17 @@ Bounded: to each other node a handful of packets, in plain and through the tunne
 """
 
 import base64
-import binascii
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from kubeproof.network.errors import ParseError
 from kubeproof.network.packets import parse_echo, parse_pcap, parse_vxlan
+from kubeproof.patience import patient
 from kubeproof.proof.capture import INNER_PROTOCOL, SNAPSHOT_BYTES
+from kubeproof.proof.script import NOT_FOUND
 
 WAIT_SECONDS = 4
 """How long an answer is waited for. Nodes begin within a second or two of each other, and a ping that is not answered
@@ -83,17 +86,19 @@ def command(*, others: dict[IPv4Address, int], device: str, port: int, nonce: st
     """
     if not others:
         return "true"
-    first = next(iter(others))
+    first, seconds = next(iter(others)), patient(WAIT_SECONDS)
     ways = "\n".join(f'way {address} {ssh_port} & kids="$kids $!"' for address, ssh_port in others.items())
     return f"""
+for tool in tcpdump ping bash base64; do
+  command -v $tool >/dev/null || {{ echo "$tool is not installed" >&2; exit {NOT_FOUND}; }}; done
 d=$(mktemp -d) || exit 1; t=; kids=
 trap '[ -z "$t" ] || kill $t 2>/dev/null; rm -rf "$d"' EXIT
 errors() {{ awk '$1 !~ /^(Tcp|Udp):$/ {{ next }} $1 in column {{ sum += $column[$1]; next }}
   {{ for (i = 2; i <= NF; i++) if ($i == "InCsumErrors") column[$1] = i }} END {{ print sum + 0 }}' /proc/net/snmp; }}
-tcp() {{ said=$(timeout {WAIT_SECONDS} bash -c "</dev/tcp/$1/$2" 2>&1); code=$?
+tcp() {{ said=$(timeout {seconds} bash -c "</dev/tcp/$1/$2" 2>&1); code=$?
   case "$code $said" in 0*) echo {CONNECTED};; 124*) echo {TIMED_OUT};; *refused*) echo {REFUSED};; *) echo {NO_ROUTE};;
   esac; }}
-answers() {{ ping -n -c 1 -w {WAIT_SECONDS} -W {WAIT_SECONDS} "$@" >/dev/null 2>&1 && echo yes || echo no; }}
+answers() {{ ping -n -c 1 -w {seconds} -W {seconds} "$@" >/dev/null 2>&1 && echo yes || echo no; }}
 passes() {{ for size in {" ".join(map(str, SIZES))}; do
   ( ping -n -c 1 -W 2 -M do -s $((size - {IP_AND_ICMP})) "$1" >/dev/null 2>&1 && echo $size ) & done; wait; }}
 way() {{ tcp $1 $2 >"$d/ssh.$1" & pid=$!; ping=$(answers $1); wait $pid; largest=-
@@ -123,15 +128,14 @@ echo capture; base64 "$d/c.pcap"
 
 
 def parse(text: str, *, nonce: str) -> Journey:
-    """Read what :func:`command` printed. Raises ParseError."""
+    """Read what :func:`command` printed; lines that it does not print are passed over. Raises ParseError."""
     said, _, encoded = text.partition("capture\n")
     ways = {
-        _address(words[0]): Way(words[1] == "yes", words[2], _or_empty(words[3]), _number(words[4]))
-        for words in _lines(said, "way", 5)
+        address: Way(words[0] == "yes", words[1], _or_empty(words[2]), _number(words[3]))
+        for address, words in _lines(said, "way", 4)
     }
     tunnels = {
-        _address(words[0]): Tunnel(words[1] == "yes", words[2] == "yes", words[3])
-        for words in _lines(said, "tunnel", 4)
+        address: Tunnel(words[0] == "yes", words[1] == "yes", words[2]) for address, words in _lines(said, "tunnel", 3)
     }
     errors = re.search(r"^checksum-errors (\d+)$", said, re.MULTILINE)
     if text.strip() and not errors:
@@ -141,28 +145,24 @@ def parse(text: str, *, nonce: str) -> Journey:
     )
 
 
-def _lines(text: str, kind: str, count: int) -> list[list[str]]:
-    found = [line.split()[1:] for line in text.splitlines() if line.startswith(f"{kind} ")]
-    if any(len(words) != count for words in found):
-        raise ParseError(SOURCE, kind, f"expected {count} words: {found}")
-    return found
+def _lines(text: str, kind: str, count: int) -> Iterator[tuple[IPv4Address, list[str]]]:
+    """An address and ``count`` words of each line of a kind."""
+    for line in text.splitlines():
+        first, _, rest = line.partition(" ")
+        address, *words = rest.split() or [""]
+        if first == kind and len(words) == count:
+            with contextlib.suppress(ValueError):
+                yield IPv4Address(address), words
 
 
 def _seen(encoded: str, nonce: bytes) -> frozenset[Seen]:
     try:
         frames = parse_pcap(base64.b64decode(encoded)) if encoded.strip() else ()
-    except (ParseError, binascii.Error):
-        return frozenset()
+    except ValueError as error:
+        raise ParseError(SOURCE, "capture", f"cannot be read: {error}") from None
     packets = [packet for frame in frames if (packet := parse_vxlan(frame))]
     pairs = [(packet, echo) for packet in packets if (echo := parse_echo(packet.inner)) and nonce in echo.data]
     return frozenset(Seen(packet.outer.source, packet.outer.destination, echo.is_request) for packet, echo in pairs)
-
-
-def _address(word: str) -> IPv4Address:
-    try:
-        return IPv4Address(word)
-    except ValueError:
-        raise ParseError(SOURCE, "address", f"is none: {word!r}") from None
 
 
 def _or_empty(word: str) -> str:

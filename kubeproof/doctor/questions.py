@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -12,7 +13,6 @@ from kubeproof.doctor import foreign, paths_between
 from kubeproof.doctor.causes_host import KUBELET_CONFIG, KUBELET_FLAGS
 from kubeproof.doctor.evidence import ControlPlane, Host, Paused, Token
 from kubeproof.doctor.paths_between import Journey
-from kubeproof.network.errors import ParseError
 from kubeproof.network.hostfiles import parse_values
 from kubeproof.node import paths
 from kubeproof.proof.script import Output
@@ -21,10 +21,24 @@ from kubeproof.tables.runtimes import CTR
 T = TypeVar("T")
 SSH_PORT = 22
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s"
+_DEFAULT_RUNTIMES = r"""
+{ gsub(/["\047\r]/, ""); line = $0; gsub(/[ \t]/, "", line); sub(/#.*/, "", line) }
+line ~ /^\[/ { table = line; gsub(/[][]/, "", table); next }
+line ~ /^default_runtime_name=/ && table ~ /containerd$/ { sub(/.*=/, "", line); used = line; next }
+table !~ /[.]containerd[.]runtimes[.]/ { next }
+{ name = table; sub(/.*[.]containerd[.]runtimes[.]/, "", name) }
+line ~ /^runtime_type=/ && name !~ /[.]/ { type[name] = line }
+line ~ /^SystemdCgroup=/ && sub(/[.]options$/, "", name) { driver[name] = line ~ /true/ ? "systemd" : "cgroupfs" }
+END {
+    if (used == "") used = "runc"
+    # runc does not use systemd unless it is told to; of other programs nobody knows.
+    print ((used in driver) ? driver[used] : (type[used] ~ /runc[.]v[12]$/ ? "cgroupfs" : ""))
+}"""
+"""Pods without a RuntimeClass get the default runtime, of the several that containerd may know. Its tables have
+different names in versions 1 to 3 of its configuration; its two ways to quote are left out, and so is what is blank."""
 _DRIVERS = {
     "docker": "docker info --format '{{.CgroupDriver}}'",
-    "containerd": "containerd config dump | sed -n 's/^ *SystemdCgroup = //p' | head -n 1 | "
-    "sed 's/true/systemd/; s/false/cgroupfs/'",
+    "containerd": f"containerd config dump | awk {shlex.quote(_DEFAULT_RUNTIMES)}",
 }
 """How each runtime tells its driver; dockershim and cri-dockerd take Docker's."""
 _CIDRS = {
@@ -141,7 +155,7 @@ class _Reader:
         text = self.text(name)
         try:
             return parse(text)
-        except (ParseError, ValueError) as error:
+        except (ValueError, OverflowError) as error:
             self.unreadable.setdefault(name, str(error))
             return empty
 
@@ -156,10 +170,10 @@ def host_of(answers: Mapping[str, Output], *, nonce: str) -> Host:
         kubelet_words=re.sub(r"^[A-Z]\d{4} .*?\] ", "", words.strip()),
         kubelet_driver=drivers.get("kubelet", "").strip(),
         runtime_driver=drivers.get("runtime", "").strip(),
-        node_ip=_found(r"^node-ip (\S+)$", joining),
+        node_ip=_ipv4(_found(r"^node-ip (\S+)$", joining)),
         joined="joined" in joining.split() or "joining" in reader.unreadable,
         token_ids=tuple(dict.fromkeys(re.findall(r"^token (\S+)$", joining, re.MULTILINE))),
-        firewalld="running" in reader.text("firewalld"),
+        firewalld=reader.text("firewalld").strip() == "running",
         runtime=reader.text("runtime").strip() or "active",
         paused=tuple(Paused(*parts) for line in reader.text("paused").splitlines() if len(parts := line.split()) == 3),
         manifests=tuple(name.removesuffix(".yaml") for name in reader.text("manifests").split()),
@@ -176,12 +190,14 @@ def host_of(answers: Mapping[str, Output], *, nonce: str) -> Host:
 def control_plane_of(answers: Mapping[str, Output], cni: str) -> ControlPlane:
     """The control plane host's part of the evidence."""
     reader = _Reader(answers)
-    flags = (flag.removeprefix("--").partition("=")[::2] for flag in reader.text("controller").split())
+    # grep ends with 1 where there is no such flag, which is what is asked.
+    said = reader.text("controller", codes=(0, 1))
+    flags = (flag.removeprefix("--").partition("=")[::2] for flag in said.split())
     network = reader.text("network")
     pattern = r"^POD_CIDR=(\S+)$" if cni == "podnet" else r'"Network"\s*:\s*"([^"]+)"'
     return ControlPlane(
         tokens=reader.part("tokens", _tokens, ()),
-        controller_flags=dict(flags),
+        controller_flags={name: _ipv4(value) for name, value in flags},
         network_cidrs=tuple(dict.fromkeys(re.findall(pattern, network, re.MULTILINE))),
         network_policy=_found(r"^NETWORK_POLICY=(\S+)$", network),
         events=parse_values(reader.text("events")),
@@ -203,6 +219,11 @@ def said(line: str) -> str:
 def _found(pattern: str, text: str) -> str:
     match = re.search(pattern, text, re.MULTILINE)
     return match[1] if match else ""
+
+
+def _ipv4(text: str) -> str:
+    """Of a list with a value for each family IPv4's."""
+    return next((part for part in text.split(",") if ":" not in part), text)
 
 
 def _tokens(text: str) -> tuple[Token, ...]:

@@ -1,7 +1,6 @@
 """What the doctor says: diagnoses with evidence, meaning and mend; what could not be looked at. JSON as well."""
 
 import json
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,6 +55,9 @@ class Report:
                 causes += [cause.name] if cause.name not in causes else []
         if isinstance(snapshot.objects, str) and not any("the API could not" in reason for reason in by_reason):
             lines.append(f"the API could not be read: {snapshot.objects}")
+        lines += (
+            [] if isinstance(snapshot.objects, str) else [f"not understood: {line}" for line in snapshot.objects.odd]
+        )
         lines += [f"{reason}; open: {', '.join(causes)}" for reason, causes in by_reason.items()]
         return tuple(lines)
 
@@ -94,7 +96,7 @@ class Report:
 
 def pasted(mend: Mend, evidence: Evidence) -> str:
     """The mend as a line to paste on this machine, or on the console that it names."""
-    return f"{evidence.snapshot.shell(mend.node)} {shlex.quote(mend.command)}" if mend.where == "node" else mend.command
+    return evidence.snapshot.line(mend.node, mend.command) if mend.where == "node" else mend.command
 
 
 def show(report: Report, console: Console) -> None:

@@ -4,6 +4,9 @@ import shlex
 
 from pyinfra.api.facts import FactBase
 
+HOST_PATH_KINDS = {"Directory": "d", "File": "f", "Socket": "S", "CharDevice": "c", "BlockDevice": "b"}
+"""Types of a hostPath that have to be there (Kubernetes API, HostPathType), with the option of test(1) for each."""
+
 
 class Text(FactBase[str]):
     """The text of a file, each line ended by a newline; empty if there is no such file."""
@@ -47,3 +50,20 @@ class NotEmpty(FactBase[list[str]]):
 
     def process(self, output: list[str]) -> list[str]:
         return [line for line in output if line]
+
+
+class Kinds(FactBase[dict[str, str]]):
+    """What each of ``candidates`` is, links followed, by path: a word of :data:`HOST_PATH_KINDS`, or "other"."""
+
+    def command(self, candidates: list[str]) -> str:
+        kinds = "; ".join(f'[ -{flag} "$path" ] && kind={kind}' for kind, flag in HOST_PATH_KINDS.items())
+        tell = f'if [ -e "$path" ]; then kind=other; {kinds}; echo "$kind $path"; fi'
+        return f"for path in {shlex.join(candidates)}; do {tell}; done; true"
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        return {}
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        pairs = (line.partition(" ") for line in output if line.strip())
+        return {path: kind for kind, _, path in pairs}

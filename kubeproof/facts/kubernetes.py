@@ -9,14 +9,18 @@ from typing import Any
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
+from kubeproof.cni.patching import LAYOUTS, in_use
 from kubeproof.facts import sections
 from kubeproof.node import paths
 from kubeproof.node.changed_settings import DEFAULT, InUse
 from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read
+from kubeproof.patience import patient
 from kubeproof.tables.runtimes import ALL_LIST_PODS
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 REQUEST_SECONDS = 10
+DOCUMENT_WITH_NET_CONF = """awk 'BEGIN {RS = "---\\n"} /net-conf.json:/'"""
+"""Prints the one of a file's YAML documents that has flannel's configuration."""
 REMAINS = (
     paths.ADMIN_CONF,
     paths.KUBELET_CONF,
@@ -48,7 +52,7 @@ class ControlPlaneState(FactBase[ControlPlane]):
     """Reads :class:`ControlPlane`."""
 
     def command(self) -> str:
-        ask = f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s"
+        ask = f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s"
         return sections.script(
             {
                 "configured": f"ls {paths.ADMIN_CONF}",
@@ -139,6 +143,26 @@ class ApiHealthy(FactBase[bool]):
         return "ok" in output
 
 
+class LiveObjects(FactBase[list[dict[str, Any]]]):
+    """Those of the objects in the file ``path`` that the cluster has, as its API gives them; empty if it does not."""
+
+    def command(self, path: str) -> str:
+        ask = f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s get --ignore-not-found --output json"
+        return f"{ask} --filename {shlex.quote(path)} 2>/dev/null || true"
+
+    @staticmethod
+    def default() -> list[dict[str, Any]]:
+        return []
+
+    def process(self, output: list[str]) -> list[dict[str, Any]]:
+        try:
+            document: dict[str, Any] = json.loads("\n".join(output) or "{}")
+        except ValueError:
+            return []
+        found: list[dict[str, Any]] = document.get("items", [document] if document.get("metadata") else [])
+        return found
+
+
 class ManifestDifference(FactBase[list[str]]):
     """What applying the objects in the file ``path`` would change in the cluster, as lines that go (``-``) and come
     (``+``); empty if that is nothing.
@@ -168,7 +192,7 @@ class Objects(FactBase[list[dict[str, Any]]]):
 
     def command(self) -> str:
         kinds = "nodes,daemonsets.apps,deployments.apps,pods"
-        return f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s get {kinds} -A -o json 2>/dev/null || true"
+        return f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s get {kinds} -A -o json 2>/dev/null || true"
 
     @staticmethod
     def default() -> list[dict[str, Any]]:
@@ -177,7 +201,7 @@ class Objects(FactBase[list[dict[str, Any]]]):
     def process(self, output: list[str]) -> list[dict[str, Any]]:
         try:
             items: list[dict[str, Any]] = json.loads("\n".join(output))["items"]
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise FactProcessError(f"not a list of objects: {error}") from error
         return items
 
@@ -206,7 +230,7 @@ class SettingsInUse(FactBase[InUse]):
     def command(self) -> str:
         manifests = f"{paths.KUBERNETES}/manifests"
         servers = f"{manifests}/kube-apiserver.yaml {manifests}/kube-controller-manager.yaml"
-        ask = f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s get deployments --namespace kube-system --output name"
+        ask = f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s get deployments -n kube-system --output name"
         return sections.script(
             {
                 "unfinished": f"ls {paths.INIT_MARKER} {paths.JOIN_MARKER}",
@@ -215,6 +239,9 @@ class SettingsInUse(FactBase[InUse]):
                 "kubelet": "grep -E '^(cgroupDriver|clusterDomain):' /var/lib/kubelet/config.yaml",
                 "server": f"sed -n 's/^ *server: *//p' {paths.KUBELET_CONF}",
                 "node_ip": "grep -oE -- '--node-ip=[0-9.]+' /var/lib/kubelet/kubeadm-flags.env | cut -d = -f 2",
+                "pause": "grep -oE -- '--pod-infra-container-image=[^ \"]+' /var/lib/kubelet/kubeadm-flags.env "
+                "| cut -d = -f 2",
+                **{f"network {name}": f"{DOCUMENT_WITH_NET_CONF} {paths.MANIFESTS}/{name}.yaml" for name in LAYOUTS},
                 "deployments": f"test -e {paths.ADMIN_CONF} && {ask} | cut -d / -f 2",
                 "conntrack": f"test -e {paths.INIT_CONFIG} && {{ sed -n 's/^ *maxPerCore: *//p' {paths.INIT_CONFIG}; "
                 f'echo "{DEFAULT}"; }} | head -n 1',
@@ -236,6 +263,8 @@ class SettingsInUse(FactBase[InUse]):
             server=_only(found, "server"),
             node_ip=_only(found, "node_ip"),
             deployments=tuple(found.get("deployments", ())),
+            pause_image=_only(found, "pause"),
+            networks={name: in_use("\n".join(found.get(f"network {name}", ())), name) for name in LAYOUTS},
             conntrack=_only(found, "conntrack") or None,
         )
 

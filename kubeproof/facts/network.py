@@ -1,6 +1,8 @@
 """Facts about what a cluster leaves in a host's network."""
 
+import re
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
@@ -140,7 +142,8 @@ class Traces(FactBase[NetworkTraces]):
     """Reads :class:`NetworkTraces`."""
 
     def command(self) -> str:
-        links = " ".join(f"/sys/class/net/{name}" for name in (*traces.LINKS, *traces.OTHERS_LINKS))
+        patterns = (*traces.LINKS, *traces.OTHERS_LINKS, *traces.SERVICE_LINKS)
+        links = " ".join(f"/sys/class/net/{name}" for name in patterns)
         return sections.script(
             {
                 "remembered": f"ls {paths.RECORD}",
@@ -148,7 +151,7 @@ class Traces(FactBase[NetworkTraces]):
                 "interfaces": "ls /sys/class/net",
                 "links": f"for link in {links}; do [ -e $link ] && echo ${{link##*/}}; done; "
                 # The kernel makes this one by itself; only with an address somebody uses it.
-                "ip -o -4 addr show dev tunl0 | grep -q inet && echo tunl0",
+                f"ip -o -4 addr show dev {traces.KERNELS_LINK} | grep -q inet && echo {traces.KERNELS_LINK}",
                 "files": f"ls -d {' '.join(traces.EVIDENCE)}",
                 "plugins": f"ls {FOLDER}",
                 "tunnels": "ip -j -d link show type vxlan",
@@ -156,7 +159,8 @@ class Traces(FactBase[NetworkTraces]):
                 "addresses": "ip -o -4 addr show | while read -r _ link _ address _; do "
                 'echo "$link ${address%/*} $(cat /sys/class/net/$link/mtu)"; done',
                 "tcp": "ss -Hltn | awk '{print $4}'",
-                "routes": "ip -o -4 route show table all type unicast",
+                "routes": "ip -o -4 route show table all",
+                "virtual_servers": "awk '$1 ~ /^(TCP|UDP|SCTP)$/ {print $2}' /proc/net/ip_vs",
             }
         )
 
@@ -167,6 +171,7 @@ class Traces(FactBase[NetworkTraces]):
     def process(self, output: list[str]) -> NetworkTraces:
         found = {name: tuple(lines) for name, lines in sections.read(output).items()}
         text = "\n".join(found.get("tunnels", ()))
+        routes = tuple(line for line in found.get("routes", ()) if line.split()[0] not in _OTHER_TYPES)
         try:
             return NetworkTraces(
                 remembered=bool(found.get("remembered")),
@@ -175,17 +180,39 @@ class Traces(FactBase[NetworkTraces]):
                 links=found.get("links", ()),
                 files=found.get("files", ()),
                 plugins=found.get("plugins", ()),
-                tunnels=parse_links(text) if text.strip() else (),
+                tunnels=parse_links(text, []),
                 udp_ports=_ports(found.get("udp", ())),
                 tcp_ports=_ports(found.get("tcp", ())),
-                routes=tuple(dict.fromkeys(_route(line) for line in found.get("routes", ()) if _is_to_a_network(line))),
+                routes=tuple(dict.fromkeys(_route(line) for line in routes if _is_to_a_network(line))),
+                unreachable=_unreachable(found.get("routes", ())),
+                virtual_servers=_virtual_servers(found.get("virtual_servers", ())),
                 default_link=next(
-                    (_route(line)[1] for line in found.get("routes", ()) if not _is_to_a_network(line)), ""
+                    (_route(line)[1] for line in routes if not _is_to_a_network(line) and " table " not in line), ""
                 ),
-                addresses=tuple(_address(line) for line in found.get("addresses", ()) if len(line.split()) == 3),
+                addresses=tuple(
+                    _address(words)
+                    for words in map(str.split, found.get("addresses", ()))
+                    if len(words) == 3 and words[2].isdecimal()
+                ),
             )
         except (ParseError, ValueError) as error:
             raise FactProcessError(f"unexpected answer: {error}") from error
+
+
+_NOWHERE = ("blackhole", "unreachable", "prohibit")
+_OTHER_TYPES = (*_NOWHERE, "throw", "local", "broadcast", "multicast", "anycast", "nat")
+"""Types of routes (ip-route(8)); those of type unicast are written without it."""
+
+
+def _unreachable(lines: tuple[str, ...]) -> tuple[str, ...]:
+    rows = (line.split() for line in lines)
+    return tuple(dict.fromkeys(row[1] for row in rows if row[0] in _NOWHERE and row[1:] and row[1] != "default"))
+
+
+def _virtual_servers(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Addresses of lines such as 0A600001:01BB, once each; those of IPv6 are written in brackets."""
+    found = (re.match(r"([0-9A-F]{8}):[0-9A-F]{4}$", line.strip()) for line in lines)
+    return tuple(dict.fromkeys(str(IPv4Address(int(item[1], 16))) for item in found if item))
 
 
 def _is_to_a_network(route: str) -> bool:
@@ -198,8 +225,8 @@ def _route(line: str) -> tuple[str, str]:
     return words[0], words[words.index("dev") + 1] if "dev" in words[:-1] else ""
 
 
-def _address(line: str) -> LinkAddress:
-    link, address, mtu = line.split()
+def _address(words: list[str]) -> LinkAddress:
+    link, address, mtu = words
     return LinkAddress(link, address, int(mtu))
 
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 from kubeproof import pyinfra_run, remote_kubectl
 from kubeproof.cluster import REPOSITORY, LoadedInventory
 from kubeproof.matrix.layout import OUTSIDE, channel_pod
+from kubeproof.patience import patient
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -68,7 +69,7 @@ class Channel:
         """Send a request and wait for its answer. Raises ChannelError; a process that is dead is started again."""
         if self._process is None or self._process.poll() is not None:
             self.open()
-        return self._exchange(request, seconds)
+        return self._exchange(request, patient(seconds))
 
     def open(self) -> None:
         """Start the process and wait until it says hello. Raises ChannelError."""
@@ -79,7 +80,7 @@ class Channel:
             self._start()
         except OSError as error:
             raise ChannelError(f"channel to {self.name}: {error}") from None
-        self._exchange({"do": "hello"}, OPEN_SECONDS)
+        self._exchange({"do": "hello"}, patient(OPEN_SECONDS))
 
     def close(self) -> None:
         """End the process for good; the client in the pod ends with its input."""

@@ -14,6 +14,7 @@ from kubeproof.matrix import layout
 from kubeproof.matrix.api import CONFLICT, FORBIDDEN, NOT_FOUND, Api, ApiError, collection_path
 from kubeproof.matrix.layout import ALL_NAMESPACES, NODE_NAMESPACE, IncompleteError, Layout
 from kubeproof.node import templates
+from kubeproof.patience import patient
 
 Json = dict[str, Any]
 
@@ -133,6 +134,7 @@ class ProbePods:
 
     def _until(self, lacking: Callable[[], str], seconds: float) -> None:
         """Poll until nothing is lacking any more. Raises CommandError with the last thing that was."""
+        seconds = patient(seconds)
         end = time.monotonic() + seconds
         while last := lacking():
             if time.monotonic() > end:

@@ -1,8 +1,9 @@
 """What policies say of every cell, from the project's own policy engine. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 
+from kubeproof.cni.networks import HAIRPIN, KnownDifference
 from kubeproof.errors import CommandError
 from kubeproof.matrix.layout import Layout, full_name
 from kubeproof.matrix.plan import Attempt, node_of
@@ -16,13 +17,21 @@ DNS_PORT = 53
 """The target port of kube-dns in both."""
 
 
+SERVICE_WAYS = ("Service address", "Service name")
+
+
 class MissingPodError(CommandError):
     """A probe pod is not in the world that is judged; names it."""
 
 
-def expected(world: World, layout: Layout, attempts: Iterable[Attempt]) -> TruthTable:
-    """The table that has a cell for each attempt. Raises MissingPodError."""
-    judging = _Judging(world, layout)
+def expected(
+    world: World, layout: Layout, attempts: Iterable[Attempt], known: Collection[KnownDifference] = ()
+) -> TruthTable:
+    """The table that has a cell for each attempt; ``known`` is in what the pod network differs.
+
+    Raises MissingPodError.
+    """
+    judging = _Judging(world, layout, known)
     return TruthTable({attempt.key: judging.cell(attempt.key) for attempt in attempts})
 
 
@@ -30,6 +39,7 @@ def expected(world: World, layout: Layout, attempts: Iterable[Attempt]) -> Truth
 class _Judging:
     world: World
     layout: Layout
+    known: Collection[KnownDifference] = ()
     decisions: dict[tuple[str, str, Protocol, int], Cell] = field(default_factory=dict)
     names: dict[str, Cell] = field(default_factory=dict)
 
@@ -42,7 +52,15 @@ class _Judging:
         asked = (key.source, key.target, key.combination.protocol, key.combination.port)
         if asked not in self.decisions:
             self.decisions[asked] = self._decide(*asked)
+        if HAIRPIN in self.known and key.source == key.target and key.combination.via in SERVICE_WAYS:
+            return self._through_own_service(key, self.decisions[asked])
         return self.decisions[asked]
+
+    def _through_own_service(self, key: Key, decided: Cell) -> Cell:
+        """What is known to differ there: only where another pod with the same labels and address would be shut out."""
+        itself, combination = PodEnd(self._pod(key.target)), key.combination
+        filtered = judge(self.world, itself, itself, combination.protocol, combination.port, filtered=True)
+        return replace(decided, known=HAIRPIN) if decided.mark is Mark.ALLOWED and not filtered.allowed else decided
 
     def _decide(self, source: str, target: str, protocol: Protocol, port: int) -> Cell:
         pod = self._pod(target)

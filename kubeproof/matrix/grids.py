@@ -1,11 +1,14 @@
 """Truth tables as text: expected, observed and difference side by side, rows from, columns to. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
-from kubeproof.matrix.table import Combination, Difference, Key, Mark, TruthTable, names
+from kubeproof.matrix.table import Combination, Difference, Key, Mark, TruthTable, known_differences, names
 
 SAME = "="
-LEGEND = ". allowed   X blocked   ! the probe itself failed   - not probed   = as expected"
+KNOWN = "k"
+LEGEND = (
+    ". allowed   X blocked   ! the probe itself failed   - not probed   = as expected   k as is known of the network"
+)
 GAP = "   "
 MOST_DIFFERENCES = 12
 """Wrong cells that a terminal shows for one case; the files have all of them."""
@@ -19,14 +22,21 @@ def grids(expected: TruthTable, observed: TruthTable) -> Iterator[str]:
     groups: dict[tuple[tuple[object, ...], ...], list[Combination]] = {}
     for combination in expected.combinations():
         wanted, seen = expected.marks(combination), observed.marks(combination)
-        alike = tuple((pair, mark, seen.get(pair, Mark.FAILED)) for pair, mark in wanted.items())
+        known = _known(expected, observed, combination)
+        alike = tuple((pair, mark, seen.get(pair, Mark.FAILED), pair in known) for pair, mark in wanted.items())
         groups.setdefault(alike, []).append(combination)
     for combinations in groups.values():
         first = combinations[0]
         keys = [key for key in expected.cells if key.combination == first]
         yield heading(combinations)
-        yield from _grid(keys, expected.marks(first), observed.marks(first))
+        yield from _grid(keys, expected.marks(first), observed.marks(first), _known(expected, observed, first))
         yield ""
+
+
+def _known(expected: TruthTable, observed: TruthTable, combination: Combination) -> set[tuple[str, str]]:
+    """Pairs that differ as the pod network is known for."""
+    items = known_differences(expected, observed)
+    return {(item.key.source, item.key.target) for item in items if item.key.combination == combination}
 
 
 def heading(combinations: Iterable[Combination]) -> str:
@@ -41,7 +51,7 @@ def heading(combinations: Iterable[Combination]) -> str:
     return "; ".join(f"{ports} by {', '.join(vias)}" for ports, vias in vias_by_ports.items())
 
 
-def _grid(keys: Sequence[Key], wanted: Pairs, seen: Pairs) -> Iterator[str]:
+def _grid(keys: Sequence[Key], wanted: Pairs, seen: Pairs, known: Container[tuple[str, str]]) -> Iterator[str]:
     sources, targets = names(keys)
     left = max(len(source) for source in sources)
     width = max(2 * len(targets) - 1, len("difference"))
@@ -55,7 +65,7 @@ def _grid(keys: Sequence[Key], wanted: Pairs, seen: Pairs) -> Iterator[str]:
         rows = (
             [wanted[pair].value if pair in wanted else " " for pair in pairs],
             [seen.get(pair, Mark.FAILED).value if pair in wanted else " " for pair in pairs],
-            [_difference(pair, wanted, seen) for pair in pairs],
+            [KNOWN if pair in known else _difference(pair, wanted, seen) for pair in pairs],
         )
         yield f"{source:{left}}{GAP}" + GAP.join(f"{' '.join(row):{width}}" for row in rows).rstrip()
 

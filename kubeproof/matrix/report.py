@@ -31,6 +31,7 @@ def _outcome(case: CaseResult) -> str:
         return f"not run: {case.not_run}"
     parts = [counted(case.cells, "cell"), f"{case.wrong} wrong"]
     parts += [counted(case.failed, "failed probe")] if case.failed else []
+    parts += [counted(case.known_cells, "known difference")] if case.known else []
     parts += [f"{case.retried} probed again"] if case.retried else []
     return ", ".join([*parts, f"{case.seconds:.1f} s"])
 
@@ -55,6 +56,8 @@ def case_details(case: CaseResult, *, with_grids: bool) -> Iterator[str]:
 def totals(result: RunResult) -> Iterator[str]:
     """The last lines: what could not be tried, and the sums."""
     yield from (f"not probed: {line}" for line in result.not_probed)
+    for known, cells in result.known.items():
+        yield f"known difference {known.id}, {counted(cells, 'cell')}: {known.meaning} ({known.reference})"
     if result.stopped:
         yield f"stopped: {result.stopped}"
     parts = [f"{result.count('holds')} as expected"]
@@ -76,6 +79,10 @@ def to_json(result: RunResult) -> dict[str, Any]:
         "seconds": round(result.seconds, 2),
         "not_probed": list(result.not_probed),
         "stopped": result.stopped,
+        "known_differences": [
+            {"id": known.id, "cells": cells, "meaning": known.meaning, "reference": known.reference}
+            for known, cells in result.known.items()
+        ],
         "totals": {
             "cases": len(result.cases),
             **{status.replace(" ", "_"): result.count(status) for status in ("holds", "differs", "not run")},
@@ -98,6 +105,7 @@ def _case(case: CaseResult) -> dict[str, Any]:
         "seconds": round(case.seconds, 3),
         "steps": {name: round(seconds, 3) for name, seconds in case.steps.items()},
         **{what: getattr(case, what) for what in ("cells", "wrong", "failed", "retried")},
+        "known_differences": case.known_cells,
         "tables": list(_tables(case.expected, case.observed)),
         "differences": [_difference(item) for item in case.differences],
     }
@@ -156,9 +164,9 @@ def to_junit(result: RunResult) -> str:
             time=f"{case.seconds:.3f}",
         )
         _junit_outcome(element, case)
-    if result.not_probed or result.stopped:
-        lines = [*(f"not probed: {line}" for line in result.not_probed), result.stopped]
-        ElementTree.SubElement(suite, "system-out").text = _xml("\n".join(filter(None, lines)))
+    if result.not_probed or result.stopped or result.known:
+        lines = list(totals(result))[:-1]
+        ElementTree.SubElement(suite, "system-out").text = _xml("\n".join(lines))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

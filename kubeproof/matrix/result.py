@@ -1,8 +1,10 @@
 """What a run found: for each case, and in all. Pure data."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kubeproof.cni.networks import KnownDifference
 from kubeproof.matrix.table import Difference, TruthTable, compared
 
 EMPTY = TruthTable({})
@@ -22,6 +24,8 @@ class CaseResult:
     expected: TruthTable = EMPTY
     observed: TruthTable = EMPTY
     differences: tuple[Difference, ...] = ()
+    known: tuple[Difference, ...] = ()
+    """Cells that differ as the pod network is known for; they do not keep the case from holding."""
     retried: int = 0
     """Cells that were not as expected the first time, and were probed again."""
     seconds: float = 0.0
@@ -41,6 +45,10 @@ class CaseResult:
     def failed(self) -> int:
         """Probes that did not work."""
         return sum(difference.failed for difference in self.differences)
+
+    @property
+    def known_cells(self) -> int:
+        return len(self.known)
 
     @property
     def wrong(self) -> int:
@@ -70,6 +78,11 @@ class RunResult:
         """Whether something was tried, and nothing differed."""
         tried = [case for case in self.cases if not case.not_run]
         return bool(tried) and not self.stopped and all(case.holds for case in tried)
+
+    @property
+    def known(self) -> Counter[KnownDifference]:
+        """Each known difference that was seen, with its cells in all cases."""
+        return Counter(item.known for case in self.cases for item in case.known if item.known)
 
     def total(self, what: str) -> int:
         """The sum of a count over all cases."""

@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from kubeproof import output_files
 from kubeproof.cluster import LoadedInventory
-from kubeproof.cni.networks import no_enforcement
+from kubeproof.cni.networks import NETWORKS, no_enforcement
 from kubeproof.console import console, say, step
 from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 from kubeproof.matrix import cases, files, grids, plan, report
@@ -187,7 +187,8 @@ class Run:
         asked = self._access.channels(self._loaded, layout.clients)
         try:
             attempts = plan.plan(layout)
-            bench = Bench(api, asked, layout, self._labels(api, pods), attempts)
+            known = NETWORKS[self._loaded.cluster.settings.cni].known
+            bench = Bench(api, asked, layout, self._labels(api, pods), attempts, known)
             with step(f"Opening {len(layout.clients)} channels to clients"):
                 not_probed = self._greet(bench, layout, attempts, asked)
             trials, not_run = self._trials(api, layout, policies, suite)

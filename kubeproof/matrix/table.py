@@ -1,11 +1,12 @@
 """Truth tables of connections: one type for what is expected and what is observed, and their comparison. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from kubeproof.cni.networks import KnownDifference
 from kubeproof.policy.model import Protocol
 
 Via = Literal["pod address", "Service address", "Service name", "NodePort"]
@@ -53,6 +54,8 @@ class Cell:
 
     mark: Mark
     reason: str = ""
+    known: KnownDifference | None = None
+    """Of an expectation: the difference because of which the pod network is known to show the contrary."""
 
 
 Cells = Mapping[Key, Cell]
@@ -69,6 +72,11 @@ class Difference:
     @property
     def failed(self) -> bool:
         return self.observed.mark is Mark.FAILED
+
+    @property
+    def known(self) -> KnownDifference | None:
+        """The difference that the pod network is known for; a probe that did not work is never one."""
+        return None if self.failed else self.expected.known
 
 
 @dataclass(frozen=True)
@@ -99,16 +107,23 @@ UNANSWERED = Cell(Mark.FAILED, "no result came back")
 
 
 def compare(expected: TruthTable, observed: TruthTable) -> tuple[Difference, ...]:
-    """All cells that are not as expected, those that were not probed left out.
+    """All cells that are not as expected, those that were not probed left out, and those that are known to differ.
 
     A cell that is expected and was not observed at all is a failed probe.
     """
-    found = ((key, cell, observed.cells.get(key, UNANSWERED)) for key, cell in expected.cells.items())
-    return tuple(
-        Difference(key, wanted, seen)
-        for key, wanted, seen in found
-        if Mark.NOT_PROBED not in (wanted.mark, seen.mark) and wanted.mark is not seen.mark
-    )
+    return tuple(item for item in _differing(expected, observed) if item.known is None)
+
+
+def known_differences(expected: TruthTable, observed: TruthTable) -> tuple[Difference, ...]:
+    """The cells that are not as expected, as the pod network is known for."""
+    return tuple(item for item in _differing(expected, observed) if item.known is not None)
+
+
+def _differing(expected: TruthTable, observed: TruthTable) -> Iterator[Difference]:
+    for key, wanted in expected.cells.items():
+        seen = observed.cells.get(key, UNANSWERED)
+        if Mark.NOT_PROBED not in (wanted.mark, seen.mark) and wanted.mark is not seen.mark:
+            yield Difference(key, wanted, seen)
 
 
 def compared(expected: TruthTable, observed: TruthTable) -> int:

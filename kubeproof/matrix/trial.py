@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubeproof.cni.networks import KnownDifference
 from kubeproof.matrix import condition, plan
 from kubeproof.matrix.api import Api
 from kubeproof.matrix.cases import LabelChange
@@ -16,7 +17,8 @@ from kubeproof.matrix.layout import Layout
 from kubeproof.matrix.plan import Attempt
 from kubeproof.matrix.policies import Policies, policies_path
 from kubeproof.matrix.result import CaseResult
-from kubeproof.matrix.table import Cell, Key, TruthTable, compare
+from kubeproof.matrix.table import Cell, Key, TruthTable, compare, known_differences
+from kubeproof.patience import patient
 from kubeproof.policy import reading
 from kubeproof.policy.model import World
 
@@ -120,13 +122,22 @@ class Enforcement:
 class Bench:
     """Probe pods with their channels, on which trials run."""
 
-    def __init__(self, api: Api, asked: Asked, layout: Layout, labels: Labels, attempts: Sequence[Attempt]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        asked: Asked,
+        layout: Layout,
+        labels: Labels,
+        attempts: Sequence[Attempt],
+        known: Sequence[KnownDifference] = (),
+    ) -> None:
         self.policies = Policies(api)
         self.labels = labels
         self._api = api
         self._asked = asked
         self._layout = layout
         self._attempts = attempts
+        self._known = known
         self._not_probed: dict[Key, Cell] = {}
 
     def leave_out(self, cells: Mapping[Key, Cell]) -> None:
@@ -135,7 +146,9 @@ class Bench:
 
     def before(self) -> CaseResult:
         """The trial without a policy of its own: repeated until it holds, since Services take a while."""
-        return self._run(Trial("before-any-policy", "Without a policy every client reaches every pod"), READY_SECONDS)
+        return self._run(
+            Trial("before-any-policy", "Without a policy every client reaches every pod"), patient(READY_SECONDS)
+        )
 
     def run(self, trial: Trial) -> CaseResult:
         """Try a case, and undo what it changed."""
@@ -155,9 +168,9 @@ class Bench:
         with steps.step("in force"):
             enforcement, lacking = self._in_force(objects.wanted())
         with steps.step("judge"):
-            wanted = expected(objects.world(), self._layout, self._attempts)
+            wanted = expected(objects.world(), self._layout, self._attempts, self._known)
         if patience is None and not enforcement.can_be_waited_for:
-            patience = IN_FORCE_SECONDS
+            patience = patient(IN_FORCE_SECONDS)
         with steps.step("probe"):
             observed, retried = self._observe(wanted, patience)
         return CaseResult(
@@ -169,6 +182,7 @@ class Bench:
             expected=wanted,
             observed=observed,
             differences=compare(wanted, observed),
+            known=known_differences(wanted, observed),
             retried=retried,
             seconds=time.monotonic() - started,
             steps=steps.seconds,
@@ -191,7 +205,7 @@ class Bench:
 
         Where a pod network does not tell, or does not enforce, there is nothing to wait for: the probes show it.
         """
-        end = time.monotonic() + IN_FORCE_SECONDS
+        end = time.monotonic() + patient(IN_FORCE_SECONDS)
         while True:
             now = self.enforcement()
             if not now.can_be_waited_for or now.off:
@@ -224,7 +238,7 @@ class Bench:
 
     def _probe(self, attempts: Sequence[Attempt], timeout: float) -> dict[Key, Cell]:
         by_client = plan.by_client(attempts)
-        answers = self._asked.ask({client: plan.request(mine, timeout) for client, mine in by_client.items()})
+        answers = self._asked.ask({client: plan.request(mine, patient(timeout)) for client, mine in by_client.items()})
         found: dict[Key, Cell] = {}
         for client, mine in by_client.items():
             found |= plan.cells(mine, answers[client])
@@ -240,4 +254,4 @@ def _not_in_force(lacking: Sequence[str]) -> str:
     if not lacking:
         return ""
     more = f"; and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
-    return f"not in force after {IN_FORCE_SECONDS:.0f} s: {'; '.join(lacking[:SHOWN])}{more}"
+    return f"not in force after {patient(IN_FORCE_SECONDS):.0f} s: {'; '.join(lacking[:SHOWN])}{more}"

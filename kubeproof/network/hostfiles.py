@@ -1,5 +1,6 @@
-"""Parsers for small files and settings of a node. All raise ParseError."""
+"""Parsers for small files and settings of a node. They raise ParseError, and pass over lines that are not theirs."""
 
+import re
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Interface, IPv4Network, NetmaskValueError
 
@@ -23,10 +24,13 @@ class SubnetEnv:
     subnet: IPv4Interface
     mtu: int
     masquerade: bool
+    more_networks: tuple[IPv4Network, ...] = ()
+    """Further pod CIDRs, of flannel 0.22 and later."""
 
     def __str__(self) -> str:
+        networks = ",".join(map(str, (self.network, *self.more_networks)))
         return (
-            f"FLANNEL_NETWORK={self.network} FLANNEL_SUBNET={self.subnet} FLANNEL_MTU={self.mtu} "
+            f"FLANNEL_NETWORK={networks} FLANNEL_SUBNET={self.subnet} FLANNEL_MTU={self.mtu} "
             f"FLANNEL_IPMASQ={'true' if self.masquerade else 'false'}"
         )
 
@@ -58,43 +62,44 @@ class Kubelet:
 
 
 def parse_identity(text: str) -> Identity:
-    """Parse NAME=value lines of hostname, machine_id, product_uuid, container."""
-    values = _assignments(IDENTITY, text, separator="=")
-    if missing := [name for name in ("hostname", "machine_id") if not values.get(name)]:
-        raise ParseError(IDENTITY, "lines", f"there is no {', '.join(missing)}")
-    return Identity(
-        values["hostname"], values["machine_id"], values.get("product_uuid", "").lower(), values.get("container", "")
-    )
+    """Parse NAME=value lines of hostname, machine_id, product_uuid, container; all but the first may be empty."""
+    values = _assignments(text)
+    if not values.get("hostname"):
+        raise ParseError(IDENTITY, "lines", "there is no hostname")
+    machine_id, uuid, container = (values.get(name, "") for name in ("machine_id", "product_uuid", "container"))
+    return Identity(values["hostname"], machine_id, uuid.lower(), container)
 
 
 def parse_kubelet(text: str) -> Kubelet:
     """Parse NAME=value lines of state and health."""
-    values = _assignments(KUBELET, text, separator="=")
+    values = _assignments(text)
     return Kubelet(values.get("state", ""), values.get("health", ""))
 
 
 def parse_clock(text: str) -> float:
-    """Seconds since 1970, as `date +%s.%N` prints them."""
-    try:
-        return float(text)
-    except ValueError:
-        raise ParseError(CLOCK, "line 1", f"is no number of seconds: {text[:60]!r}") from None
+    """Seconds since 1970, as `date +%s.%N` prints them; busybox knows no %N."""
+    seconds = re.match(r"\s*([0-9]{1,15}(?:\.[0-9]+)?)", text)
+    if seconds is None:
+        raise ParseError(CLOCK, "line 1", f"is no number of seconds: {text[:60]!r}")
+    return float(seconds[1])
 
 
 def parse_subnet_env(text: str) -> SubnetEnv:
-    """Parse /run/flannel/subnet.env: KEY=value lines, each of the four keys once."""
-    values = _assignments(SUBNET_ENV, text, separator="=")
+    """Parse /run/flannel/subnet.env: KEY=value lines, with the four keys among them."""
+    values = {key: value.strip("\"'") for key, value in _assignments(text).items()}
     wanted = {"FLANNEL_NETWORK", "FLANNEL_SUBNET", "FLANNEL_MTU", "FLANNEL_IPMASQ"}
     if missing := sorted(wanted - values.keys()):
         raise ParseError(SUBNET_ENV, "file", f"lacks {', '.join(missing)}")
-    if values["FLANNEL_IPMASQ"] not in ("true", "false"):
+    if values["FLANNEL_IPMASQ"].lower() not in ("true", "false"):
         raise ParseError(SUBNET_ENV, "FLANNEL_IPMASQ", f"is neither true nor false: {values['FLANNEL_IPMASQ']!r}")
     try:
+        network, *more = [IPv4Network(word) for word in values["FLANNEL_NETWORK"].split(",") if ":" not in word]
         return SubnetEnv(
-            network=IPv4Network(values["FLANNEL_NETWORK"]),
+            network=network,
             subnet=IPv4Interface(values["FLANNEL_SUBNET"]),
             mtu=int(values["FLANNEL_MTU"]),
-            masquerade=values["FLANNEL_IPMASQ"] == "true",
+            masquerade=values["FLANNEL_IPMASQ"].lower() == "true",
+            more_networks=tuple(more),
         )
     except (AddressValueError, NetmaskValueError, ValueError) as error:
         raise ParseError(SUBNET_ENV, "file", str(error)) from None
@@ -102,7 +107,7 @@ def parse_subnet_env(text: str) -> SubnetEnv:
 
 def parse_sysctls(text: str) -> dict[str, str]:
     """Settings by name from ``sysctl NAME …`` (``name = value``)."""
-    return _assignments("sysctl", text, separator="=")
+    return _assignments(text)
 
 
 def parse_values(text: str) -> dict[str, str]:
@@ -119,15 +124,7 @@ def parse_swaps(text: str) -> tuple[str, ...]:
     return tuple(line.split()[0] for line in lines[1:] if line.strip())
 
 
-def _assignments(source: str, text: str, *, separator: str) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        key, found, value = line.partition(separator)
-        if not found:
-            raise ParseError(source, f"line {number}", f"is not KEY{separator}VALUE: {line[:60]!r}")
-        if key.strip() in values:
-            raise ParseError(source, f"line {number}", f"sets {key.strip()} a second time")
-        values[key.strip()] = value.strip()
-    return values
+def _assignments(text: str) -> dict[str, str]:
+    """NAME=value lines; of several with one name the last counts, as for a shell."""
+    pairs = (line.partition("=") for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return {name.strip(): value.strip() for name, sign, value in pairs if sign}

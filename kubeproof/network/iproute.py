@@ -1,8 +1,12 @@
-"""Parsers for what iproute2 prints as JSON (ip(8) and bridge(8), -j). IPv4 only. All raise ParseError."""
+"""Parsers for what iproute2 prints as JSON (ip(8) and bridge(8), -j). IPv4 only.
 
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+What cannot be read of a list is left out of the result and added to ``odd``, if given. All raise ParseError for a text
+that is no list.
+"""
 
-from kubeproof.network.jsontext import Item, read_items
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, IPv6Address
+
+from kubeproof.network.jsontext import Item, read_each
 from kubeproof.network.model import (
     MAIN_TABLE,
     UNICAST,
@@ -18,11 +22,10 @@ from kubeproof.network.model import (
 DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
 
 
-def parse_links(text: str) -> tuple[Link, ...]:
+def parse_links(text: str, odd: list[str] | None = None) -> tuple[Link, ...]:
     """Links from ``ip -j -d link show`` (without -d they lack kind, VXLAN and bridge port data)."""
-    items = read_items("ip link", text)
-    indices = {item.text("ifname"): item.number("ifindex") for item in items}
-    return tuple(_link(item, indices) for item in items)
+    indices = dict(read_each("ip link", text, lambda item: [(item.text("ifname"), item.number("ifindex"))], []))
+    return read_each("ip link", text, lambda item: [_link(item, indices)], odd)
 
 
 def _link(item: Item, indices: dict[str, int]) -> Link:
@@ -53,7 +56,7 @@ def _peer_index(item: Item, indices: dict[str, int]) -> int | None:
 
 def _vxlan(data: Item) -> Vxlan:
     return Vxlan(
-        vni=data.number("id"),
+        vni=data.number_or_none("id"),
         port=data.number("port"),
         local=data.address_or_none("local"),
         underlay=data.text_or_none("link"),
@@ -68,14 +71,17 @@ def _slave(info: Item) -> BridgePort | None:
     return BridgePort(state=data.text_or_none("state") or "", hairpin=data.truth("hairpin"))
 
 
-def parse_addresses(text: str) -> tuple[Address, ...]:
+def parse_addresses(text: str, odd: list[str] | None = None) -> tuple[Address, ...]:
     """Addresses from ``ip -4 -j addr show``; entries of another family are left out."""
-    return tuple(
+    return read_each("ip addr", text, _addresses, odd)
+
+
+def _addresses(item: Item) -> list[Address]:
+    return [
         Address(item.text("ifname"), _interface(info), info.text_or_none("scope") or "")
-        for item in read_items("ip addr", text)
         for info in item.items("addr_info")
         if info.text_or_none("family") == "inet"
-    )
+    ]
 
 
 def _interface(info: Item) -> IPv4Interface:
@@ -86,9 +92,9 @@ def _interface(info: Item) -> IPv4Interface:
         raise info.wrong("prefixlen", f"is not a prefix length: {length}") from None
 
 
-def parse_routes(text: str) -> tuple[Route, ...]:
+def parse_routes(text: str, odd: list[str] | None = None) -> tuple[Route, ...]:
     """Routes from ``ip -4 -j -d route show table all``. A multipath route yields one Route for each next hop."""
-    return tuple(route for item in read_items("ip route", text) for route in _route(item))
+    return read_each("ip route", text, _route, odd)
 
 
 def _route(item: Item) -> tuple[Route, ...]:
@@ -97,7 +103,7 @@ def _route(item: Item) -> tuple[Route, ...]:
         Route(
             destination=DEFAULT_ROUTE if item.text("dst") == "default" else item.network("dst"),
             device=hop.text_or_none("dev"),
-            via=hop.address_or_none("gateway"),
+            via=_gateway(hop),
             type=item.text_or_none("type") or UNICAST,
             table=item.text_or_none("table") or MAIN_TABLE,
             protocol=item.text_or_none("protocol") or "",
@@ -110,34 +116,44 @@ def _route(item: Item) -> tuple[Route, ...]:
     )
 
 
-def parse_neighbours(text: str) -> tuple[Neighbour, ...]:
+def _gateway(hop: Item) -> IPv4Address | IPv6Address | None:
+    """A next hop of the other family is under "via" (ip-route(8), via FAMILY ADDRESS)."""
+    if "via" not in hop:
+        return hop.address_or_none("gateway")
+    via = hop.item("via")
+    try:
+        return IPv6Address(via.text("host"))
+    except AddressValueError:
+        raise via.wrong("host", f"is not an IPv6 address: {via.text('host')!r}") from None
+
+
+def parse_neighbours(text: str, odd: list[str] | None = None) -> tuple[Neighbour, ...]:
     """ARP entries from ``ip -4 -j neigh show``."""
-    return tuple(
-        Neighbour(
-            address=item.address("dst"),
-            device=item.text("dev"),
-            mac=item.text_or_none("lladdr"),
-            states=frozenset(item.texts("state")),
-        )
-        for item in read_items("ip neigh", text)
+    return read_each("ip neigh", text, lambda item: [_neighbour(item)], odd)
+
+
+def _neighbour(item: Item) -> Neighbour:
+    return Neighbour(
+        address=item.address("dst"),
+        device=item.text("dev"),
+        mac=item.text_or_none("lladdr"),
+        states=frozenset(item.texts("state")),
     )
 
 
-def parse_fdb(text: str) -> tuple[FdbEntry, ...]:
+def parse_fdb(text: str, odd: list[str] | None = None) -> tuple[FdbEntry, ...]:
     """Forwarding database entries of all links from ``bridge -j fdb show``."""
-    return tuple(
-        FdbEntry(
-            mac=item.text("mac"),
-            device=item.text("ifname"),
-            destination=_ipv4_or_none(item.text_or_none("dst")),
-            flags=frozenset(item.texts("flags")),
-            state=item.text_or_none("state") or "",
-            master=item.text_or_none("master"),
-        )
-        for item in read_items("bridge fdb", text)
+    return read_each("bridge fdb", text, lambda item: [_fdb_entry(item)], odd)
+
+
+def _fdb_entry(item: Item) -> FdbEntry:
+    # VXLAN over IPv6 is none of this project's, but another device on the host may use it.
+    is_ipv6 = ":" in (item.text_or_none("dst") or "")
+    return FdbEntry(
+        mac=item.text("mac"),
+        device=item.text("ifname"),
+        destination=None if is_ipv6 else item.address_or_none("dst"),
+        flags=frozenset(item.texts("flags")),
+        state=item.text_or_none("state") or "",
+        master=item.text_or_none("master"),
     )
-
-
-def _ipv4_or_none(text: str | None) -> IPv4Address | None:
-    """An outer destination; VXLAN over IPv6 is none of this project's, but another device on the host may use it."""
-    return None if text is None or ":" in text else IPv4Address(text)

@@ -1,11 +1,13 @@
 """Typed access to JSON that a tool printed; every surprise becomes a ParseError that says where."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
-from typing import Any
+from typing import Any, TypeVar
 
 from kubeproof.network.errors import ParseError
+
+T = TypeVar("T")
 
 
 class Item:
@@ -75,19 +77,27 @@ class Item:
         return json.dumps(self._value[key])
 
     def address(self, key: str) -> IPv4Address:
+        return self.as_address(key, self.text(key))
+
+    def as_address(self, key: str, text: str) -> IPv4Address:
+        """A text that came from ``key``, or from a list that goes with it."""
         try:
-            return IPv4Address(self.text(key))
+            return IPv4Address(text)
         except AddressValueError:
-            raise self.wrong(key, f"is not an IPv4 address: {self.text(key)!r}") from None
+            raise self.wrong(key, f"is not an IPv4 address: {text!r}") from None
 
     def address_or_none(self, key: str) -> IPv4Address | None:
         return self.address(key) if key in self else None
 
     def network(self, key: str) -> IPv4Network:
+        return self.as_network(key, self.text(key))
+
+    def as_network(self, key: str, text: str) -> IPv4Network:
+        """As :meth:`as_address`."""
         try:
-            return IPv4Network(self.text(key))
+            return IPv4Network(text)
         except ValueError:
-            raise self.wrong(key, f"is not an IPv4 network: {self.text(key)!r}") from None
+            raise self.wrong(key, f"is not an IPv4 network: {text!r}") from None
 
 
 def read(source: str, text: str) -> Any:
@@ -97,16 +107,32 @@ def read(source: str, text: str) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise ParseError(source, where, f"is not JSON ({error.msg}), text begins {text[:40]!r}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists a thousand deep
+        raise ParseError(source, "text", f"is no JSON that can be read: {error}") from None
 
 
-def read_items(source: str, text: str) -> tuple[Item, ...]:
-    """Parse a JSON list of objects; iproute2 prints nothing at all for some empty lists, and {} within others."""
-    if not text.strip():
-        return ()
-    values = read(source, text)
+def read_each(
+    source: str, text: str, make: Callable[[Item], Iterable[T]], odd: list[str] | None = None
+) -> tuple[T, ...]:
+    """What ``make`` makes of each object of a JSON list; what it cannot read is left out, and added to ``odd``.
+
+    iproute2 prints nothing at all for some empty lists, and {} within others. Raises ParseError if the text is no list,
+    and without ``odd`` where nothing of it could be read.
+    """
+    values = read(source, text) if text.strip() else []
     if not isinstance(values, list):
         raise ParseError(source, "top", f"expected a list, found {_shown(values)}")
-    return tuple(Item(source, f"[{index}]", value) for index, value in enumerate(values) if value != {})
+    found: list[T] = []
+    errors: list[ParseError] = []
+    for index, value in enumerate(values):
+        try:
+            found += make(Item(source, f"[{index}]", value)) if value != {} else ()
+        except ParseError as error:
+            errors.append(error)
+            (odd if odd is not None else []).append(f"{error}: {json.dumps(value)[:200]}")
+    if errors and not found and odd is None:
+        raise errors[0]
+    return tuple(found)
 
 
 def _shown(value: object) -> str:

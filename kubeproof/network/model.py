@@ -5,7 +5,7 @@ node or to a pod; :mod:`kubeproof.network.node` puts them together.
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 
 PERMANENT = "PERMANENT"
 """Neighbour state of an entry that was set by hand or agent and never ages (ip-neighbour(8))."""
@@ -17,7 +17,8 @@ UNICAST = "unicast"
 class Vxlan:
     """What makes a link a VXLAN tunnel end point (ip-link(8), type vxlan)."""
 
-    vni: int
+    vni: int | None
+    """None for a device that takes packets of all (external)."""
     port: int
     """UDP destination port."""
     local: IPv4Address | None
@@ -86,7 +87,7 @@ class Route:
 
     destination: IPv4Network
     device: str | None
-    via: IPv4Address | None = None
+    via: IPv4Address | IPv6Address | None = None
     type: str = UNICAST
     table: str = MAIN_TABLE
     protocol: str = ""
@@ -103,7 +104,8 @@ class Route:
     def __str__(self) -> str:
         """As `ip route` prints it, as far as it decides where a packet goes."""
         kind = "" if self.type == UNICAST else f"{self.type} "
-        via = f" via {self.via}" if self.via else ""
+        family = "inet6 " if isinstance(self.via, IPv6Address) else ""
+        via = f" via {family}{self.via}" if self.via else ""
         device = f" dev {self.device}" if self.device else ""
         metric = f" metric {self.metric}" if self.metric else ""
         return f"{kind}{self.destination}{via}{device}{metric}{' onlink' if self.onlink else ''}"

@@ -41,7 +41,7 @@ class NodeState:
     """Everything that was read from one node at one time.
 
     What could not be read is in ``unreadable`` (part -> reason), and its field is empty: ask there before an empty
-    field is taken for a fact. Parts are named after the fields.
+    field is taken for a fact. A file or directory that is not there is one. Parts are named after the fields.
     """
 
     name: str
@@ -66,6 +66,8 @@ class NodeState:
     control_plane: Mapping[str, str] = field(default_factory=dict)
     """What each part of the control plane on this node answers at its health port; empty on workers."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Part -> what of it was not understood, and is missing in its field; the rest of the part is there."""
 
     def sandbox(self, pod: str) -> Container | None:
         """The pause container of a pod, by ``namespace/name``."""

@@ -1,7 +1,7 @@
 """What a chain of iptables rules decides about one packet, worked out rule by rule (iptables(8)). Pure.
 
 A rule with a condition that the model has no field for, such as a match on an ipset, is passed over: what is decided
-holds for packets that it does not match.
+holds for packets that it does not match. :func:`doubtful` names such rules.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,6 @@ T = TypeVar("T")
 TERMINAL = ("ACCEPT", "DROP", "REJECT", "MASQUERADE", "SNAT", "DNAT")
 DEEPEST = 16
 """Jumps within jumps: iptables refuses loops, a text need not."""
-_TARGET_OPTIONS = ("--reject-with", "--to-ports", "--to-source")
-"""Options of targets, which narrow no match."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,23 @@ class Packet:
 
 def verdict(ruleset: Ruleset, table: str, rules: tuple[Rule, ...], packet: Packet) -> Rule | None:
     """The rule that decides over a packet that goes through ``rules``; None if it comes out at their end."""
-    return _walk(ruleset, table, rules, packet, DEEPEST)[0]
+    return _walk(ruleset, table, rules, packet, DEEPEST, [])[0]
+
+
+def doubtful(ruleset: Ruleset, table: str, rules: tuple[Rule, ...], packet: Packet) -> tuple[Rule, ...]:
+    """Rules that were passed over on the way and match the packet as far as their conditions are understood."""
+    passed_over: list[Rule] = []
+    _walk(ruleset, table, rules, packet, DEEPEST, passed_over)
+    return tuple(passed_over)
 
 
 def _walk(
-    ruleset: Ruleset, table: str, rules: tuple[Rule, ...], packet: Packet, depth: int
+    ruleset: Ruleset, table: str, rules: tuple[Rule, ...], packet: Packet, depth: int, passed_over: list[Rule]
 ) -> tuple[Rule | None, Packet]:
     """The deciding rule, if any, and the packet with its mark as it comes out."""
     for rule in rules:
+        if rule.other and matches(replace(rule, other=()), packet):
+            passed_over.append(rule)
         if not matches(rule, packet):
             continue
         if rule.target in TERMINAL:
@@ -54,7 +61,7 @@ def _walk(
             continue
         inner = ruleset.rules(table, rule.target)
         if inner and depth > 0:
-            decided, packet = _walk(ruleset, table, inner, packet, depth - 1)
+            decided, packet = _walk(ruleset, table, inner, packet, depth - 1, passed_over)
             if decided is not None or rule.goto:
                 return decided, packet
     return None, packet
@@ -62,7 +69,7 @@ def _walk(
 
 def matches(rule: Rule, packet: Packet) -> bool:
     """Whether a packet meets all conditions of a rule, and all of them are known."""
-    if rule.other and rule.other[0] not in _TARGET_OPTIONS:
+    if rule.other:
         return False
     unknown = (rule.source_port, rule.destination_port, rule.source_type, rule.destination_type, rule.probability)
     if any(condition is not None for condition in unknown):

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from kubeproof.cluster import Cluster, Node
+from kubeproof.cni.plan import wishes_of
 from kubeproof.node.finding import Finding
 from kubeproof.settings import Settings
 from kubeproof.tables import eras
 
 DEFAULT = "kube-proxy's default"
+NO_MTU = "None"
+"""How flannel's own choice is written."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class InUse:
     """Address that kubelet was told to be at."""
     deployments: tuple[str, ...] = ()
     """Names of the Deployments in kube-system."""
+    pause_image: str = ""
+    """Reference that kubelet was told when the host joined."""
+    networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What the agents of flannel and canal have been told, by network and name of the setting (cni.patching.in_use)."""
     conntrack: str | None = None
     """maxPerCore in the configuration that the cluster was initialised with, or DEFAULT; None if that is not there."""
 
@@ -48,12 +55,15 @@ class Change:
         return bool(self.old) and self.old != self.new
 
 
-def findings(cluster: Cluster, hosts: Mapping[str, InUse]) -> list[Finding]:
-    """One for each setting that cannot be applied to the cluster that runs, with all hosts that have the old value."""
+def findings(cluster: Cluster, hosts: Mapping[str, InUse], tunnel_mtu: int | None = None) -> list[Finding]:
+    """One for each setting that cannot be applied to the cluster that runs, with all hosts that have the old value.
+
+    ``tunnel_mtu`` is what a packet may have in a tunnel between the hosts, in bytes, where that is known.
+    """
     found: dict[Change, list[str]] = {}
     for node in cluster.nodes:
         if node.name in hosts and not hosts[node.name].unfinished:
-            for change in _of_host(cluster, node, hosts[node.name]):
+            for change in _of_host(cluster, node, hosts[node.name], tunnel_mtu):
                 if change.differs:
                     found.setdefault(change, []).append(node.name)
     return [_finding(change, names) for change, names in found.items()]
@@ -69,12 +79,13 @@ def _finding(change: Change, hosts: Iterable[str]) -> Finding:
     )
 
 
-def _of_host(cluster: Cluster, node: Node, host: InUse) -> Iterator[Change]:
+def _of_host(cluster: Cluster, node: Node, host: InUse, tunnel_mtu: int | None) -> Iterator[Change]:
     yield from _of_node(cluster, node, host)
     if node == cluster.leader:
         yield from _of_addresses(cluster.settings, host)
         yield from _of_images(cluster.settings, host)
         yield from _of_addons(cluster.settings, host)
+        yield from _of_network(cluster.settings, host, tunnel_mtu)
 
 
 def _of_node(cluster: Cluster, node: Node, host: InUse) -> Iterator[Change]:
@@ -86,8 +97,25 @@ def _of_node(cluster: Cluster, node: Node, host: InUse) -> Iterator[Change]:
     yield Change(f"address of {node.name}", host.node_ip, str(node.address), told)
     driver = "kubelet and the runtime would disagree, and no pod would start"
     yield Change("cgroup_driver", host.kubelet.get("cgroupDriver", ""), settings.cgroup_driver, driver)
+    if not settings.runtime.cri_socket and settings.pause_image_tag:
+        pause = "kubelet was told the image when the host joined"
+        yield Change("pause_image_tag", host.pause_image.rpartition(":")[2], settings.pause_image_tag, pause)
     domain = "pods and certificates have names in the old one"
     yield Change("cluster_domain", host.kubelet.get("clusterDomain", ""), settings.cluster_domain, domain)
+
+
+def _of_network(settings: Settings, host: InUse, tunnel_mtu: int | None) -> Iterator[Change]:
+    """flanneld and Calico's agent read them when they start, leave their old links and routes, and pods keep theirs."""
+    used = host.networks.get(settings.cni, {})
+    starts = "the agents on the nodes do not read it again, and links and pods keep the old one"
+    wanted = {"cni_backend": settings.cni_backend}
+    if settings.cni_backend == "vxlan":
+        wanted |= {"vxlan_vni": str(settings.vxlan_vni), "vxlan_port": str(settings.vxlan_port)}
+    for name, value in wanted.items():
+        yield Change(name, used.get(name, ""), value, starts)
+    mtu = wishes_of(settings, tunnel_mtu).mtu if used else None
+    if used and (mtu is not None or settings.cni != "canal"):
+        yield Change("cni_mtu", used["cni_mtu"] or NO_MTU, str(mtu or NO_MTU), starts)
 
 
 def _of_addresses(settings: Settings, host: InUse) -> Iterator[Change]:

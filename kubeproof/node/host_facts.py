@@ -15,6 +15,9 @@ class Room:
     """What those who are not root can take (df, Available)."""
     mount: str
     """Where it is mounted: two directories with the same one share it."""
+    inodes: int = 0
+    free_inodes: int = 0
+    """0 of 0 where a file system makes them as it needs them, as btrfs does."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class HostFacts:
 
     system: str = ""
     """ID and VERSION_ID of os-release(5), such as "debian 12"."""
+    system_title: str = ""
+    """What it calls itself for people (PRETTY_NAME)."""
     uid: int = -1
     addresses: tuple[str, ...] = ()
     """IPv4 addresses of all links, without prefix length."""
@@ -33,6 +38,10 @@ class HostFacts:
     machine_id: str = ""
     docker_config: str = ""
     """Text of Docker's configuration, empty if there is none."""
+    docker_flags: tuple[str, ...] = ()
+    """How systemd starts Docker, where it is installed: the words after the program's name."""
+    containerd_config: str = ""
+    """Text of containerd's configuration, empty if there is none."""
     architecture: str = ""
     """As Kubernetes calls it, such as "amd64"; uname's word where it has no name for it."""
     kernel: str = ""
@@ -73,5 +82,7 @@ class HostFacts:
     """Whether containerd has pods (namespace k8s.io) on a host that no deploy has been on."""
     iptables: str = ""
     """"nf_tables" or "legacy" (iptables --version); empty where there is no iptables."""
+    apparmor: str = ""
+    """Empty where it is off; else of its parser, which runtimes run: "ready", "installable", or "missing"."""
     other_rules: tuple[str, ...] = ()
     """Tables with rules in the variant that iptables is not."""

@@ -1,8 +1,10 @@
 """Which images a host needs, by its role. Pure."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from kubeproof.image_registry import MANIFEST_TYPES
 from kubeproof.settings import Settings
 from kubeproof.tables.eras import PUBLIC_REGISTRIES
 
@@ -29,6 +31,26 @@ def images_for(role: Role, settings: Settings, pod_network: Sequence[str]) -> tu
     if settings.demo and role == "worker":
         wanted += [settings.httpd_image, settings.kuard_image]
     return tuple(dict.fromkeys(image for image in wanted if image))
+
+
+def has_present_image(settings: Settings) -> str:
+    """Shell text that fails where a host lacks "$image", or has what a registry of its own had under that tag before.
+
+    Only registries that are served without TLS are asked, which are near and want no credentials, as a mirror whose
+    images are built anew; one that does not answer changes nothing.
+    """
+    has, near = settings.runtime.has_image, [name for name in settings.insecure_registries if "/" not in name]
+    if not near:
+        return has
+    accept = ", ".join(MANIFEST_TYPES)
+    ask = (
+        "curl --silent --fail --head --max-time 10 --noproxy '*' "
+        f"--header 'Accept: {accept}' \"http://${{image%%/*}}/v2/${{name%:*}}/manifests/${{name##*:}}\""
+    )
+    served = f"$({ask} | tr -d '\\r' | sed -n 's/^[Dd]ocker-[Cc]ontent-[Dd]igest: *//p')"
+    same = f'name=${{image#*/}}; served={served}; [ -z "$served" ] || {settings.runtime.digests} | grep -qF "$served"'
+    patterns = "|".join(f"{shlex.quote(name)}/*:*" for name in near)
+    return f'{{ {has}; }} && case "$image" in *@*) ;; {patterns}) {same};; esac'
 
 
 def asks_kubeadm(role: Role, settings: Settings) -> tuple[str, ...]:

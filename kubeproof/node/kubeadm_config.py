@@ -25,6 +25,7 @@ def join_config(cluster: Cluster, node: Node, made: Credentials) -> str:
     return templates.render(
         "kubeadm-join.yaml.j2",
         era=cluster.settings.era,
+        patience=cluster.settings.patience,
         node=node,
         endpoint=f"{cluster.leader.address}:{cluster.settings.api_port}",
         token=made.token,

@@ -28,7 +28,7 @@ class NetworkTraces:
     interfaces: tuple[str, ...] = ()
     """Names of all links."""
     links: tuple[str, ...] = ()
-    """Names of links that pod networks make."""
+    """Names of links that pod networks make, the kernel's own only with an address."""
     files: tuple[str, ...] = ()
     """Files that show that a pod network has been here."""
     plugins: tuple[str, ...] = ()
@@ -41,6 +41,10 @@ class NetworkTraces:
     addresses: tuple[LinkAddress, ...] = ()
     routes: tuple[tuple[str, str], ...] = ()
     """Destination and link of each IPv4 route but the default ones, such as ("192.0.2.0/24", "eth0")."""
+    unreachable: tuple[str, ...] = ()
+    """Destinations that it sends nothing to: of routes of type blackhole, unreachable and prohibit."""
+    virtual_servers: tuple[str, ...] = ()
+    """IPv4 addresses at which IPVS, which kube-proxy can use, hands connections on."""
     default_link: str = ""
     """Link of the default route; empty if there is none."""
 

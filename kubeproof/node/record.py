@@ -146,7 +146,7 @@ def read_policies(lines: Sequence[str]) -> dict[str, str]:
         if line.startswith("*"):
             table = line[1:].strip()
         elif line.startswith(":"):
-            chain, policy, *_ = line[1:].split()
+            chain, policy, *_ = [*line[1:].split(), "-", "-"]
             if policy != "-":
                 policies[f"{table} {chain}"] = policy
     return policies

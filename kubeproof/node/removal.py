@@ -2,13 +2,13 @@
 
 import contextlib
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from itertools import pairwise
 
 from kubeproof.cni import traces
+from kubeproof.network.iptables import split_words, whole_lines
 
 CLUSTER_CHAINS = ("KUBE-", "CNI-", *traces.CHAINS)
 """Prefixes of chains made by kubelet and kube-proxy, by CNI plugins (portmap), and by pod networks."""
@@ -63,19 +63,19 @@ def removal(saved: str, owners: Owners) -> str:
 def _tables_to_change(saved: str, owners: Owners) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     name = ""
-    for line in saved.splitlines():
+    for _, line in whole_lines(saved):
         if line.startswith("*"):
             name = line[1:].strip()
-            tables[name] = Table()
-        elif line.startswith(":"):
+            tables.setdefault(name, Table())
+        elif line.startswith(":") and name:
             _take_chain(name, tables[name], line, owners)
-        elif line.startswith("-A ") and _is_owned(line, owners):
+        elif line.startswith("-A ") and name and "\n" not in line and _is_owned(line, owners):
             tables[name].rules.append(line)
     return {name: table for name, table in tables.items() if table.chains or table.rules or table.policies}
 
 
 def _take_chain(table_name: str, table: Table, line: str, owners: Owners) -> None:
-    chain, policy, *_ = line[1:].split()
+    chain, policy, *_ = [*line[1:].split(), "-", "-"]
     if policy == "-":
         if chain.startswith(owners.chains):
             table.chains.append(chain)
@@ -89,9 +89,11 @@ def _take_chain(table_name: str, table: Table, line: str, owners: Owners) -> Non
 def _is_owned(rule: str, owners: Owners) -> bool:
     """Whether a rule outside of the owners' chains belongs to them; rules within go with their chains."""
     try:
-        words = shlex.split(rule)
+        words = split_words(rule)
     except ValueError:
         return False  # what cannot be read is nothing that a cluster writes
+    if len(words) < 2:
+        return False
     chain = words[1]
     if chain.startswith(owners.chains):
         return False
@@ -129,9 +131,10 @@ def _transaction(name: str, table: Table) -> Iterator[str]:
 def pod_networks(settings: IPv4Network, subnet_env: str) -> tuple[IPv4Network, ...]:
     """The pod CIDR of the settings, and the one that the pod network really used (flannel's subnet.env)."""
     networks = {settings}
-    values = dict(line.partition("=")[::2] for line in subnet_env.splitlines())
-    with contextlib.suppress(ValueError):  # no such file, or none that can be read
-        networks.add(IPv4Network(values.get("FLANNEL_NETWORK", "")))
+    values = {name: value for name, _, value in (line.strip().partition("=") for line in subnet_env.splitlines())}
+    for word in values.get("FLANNEL_NETWORK", "").strip("\"'").split(","):
+        with contextlib.suppress(ValueError):  # no such file, or none that can be read
+            networks.add(IPv4Network(word))
     return tuple(sorted(networks))
 
 

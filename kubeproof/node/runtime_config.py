@@ -25,13 +25,16 @@ class ConfigFile:
 NO_PROXY = "# There is no proxy any more.\n"
 
 
-def config_files(cluster: Cluster, present: str, *, enforcing: bool, had_proxy: bool = False) -> tuple[ConfigFile, ...]:
+def config_files(
+    cluster: Cluster, present: str, *, enforcing: bool, had_proxy: bool = False, first: str | None = None
+) -> tuple[ConfigFile, ...]:
     """All files of the runtime on a host.
 
-    ``present`` is the text of its configuration now, of which Docker's keys of the host's own are kept; ``enforcing``
-    tells whether SELinux is to hold for containers, ``had_proxy`` whether an earlier deploy has told it of a proxy.
+    ``present`` is the text of its configuration now, of which Docker's keys of the host's own are kept; ``first`` is
+    what it was before the first deploy, None on a host that none has been on. ``enforcing`` tells whether SELinux is to
+    hold for containers, ``had_proxy`` whether an earlier deploy has told it of a proxy.
     """
-    return (*_own(cluster.settings, present, enforcing), *_common(cluster), *_proxy(cluster, had_proxy))
+    return (*_own(cluster.settings, (present, first), enforcing), *_common(cluster), *_proxy(cluster, had_proxy))
 
 
 def proxy_drop_in(runtime: Runtime) -> str:
@@ -39,11 +42,11 @@ def proxy_drop_in(runtime: Runtime) -> str:
     return f"{runtime.drop_in}/kubeproof-proxy.conf"
 
 
-def _own(settings: Settings, present: str, enforcing: bool) -> Iterator[ConfigFile]:
+def _own(settings: Settings, texts: tuple[str, str | None], enforcing: bool) -> Iterator[ConfigFile]:
     path = settings.runtime.config
     if settings.runtime.name == "docker":
         wanted = templates.render("daemon.json.j2", settings=settings, enforcing=enforcing)
-        yield ConfigFile("Configure Docker", path, merged(present, wanted), restarts=True)
+        yield ConfigFile("Configure Docker", path, merged(texts[0], wanted, texts[1]), restarts=True)
         return
     text = templates.render(
         "containerd.toml.j2", settings=settings, pause_image=pause_image(settings), enforcing=enforcing

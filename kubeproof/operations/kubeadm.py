@@ -8,12 +8,25 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 
 from kubeproof.cluster import Cluster, Node
+from kubeproof.deadlines import KUBEADM_SECONDS
 from kubeproof.facts.kubernetes import ApiHealthy, ControlPlaneState, MembershipState
 from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import join_config
+from kubeproof.operations import last_errors
 from kubeproof.operations.leaving import forget_pod_network, leave_cluster
-from kubeproof.operations.remote import NodeError, fail, looking, on_host, run, try_run, wait_until, write_private
+from kubeproof.operations.remote import (
+    NodeError,
+    fail,
+    failure,
+    looking,
+    on_host,
+    run,
+    try_run,
+    wait_until,
+    write_private,
+)
+from kubeproof.patience import patient
 from kubeproof.reasons import because
 
 API_SECONDS = 240
@@ -49,7 +62,7 @@ def _init(host: Host, cluster: Cluster) -> None:
         if state.interrupted:
             leave_cluster(host, cluster.settings)
         run(host, ["touch", paths.INIT_MARKER])
-        run(host, _init_command(cluster), exclusive=True)
+        _run_kubeadm(host, _init_command(cluster), cluster, paths.INIT_MARKER)
     # The token that kubeadm made: workers get one each, for the time of their join.
     tokens = ("delete", "secrets", "--namespace", "kube-system")
     run(host, [*KUBECTL, *tokens, "--field-selector", "type=bootstrap.kubernetes.io/token"])
@@ -61,13 +74,21 @@ def _init_command(cluster: Cluster) -> list[str]:
     return command if cluster.settings.cluster_dns == "coredns" else [*command, "--skip-phases", "addon/coredns"]
 
 
+def _run_kubeadm(host: Host, command: list[str], cluster: Cluster, marker: str) -> None:
+    """kubeadm only waits for what kubelet and the runtime do: if it fails, what those said is the reason."""
+    done, output = try_run(host, command, exclusive=True, seconds=KUBEADM_SECONDS)
+    if not done:
+        said = last_errors.of(host, cluster.settings.runtime, marker)
+        raise failure(host, command, last_errors.without_advice(output) if said else output, said)
+
+
 def _wait_for_own_api(host: Host, cluster: Cluster) -> None:
     look = f"see `{cluster.settings.runtime.look}` and `journalctl -u kubelet` there"
 
     def problem() -> str:
         return "" if host.get_fact(ControlPlaneState).healthy else f"the API server is not healthy; {look}"
 
-    wait_until(host, problem, API_SECONDS)
+    wait_until(host, problem, patient(API_SECONDS))
 
 
 @operation()
@@ -86,7 +107,7 @@ def _wait_for_api(host: Host, cluster: Cluster, leader: Host) -> None:
         _require(leader)
         return "" if host.get_fact(ApiHealthy, url=url) else f"the API server at {url} cannot be reached from here"
 
-    wait_until(host, problem, API_SECONDS)
+    wait_until(host, problem, patient(API_SECONDS))
 
 
 def api_url(cluster: Cluster) -> str:
@@ -133,7 +154,7 @@ def _join(host: Host, cluster: Cluster, node: Node, leader: Host) -> None:
     try:
         write_private(host, paths.JOIN_CONFIG, join_config(cluster, node, made))
         run(host, ["touch", paths.JOIN_MARKER])
-        run(host, ["kubeadm", "join", "--config", paths.JOIN_CONFIG], exclusive=True)
+        _run_kubeadm(host, ["kubeadm", "join", "--config", paths.JOIN_CONFIG], cluster, paths.JOIN_MARKER)
         run(host, ["rm", "-f", paths.JOIN_MARKER])
     finally:
         try_run(host, ["rm", "-f", paths.JOIN_CONFIG])

@@ -11,8 +11,10 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.facts.files import Sha256File
 
+from kubeproof.cni import documents
 from kubeproof.facts.files import Existing
-from kubeproof.facts.kubernetes import KUBECTL, ManifestDifference, Objects
+from kubeproof.facts.kubernetes import KUBECTL, LiveObjects, ManifestDifference, Objects
+from kubeproof.node import asked_for
 from kubeproof.node.differences import shortened
 from kubeproof.node.readiness import Expectation, unready
 from kubeproof.node.spreading import crowded
@@ -24,16 +26,28 @@ from kubeproof.reasons import because
 def apply(path: str, text: str) -> Generator[str, None, None]:
     """Apply the objects in a file on the host, if that changes any of them. ``text`` is what the file shall have.
 
-    While a plan is made the file may still have other objects: then nobody can ask what they would change.
+    While a plan is made the file may still have other objects: then nobody can ask what they would change. Else what
+    the objects ask for decides; what the server would drop again, as fields that it does not know, is no change.
     """
     if host.get_fact(Sha256File, path=path) != hashlib.sha256(text.encode()).hexdigest():
         because(f"{path} is to have other objects")
-    elif found := host.get_fact(ManifestDifference, path=path):
+    elif found := _differences(path, text):
         because("the cluster's objects differ:", *shortened(found))
     else:
         host.noop("the cluster has these objects")
         return
     yield f"{KUBECTL} apply --filename {shlex.quote(path)}"
+
+
+def _differences(path: str, text: str) -> list[str]:
+    """What applying the file would change, as lines for people; empty if that is nothing."""
+    wanted = documents.load(text, path)
+    if any(item["kind"] == "Secret" for item in wanted):
+        # kubectl diff masks their values, and they stay on the host.
+        shown: list[str] = host.get_fact(ManifestDifference, path=path)
+        return shown
+    lines = asked_for.differences(wanted, host.get_fact(LiveObjects, path=path))
+    return lines if lines and host.get_fact(ManifestDifference, path=path) else []
 
 
 @operation()

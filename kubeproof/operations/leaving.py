@@ -3,6 +3,7 @@
 from pyinfra.api.host import Host
 
 from kubeproof.cni import traces
+from kubeproof.deadlines import KUBEADM_SECONDS
 from kubeproof.network.hostfiles import SUBNET_ENV
 from kubeproof.node import paths
 from kubeproof.node.kubeadm_config import reset_command
@@ -44,7 +45,7 @@ def leave_cluster(host: Host, settings: Settings) -> None:
     try_run(host, shell(settings.runtime.remove_pods))
     unmount_below(host, KUBELET_DATA)
     if try_run(host, shell("command -v kubeadm"))[0]:
-        run(host, reset_command(settings), exclusive=True)
+        run(host, reset_command(settings), exclusive=True, seconds=KUBEADM_SECONDS)
     try_run(host, shell(REMOVE_CONTROL_GROUPS))
     run(host, ["rm", "-rf", "--one-file-system", ETCD_DATA, *MARKERS])
 

@@ -16,6 +16,8 @@ APT_GET = (
     "--quiet",
     "--option",
     f"DPkg::Lock::Timeout={LOCK_WAIT_SECONDS}",
+    "--option",
+    "Acquire::Retries=3",
     # A node has no use for them once they are installed.
     "--option",
     "APT::Keep-Downloaded-Packages=false",

@@ -8,6 +8,7 @@ from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 
+from kubeproof.deadlines import LISTS_SECONDS, PACKAGES_SECONDS
 from kubeproof.facts.hosts import Remembered
 from kubeproof.facts.packages import Package
 from kubeproof.node import paths
@@ -49,10 +50,10 @@ def missing_packages(wanted: Mapping[str, str], installed: Mapping[str, Package]
 
 def _install(host: Host, manager: PackageManager, missing: tuple[str, ...]) -> None:
     for command in manager.prepare:
-        run(host, command, exclusive=True)
+        run(host, command, exclusive=True, seconds=LISTS_SECONDS)
     planned = manager.planned(simulate(host, manager, (*manager.simulate_install, *missing)))
     _remember_added(host, planned)
-    run(host, [*manager.install, *missing], exclusive=True)
+    run(host, [*manager.install, *missing], exclusive=True, seconds=PACKAGES_SECONDS)
 
 
 def simulate(host: Host, manager: PackageManager, command: Sequence[str]) -> str:

@@ -13,7 +13,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from kubeproof import connections
+from kubeproof.deadlines import COMMAND_SECONDS
 from kubeproof.node import paths
+from kubeproof.patience import patient
 
 ERROR_LINES = 8
 """How much of what a failed command wrote is shown; kubeadm names all of its complaints within so many lines."""
@@ -68,19 +70,32 @@ def fail(host: Host, text: str) -> None:
     raise NodeError(text)
 
 
-def run(host: Host, command: Iterable[str], *, stdin: str | None = None, exclusive: bool = False) -> str:
+def run(
+    host: Host,
+    command: Iterable[str],
+    *,
+    stdin: str | None = None,
+    exclusive: bool = False,
+    seconds: float = COMMAND_SECONDS,
+) -> str:
     """Run a command (words, never a shell string) and return its standard output, which is printed nowhere.
 
     A secret belongs in ``stdin``. ``exclusive`` waits for other exclusive commands on the host, such as one that an
-    interrupted deploy left running. Raises NodeError with the end of its output if it fails.
+    interrupted deploy left running. Raises NodeError with the end of its output if it fails, or if it has not ended
+    after ``seconds``.
     """
     words = list(command)
-    done, output = try_run(host, words, stdin=stdin, exclusive=exclusive)
+    done, output = try_run(host, words, stdin=stdin, exclusive=exclusive, seconds=seconds)
     if not done:
-        _require_connection(host)
-        tail = "\n    ".join(output.strip().splitlines()[-ERROR_LINES:]) or "it wrote nothing"
-        raise NodeError(f"{' '.join(words[:3])} failed:\n    {tail}")
+        raise failure(host, words, output)
     return output
+
+
+def failure(host: Host, words: list[str], output: str, more: Iterable[str] = ()) -> NodeError:
+    """What to raise of a command that failed: the end of what it wrote, and ``more`` that is known of the reason."""
+    _require_connection(host)
+    lines = output.strip().splitlines()[-ERROR_LINES:] or ["it wrote nothing"]
+    return NodeError("\n    ".join([f"{' '.join(words[:3])} failed:", *lines, *more]))
 
 
 def _require_connection(host: Host) -> None:
@@ -89,11 +104,17 @@ def _require_connection(host: Host) -> None:
 
 
 def try_run(
-    host: Host, command: Iterable[str], *, stdin: str | None = None, exclusive: bool = False
+    host: Host,
+    command: Iterable[str],
+    *,
+    stdin: str | None = None,
+    exclusive: bool = False,
+    seconds: float = COMMAND_SECONDS,
 ) -> tuple[bool, str]:
     """Like :func:`run`, for a command whose failure is an answer: whether it succeeded, and its output."""
     words = exclusively(command) if exclusive else list(command)
-    arguments: dict[str, Any] = {"_sudo": bool(host.data.get("_sudo", False))}
+    within = seconds + LOCK_WAIT_SECONDS if exclusive else seconds
+    arguments: dict[str, Any] = {"_sudo": bool(host.data.get("_sudo", False)), "_timeout": within}
     if stdin is not None:
         arguments["_stdin"] = stdin
     try:
@@ -106,7 +127,7 @@ def try_run(
 
 def exclusively(command: Iterable[str]) -> list[str]:
     """The command, run under the host's lock."""
-    return ["flock", "--wait", str(LOCK_WAIT_SECONDS), paths.LOCK, *command]
+    return ["flock", "--wait", str(patient(LOCK_WAIT_SECONDS)), paths.LOCK, *command]
 
 
 def shell(script: str) -> list[str]:

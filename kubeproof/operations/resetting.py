@@ -11,6 +11,7 @@ from pyinfra.api.host import Host
 from pyinfra.facts.files import Sha256File
 from pyinfra.facts.server import Groups
 
+from kubeproof.deadlines import PACKAGES_SECONDS
 from kubeproof.facts.files import Existing, NotEmpty
 from kubeproof.facts.kernel import Sysctls
 from kubeproof.facts.kubernetes import Remains
@@ -126,7 +127,7 @@ def _purge(host: Host, manager: PackageManager, packages: tuple[str, ...]) -> No
         raise NodeError(
             f"packages installed since the deploy need the ones to remove: remove {', '.join(others)} first"
         )
-    run(host, [*manager.remove, *packages], exclusive=True)
+    run(host, [*manager.remove, *packages], exclusive=True, seconds=PACKAGES_SECONDS)
 
 
 @operation()

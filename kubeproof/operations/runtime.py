@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from pyinfra import host
 from pyinfra.api import operation
-from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.command import PyinfraCommand, StringCommand
 from pyinfra.api.host import Host
 from pyinfra.facts.files import Sha256File
 from pyinfra.facts.systemd import SystemdStatus
 
+from kubeproof.deadlines import IMAGES_SECONDS
 from kubeproof.facts.runtime import KubeadmImages, MissingImages, RunsOldConfig
 from kubeproof.node import paths
 from kubeproof.node.differences import named
@@ -47,7 +48,7 @@ def pull(
     missing = host.get_fact(MissingImages, images=wanted, has_image=has_image)
     if missing:
         because(named("images that are not on the host:", missing))
-        yield fetch_command(missing, fetch)
+        yield StringCommand(fetch_command(missing, fetch), _timeout=IMAGES_SECONDS)
     if asked and not told:
         because("kubeadm, which knows their tags, is not on the host yet")
         yield on_host(_pull_asked, asked, has_image, fetch)
@@ -56,15 +57,17 @@ def pull(
 
 
 def fetch_command(images: Sequence[str], fetch: str) -> str:
-    """Shell text that fetches images, a few at once."""
-    return f"printf '%s\\n' {shlex.join(images)} | xargs -P {PARALLEL_PULLS} -n 1 {fetch}"
+    """Shell text that fetches images, a few at once, and names each that cannot be had with the reason."""
+    failed = 'printf "cannot pull %s: %s\\n" "$0" "$(echo "$said" | tail -n 1)" >&2; exit 1'
+    one = f'said=$({fetch} "$0" 2>&1) || {{ {failed}; }}'
+    return f"printf '%s\\n' {shlex.join(images)} | xargs -P {PARALLEL_PULLS} -n 1 sh -c {shlex.quote(one)}"
 
 
 def _pull_asked(host: Host, asked: Asked, has_image: str, fetch: str) -> None:
     told = run(host, list_command(asked.settings)).splitlines()
     missing = host.get_fact(MissingImages, images=list(asked.among(told)), has_image=has_image)
     if missing:
-        run(host, shell(fetch_command(missing, fetch)))
+        run(host, shell(fetch_command(missing, fetch)), seconds=IMAGES_SECONDS)
 
 
 @operation()

@@ -42,10 +42,14 @@ def start() -> None:
 
 def _files() -> tuple[ConfigFile, ...]:
     wanted = cluster()
-    present = host.get_fact(Text, path=paths.DOCKER_CONFIG) if wanted.settings.runtime.name == "docker" else ""
+    present, first = "", None
+    if wanted.settings.runtime.name == "docker":
+        present = host.get_fact(Text, path=paths.DOCKER_CONFIG)
+        if machine().remembered:
+            first = host.get_fact(Text, path=f"{paths.ORIGINALS}{paths.DOCKER_CONFIG}")
     drop_in = proxy_drop_in(wanted.settings.runtime)
     had_proxy = bool(host.get_fact(Existing, candidates=[drop_in]))
-    return config_files(wanted, present, enforcing=enforcing(), had_proxy=had_proxy)
+    return config_files(wanted, present, enforcing=enforcing(), had_proxy=had_proxy, first=first)
 
 
 def _start_cri_dockerd(settings: Settings) -> None:

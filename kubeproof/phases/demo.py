@@ -4,6 +4,7 @@ from pyinfra.api import deploy
 
 from kubeproof.node.readiness import Expectation
 from kubeproof.operations import kubectl
+from kubeproof.patience import patient
 from kubeproof.phases import manifests
 from kubeproof.roles import cluster
 
@@ -24,7 +25,7 @@ def apply() -> None:
     manifests.apply("httpd", "httpd.yaml.j2")
     manifests.apply("kuard", "kuard.yaml.j2")
     expected = Expectation(nodes=(), namespaces=("default",), workloads=WORKLOADS)
-    kubectl.wait_ready(name="Wait for the demo", expected=expected, seconds=SECONDS)
+    kubectl.wait_ready(name="Wait for the demo", expected=expected, seconds=patient(SECONDS))
     # Nodes may have joined only after an earlier deploy that had lost them.
     kubectl.spread(name="Have the demo on several nodes", deployments=("httpd", "kuard"))
-    kubectl.wait_ready(name="Wait until it is", expected=expected, seconds=SECONDS)
+    kubectl.wait_ready(name="Wait until it is", expected=expected, seconds=patient(SECONDS))

@@ -2,7 +2,8 @@
 
 from pyinfra.api import deploy
 
-from kubeproof.node.images import asks_kubeadm, images_for
+from kubeproof.deadlines import RETRIES
+from kubeproof.node.images import asks_kubeadm, has_present_image, images_for
 from kubeproof.operations import runtime
 from kubeproof.operations.runtime import Asked
 from kubeproof.roles import cluster, node, pod_network
@@ -17,7 +18,8 @@ def pull() -> None:
     runtime.pull(
         name="Pull images",
         images=references(settings.runtime, images_for(role, settings, pod_network().images)),
-        has_image=settings.runtime.has_image,
+        has_image=f"{{ {has_present_image(settings)}; }}",
         fetch=settings.runtime.pull,
         asked=Asked(names, settings) if names else None,
+        _retries=RETRIES,
     )

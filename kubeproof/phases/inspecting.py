@@ -9,9 +9,11 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.context import ctx_host
 
+from kubeproof import image_registry
 from kubeproof.cluster import Cluster
 from kubeproof.cni.plan import PodNetwork
 from kubeproof.facts.features import Features
+from kubeproof.facts.files import Kinds
 from kubeproof.facts.hosts import Host
 from kubeproof.facts.kubernetes import SettingsInUse
 from kubeproof.facts.network import Traces
@@ -37,11 +39,20 @@ def traces() -> dict[str, NetworkTraces]:
 
 
 def inspect(
-    cluster: Cluster, known: Mapping[str, HostFacts], networks: Mapping[str, NetworkTraces], network: PodNetwork | None
+    cluster: Cluster,
+    known: Mapping[str, HostFacts],
+    networks: Mapping[str, NetworkTraces],
+    network: PodNetwork | None,
+    images: Iterable[str] = (),
 ) -> Inspection:
-    """Everything else. What a node has shown by being one is asked of the other hosts only; most of it needs root."""
+    """Everything else. What a node has shown by being one is asked of the other hosts only; most of it needs root.
+
+    ``images`` are those that nobody could be asked for from here.
+    """
+    untold = [url for image in images for url in image_registry.places(cluster.settings, image)[:1]]
     new = [name for name, facts in known.items() if not facts.kubelet and facts.uid == 0]
     wanted = list(kernels.wanted(cluster.settings))
+    paths = [path for path, _ in network.host_paths] if network else []
     return Inspection(
         cluster,
         known,
@@ -49,16 +60,20 @@ def inspect(
         network,
         clocks=_asked(clock.read, known),
         features=_asked(lambda host: host.get_fact(Features, wanted=wanted), new),
-        sources=_asked(lambda host: _sources(cluster, network, known[host.name], host), new),
+        sources=_asked(lambda host: _sources(cluster, network, known[host.name], host, untold), new),
+        host_paths=_asked(lambda host: host.get_fact(Kinds, candidates=paths), known if paths else ()),
         heard=_packets(cluster, known, networks),
         in_use=_of_fact(SettingsInUse),
     )
 
 
-def _sources(cluster: Cluster, network: PodNetwork | None, facts: HostFacts, host: PyinfraHost) -> tuple[Asked, ...]:
+def _sources(
+    cluster: Cluster, network: PodNetwork | None, facts: HostFacts, host: PyinfraHost, untold: Iterable[str]
+) -> tuple[Asked, ...]:
     system = system_of(facts.system)
     images = network.images if network else ()
     places = judged_sources.places(cluster, cluster.node(host.name), facts, images)
+    places = (*places, *judged_sources.manifests(cluster, untold))
     return sources.ask(host, cluster, places, archives=system is not None and system.manager == "apt")
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pyinfra import host
 from pyinfra.api import deploy
 
+from kubeproof import machines
 from kubeproof.cluster import Cluster
 from kubeproof.controller import armoured_key
+from kubeproof.deadlines import RETRIES
 from kubeproof.machines import system
 from kubeproof.node import paths, templates
 from kubeproof.node.proxies import is_direct, is_used
@@ -35,7 +37,7 @@ class Source:
 @deploy("Packages")
 def install() -> None:
     """Install the runtime, the Kubernetes packages at their version, and tools; keep Kubernetes at that version."""
-    settings, machine = cluster().settings, system()
+    settings, machine, facts = cluster().settings, system(), machines.machine()
     for source in host.loop(sources(cluster(), machine)):
         placing.put(
             name=f"Trust the key of the {source.of_what} packages",
@@ -49,8 +51,10 @@ def install() -> None:
         )
     packages.install(
         name=f"Install {settings.runtime.title} and Kubernetes",
-        wanted=wanted_packages(settings, machine),
+        wanted=wanted_packages(settings, machine, apparmor=bool(facts.apparmor)),
         manager=machine.manager,
+        # An archive that hangs or is just being changed may answer the next time.
+        _retries=RETRIES,
     )
     packages.hold(name="Hold the Kubernetes packages", packages=KUBERNETES_PACKAGES, manager=machine.manager)
 
@@ -110,8 +114,9 @@ def _known(fingerprint: str, url: str, own_key: str) -> str:
     return "" if own_key or not url.startswith(COMMUNITY) else fingerprint
 
 
-def wanted_packages(settings: Settings, machine: System) -> dict[str, str]:
-    """Version pattern of each package, empty for any."""
+def wanted_packages(settings: Settings, machine: System, *, apparmor: bool = False) -> dict[str, str]:
+    """Version pattern of each package, empty for any. Where AppArmor is on, no container starts without its parser,
+    which Debian only recommends."""
     version = settings.kubernetes_package_version or f"{settings.kubernetes_version}-*"
     runtime = settings.own_runtime_package or machine.package(settings.runtime.name)
     crictl = settings.era.needs_crictl and bool(settings.runtime.cri_socket)
@@ -119,5 +124,6 @@ def wanted_packages(settings: Settings, machine: System) -> dict[str, str]:
         runtime: settings.runtime_package_version,
         **dict.fromkeys(KUBERNETES_PACKAGES, version),
         **({"cri-tools": ""} if crictl else {}),
+        **({"apparmor": ""} if apparmor and machine.manager == "apt" else {}),
         **dict.fromkeys(machine.tools, ""),
     }

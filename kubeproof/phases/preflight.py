@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from gevent import GreenletExit
 from gevent.lock import Semaphore
-from pyinfra import logger, state
+from pyinfra import host, logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
-from kubeproof import connections, image_registry, machines
+from kubeproof import connections, deadlines, image_registry, machines, quiet_operations, silence
+from kubeproof.cluster import Cluster
 from kubeproof.cni import source
 from kubeproof.cni.plan import PodNetwork
 from kubeproof.errors import UserError
+from kubeproof.node import images
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_traces import tunnel_mtu
@@ -48,10 +51,21 @@ def _findings(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
     remember_tunnel_mtu(mtu)
     network, problems = _pod_network(mtu)
     yield from problems
-    inspection = inspecting.inspect(wanted, hosts, traces, network)
+    lacking, untold = _images(wanted, hosts, network)
+    yield from image_registry.absent(lacking)
+    inspection = inspecting.inspect(wanted, hosts, traces, network, untold)
     for note in (*(network.notes if network else ()), *networks.notes(inspection)):
         logger.info(note)
     yield from judged(inspection)
+
+
+def _images(wanted: Cluster, hosts: Mapping[str, HostFacts], network: PodNetwork | None) -> tuple[list[str], list[str]]:
+    """Of the images that hosts which are no nodes yet will pull: those that their registries lack, and those that could
+    not be asked for from here. The pod network's from a repository of its own have been asked for."""
+    of_network = network.images if network and not wanted.settings.cni_image_repository else ()
+    roles = {node.role for node in wanted.nodes if node.name in hosts and not hosts[node.name].kubelet}
+    needed = [image for role in sorted(roles) for image in images.images_for(role, wanted.settings, of_network)]
+    return image_registry.lacking(wanted.settings, needed)
 
 
 def _pod_network(mtu: int | None) -> tuple[PodNetwork | None, list[Finding]]:
@@ -73,13 +87,20 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, igno
         if refusal := _refusals[id(state.inventory)]:
             # pyinfra writes the place in the code before it, on the same line.
             raise DeployError("\n".join(["", *refusal]))
+    if host in state.failed_hosts:
+        # It did not answer what it is: nothing can be prepared for it, and the other hosts go on.
+        raise GreenletExit
 
 
 def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
-    for host in state.inventory.get_active_hosts():
-        connections.guard(host)
-    hosts = inspecting.hosts()
+    # First: wrong settings need no hosts, and right ones say how patient to be with these.
     ignored = cluster().settings.ignore_findings if ignorable else ()
+    quiet_operations.install(state)
+    silence.watch(state)
+    for each in state.inventory.get_active_hosts():
+        connections.guard(each)
+        deadlines.hold(each)
+    hosts = inspecting.hosts()
     reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])
     for line in reached.shown():
         logger.warning(line)

@@ -4,6 +4,7 @@ from pyinfra.api import deploy
 
 from kubeproof.node.readiness import Expectation
 from kubeproof.operations import kubectl
+from kubeproof.patience import patient
 from kubeproof.roles import cluster, pod_network
 
 SECONDS = 300
@@ -20,4 +21,4 @@ def wait() -> None:
         namespaces=tuple(dict.fromkeys(("kube-system", *network.namespaces))),
         workloads=("daemonset/kube-system/kube-proxy", *network.workloads),
     )
-    kubectl.wait_ready(name="Wait for nodes and system pods", expected=expected, seconds=SECONDS)
+    kubectl.wait_ready(name="Wait for nodes and system pods", expected=expected, seconds=patient(SECONDS))

@@ -99,13 +99,16 @@ def end_of(pod: Pod, seen: IPv4Address | None = None) -> PodEnd | NodeEnd:
     return NodeEnd(pod.node or "", seen or pod.ip) if pod.host_network else PodEnd(pod)
 
 
-def judge(world: World, source: End, destination: End, protocol: Judged, port: int = 0) -> Decision:
+def judge(
+    world: World, source: End, destination: End, protocol: Judged, port: int = 0, *, filtered: bool = False
+) -> Decision:
     """Whether policies allow a connection; ``port`` is the destination's, after DNAT (of no meaning for ICMP).
 
-    Raises ValueError for a pod that has no address or has ended.
+    With ``filtered`` policies are asked about what by the API's rules they have no say in, too. Raises ValueError for a
+    pod that has no address or has ended.
     """
     source, destination = _as_seen(source), _as_seen(destination)
-    unpoliced = _unpoliced(source, destination)
+    unpoliced = "" if filtered else _unpoliced(source, destination)
     if unpoliced:
         return Decision(
             True,
@@ -208,7 +211,7 @@ def _selected(world: World, policy: Policy, peer: Peer, pod: Pod) -> bool:
     if peer.namespace_selector is None:
         if pod.namespace != policy.namespace:
             return False
-    elif not peer.namespace_selector.matches(world.namespace_labels(pod.namespace)):
+    elif not world.in_namespace(pod, peer.namespace_selector):
         return False
     return peer.pod_selector is None or peer.pod_selector.matches(pod.labels)
 

@@ -1,11 +1,20 @@
 """A value within an object, with its place: what is wrong with it is collected, so that all can be reported at once."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 SHOWN_CHARACTERS = 60
+TEMPLATE_ADVICE = "give what it becomes (of helm template, kustomize build, envsubst …)"
+_TEMPLATE = re.compile(r"\{\{|\{%|<%|\$[{(A-Za-z_]|\(@")
+"""What begins an expression of Helm, Jinja, ERB, envsubst, kustomize and ytt."""
+
+
+def template_mark(text: str) -> re.Match[str] | None:
+    """What shows that a text is a template, as one looks before it is rendered."""
+    return _TEMPLATE.search(text)
 
 
 @dataclass
@@ -49,10 +58,13 @@ class Field:
 
     def wrong(self, what: str) -> None:
         """A problem that shows the value."""
+        if isinstance(self.value, str) and template_mark(self.value):
+            what = f"is a template that is not rendered; {TEMPLATE_ADVICE}"
         self.problem(f"{shown(self.value)} {what}")
 
     def _line(self, text: str) -> str:
-        return f"{self.place}: {self.path}: {text}" if self.path else f"{self.place}: {text}"
+        line = f"{self.place}: {self.path}: {text}" if self.path else f"{self.place}: {text}"
+        return one_line(line)
 
     def get(self, key: str) -> "Field":
         """A field of this object; absent where this is none."""
@@ -126,17 +138,31 @@ class Field:
         return self.value is True
 
     def address(self) -> IPv4Address | None:
-        """An IPv4 address; None if absent, empty or something else."""
+        """An IPv4 address; None if absent, empty or something else. IPv6 addresses are none to an IPv4 network."""
         value = self.text()
         if not value:
             return None
         try:
             return IPv4Address(value)
         except AddressValueError:
-            # A cluster's may have IPv6 addresses; to an IPv4 network they are none.
-            if self.strict:
+            if self.strict and not is_ipv6(value):
                 self.wrong("is no IPv4 address; write it as a.b.c.d")
             return None
+
+
+def is_ipv6(value: str) -> bool:
+    """Whether a text is an IPv6 address."""
+    try:
+        IPv6Address(value)
+    except AddressValueError:
+        return False
+    return True
+
+
+def one_line(text: str) -> str:
+    """A text that can be printed as one line, whatever objects hold: a line break in a name is shown as \\n."""
+    plain = text if text.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return plain.encode("utf-8", "backslashreplace").decode()
 
 
 def shown(value: object) -> str:

@@ -16,14 +16,20 @@ Judged = Literal["TCP", "UDP", "SCTP", "ICMP"]
 Direction = Literal["Ingress", "Egress"]
 DIRECTIONS: tuple[Direction, ...] = ("Ingress", "Egress")
 Cidr = IPv4Network | IPv6Network
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""Every namespace has its name as this label since Kubernetes 1.21, whatever its object says."""
 
 
 @dataclass(frozen=True)
 class Namespace:
-    """A namespace; policies select it by its labels, and by its name only where it has a label for that."""
+    """A namespace; policies select it by its labels, and by its name only where it has a label for that.
+
+    ``known`` is false for one whose object is missing: it may have more labels than these.
+    """
 
     name: str
     labels: Labels = field(default_factory=dict, hash=False)
+    known: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,10 @@ class Pod:
     host_network: bool = False
     ports: tuple[ContainerPort, ...] = ()
     active: bool = True
+    ipv6: bool = False
+    """Whether it has an IPv6 address, which may be the only one it has."""
+    host_ports: tuple[tuple[Protocol, int], ...] = ()
+    """Ports of its node's addresses that lead to it (hostPort)."""
 
     @property
     def full_name(self) -> str:
@@ -71,6 +81,85 @@ class Node:
     def vtep(self) -> IPv4Address | None:
         """Its address as a source to pods on other nodes: flannel.1 has the first of the podCIDR (flannel's VXLAN)."""
         return self.pod_cidr.network_address if self.pod_cidr else None
+
+
+@dataclass(frozen=True)
+class ServicePort:
+    """A port of a Service; ``target`` is a number or a name of the pods' (None: the same number)."""
+
+    name: str
+    protocol: Protocol
+    number: int
+    target: int | str | None = None
+    node_port: int | None = None
+
+    def target_at(self, pod: Pod) -> int | None:
+        """The number at a pod; None if that has no port of the name, so that it is not behind this port."""
+        if not isinstance(self.target, str):
+            return self.target or self.number
+        return next(
+            (port.number for port in pod.ports if (port.name, port.protocol) == (self.target, self.protocol)), None
+        )
+
+
+@dataclass(frozen=True)
+class Service:
+    """A Service: addresses that lead to the pods that ``selector`` selects (None or empty: to what others list).
+
+    ``addresses`` are in the cluster, ``outer`` those of load balancers and the like. A headless one has none: its name
+    leads to the pods themselves. ``external`` is the name outside that an ExternalName stands for.
+    """
+
+    namespace: str
+    name: str
+    addresses: tuple[IPv4Address, ...] = ()
+    outer: tuple[IPv4Address, ...] = ()
+    selector: Labels = field(default_factory=dict, hash=False)
+    ports: tuple[ServicePort, ...] = ()
+    headless: bool = False
+    external: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """``namespace/name``."""
+        return f"{self.namespace}/{self.name}"
+
+    def selects(self, pod: Pod) -> bool:
+        """Whether a pod is behind it."""
+        fits = bool(self.selector) and Selector(self.selector).matches(pod.labels)
+        return fits and pod.namespace == self.namespace and pod.reachable
+
+    def __str__(self) -> str:
+        addresses = ", ".join(map(str, self.addresses))
+        return f"Service {self.full_name}{f' ({addresses})' if addresses else ''}"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What makes pods: a Deployment or another kind; ``labels`` are those of its pods."""
+
+    kind: str
+    namespace: str
+    name: str
+    labels: Labels = field(default_factory=dict, hash=False)
+
+    def made(self, pod: Pod) -> bool:
+        """Whether a pod is probably one of its."""
+        fits = bool(self.labels) and Selector(self.labels).matches(pod.labels)
+        return pod.namespace == self.namespace and (fits or pod.name.startswith(f"{self.name}-"))
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class OtherPolicy:
+    """An object of another kind that decides on connections too, where its program runs. It is not judged here."""
+
+    place: str
+    kind: str
+    group: str
+    namespace: str | None
 
 
 @dataclass(frozen=True)
@@ -165,6 +254,8 @@ class World:
     namespaces: Mapping[str, Namespace] = field(default_factory=dict, hash=False)
     pods: Mapping[str, Pod] = field(default_factory=dict, hash=False)
     policies: tuple[Policy, ...] = ()
+    assumed: bool | None = None
+    """Whether a namespace whose object is missing has the labels that are asked for (None: only those it has here)."""
 
     @classmethod
     def of(
@@ -177,6 +268,14 @@ class World:
         """Labels of a namespace; one that is known only from its pods has none."""
         namespace = self.namespaces.get(name)
         return namespace.labels if namespace else {}
+
+    def in_namespace(self, pod: Pod, selector: Selector) -> bool:
+        """Whether the namespace of a pod is selected."""
+        namespace = self.namespaces.get(pod.namespace)
+        if self.assumed is None or namespace is None or namespace.known:
+            return selector.matches(self.namespace_labels(pod.namespace))
+        certain = selector.about(NAME_LABEL)
+        return certain.matches(namespace.labels) and (self.assumed or certain == selector)
 
     def isolating(self, pod: Pod, direction: Direction) -> tuple[Policy, ...]:
         """Policies that isolate a pod in a direction, by name. None: everything is allowed."""

@@ -6,16 +6,17 @@ what people write: fields that do not exist and values that no label can have ar
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from kubeproof.errors import UserError
-from kubeproof.policy import documents, names
+from kubeproof.policy import documents, names, surroundings
 from kubeproof.policy.documents import Document
-from kubeproof.policy.fields import Field, Report, shown
+from kubeproof.policy.fields import Field, Report, is_ipv6, one_line, shown, template_mark
 from kubeproof.policy.model import (
     DIRECTIONS,
+    NAME_LABEL,
     PROTOCOLS,
     Cidr,
     ContainerPort,
@@ -23,19 +24,23 @@ from kubeproof.policy.model import (
     IpBlock,
     Namespace,
     Node,
+    OtherPolicy,
     Peer,
     Pod,
     Policy,
     PortSpec,
     Protocol,
     Rule,
+    Service,
+    Workload,
     World,
 )
 from kubeproof.policy.selectors import EVERYTHING, OPERATORS, Operator, Requirement, Selector
 
 DEFAULT_NAMESPACE = "default"
 """Of objects in files that name none, as kubectl has it."""
-API_VERSIONS = {"Namespace": "v1", "Pod": "v1", "NetworkPolicy": "networking.k8s.io/v1", "Node": "v1"}
+NETWORKING = "networking.k8s.io"
+API_VERSIONS = {"Namespace": "v1", "Pod": "v1", "NetworkPolicy": f"{NETWORKING}/v1", "Node": "v1"}
 FINISHED = ("Succeeded", "Failed")
 IP_ADDRESSES = ("InternalIP", "ExternalIP")
 """Types of a node's addresses that are addresses; the others are names."""
@@ -44,17 +49,28 @@ CLUSTER = "the cluster"
 
 @dataclass(frozen=True)
 class Objects:
-    """What was read. ``notes`` are worth showing: what was left out, and what can never match."""
+    """What was read. ``notes`` are worth showing: what was left out, and what can never match.
+
+    ``unplaced`` are the places of policies that name no namespace; ``written`` says that people wrote the objects, so
+    that they lack what a server adds, and some may be missing.
+    """
 
     namespaces: tuple[Namespace, ...] = ()
     pods: tuple[Pod, ...] = ()
     policies: tuple[Policy, ...] = ()
     nodes: tuple[Node, ...] = ()
     notes: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    others: tuple[OtherPolicy, ...] = ()
+    unplaced: tuple[str, ...] = ()
+    written: bool = False
 
     @cached_property
     def world(self) -> World:
-        return World.of(self.namespaces, self.pods, self.policies)
+        missing = sorted({pod.namespace for pod in self.pods} - {namespace.name for namespace in self.namespaces})
+        unknown = [Namespace(name, {NAME_LABEL: name}, known=False) for name in missing] if self.written else []
+        return World.of((*self.namespaces, *unknown), self.pods, self.policies)
 
 
 def read_files(paths: Sequence[Path], *, policies_only: bool = False) -> Objects:
@@ -63,19 +79,35 @@ def read_files(paths: Sequence[Path], *, policies_only: bool = False) -> Objects
     Kinds that do not matter are left out with a note; with ``policies_only`` anything but a NetworkPolicy is a problem.
     Raises UserError with the problems of all files, one line each.
     """
+    objects, problems = read_what_can_be(paths, policies_only=policies_only)
+    if problems:
+        raise UserError(problems)
+    return objects
+
+
+def read_what_can_be(paths: Sequence[Path], *, policies_only: bool = False) -> tuple[Objects, list[str]]:
+    """The same, without the objects that have problems, and the problems."""
     report = Report()
-    return _read(documents.of_files(paths, report), report, policies_only=policies_only)
+    return _read(documents.of_files(paths, report), report, policies_only=policies_only), report.problems
 
 
 def read_documents(values: Iterable[object], source: str, *, policies_only: bool = False) -> Objects:
     """The same for documents that are parsed already; ``source`` names them in messages. Raises UserError."""
     found = (Document(f"{source} document {number}", value) for number, value in enumerate(values, start=1))
-    return _read(found, Report(), policies_only=policies_only)
+    return _without_problems(found, policies_only=policies_only)
 
 
 def read_cluster(answer: object) -> Objects:
     """The answer to `kubectl get … -o json`. What only later API versions know is left out. Raises UserError."""
-    return _read([Document(CLUSTER, answer)], Report(), strict=False)
+    return _without_problems([Document(CLUSTER, answer)], strict=False)
+
+
+def _without_problems(found: Iterable[Document], *, policies_only: bool = False, strict: bool = True) -> Objects:
+    report = Report()
+    objects = _read(found, report, policies_only=policies_only, strict=strict)
+    if report.problems:
+        raise UserError(report.problems)
+    return objects
 
 
 def _read(found: Iterable[Document], report: Report, *, policies_only: bool = False, strict: bool = True) -> Objects:
@@ -83,9 +115,7 @@ def _read(found: Iterable[Document], report: Report, *, policies_only: bool = Fa
     for document in found:
         for item in _items(Field(report, document.place, "", document.value, strict)):
             _read_object(item, collected, policies_only=policies_only)
-    if report.problems:
-        raise UserError(report.problems)
-    return collected.objects(report.notes)
+    return collected.objects(report.notes, written=strict)
 
 
 @dataclass
@@ -94,10 +124,25 @@ class _Collected:
     pods: list[Pod] = field(default_factory=list)
     policies: list[Policy] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
+    workloads: list[Workload] = field(default_factory=list)
+    others: list[OtherPolicy] = field(default_factory=list)
+    unplaced: list[str] = field(default_factory=list)
     places: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def objects(self, notes: Iterable[str]) -> Objects:
-        return Objects(tuple(self.namespaces), tuple(self.pods), tuple(self.policies), tuple(self.nodes), tuple(notes))
+    def objects(self, notes: Iterable[str], *, written: bool) -> Objects:
+        return Objects(
+            tuple(self.namespaces),
+            tuple(self.pods),
+            tuple(self.policies),
+            tuple(self.nodes),
+            tuple(notes),
+            tuple(self.services),
+            tuple(self.workloads),
+            tuple(self.others),
+            tuple(self.unplaced),
+            written=written,
+        )
 
 
 @dataclass(frozen=True)
@@ -124,28 +169,64 @@ def _items(document: Field) -> Iterator[_Item]:
 
 
 def _read_object(item: _Item, collected: _Collected, *, policies_only: bool) -> None:
-    readers: dict[str, Callable[[Field], None]] = {
-        "Namespace": lambda it: _namespace(it, collected.namespaces),
-        "Pod": lambda it: _pod(it, collected.pods),
-        "NetworkPolicy": lambda it: _policy(it, collected.policies),
-        "Node": lambda it: _node(it, collected.nodes),
-    }
     placed = _placed(item)
+    group = (item.api_version or "").rpartition("/")[0]
     if not placed.members():
         if not placed.given or placed.value == {}:
             placed.problem("is empty; remove it")
     elif item.kind is None:
         if not placed.get("kind").given:
-            placed.problem("has no kind; give a Kubernetes object with apiVersion, kind and metadata")
-    elif policies_only and item.kind != "NetworkPolicy":
-        placed.problem(f"is a {item.kind}, where only NetworkPolicies are expected; remove it")
-    elif item.kind not in readers:
-        if item.kind == "List":
-            placed.problem("is a List in a List; take its items out of it")
-        else:
-            placed.note("left out, it has no part in NetworkPolicy")
+            placed.problem(surroundings.without_kind(placed))
+    elif template_mark(item.kind) or template_mark(item.api_version or ""):
+        placed.get("kind" if template_mark(item.kind) else "apiVersion").wrong("")
+    elif policies_only and (item.kind != "NetworkPolicy" or surroundings.is_other_group(group)):
+        kind = f"{item.kind} of {group}" if item.kind == "NetworkPolicy" else item.kind
+        placed.problem(f"is a {kind}, where only NetworkPolicies are expected; remove it")
+    elif item.kind not in API_VERSIONS or surroundings.is_other_group(group):
+        _beside(item.kind, group, placed, collected)
     elif _has_version(item, placed) and _is_first(item.kind, placed, collected):
-        readers[item.kind](placed)
+        _take(item.kind, placed, collected)
+
+
+def _take(kind: str, placed: Field, collected: _Collected) -> None:
+    """Read an object of a kind that is judged by; one with problems is not kept."""
+    problems = len(placed.report.problems)
+    add: Callable[[], None]
+    match kind:
+        case "Namespace":
+            add = partial(collected.namespaces.append, _namespace(placed))
+        case "Pod":
+            add = partial(collected.pods.append, _pod(placed))
+        case "NetworkPolicy":
+            add = partial(collected.policies.append, _policy(placed))
+        case _:
+            add = partial(collected.nodes.append, _node(placed))
+    if len(placed.report.problems) == problems:
+        add()
+        if kind == "NetworkPolicy" and not placed.get("metadata").get("namespace").value:
+            collected.unplaced.append(placed.place)
+
+
+def _beside(kind: str, group: str, placed: Field, collected: _Collected) -> None:
+    """Take an object of a kind that NetworkPolicy does not know."""
+    namespace = placed.get("metadata").get("namespace").value
+    namespace = namespace if isinstance(namespace, str) and namespace else DEFAULT_NAMESPACE
+    if kind == "List":
+        placed.problem("is a List in a List; take its items out of it")
+    elif wrong := surroundings.untrue(placed, kind, group):
+        placed.problem(wrong)
+    elif surroundings.decides(kind):
+        collected.others.append(surroundings.other_policy(placed, kind, group))
+    elif kind == "Service" and not group:
+        service = surroundings.service(placed, namespace)
+        collected.services += [service] if service else []
+    elif kind in surroundings.WORKLOADS:
+        workload = surroundings.workload(placed, kind, namespace)
+        collected.workloads += [workload] if workload else []
+    elif kind in surroundings.ELSEWHERE:
+        placed.note("stands for objects that are not here, and that may have a part in it; give them too")
+    else:
+        placed.note("left out, it has no part in NetworkPolicy")
 
 
 def _placed(item: _Item) -> Field:
@@ -156,7 +237,7 @@ def _placed(item: _Item) -> Field:
     named = "/".join(str(part) for part in parts if isinstance(part, str)) if isinstance(name, str) else ""
     subject = " ".join(filter(None, [item.kind, named]))
     path = f" {item.field.path}" if item.field.path else ""
-    place = f"{item.field.place}{path}{f' ({subject})' if subject else ''}"
+    place = one_line(f"{item.field.place}{path}{f' ({subject})' if subject else ''}")
     return Field(item.field.report, place, "", item.field.value, item.field.strict)
 
 
@@ -219,39 +300,51 @@ def _labels(labels: Field) -> dict[str, str]:
     return found
 
 
-def _namespace(placed: Field, into: list[Namespace]) -> None:
+def _namespace(placed: Field) -> Namespace:
     _checked_metadata(placed)
     name = _named(placed, names.is_dns_label, names.NO_DNS_LABEL)
-    into.append(Namespace(name, _labels(placed.get("metadata").get("labels"))))
+    metadata = placed.get("metadata")
+    labels = _labels(metadata.get("labels"))
+    # What a server has stored (it gave it a uid) has all labels already: before 1.21 not this one.
+    if placed.strict and not metadata.get("uid").given:
+        if labels.get(NAME_LABEL, name) != name:
+            placed.note(f"API servers since 1.21 set its label {NAME_LABEL} to {name}, whatever is written")
+        labels[NAME_LABEL] = name
+    return Namespace(name, labels)
 
 
-def _node(placed: Field, into: list[Node]) -> None:
+def _node(placed: Field) -> Node:
     _checked_metadata(placed)
     name = _named(placed, names.is_dns_subdomain, names.NO_DNS_SUBDOMAIN)
     entries = placed.get("status").get("addresses").items()
     read = [entry.get("address").address() for entry in entries if entry.get("type").value in IP_ADDRESSES]
-    cidr = _cidr(placed.get("spec").get("podCIDR"))
-    addresses = tuple(address for address in read if address is not None)
-    into.append(Node(name, addresses, cidr if isinstance(cidr, IPv4Network) else None))
+    spec = placed.get("spec")
+    cidrs = [_cidr(given) for given in (spec.get("podCIDR"), *spec.get("podCIDRs").items())]
+    pod_cidr = next((cidr for cidr in cidrs if isinstance(cidr, IPv4Network)), None)
+    return Node(name, tuple(address for address in read if address is not None), pod_cidr)
 
 
-def _pod(placed: Field, into: list[Pod]) -> None:
+def _pod(placed: Field) -> Pod:
     _checked_metadata(placed)
     spec, status = placed.get("spec"), placed.get("status")
     spec.members()
     status.members()
-    containers = spec.get("containers").items()
-    into.append(
-        Pod(
-            namespace=_namespace_of(placed),
-            name=_named(placed, names.is_dns_subdomain, names.NO_DNS_SUBDOMAIN),
-            labels=_labels(placed.get("metadata").get("labels")),
-            ip=status.get("podIP").address(),
-            node=spec.get("nodeName").text() or None,
-            host_network=spec.get("hostNetwork").truth(),
-            ports=tuple(port for container in containers for port in _container_ports(container)),
-            active=status.get("phase").text() not in FINISHED,
-        )
+    addresses = [status.get("podIP"), *(entry.get("ip") for entry in status.get("podIPs").items())]
+    read = [given.address() for given in addresses]
+    # Init containers that are always restarted run beside the others (since 1.28).
+    sidecars = [item for item in spec.get("initContainers").items() if item.get("restartPolicy").value == "Always"]
+    containers = [*spec.get("containers").items(), *sidecars]
+    return Pod(
+        namespace=_namespace_of(placed),
+        name=_named(placed, names.is_dns_subdomain, names.NO_DNS_SUBDOMAIN),
+        labels=_labels(placed.get("metadata").get("labels")),
+        ip=next((address for address in read if address is not None), None),
+        node=spec.get("nodeName").text() or None,
+        host_network=spec.get("hostNetwork").truth(),
+        ports=tuple(port for container in containers for port in _container_ports(container)),
+        active=status.get("phase").text() not in FINISHED,
+        host_ports=tuple(port for container in containers for port in _host_ports(container)),
+        ipv6=any(isinstance(given.value, str) and is_ipv6(given.value) for given in addresses),
     )
 
 
@@ -266,23 +359,29 @@ def _container_ports(container: Field) -> Iterator[ContainerPort]:
             yield ContainerPort(name, protocol, number)
 
 
-def _policy(placed: Field, into: list[Policy]) -> None:
+def _host_ports(container: Field) -> Iterator[tuple[Protocol, int]]:
+    for entry in container.get("ports").items():
+        number = entry.get("hostPort").value
+        # 0 is what Go writes for none.
+        if number != 0 and (port := entry.get("hostPort").number(1, names.MAX_PORT)):
+            yield _protocol(entry.get("protocol")), port
+
+
+def _policy(placed: Field) -> Policy:
     placed.only("apiVersion", "kind", "metadata", "spec", "status")
     _checked_metadata(placed)
     _labels(placed.get("metadata").get("labels"))
     spec = placed.get("spec")
     spec.only("podSelector", "policyTypes", "ingress", "egress")
     ingress, egress = (_rules(spec.get(name), peers) for name, peers in (("ingress", "from"), ("egress", "to")))
-    into.append(
-        Policy(
-            namespace=_namespace_of(placed),
-            name=_named(placed, names.is_dns_subdomain, names.NO_DNS_SUBDOMAIN),
-            # Missing is empty to the API server, whatever the reference says of "required".
-            pod_selector=_selector(spec.get("podSelector")) or EVERYTHING,
-            types=_types(spec.get("policyTypes"), has_egress=bool(egress)),
-            ingress=ingress,
-            egress=egress,
-        )
+    return Policy(
+        namespace=_namespace_of(placed),
+        name=_named(placed, names.is_dns_subdomain, names.NO_DNS_SUBDOMAIN),
+        # Missing is empty to the API server, whatever the reference says of "required".
+        pod_selector=_selector(spec.get("podSelector")) or EVERYTHING,
+        types=_types(spec.get("policyTypes"), has_egress=bool(egress)),
+        ingress=ingress,
+        egress=egress,
     )
 
 

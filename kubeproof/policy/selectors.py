@@ -55,6 +55,11 @@ class Selector:
             requirement.matches(labels) for requirement in self.expressions
         )
 
+    def about(self, key: str) -> "Selector":
+        """What of it is about one label."""
+        labels = {name: value for name, value in self.labels.items() if name == key}
+        return Selector(labels, tuple(part for part in self.expressions if part.key == key))
+
     def __str__(self) -> str:
         equalities = [f"{key}={value}" for key, value in sorted(self.labels.items())]
         return ",".join([*equalities, *map(str, self.expressions)]) or "{}"

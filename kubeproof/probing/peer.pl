@@ -50,7 +50,9 @@ sub receive {
     $heard_by{$from} = 1 if grep { $_ eq $own } @known;
 }
 
-my ($end, $next_round) = (now() + $seconds, 0);
+# The clock tells whole seconds here: the window may be wider than what is printed, and is not narrower.
+my ($began, $begin) = (time(), now());
+my ($end, $next_round) = ($begin + $seconds, 0);
 while (now() < $end && (keys %heard < keys %peers || keys %heard_by < keys %peers)) {
     if (now() >= $next_round) {
         send_all();
@@ -62,5 +64,6 @@ while (now() < $end && (keys %heard < keys %peers || keys %heard_by < keys %peer
     receive() if select($waiting, undef, undef, $left > 0 ? $left : 0) > 0;
 }
 send_all() for 1 .. 3;
+printf "window %.3f %.3f\n", $began + 1, $began + now() - $begin;
 print "heard $_\n" for sort keys %heard;
 print "done\n";

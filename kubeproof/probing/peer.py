@@ -1,5 +1,6 @@
 """Runs on hosts with Python 3.6 or newer, as peer.pl does on those with Perl: sends each other host a packet every
-tenth of a second and listens for theirs, until all have heard all, or the time is over. Prints who was heard.
+tenth of a second and listens for theirs, until all have heard all, or the time is over. Prints from when to
+when that was, by this host's clock, and who was heard.
 
 peer.py NAME listen|watch PORT SECONDS NAME=ADDRESS...
 
@@ -58,7 +59,8 @@ def receive() -> None:
             heard_by.add(words[0])
 
 
-end = time.monotonic() + seconds
+began, begin = time.time(), time.monotonic()
+end = begin + seconds
 next_round = 0.0
 while time.monotonic() < end and not heard == heard_by == set(peers):
     if time.monotonic() >= next_round:
@@ -69,6 +71,7 @@ while time.monotonic() < end and not heard == heard_by == set(peers):
 # The others may not have heard yet that they were heard.
 for _ in range(3):
     send()
+print(f"window {began:.3f} {began + time.monotonic() - begin:.3f}")
 for name in sorted(heard):
     print("heard " + name)
 print("done")

@@ -10,6 +10,7 @@ from kubeproof.node import proxies
 from kubeproof.node.preflight.inspection import Asked
 from kubeproof.node.preflight.sources import ANSWER_SECONDS, Source
 from kubeproof.operations.remote import try_run
+from kubeproof.patience import patient
 
 SCRIPT = Path(__file__).with_name("sources.sh").read_text()
 ARCHIVES = r"""
@@ -31,7 +32,7 @@ def command(places: Iterable[Source], *, archives: bool) -> list[str]:
     """Words of a command that asks all of them at once. Pure."""
     words = [word for item in places for word in (item.kind, "proxied" if item.proxied else "direct", item.url)]
     script = f"{SCRIPT}{ARCHIVES if archives else ''}wait"
-    return ["sh", "-c", script, "sh", str(ANSWER_SECONDS), *words]
+    return ["sh", "-c", script, "sh", str(patient(ANSWER_SECONDS)), *words]
 
 
 def stdin(cluster: Cluster) -> str:

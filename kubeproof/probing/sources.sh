@@ -17,11 +17,16 @@ if command -v apt-config >/dev/null; then
     eval "$(apt-config shell apt_http Acquire::http::Proxy apt_https Acquire::https::Proxy)"
 fi
 
+# Of several kinds of manifests a registry gives only those that are asked for.
+types=application/vnd
+accept="*/*, $types.oci.image.index.v1+json, $types.oci.image.manifest.v1+json, \
+$types.docker.distribution.manifest.list.v2+json, $types.docker.distribution.manifest.v2+json"
+
 ask() { # KIND PROXIED URL
     kind=$1 url=$3 one='' two=''
     if [ "$2" = proxied ]; then
         one=$http two=${https:-$http}
-    elif [ -z "$http$https" ] && [ "$kind" != images ]; then
+    elif [ -z "$http$https" ] && [ "$kind" != images ] && [ "$kind" != manifest ]; then
         one=$apt_http two=$apt_https
     fi
     [ "$one" != DIRECT ] || one=''
@@ -29,15 +34,15 @@ ask() { # KIND PROXIED URL
     export http_proxy="$one" https_proxy="$two" no_proxy="$except"
     unset HTTP_PROXY HTTPS_PROXY NO_PROXY all_proxy ALL_PROXY
     if command -v curl >/dev/null; then
-        said=$(curl --silent --show-error --insecure --location --head --max-time "$seconds" --output /dev/null \
+        said=$(curl --header "Accept: $accept" --silent --show-error --insecure --location --head --max-time "$seconds" --output /dev/null \
             --write-out '\n%{http_code}' "$url" 2>&1)
         answer=$(printf '%s\n' "$said" | tail -n 1)
         [ "$answer" != 000 ] || answer=$(printf '%s\n' "$said" | grep '^curl: ' | tail -n 1)
-    elif command -v wget >/dev/null; then
+    elif [ "$kind" != manifest ] && command -v wget >/dev/null; then
         said=$(wget --spider --server-response --no-check-certificate --tries 1 --timeout "$seconds" "$url" 2>&1)
         answer=$(printf '%s\n' "$said" | awk '$1 ~ /^HTTP/ {code = $2} END {print code}')
         [ -n "$answer" ] || answer=$(printf '%s\n' "$said" | tail -n 1)
-    elif [ -z "$one$two" ] && command -v bash >/dev/null; then
+    elif [ "$kind" != manifest ] && [ -z "$one$two" ] && command -v bash >/dev/null; then
         place=${url#*://} port=443
         place=${place%%/*}
         case $url in http:*) port=80 ;; esac

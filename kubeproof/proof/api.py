@@ -1,11 +1,18 @@
 """The API objects that checks are held against, parsed from one `kubectl get … -o json`. Pure."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
 
+from kubeproof.errors import UserError
 from kubeproof.network.errors import ParseError
-from kubeproof.network.jsontext import Item, read
+from kubeproof.network.jsontext import Item, read, read_each
+from kubeproof.policy.model import DIRECTIONS
+from kubeproof.policy.reading import read_cluster
+
+T = TypeVar("T")
 
 COMMAND = (
     "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s "
@@ -118,6 +125,16 @@ class ApiObjects:
     """resourceVersion of each NetworkPolicy by ``namespace/name``."""
     kubelets: Mapping[str, str] = field(default_factory=dict)
     """What each node's kubelet answered the control plane host: body and HTTP status, or what curl said."""
+    isolated: Mapping[str, tuple[str, ...]] | None = None
+    """Names of the policies that isolate a pod, by the pod's; None where that could not be decided."""
+    odd: tuple[str, ...] = ()
+    """Objects that could not be read, and why; they are missing above."""
+
+    def isolating(self, pod: Pod) -> tuple[str, ...]:
+        """Policies that isolate a pod in any direction; all of its namespace where nobody can say."""
+        if self.isolated is not None:
+            return self.isolated.get(pod.full_name, ())
+        return tuple(sorted(name for name in self.policies if name.partition("/")[0] == pod.namespace))
 
     def node(self, name: str) -> NodeObject | None:
         return next((node for node in self.nodes if node.name == name), None)
@@ -145,32 +162,74 @@ class ApiObjects:
 
 
 def parse_objects(text: str) -> ApiObjects:
-    """Parse a v1 List of nodes, pods, services and endpoints. Raises ParseError."""
+    """Parse a v1 List of nodes, pods, services and endpoints; of those with addresses of both families, IPv4's.
+
+    An object that cannot be read is in ``odd``. Raises ParseError for a text that is no such list.
+    """
     top = Item(SOURCE, "top", read(SOURCE, text))
-    items = top.items("items")
+    odd: list[str] = []
+    listed = top.json("items") if "items" in top else ""
     by_kind: dict[str, list[Item]] = {}
-    for item in items:
-        by_kind.setdefault(item.text("kind"), []).append(item)
+    for kind, found_item in read_each(SOURCE, listed, lambda item: [(item.text("kind"), item)], odd):
+        by_kind.setdefault(kind, []).append(found_item)
+
+    def each(kind: str, make: Callable[[Item], T]) -> Iterator[T]:
+        for item in by_kind.get(kind, []):
+            try:
+                yield make(item)
+            except ParseError as error:
+                odd.append(f"{kind} {_name(item)}: {error}")
+
     endpoints: dict[tuple[str, str, str], frozenset[Backend]] = {}
-    for item in by_kind.get("Endpoints", []):
-        _collect_backends(item, endpoints)
+    for found in each("Endpoints", _backends):
+        for key, backends in found:
+            endpoints[key] = endpoints.get(key, frozenset()) | backends
     return ApiObjects(
-        nodes=tuple(_node(item) for item in by_kind.get("Node", [])),
-        pods=tuple(_pod(item) for item in by_kind.get("Pod", [])),
-        services=tuple(_service(item) for item in by_kind.get("Service", [])),
+        nodes=tuple(each("Node", _node)),
+        pods=tuple(each("Pod", _pod)),
+        services=tuple(each("Service", _service)),
         endpoints=endpoints,
-        policies=dict(_version(item) for item in by_kind.get("NetworkPolicy", [])),
+        policies=dict(each("NetworkPolicy", _version)),
+        isolated=_isolated(json.loads(text)) if "NetworkPolicy" in by_kind else {},
+        odd=tuple(odd),
     )
+
+
+def _isolated(answer: object) -> dict[str, tuple[str, ...]] | None:
+    try:
+        world = read_cluster(answer).world
+    except UserError:
+        return None
+    isolating = {
+        name: {policy.full_name for direction in DIRECTIONS for policy in world.isolating(pod, direction)}
+        for name, pod in world.pods.items()
+    }
+    return {name: tuple(sorted(policies)) for name, policies in isolating.items() if policies}
+
+
+def _name(item: Item) -> str:
+    try:
+        metadata = item.item("metadata")
+        return "/".join(filter(None, (metadata.text_or_none("namespace"), metadata.text_or_none("name"))))
+    except ParseError:
+        return "without a name"
+
+
+def _ipv4(item: Item, key: str, all_of_them: Iterable[str]) -> str | None:
+    """The IPv4 one of a field that has one value and a list of a value for each family; None if there is none."""
+    values = [item.text_or_none(key) or "", *all_of_them]
+    return next((value for value in values if value not in ("", "None") and ":" not in value), None)
 
 
 def _node(item: Item) -> NodeObject:
     metadata, spec, status = item.item("metadata"), item.item("spec"), item.item("status")
     ready = _condition(status, "Ready")
-    internal = next((entry for entry in status.items("addresses") if entry.text("type") == "InternalIP"), None)
+    internal = [entry for entry in status.items("addresses") if entry.text("type") == "InternalIP"]
+    pod_cidr = _ipv4(spec, "podCIDR", spec.texts("podCIDRs"))
     return NodeObject(
         name=metadata.text("name"),
-        pod_cidr=spec.network("podCIDR") if "podCIDR" in spec else None,
-        internal_ip=internal.address("address") if internal else None,
+        pod_cidr=spec.as_network("podCIDR", pod_cidr) if pod_cidr else None,
+        internal_ip=next((entry.address("address") for entry in internal if ":" not in entry.text("address")), None),
         ready=ready.text("status") if ready else "Unknown",
         ready_message=(ready.text_or_none("message") or "") if ready else "the node object has no Ready condition",
         annotations=metadata.mapping("annotations"),
@@ -189,12 +248,13 @@ def _condition(status: Item, kind: str) -> Item | None:
 def _pod(item: Item) -> Pod:
     metadata, spec, status = item.item("metadata"), item.item("spec"), item.item("status")
     ready = _condition(status, "Ready")
+    ip = _ipv4(status, "podIP", (entry.text("ip") for entry in status.items("podIPs")))
     return Pod(
         namespace=metadata.text("namespace"),
         name=metadata.text("name"),
         uid=metadata.text("uid"),
         node=spec.text_or_none("nodeName") or "",
-        ip=status.address_or_none("podIP") if status.text_or_none("podIP") else None,
+        ip=status.as_address("podIP", ip) if ip else None,
         host_network=spec.truth("hostNetwork"),
         phase=status.text_or_none("phase") or "",
         ready=ready is not None and ready.text("status") == "True",
@@ -220,11 +280,11 @@ def _trouble(status: Item) -> str:
 
 def _service(item: Item) -> Service:
     metadata, spec = item.item("metadata"), item.item("spec")
-    has_address = spec.text_or_none("clusterIP") not in (None, "", "None")
+    cluster_ip = _ipv4(spec, "clusterIP", spec.texts("clusterIPs"))
     return Service(
         namespace=metadata.text("namespace"),
         name=metadata.text("name"),
-        cluster_ip=spec.address("clusterIP") if has_address else None,
+        cluster_ip=spec.as_address("clusterIP", cluster_ip) if cluster_ip else None,
         ports=tuple(_service_port(port) for port in spec.items("ports")),
         local_traffic_only=spec.text_or_none("externalTrafficPolicy") == "Local",
         session_affinity=spec.text_or_none("sessionAffinity") == "ClientIP",
@@ -240,22 +300,23 @@ def _service_port(item: Item) -> ServicePort:
     )
 
 
-def _collect_backends(item: Item, endpoints: dict[tuple[str, str, str], frozenset[Backend]]) -> None:
-    metadata = item.item("metadata")
+def _backends(item: Item) -> list[tuple[tuple[str, str, str], frozenset[Backend]]]:
+    metadata, found = item.item("metadata"), []
     for subset in item.items("subsets"):
-        addresses = [entry.address("ip") for entry in subset.items("addresses")]
+        addresses = [entry.address("ip") for entry in subset.items("addresses") if ":" not in entry.text("ip")]
         for port in subset.items("ports"):
             key = (metadata.text("namespace"), metadata.text("name"), port.text_or_none("name") or "")
-            backends = frozenset(Backend(address, port.number("port")) for address in addresses)
-            endpoints[key] = endpoints.get(key, frozenset()) | backends
+            found.append((key, frozenset(Backend(address, port.number("port")) for address in addresses)))
+    return found
 
 
 def missing_kinds(objects: ApiObjects) -> str | None:
     """What an API of a running cluster cannot lack; None if all is there."""
+    odd = "".join(f"; not understood: {line}" for line in objects.odd)
     if not objects.nodes:
-        return "the API has no node"
+        return f"the API has no node{odd}"
     if objects.service("default/kubernetes") is None:
-        return "the API has no Service default/kubernetes"
+        return f"the API has no Service default/kubernetes{odd}"
     return None
 
 

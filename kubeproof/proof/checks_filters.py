@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from kubeproof.network.iptables import Rule
-from kubeproof.network.verdict import Packet, verdict
+from kubeproof.network.iptables import UNREAD, Rule
+from kubeproof.network.verdict import Packet, doubtful, verdict
 from kubeproof.proof.context import Context, Finding, UndecidedError, check, same_sequence
 
 FELIX = "cali-"
@@ -22,13 +22,16 @@ def forward_verdicts(context: Context) -> Finding:
     """A rule accepts them, directly or in flannel's FLANNEL-FWD (0.16.2 and later); Calico's own chains left out."""
     rules = tuple(rule for rule in _rules(context, "filter", "FORWARD") if not rule.target.startswith(FELIX))
     packets = {name: packet for name, packet, _ in _flows(context)}
-    found = [f"{name}: {_filtered(context, rules, packet)}" for name, packet in packets.items()]
+    found = [f"{name}: {_filtered(context, rules, name, packet)}" for name, packet in packets.items()]
     return same_sequence([f"{name}: accepted" for name in packets], found)
 
 
-def _filtered(context: Context, rules: tuple[Rule, ...], packet: Packet) -> str:
+def _filtered(context: Context, rules: tuple[Rule, ...], name: str, packet: Packet) -> str:
     decided = verdict(context.state.iptables, "filter", rules, packet)
     if decided is None:
+        for rule in doubtful(context.state.iptables, "filter", rules, packet):
+            if rule.target in ("ACCEPT", UNREAD) or context.state.iptables.chain("filter", rule.target):
+                raise UndecidedError(f"not known whether {name} is accepted by this rule, not understood: {rule.text}")
         return "no rule accepts it"
     return "accepted" if decided.target == "ACCEPT" else f"refused by {decided}"
 

@@ -60,7 +60,7 @@ def subnet_of_node_object(context: Context) -> Finding:
 
 def _file(context: Context) -> SubnetEnv:
     if context.state.subnet_env is None:
-        raise UndecidedError(f"{SUBNET_ENV} was not read")
+        raise UndecidedError(f"there is no {SUBNET_ENV}")
     return context.state.subnet_env
 
 
@@ -83,16 +83,19 @@ def swap_off(context: Context) -> Finding:
 
 @check(
     "all iptables rules are in one variant (nf_tables or legacy)",
-    needs=("iptables",),
+    needs=("iptables", "other_iptables"),
     look="iptables --version; iptables-legacy-save | head; iptables-nft-save | head",
 )
 def iptables_variant(context: Context) -> Finding:
     """Rules of the other variant are in force too, but seen by nobody (kubernetes#71305)."""
     ruleset, other = context.state.iptables, context.state.other_iptables
     hidden = f"{other.rule_count} rules in {other.variant or 'the other variant'} too" if other.rule_count else ""
+    unseen = f"rules that nothing here can show: {', '.join(other.incompatible)}" if other.incompatible else ""
     native = f"tables that iptables cannot show: {', '.join(ruleset.incompatible)}" if ruleset.incompatible else ""
-    found = "; ".join(text for text in (f"{ruleset.variant or 'no variant'}", hidden, native) if text)
-    ok = bool(ruleset.variant) and not hidden and not native
+    found = "; ".join(
+        text for text in (ruleset.variant or ruleset.version or "no variant", hidden, unseen, native) if text
+    )
+    ok = bool(ruleset.variant or ruleset.version) and not (hidden or unseen or native)
     return Finding(ok, f"{ruleset.variant or 'nf_tables or legacy'}, and no rule elsewhere", found)
 
 

@@ -136,7 +136,7 @@ def in_common(own: Identity, name: str, other: Identity) -> Iterator[str]:
     """A line for each value that two nodes share."""
     if own.hostname == other.hostname:
         yield f"hostname {own.hostname} is that of {name} too"
-    if own.machine_id == other.machine_id:
+    if own.machine_id and own.machine_id == other.machine_id:
         yield f"machine-id {own.machine_id} is that of {name} too"
     if own.product_uuid and own.product_uuid == other.product_uuid and not (own.container or other.container):
         yield f"product_uuid {own.product_uuid} is that of {name} too"

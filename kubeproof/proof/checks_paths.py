@@ -1,8 +1,11 @@
 """Checks of how packets for pods leave a node: routes, ARP, FDB."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv4Network
 
-from kubeproof.network.model import Route
+from kubeproof.cni.networks import NETWORKS
+from kubeproof.network.model import FdbEntry, Neighbour, Route
 from kubeproof.proof.checks_devices import NO_BRIDGE_YET, bridge_expected
 from kubeproof.proof.context import BRIDGE, VXLAN_DEVICE, Context, Finding, check, same_set
 
@@ -43,38 +46,76 @@ def pod_routes(context: Context) -> list[Route]:
 
 
 @check(
-    "each other node's flannel.1 has a permanent ARP entry, and no other has",
+    "each other node's flannel.1 has a permanent ARP entry; no other has, but what flannel left and no route leads to",
     needs=("network",),
     look=f"ip -4 neigh show dev {VXLAN_DEVICE}",
 )
 def arp_entries(context: Context) -> Finding:
     """a.b.M.0 -> the MAC of M's flannel.1, PERMANENT."""
-    expected = [f"{context.subnet_of(node.name)[0]} lladdr {context.vtep_mac(node.name)}" for node in context.others]
-    found = [
-        f"{entry.address} lladdr {entry.mac}"
+    wanted = {context.subnet_of(node.name)[0]: context.vtep_mac(node.name) for node in context.others}
+    entries = [
+        entry
         for entry in context.state.network.neighbours
         if entry.device == context.vxlan_device and entry.is_permanent
     ]
-    return same_set(expected, found)
+    gateways = {route.via for route in context.state.network.routes if route.device == context.vxlan_device}
+    old = [entry for entry in entries if _leaves_old(context) and entry.address not in {*wanted, *gateways}]
+    expected = [f"{address} lladdr {mac}" for address, mac in wanted.items()]
+    return _but_for(map(_arp, old), same_set(expected, [_arp(entry) for entry in entries if entry not in old]))
+
+
+def _arp(entry: Neighbour) -> str:
+    return f"{entry.address} lladdr {entry.mac}"
 
 
 @check(
-    "the MAC of each other node's flannel.1 leads to that node's address, and no other MAC anywhere",
+    "the MAC of each other node's flannel.1 leads to that node's address; no other MAC anywhere, but what flannel left "
+    "of earlier MACs to nodes of the cluster",
     needs=("fdb", "network"),
     look=f"bridge fdb show dev {VXLAN_DEVICE}",
 )
 def fdb_entries(context: Context) -> Finding:
     """MAC -> M's node address, self permanent."""
-    expected = [
-        f"{context.vtep_mac(node.name)} dst {context.underlay_address_of(node)} self permanent"
-        for node in context.others
+    macs = {node.name: context.vtep_mac(node.name) for node in context.others}
+    addresses = {node.name: context.underlay_address_of(node) for node in context.others}
+    own = context.state.network.link(context.vxlan_device)
+    live = {*macs.values(), own.mac if own else "", FLOOD}
+    entries = [entry for entry in context.state.fdb if entry.device == context.vxlan_device and not _is_kernels(entry)]
+    old = [
+        entry
+        for entry in entries
+        if _leaves_old(context) and entry.mac not in live and entry.destination in addresses.values()
     ]
-    found = [
-        " ".join([entry.mac, f"dst {entry.destination}", *sorted(entry.flags), entry.state]).strip()
-        for entry in context.state.fdb
-        if entry.device == context.vxlan_device
-    ]
-    return same_set(expected, found)
+    expected = [f"{mac} dst {addresses[name]} self permanent" for name, mac in macs.items()]
+    return _but_for(map(_fdb, old), same_set(expected, [_fdb(entry) for entry in entries if entry not in old]))
+
+
+FLOOD = "00:00:00:00:00:00"
+"""The entry that frames to any unknown MAC take (bridge(8)): never a node's own, and never harmless."""
+
+
+def _is_kernels(entry: FdbEntry) -> bool:
+    """Multicast groups that the link listens to, which some kernels list here (flannel#260)."""
+    return entry.destination is None and int(entry.mac[:2], 16) % 2 == 1
+
+
+def _fdb(entry: FdbEntry) -> str:
+    return " ".join([entry.mac, f"dst {entry.destination}", *sorted(entry.flags), entry.state]).strip()
+
+
+def _leaves_old(context: Context) -> bool:
+    """Whether the agent keeps entries of a node that came back with another MAC, as flanneld does.
+
+    No frame has such a MAC any more, so they do no harm. podnet takes its own away, so that one there is a fault.
+    """
+    return NETWORKS[context.cluster.settings.cni].upstream
+
+
+def _but_for(old: Iterable[str], finding: Finding) -> Finding:
+    """A finding that also names the entries that do no harm."""
+    return replace(
+        finding, found="\n".join([finding.found, *(f"left by flanneld, without effect: {line}" for line in old)])
+    )
 
 
 PATH_CHECKS = (route_to_own_pods, routes_to_other_nodes, arp_entries, fdb_entries)

@@ -77,15 +77,10 @@ def _barriers(ruleset: Ruleset, rules: tuple[Rule, ...], pods: IPv4Network, dept
 def _takes_all(rule: Rule, pods: IPv4Network) -> bool:
     """Whether every packet between pods matches."""
     bare = replace(rule, source=None, destination=None)
-    unconditional = bare == Rule(rule.chain, rule.target, goto=rule.goto, other=_target_options(rule))
+    unconditional = bare == Rule(rule.chain, rule.target, goto=rule.goto, target_options=rule.target_options)
     return unconditional and all(
         side is None or (not side.negated and pods.subnet_of(side.value)) for side in (rule.source, rule.destination)
     )
-
-
-def _target_options(rule: Rule) -> tuple[str, ...]:
-    """REJECT's own option is none that narrows a match."""
-    return rule.other if rule.other[:1] == ("--reject-with",) else ()
 
 
 @check(

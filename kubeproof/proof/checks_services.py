@@ -83,7 +83,7 @@ def _cluster_ip_rules(context: Context, item: _Served) -> Finding:
     refused = [rule for rule in context.state.iptables.rules("filter", SERVICES) if _is_for(rule, item)]
     if not item.backends:
         expected = [item.rule("REJECT")]
-        return same_sequence(expected, [*nat, *(replace(rule, other=()) for rule in refused)])
+        return same_sequence(expected, [*nat, *(replace(rule, target_options=()) for rule in refused)])
     outside = Match(context.cluster.settings.pod_cidr, negated=True)
     chain = service_chain(context.state.iptables, item) or "KUBE-SVC-…"
     expected = [item.rule(MARK_MASQUERADE, source=outside), item.rule(chain)]
@@ -154,7 +154,7 @@ def _plain(rule: Rule, item: _Served) -> Rule | None:
     """The rule without what session affinity adds (-m recent); None for a rule that is there only for it."""
     if not item.service.session_affinity:
         return rule
-    return None if "--rcheck" in rule.other else replace(rule, other=())
+    return None if "--rcheck" in rule.other else replace(rule, other=()) if rule.other[:1] == ("--set",) else rule
 
 
 def _probability(rule: Rule) -> str:

@@ -1,12 +1,11 @@
 """What a check is given, what it answers, and how one is declared. Pure."""
 
 import json
-import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.cluster import Cluster, Node
+from kubeproof.cluster import Cluster, Node, SshAccess
 from kubeproof.cni.networks import NODE_ADDRESS, VXLAN_OVERHEAD
 from kubeproof.network.model import Link
 from kubeproof.network.node import NodeState
@@ -33,7 +32,7 @@ class Context:
     """One node, as read, together with the others and the API.
 
     ``states`` holds each node that could be read, by name; ``objects`` the API's, or why they could not be read;
-    ``shell`` is the start of a command that runs another one on this node, such as ``ssh k8s-node1``.
+    ``access`` is how the node is reached, for commands to paste.
     """
 
     node: Node
@@ -41,7 +40,7 @@ class Context:
     state: NodeState
     states: Mapping[str, NodeState]
     objects: ApiObjects | str
-    shell: str = "ssh"
+    access: SshAccess
 
     @property
     def api(self) -> ApiObjects:
@@ -199,7 +198,7 @@ class Check:
             status=Status.HOLDS if finding.ok else Status.FAILS,
             expected=finding.expected,
             found=finding.found,
-            look_further=f"{context.shell} {shlex.quote(look)}",
+            look_further=context.access.line(look),
         )
 
     def _finding(self, context: Context) -> Finding:
@@ -210,10 +209,12 @@ class Check:
         ]
         if unreadable:
             return Finding(False, self.title, "; ".join(unreadable))
+        odd = [f"not understood: {line}" for part in self.needs for line in context.state.odd.get(part, ())]
         try:
-            return self.decide(context)
+            found = self.decide(context)
         except UndecidedError as undecided:
-            return Finding(False, self.title, str(undecided))
+            found = Finding(False, self.title, str(undecided))
+        return found if found.ok else replace(found, found="\n".join([found.found, *odd]))
 
 
 def check(

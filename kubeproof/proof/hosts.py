@@ -4,20 +4,21 @@ import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-import testinfra  # type: ignore[import-untyped]  # has no stubs
-from testinfra.host import Host  # type: ignore[import-untyped]
+import testinfra
+from testinfra.host import Host
 
 from kubeproof import host_keys
 from kubeproof.cluster import SshAccess
 from kubeproof.network.errors import ParseError
+from kubeproof.patience import patient, patiently
 from kubeproof.proof import script
 from kubeproof.proof.script import Output
 
 CONNECT_SECONDS = 5
 COMMAND_SECONDS = 8
 """Longest time of one command of a script; none that reads state needs a tenth of it."""
-KEEPALIVE = "-o BatchMode=yes -o ServerAliveInterval=2 -o ServerAliveCountMax=3"
-"""A node that falls silent after the connection is given up after six seconds."""
+KEEPALIVE = "-o BatchMode=yes -o ServerAliveInterval=2"
+"""With three of them at most a node that falls silent after the connection is given up after six seconds."""
 
 
 class UnreachableError(Exception):
@@ -37,19 +38,20 @@ def connect(access: SshAccess) -> Host:
         ssh_config=str(access.config_file) if access.config_file else None,
         ssh_identity_file=str(access.key) if access.key else None,
         sudo=access.sudo,
-        timeout=CONNECT_SECONDS,
+        timeout=patient(CONNECT_SECONDS),
         controlpersist=0,
-        ssh_extra_args=KEEPALIVE,
+        ssh_extra_args=f"{KEEPALIVE} -o ServerAliveCountMax={patient(3)}",
     )
 
 
 def run(access: SshAccess, commands: Mapping[str, str], *, seconds: float = COMMAND_SECONDS) -> dict[str, Output]:
     """Run all commands (name -> shell text) on a node at once, each at most ``seconds``. Raises UnreachableError."""
     marker = secrets.token_hex(8)
-    text = script.build(commands, marker=marker, timeout=seconds)
+    text = patiently(script.build(commands, marker=marker, timeout=patient(seconds)))
     try:
         done = connect(access).run(text)
-        return script.read(done.stdout, commands, marker=marker)
+        # A comment or a file may be of any bytes; testinfra's own decoding fails as a whole for one that is no UTF-8.
+        return script.read(_text(done.stdout_bytes), commands, marker=marker)
     except RuntimeError as error:
         raise _unreachable(error, access) from error
     except ParseError as error:
@@ -73,10 +75,14 @@ def run_everywhere(
         return dict(zip(commands, pool.map(ask, commands), strict=True))
 
 
+def _text(printed: bytes) -> str:
+    return printed.decode(errors="backslashreplace")
+
+
 def _unreachable(error: RuntimeError, access: SshAccess) -> UnreachableError:
     """ssh's last words, or what they mean; testinfra raises with the whole result of the command."""
     result = error.args[0] if error.args else error
-    said = str(getattr(result, "stderr", result)).strip()
+    said = _text(getattr(result, "stderr_bytes", str(result).encode())).strip()
     if host_keys.CHANGED in said:
         return UnreachableError(host_keys.explanation(access), advice="")
     return UnreachableError(said.splitlines()[-1] if said else "ssh ended without a word")

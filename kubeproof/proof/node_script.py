@@ -25,7 +25,7 @@ from kubeproof.node import paths
 from kubeproof.proof.checks_host import SYSCTLS
 from kubeproof.proof.checks_membership import CONTROL_PLANE
 from kubeproof.proof.containers import DOCKER, Tool
-from kubeproof.proof.script import Output
+from kubeproof.proof.script import NOT_FOUND, Output
 
 T = TypeVar("T")
 
@@ -43,20 +43,39 @@ _ENTER = (
     + 'printf "}"'
 )
 
+_IPTABLES = """
+version=$(iptables --version) && echo "# $version"
+iptables-save
+"""
+"""Before 1.8.8 the save itself does not tell the variant."""
+
 _OTHER_IPTABLES = """
 if iptables --version | grep -q nf_tables; then
-  if grep -q . /proc/net/ip_tables_names 2>/dev/null; then iptables-legacy-save; fi
-elif command -v iptables-nft-save >/dev/null; then iptables-nft-save; fi
+  names=$(tr '\\n' ' ' </proc/net/ip_tables_names 2>/dev/null)
+  if [ -z "$names" ]; then :
+  elif command -v iptables-legacy-save >/dev/null; then echo '# iptables v1.8 (legacy)'; iptables-legacy-save
+  else echo "the kernel has legacy tables ($names), and no iptables-legacy-save is installed to read them" >&2; exit 127
+  fi
+elif command -v iptables-nft-save >/dev/null; then echo '# iptables v1.8 (nf_tables)'; iptables-nft-save; fi
 """
 """Legacy tables exist only where the kernel lists them; asking for them otherwise would create them."""
 
+_SYSCTLS = f"""
+for name in {" ".join(SYSCTLS)}; do
+  file=/proc/sys/$(echo "$name" | tr . /)
+  if [ -e "$file" ]; then value=$(cat "$file") || exit 1; echo "$name = $value"; fi
+done
+"""
+"""sysctl(8) fails as a whole for a name that the kernel does not have, which is what is to be found out."""
+
 _IDENTITY = """
-echo "hostname=$(hostname)"; echo "machine_id=$(cat /etc/machine-id)"
+echo "hostname=$(uname -n)"; echo "machine_id=$(cat /etc/machine-id)"
 echo "product_uuid=$(cat /sys/class/dmi/id/product_uuid 2>/dev/null)"
 echo "container=$(systemd-detect-virt --container 2>/dev/null | grep -v '^none$')"
 """
 
 _KUBELET = """
+command -v curl >/dev/null || { echo 'curl is not installed' >&2; exit 127; }
 echo "state=$(systemctl is-active kubelet)"
 echo "health=$(curl --silent --noproxy '*' --max-time 5 http://127.0.0.1:10248/healthz | head -n 1)"
 """
@@ -75,10 +94,10 @@ admin.conf."""
 _COMMANDS: dict[str, str] = {
     **_NAMESPACE,
     "fdb": "bridge -j fdb show",
-    "iptables": "iptables-save",
+    "iptables": _IPTABLES,
     "other_iptables": _OTHER_IPTABLES,
     "subnet_env": f"cat {SUBNET_ENV}",
-    "sysctls": f"sysctl {' '.join(SYSCTLS)}",
+    "sysctls": _SYSCTLS,
     "swaps": "cat /proc/swaps",
     "policies": f"cat {POLICIES_FILE}",
     "nft_tables": "nft list tables",
@@ -96,56 +115,96 @@ def commands(tool: Tool) -> dict[str, str]:
     return {**_COMMANDS, "containers": tool.script.replace("@ENTER@", _ENTER)}
 
 
+_MAY_BE_MISSING = ("subnet_env", "policies", "cni_files", "swaps")
+"""Parts that are files: that there is none is a fact, and their field is then empty."""
+_NO_FILE = "No such file or directory"
+
+
 def parse_state(node: str, outputs: Mapping[str, Output], tool: Tool = DOCKER) -> NodeState:
-    """Put a node's state together from the outputs of :func:`commands`. What cannot be parsed becomes unreadable."""
+    """Put a node's state together from the outputs of :func:`commands`.
+
+    What cannot be read at all becomes unreadable; what of a list cannot be read becomes odd.
+    """
     unreadable: dict[str, str] = {}
+    odd: dict[str, list[str]] = {}
 
     def part(name: str, parse: Callable[[str], T], empty: T, owner: str = "") -> T:
         output = outputs[name]
+        if name in _MAY_BE_MISSING and output.code != 0 and output.last_words.endswith(_NO_FILE):
+            return empty
         try:
-            if output.code != 0:
+            if output.code != 0 and not _tells_something(name, output):
                 raise ParseError(name, f"exit code {output.code}", output.last_words)
             return parse(output.out)
         except ParseError as error:
             unreadable.setdefault(owner or name, str(error))
             return empty
 
+    def each(
+        name: str, parse: Callable[[str, list[str] | None], tuple[T, ...]], empty: tuple[T, ...] = (), owner: str = ""
+    ) -> tuple[T, ...]:
+        return part(name, lambda text: parse(text, odd.setdefault(owner or name, [])), empty, owner)
+
+    def rules(name: str) -> Ruleset:
+        if name == "other_iptables" and outputs[name].code == NOT_FOUND:
+            return Ruleset(incompatible=(outputs[name].last_words,))
+        found = part(name, parse_iptables_save, Ruleset())
+        odd.setdefault(name, []).extend(found.odd)
+        return found
+
     return NodeState(
         name=node,
         network=Namespace(
-            links=part("links", parse_links, (), "network"),
-            addresses=part("addresses", parse_addresses, (), "network"),
-            routes=part("routes", parse_routes, (), "network"),
-            neighbours=part("neighbours", parse_neighbours, (), "network"),
+            links=each("links", parse_links, owner="network"),
+            addresses=each("addresses", parse_addresses, owner="network"),
+            routes=each("routes", parse_routes, owner="network"),
+            neighbours=each("neighbours", parse_neighbours, owner="network"),
         ),
-        fdb=part("fdb", parse_fdb, ()),
-        iptables=part("iptables", parse_iptables_save, Ruleset()),
-        other_iptables=part("other_iptables", parse_iptables_save, Ruleset(), "iptables"),
+        fdb=each("fdb", parse_fdb),
+        iptables=rules("iptables"),
+        other_iptables=rules("other_iptables"),
         subnet_env=part("subnet_env", parse_subnet_env, None),
         sysctls=part("sysctls", parse_sysctls, {}),
         swaps=part("swaps", parse_swaps, ()),
-        containers=part("containers", lambda text: parse_containers(text, tool), ()),
+        containers=each("containers", lambda text, found: parse_containers(text, tool, found)),
         policies=part("policies", parse_policies, None),
         nft_tables=part("nft_tables", parse_nft_tables, ()),
-        cni_files=part("cni_files", lambda text: tuple(text.split()), ()),
+        cni_files=part("cni_files", lambda text: tuple(text.splitlines()), ()),
         identity=part("identity", parse_identity, None),
         clock=part("clock", parse_clock, None),
         kubelet=part("kubelet", parse_kubelet, None),
         control_plane=part("control_plane", parse_values, {}),
         unreadable=unreadable,
+        odd={name: tuple(lines) for name, lines in odd.items() if lines},
     )
 
 
-def parse_containers(text: str, tool: Tool = DOCKER) -> tuple[Container, ...]:
-    """Containers from the lines of JSON that the tool's script prints. Raises ParseError."""
-    return tuple(
-        _container(Item(tool.name, f"line {number}", read(tool.name, line)), tool)
-        for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip()
-    )
+def _tells_something(name: str, output: Output) -> bool:
+    """Whether settings were read, though not all: those that the kernel does not have are missing."""
+    return name == "sysctls" and bool(output.out.strip()) and not output.timed_out
 
 
-def _container(item: Item, tool: Tool) -> Container:
+def parse_containers(text: str, tool: Tool = DOCKER, odd: list[str] | None = None) -> tuple[Container, ...]:
+    """Containers from the lines of JSON that the tool's script prints; a line that cannot be read goes to ``odd``.
+
+    Raises ParseError where there are only such lines, or for the first one without ``odd``.
+    """
+    found: list[Container] = []
+    errors: list[ParseError] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            if line.strip():
+                found.append(_container(Item(tool.name, f"line {number}", read(tool.name, line)), tool, odd))
+        except ParseError as error:
+            errors.append(error)
+    if errors and (odd is None or not found):
+        raise errors[0]
+    if odd is not None:
+        odd += map(str, errors)
+    return tuple(found)
+
+
+def _container(item: Item, tool: Tool, odd: list[str] | None) -> Container:
     about = tool.read(item.item("about"))
     return Container(
         id=about.id,
@@ -157,15 +216,15 @@ def _container(item: Item, tool: Tool) -> Container:
         network_mode=about.network_mode,
         pid=about.pid,
         netns=item.text("netns"),
-        network=_namespace(item) if "network" in item else None,
+        network=_namespace(item, odd) if "network" in item else None,
     )
 
 
-def _namespace(item: Item) -> Namespace:
+def _namespace(item: Item, odd: list[str] | None) -> Namespace:
     network = item.item("network")
     return Namespace(
-        links=parse_links(network.json("links")),
-        addresses=parse_addresses(network.json("addresses")),
-        routes=parse_routes(network.json("routes")),
-        neighbours=parse_neighbours(network.json("neighbours")),
+        links=parse_links(network.json("links"), odd),
+        addresses=parse_addresses(network.json("addresses"), odd),
+        routes=parse_routes(network.json("routes"), odd),
+        neighbours=parse_neighbours(network.json("neighbours"), odd),
     )

@@ -5,23 +5,28 @@ Expected is worked out before anything is sent; observed is judged against it. A
 """
 
 import json
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from kubeproof.patience import patient
 from kubeproof.proof.containers import DOCKER, Tool
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.script import NOT_EXECUTABLE, NOT_FOUND, Output
 
 REQUEST_SECONDS = 4
 """How long a probe waits for an answer: a packet that is dropped never brings one."""
+SECONDS_IN_CONTAINER = REQUEST_SECONDS + 1
+NO_DNS_ANSWER = f"no answer of the cluster DNS within {SECONDS_IN_CONTAINER} s"
+"""getent(1) has no option for it: the C library asks for 5 s, and again (resolv.conf(5), timeout and attempts)."""
 
 CURL_BLOCKED = {
     6: "the name cannot be resolved",
     7: "cannot connect",
-    28: f"no answer within {REQUEST_SECONDS} s",
+    18: "an answer that was cut off",
+    28: "no answer within {seconds} s",
     52: "an empty answer",
+    55: "the request could not be sent",
     56: "the connection was reset",
 }
 """Exit codes of curl(1) that tell something about the network, and not about curl or its command line."""
@@ -61,26 +66,39 @@ class Probe:
     judge: Callable[[Output], Verdict] = field(repr=False)
     container: str | None = None
     tool: Tool = DOCKER
+    late: str = ""
+    """What it says of the network if the command had to be ended; empty where it only says that the probe hung."""
+
+    @property
+    def text(self) -> str:
+        """Shell text that runs the command on the node, within its container."""
+        return self.tool.inside(self.container, self.command) if self.container else self.command
+
+
+Line = Callable[[str, str], str]
+"""Node and shell text -> what to paste on this machine."""
 
 
 def judged(probe: Probe, output: Output) -> Verdict:
     """The verdict on an output, after what means a broken probe whatever it was about."""
     if output.code in (NOT_FOUND, NOT_EXECUTABLE):
         return broken(f"the probe's program cannot be run: {output.last_words}")
+    if output.timed_out and probe.late:
+        return fails(probe.late)
     if output.timed_out:
         return broken("the probe itself did not end in time")
     return probe.judge(output)
 
 
-def summarize(outcomes: Iterable[tuple[Probe, Verdict]], shell: Callable[[str], str]) -> list[CheckResult]:
+def summarize(outcomes: Iterable[tuple[Probe, Verdict]], line: Line) -> list[CheckResult]:
     """One result for each row and node: fails if a probe failed, else broken if one was, else it holds."""
     groups: dict[tuple[str, str], list[tuple[Probe, Verdict]]] = {}
     for probe, verdict in outcomes:
         groups.setdefault((probe.name, probe.node), []).append((probe, verdict))
-    return [_summary(name, node, group, shell(node)) for (name, node), group in groups.items()]
+    return [_summary(name, node, group, line) for (name, node), group in groups.items()]
 
 
-def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], shell: str) -> CheckResult:
+def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], line: Line) -> CheckResult:
     order = (Status.FAILS, Status.BROKEN, Status.HOLDS)
     status = min((verdict.status for _, verdict in group), key=order.index)
     shown = [(probe, verdict) for probe, verdict in group if verdict.status is not Status.HOLDS] or list(group)
@@ -91,13 +109,8 @@ def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], shell
         status=status,
         expected="\n".join(dict.fromkeys(f"{probe.label}: {probe.expected}" for probe, _ in shown)),
         found="\n".join(dict.fromkeys(f"{probe.label}: {verdict.found}" for probe, verdict in shown)),
-        look_further=f"{shell} {_quoted(first)}",
+        look_further=line(node, first.text),
     )
-
-
-def _quoted(probe: Probe) -> str:
-    inside = probe.tool.inside(probe.container, probe.command) if probe.container else probe.command
-    return shlex.quote(inside)
 
 
 # Commands -----------------------------------------------------------------------------------------------------------
@@ -106,10 +119,10 @@ FOOT = "@@"
 """Starts the line that curl adds to the answer."""
 
 
-def curl(url: str, *, seconds: int = REQUEST_SECONDS) -> str:
+def curl(url: str) -> str:
     """Shell text: GET, print the body, then a line with the status and the client's own address and port."""
     return (
-        f"curl --silent --show-error --noproxy '*' --max-time {seconds} "
+        f"curl --silent --show-error --noproxy '*' --max-time {patient(REQUEST_SECONDS)} "
         f"--write-out '\\n{FOOT} %{{http_code}} %{{local_ip}} %{{local_port}}\\n' '{url}'"
     )
 
@@ -132,7 +145,7 @@ class Answer:
 def read_answer(output: Output) -> Answer | Verdict:
     """The answer, or the verdict that there was none."""
     if output.code in CURL_BLOCKED:
-        return fails(f"{CURL_BLOCKED[output.code]} ({output.last_words})")
+        return fails(f"{CURL_BLOCKED[output.code].format(seconds=patient(REQUEST_SECONDS))} ({output.last_words})")
     if output.code != 0:
         return broken(f"curl: exit code {output.code}: {output.last_words}")
     body, found, foot = output.out.rpartition(f"\n{FOOT} ")

@@ -11,16 +11,25 @@ from urllib.request import ProxyHandler, build_opener
 
 from kubeproof.cluster import Node
 from kubeproof.network.errors import ParseError
+from kubeproof.patience import patient
 from kubeproof.proof import script
 from kubeproof.proof.containers import Tool
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
-from kubeproof.proof.probe import REQUEST_SECONDS, Probe, Verdict, broken, fails, holds, judged, summarize
+from kubeproof.proof.probe import (
+    REQUEST_SECONDS,
+    Probe,
+    Verdict,
+    broken,
+    fails,
+    holds,
+    judged,
+    summarize,
+)
 from kubeproof.proof.probes import TITLES, Matrix, node_port_url
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
 
-SECONDS_IN_CONTAINER = REQUEST_SECONDS + 1
 NODE_PORT = "node_port"
 REQUESTS_PER_NODE = 3
 """Each goes to an endpoint at random, on the node itself or on another one."""
@@ -31,7 +40,7 @@ def run_matrix(matrix: Matrix, snapshot: Snapshot) -> list[CheckResult]:
     with ThreadPoolExecutor(max_workers=2) as pool:
         inside = pool.submit(_run_inside, matrix.probes, snapshot)
         outside = pool.submit(_run_outside, snapshot, matrix)
-        results = [*matrix.not_run, *summarize(inside.result(), snapshot.shell), *outside.result()]
+        results = [*matrix.not_run, *summarize(inside.result(), snapshot.line), *outside.result()]
     order = list(TITLES)
     return sorted(results, key=lambda result: order.index(result.name))
 
@@ -63,7 +72,7 @@ class Batch:
         return alone | {container: self._exec(container) for container in self.inside}
 
     def _exec(self, container: str) -> str:
-        text = script.build_inside(self._inner(container), marker=self.marker, timeout=SECONDS_IN_CONTAINER)
+        text = script.build_inside(self._inner(container), marker=self.marker, timeout=patient(REQUEST_SECONDS) + 1)
         return self._tool(container).inside(container, text)
 
     def _tool(self, container: str) -> Tool:
@@ -120,7 +129,7 @@ def _node_port(node: Node, snapshot: Snapshot) -> CheckResult:
         status=worst.status,
         expected=f"{REQUESTS_PER_NODE} requests from here to {url}: HTTP status 200 and a page each",
         found=worst.found,
-        look_further=f"curl --noproxy '*' -v --max-time {REQUEST_SECONDS} {url}",
+        look_further=f"curl --noproxy '*' -v --max-time {patient(REQUEST_SECONDS)} {url}",
     )
 
 
@@ -148,7 +157,7 @@ def route_refusal(node: Node) -> str | None:
 def _get(url: str) -> Verdict:
     """One GET without any proxy, whatever the environment says."""
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=REQUEST_SECONDS) as answer:
+        with build_opener(ProxyHandler({})).open(url, timeout=patient(REQUEST_SECONDS)) as answer:
             body = answer.read(1 << 20)
             found = f"HTTP status {answer.status} and {len(body)} bytes"
             return holds(found) if answer.status == 200 and body.strip() else fails(found)

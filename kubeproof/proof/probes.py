@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from kubeproof.cluster import Node
-from kubeproof.cni.networks import NETWORKS
+from kubeproof.cni.networks import Source, source_of_node
+from kubeproof.network.iptables import Rule
+from kubeproof.network.verdict import Packet, verdict
+from kubeproof.patience import patient
 from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
 from kubeproof.proof.containers import TOOLS
 from kubeproof.proof.context import UndecidedError
 from kubeproof.proof.probe import (
+    NO_DNS_ANSWER,
     REQUEST_SECONDS,
-    Answer,
     Probe,
     Verdict,
     Whoami,
@@ -33,13 +36,13 @@ from kubeproof.proof.snapshot import Snapshot
 KUARD = "default/kuard"
 HTTPD = "default/httpd-svc"
 KUBERNETES = "default/kubernetes"
-PROBED_NAMESPACES = ("default", "kube-system")
-"""The demo's, and cluster DNS'."""
 KUARD_PORT = 8080
 REPETITIONS = 4
 """Requests to one Service: each goes to an endpoint at random, the client's own pod included."""
 LARGE_BYTES = 8 * 1024 * 1024
 LARGE_SECONDS = 6
+NOT_SENT = re.compile(r"(?:ping: )?(?:connect|sendmsg|sendto): ")
+"""How ping begins to say that the kernel has no way for a packet, or may not let it out (no route, a filter)."""
 ICMP_HEADERS = 28
 """Bytes of IPv4 and ICMP headers: what an echo's data is shorter than the packet."""
 
@@ -47,7 +50,7 @@ TITLES = {
     "pod_to_pod_same_node": "a pod reaches a pod of its node, which sees the client's own address and port",
     "pod_to_pod_other_node": "a pod reaches a pod of another node, which sees the client's own address and port",
     "pod_to_node": "a pod reaches each node's address",
-    "node_to_pod": "a node reaches each demo pod, which sees an address of that node's subnet",
+    "node_to_pod": "a node reaches each demo pod, which sees an address of that node",
     "service_by_address": "a pod reaches a Service by its cluster IP, and an endpoint answers",
     "service_by_name": "a pod reaches Services by DNS name",
     "dns_names": "names of Services resolve to their cluster IPs in a pod",
@@ -59,6 +62,8 @@ TITLES = {
 }
 """Rows of the matrix, in the order in which a person reads them."""
 LOOK_AT_DEMO = "kubectl get pods,services,endpoints -o wide"
+BETWEEN_NODES = ("pod_to_pod_other_node", "large_transfer", "path_mtu", "packet_on_the_wire")
+"""Rows that need a demo pod on another node, too."""
 FROM_PODS = tuple(name for name in TITLES if name not in ("node_to_pod", "node_port"))
 
 
@@ -89,9 +94,6 @@ def plan(snapshot: Snapshot) -> Matrix:
     missing = _missing_demo(snapshot.objects)
     if missing:
         return Matrix((), _rows(names, Status.BROKEN, missing))
-    isolating = _isolating(snapshot.objects)
-    if isolating:
-        return Matrix((), _rows(names, Status.NOT_RUN, isolating))
     planner = _Planner(snapshot, snapshot.objects)
     probes = tuple(planner.probes())
     return Matrix(probes, tuple(planner.gaps(probes)))
@@ -111,12 +113,6 @@ def _missing_demo(objects: ApiObjects) -> str | None:
     return f"there is no Service {', '.join(services)}" if services else None
 
 
-def _isolating(objects: ApiObjects) -> str | None:
-    """What an isolated pod does not answer says nothing of the network."""
-    names = sorted(name for name in objects.policies if name.partition("/")[0] in PROBED_NAMESPACES)
-    return f"policies are about pods that the probes need ({', '.join(names)}); delete them" if names else None
-
-
 class _Planner:
     """Works out the probes from one snapshot."""
 
@@ -126,7 +122,8 @@ class _Planner:
         self.cluster = snapshot.loaded.cluster
         self.tool = TOOLS[self.cluster.settings.container_runtime]
         self.nodes = [node for node in self.cluster.nodes if node.name in snapshot.states]
-        self.servers = objects.labelled("default", "app", "kuard")
+        self.kuards = objects.labelled("default", "app", "kuard")
+        self.servers = tuple(pod for pod in self.kuards if not self._isolating(pod))
         self.clients = [client for pod in self.servers if (client := self._client(pod))]
 
     def _client(self, pod: Pod) -> Client | None:
@@ -138,6 +135,10 @@ class _Planner:
         return Client(pod, pause.pid, inside)
 
     def probes(self) -> Iterator[Probe]:
+        hidden = self.hidden
+        return (probe for probe in self._all() if not hidden[probe.name])
+
+    def _all(self) -> Iterator[Probe]:
         for client in self.clients:
             yield from self._to_pods(client)
             yield from self._to_nodes(client)
@@ -147,6 +148,30 @@ class _Planner:
         yield from self._from_nodes()
         yield from self._across_nodes()
 
+    # Policies -------------------------------------------------------------------------------------------------------
+
+    def _isolating(self, *pods: Pod) -> tuple[str, ...]:
+        """Policies that isolate one of some pods, where they have an effect: what such a pod does not answer, or is not
+        let out, says nothing of the network."""
+        if not self.cluster.settings.enforces_policy:
+            return ()
+        return tuple(sorted({name for pod in pods for name in self.objects.isolating(pod)}))
+
+    @property
+    def hidden(self) -> dict[str, tuple[str, ...]]:
+        """Rows that say nothing, with the policies because of which: any endpoint of their Services may be asked."""
+        pages = self._isolating(*self.objects.labelled("default", "name", "networkpolicy-demo"))
+        names = self._isolating(*self.objects.labelled("kube-system", "k8s-app", "kube-dns"))
+        kuards = self._isolating(*self.kuards)
+        clients = () if self.servers else kuards
+        return dict.fromkeys(TITLES, clients) | {
+            "service_by_address": kuards,
+            "service_by_name": tuple(sorted({*kuards, *names, *pages})),
+            "dns_names": clients or names,
+            "dns_reverse": clients or names,
+            "node_port": pages or (kuards if self.objects.isolated is None else ()),
+        }
+
     # Addresses ------------------------------------------------------------------------------------------------------
 
     def _subnet_address(self, node: str, index: int) -> IPv4Address | None:
@@ -154,20 +179,34 @@ class _Planner:
         return found.pod_cidr[index] if found and found.pod_cidr else None
 
     def _seen_from(self, node: str, server: str) -> tuple[IPv4Address | None, ...]:
-        """Addresses that a pod on ``server`` may see a node as: the route's device gives the source.
+        """Addresses that a pod on ``server`` may see a node as.
 
-        That is cni0 for the node's own pods and flannel.1 for the others. A device without an address, as a pod's link
-        in Canal, leaves it to the kernel which of the node's own it takes.
+        Where it is the node's own, the kernel takes one of them for the node's own pods; other nodes' pods see that of
+        the underlay.
         """
         settings = self.cluster.settings
-        if node == server and NETWORKS[settings.cni].bridge:
-            return (self._subnet_address(node, 1),)
-        if node != server and settings.cni_backend == "vxlan":
-            return (self._subnet_address(node, 0),)
+        source = source_of_node(settings.cni, settings.cni_backend, own_pod=node == server)
+        if source is not Source.NODE:
+            return (self._subnet_address(node, 1 if source is Source.BRIDGE else 0),)
         if node != server:
             return (self.snapshot.context(node).underlay_address,)
         state = self.snapshot.states[node]
         return tuple(address.ip for address in state.network.addresses if address.scope == "global")
+
+    def _masquerading(self, node: str, server: Pod, sources: tuple[IPv4Address | None, ...]) -> Rule | None:
+        """The rule of a node that masquerades its own packets to a pod, which may give them another port.
+
+        flannel has it for sources outside of the pod CIDR, so that it matters with host-gw alone, and only to pods of
+        other nodes. Where the rules cannot be read, nothing is known of ports, and `postrouting_verdicts` fails.
+        """
+        context = self.snapshot.context(node)
+        source = sources[0] if len(sources) == 1 else None
+        if node == server.node or source is None or server.ip is None or source in self.cluster.settings.pod_cidr:
+            return None
+        rules = context.state.iptables
+        packet = Packet(source, server.ip, out_interface=context.underlay.name)
+        decided = verdict(rules, "nat", rules.rules("nat", "POSTROUTING"), packet)
+        return decided if decided is not None and decided.target == "MASQUERADE" else None
 
     def _service(self, full_name: str) -> Service:
         service = self.objects.service(full_name)
@@ -197,7 +236,7 @@ class _Planner:
     def _from_pages(self) -> Iterator[Probe]:
         """From httpd's pods, to kuard on the same node: where a node has one kuard only, nobody else could ask it."""
         for pod in self.objects.labelled("default", "name", "networkpolicy-demo"):
-            client = self._client(pod)
+            client = None if self._isolating(pod) else self._client(pod)
             probes = self._to_pods(client) if client else iter(())
             yield from (probe for probe in probes if probe.name == "pod_to_pod_same_node")
 
@@ -207,7 +246,7 @@ class _Planner:
                 name="pod_to_node",
                 node=client.pod.node,
                 label=f"{client.pod.name} to {node.name} {node.address}",
-                command=in_namespace(client.pid, f"ping -n -c 1 -W {REQUEST_SECONDS} {node.address}"),
+                command=in_namespace(client.pid, f"ping -n -c 1 -W {patient(REQUEST_SECONDS)} {node.address}"),
                 expected="an echo reply",
                 judge=_judge_ping,
             )
@@ -263,6 +302,7 @@ class _Planner:
                 judge=_judge_name(service.cluster_ip),
                 container=client.container,
                 tool=self.tool,
+                late=NO_DNS_ANSWER,
             )
         yield Probe(
             name="dns_reverse",
@@ -273,6 +313,7 @@ class _Planner:
             judge=_judge_reverse(full),
             container=client.container,
             tool=self.tool,
+            late=NO_DNS_ANSWER,
         )
         yield Probe(
             name="service_by_name",
@@ -283,6 +324,7 @@ class _Planner:
             judge=self._judge_service(client),
             container=client.container,
             tool=self.tool,
+            late=NO_DNS_ANSWER,
         )
         yield Probe(
             name="service_by_name",
@@ -293,6 +335,7 @@ class _Planner:
             judge=judge_page,
             container=client.container,
             tool=self.tool,
+            late=NO_DNS_ANSWER,
         )
 
     # Nodes to pods ----------------------------------------------------------------------------------------------------
@@ -301,13 +344,15 @@ class _Planner:
         for node in self.nodes:
             for server in self.servers:
                 sources = self._seen_from(node.name, server.node)
+                rule = self._masquerading(node.name, server, sources)
+                port = f"any port, since it is masqueraded ({rule})" if rule else "the client's own port"
                 yield Probe(
                     name="node_to_pod",
                     node=node.name,
                     label=f"{node.name} to {server.name}",
                     command=curl(self._url(server, "/whoami")),
-                    expected=f"{server.name} answers and sees {_shown(sources)} with the client's own port",
-                    judge=_judge_direct(server, *sources),
+                    expected=f"{server.name} answers and sees {_shown(sources)} with {port}",
+                    judge=_judge_direct(server, *sources, any_port=rule is not None),
                 )
 
     # Across nodes -----------------------------------------------------------------------------------------------------
@@ -340,17 +385,16 @@ class _Planner:
         except UndecidedError:
             return
         fits, too_large = mtu - ICMP_HEADERS, mtu - ICMP_HEADERS + 1
-        ping = f"ping -n -c 1 -W {REQUEST_SECONDS} -M do"
+        ping = f"ping -n -c 1 -W {max(1, patient(REQUEST_SECONDS) // 2)}"
+        pings = (f"{ping} -M {mode} -s {size} {server.ip}" for mode, size in (("do", fits), ("do", too_large)))
+        commands = [*pings, f"ip -4 route get {server.ip}", f"{ping} -M probe -s {fits} {server.ip}"]
         yield Probe(
             name="path_mtu",
             node=client.pod.node,
             label=f"{client.pod.name} to {server.name}",
-            command=(
-                f'{in_namespace(client.pid, f"{ping} -s {fits} {server.ip}")} 2>&1; echo "code $?"; '
-                f'{in_namespace(client.pid, f"{ping} -s {too_large} {server.ip}")} 2>&1; echo "code $?"'
-            ),
+            command="; ".join(f'{in_namespace(client.pid, command)} 2>&1; echo "code $?"' for command in commands),
             expected=f"packets of {mtu} bytes pass, {mtu + 1} bytes are refused as too long",
-            judge=_judge_path_mtu(mtu),
+            judge=_judge_path_mtu(mtu, in_namespace(client.pid, "ip route flush cache")),
         )
 
     def _capture(self, client: Client, server: Pod) -> Iterator[Probe]:
@@ -373,7 +417,7 @@ class _Planner:
                 port=settings.vxlan_port,
                 nodes=ends,
                 ping=in_namespace(
-                    client.pid, f"ping -n -c 1 -W {REQUEST_SECONDS} -p {nonce.encode().hex()} {server.ip}"
+                    client.pid, f"ping -n -c 1 -W {patient(REQUEST_SECONDS)} -p {nonce.encode().hex()} {server.ip}"
                 ),
                 nonce=nonce,
             ),
@@ -395,15 +439,28 @@ class _Planner:
     def gaps(self, probes: tuple[Probe, ...]) -> Iterator[CheckResult]:
         """A row for each probe that no node can run, so that it is not taken for passed."""
         run = {(probe.name, probe.node) for probe in probes}
-        workers = {pod.node for pod in self.servers}
+        workers = {pod.node for pod in self.kuards}
+        hidden = {name: policies for name, policies in self.hidden.items() if policies}
+        for name, policies in hidden.items():
+            yield from (self._for_policies(name, node.name, policies) for node in self.cluster.nodes)
         for name in FROM_PODS:
+            if name in hidden:
+                continue
             if any(row == name for row, _ in run):
                 # Somewhere it runs; say of the nodes with demo pods why it does not there.
                 silent = sorted(workers - {node for row, node in run if row == name})
             else:
                 silent = sorted(workers)
             for node in silent:
-                yield CheckResult(node, name, *self._reason(name, node), LOOK_AT_DEMO)
+                isolated = self._isolating(*(pod for pod in self.kuards if pod.node == node or name in BETWEEN_NODES))
+                if isolated and node in self.snapshot.states:
+                    yield self._for_policies(name, node, isolated)
+                else:
+                    yield CheckResult(node, name, *self._reason(name, node), LOOK_AT_DEMO)
+
+    def _for_policies(self, name: str, node: str, policies: tuple[str, ...]) -> CheckResult:
+        reason = f"policies are about pods that the probes need ({', '.join(policies)}); delete them"
+        return CheckResult(node, name, Status.NOT_RUN, TITLES[name], reason, LOOK_AT_DEMO)
 
     def _reason(self, name: str, node: str) -> tuple[Status, str, str]:
         if node not in self.snapshot.states:
@@ -432,8 +489,8 @@ def _seen(who: Whoami) -> str:
     return f"{who.pod} ({who.pod_ip}) saw {who.client} port {who.client_port}"
 
 
-def _judge_direct(server: Pod, *sources: IPv4Address | None) -> Callable[[Output], Verdict]:
-    """Without NAT the server sees the very address and port that the client's socket has."""
+def _judge_direct(server: Pod, *sources: IPv4Address | None, any_port: bool = False) -> Callable[[Output], Verdict]:
+    """Without NAT the server sees the very address and port that the client's socket has; ``any_port`` with it."""
 
     def judge(output: Output) -> Verdict:
         got = read_whoami(output)
@@ -441,13 +498,10 @@ def _judge_direct(server: Pod, *sources: IPv4Address | None) -> Callable[[Output
             return got
         answer, who = got
         right_server = (who.pod, who.node, who.pod_ip) == (server.name, server.node, server.ip)
-        return _compared(right_server and who.client in sources and _unchanged(answer, who), _seen(who))
+        unchanged = any_port or (who.client, who.client_port) == (answer.local_address, answer.local_port)
+        return _compared(right_server and who.client in sources and unchanged, _seen(who))
 
     return judge
-
-
-def _unchanged(answer: Answer, who: Whoami) -> bool:
-    return (who.client, who.client_port) == (answer.local_address, answer.local_port)
 
 
 def _shown(addresses: tuple[IPv4Address | None, ...]) -> str:
@@ -455,11 +509,13 @@ def _shown(addresses: tuple[IPv4Address | None, ...]) -> str:
 
 
 def _judge_ping(output: Output) -> Verdict:
-    """iputils: 0 with a reply, 1 without, 2 for an error of its own."""
+    """iputils: 0 with a reply, 1 without, 2 for an error: of the kernel that refuses to send, or of ping's own."""
     if output.code == 0:
         return holds("an echo reply")
     if output.code == 1:
-        return fails(f"no echo reply within {REQUEST_SECONDS} s")
+        return fails(f"no echo reply within {patient(REQUEST_SECONDS)} s")
+    if NOT_SENT.match(output.last_words):
+        return fails(f"the packet cannot be sent ({output.last_words})")
     return broken(f"ping: exit code {output.code}: {output.last_words}")
 
 
@@ -504,8 +560,10 @@ def _page(status: int, length: int) -> str:
 def _large_transfer(client: Client, url: str) -> str:
     """Fetch the same bytes from the other node, and from the client's own pod over loopback, for comparison."""
 
+    seconds = patient(LARGE_SECONDS)
+
     def fetch(address: str) -> str:
-        get = f"curl --silent --show-error --noproxy '*' --fail --max-time {LARGE_SECONDS} --output \"$f\" '{address}'"
+        get = f"curl --silent --show-error --noproxy '*' --fail --max-time {seconds} --output \"$f\" '{address}'"
         return f'{in_namespace(client.pid, get)} || exit; stat -c "size %s" "$f"; sha256sum <"$f"'
 
     own = f"http://127.0.0.1:{KUARD_PORT}/bytes/{LARGE_BYTES}"
@@ -525,20 +583,39 @@ def _judge_large(output: Output) -> Verdict:
     return _compared(same, f"{found[1]} bytes, {'the same' if same else 'others than the client has itself'}")
 
 
-def _judge_path_mtu(mtu: int) -> Callable[[Output], Verdict]:
+def _judge_path_mtu(mtu: int, remedy: str) -> Callable[[Output], Verdict]:
+    """Judge two pings that mind the kernel's path MTU, the pod's route, and a ping that does not mind it (-M probe).
+
+    The kernel keeps a path MTU that it was told once for ten minutes (net.ipv4.route.mtu_expires), also when the link
+    that was too narrow is wide again: a row would fail though nothing is wrong any more.
+    """
+
     def judge(output: Output) -> Verdict:
+        *texts, rest = re.split(r"^code \d+(?:\n|\Z)", output.out, flags=re.MULTILINE)
         codes = [int(code) for code in re.findall(r"^code (\d+)$", output.out, re.MULTILINE)]
-        if len(codes) != 2 or any(code > 2 for code in codes):
+        if len(codes) < 2 or rest.strip() or any(code > 2 for code in codes[:2]):
             return broken(f"ping: exit codes {codes}: {output.last_words}")
-        first, second = re.split(r"^code \d+\n", output.out, maxsplit=1, flags=re.MULTILINE)
+        first, second, route, *_ = [*texts, ""]
+        cached = re.search(r"\bcache\b.* mtu (?:lock )?(\d+)", route, re.DOTALL)
+        note, passes = "", codes[0] == 0
+        if cached and int(cached[1]) < mtu:
+            past = not passes and codes[3:] == [0]
+            passes = passes or past
+            way = "past" if past else "with"
+            note = f", {way} a path MTU of {cached[1]} that the pod's kernel has kept; `{remedy}` makes it forget"
         refused = "message too long" in second.lower()
-        small = "pass" if codes[0] == 0 else "are refused as too long" if "too long" in first.lower() else "are lost"
+        small = "pass" if passes else "are refused as too long" if _is_refusal(first) else "are lost"
         large = "pass too" if codes[1] == 0 else "are refused as too long" if refused else "are lost without a word"
         return _compared(
-            codes[0] == 0 and codes[1] != 0 and refused, f"packets of {mtu} bytes {small}, {mtu + 1} bytes {large}"
+            passes and codes[1] != 0 and refused, f"packets of {mtu} bytes {small}{note}, {mtu + 1} bytes {large}"
         )
 
     return judge
+
+
+def _is_refusal(text: str) -> bool:
+    """Whether the pod's kernel, or a router on the way, says that a packet is too long."""
+    return any(words in text.lower() for words in ("too long", "frag needed"))
 
 
 def node_port_url(node: Node, port: int) -> str:

@@ -11,6 +11,8 @@ TIMED_OUT = 124
 """Exit code of timeout(1) when it had to end the command."""
 KILLED = 137
 """Exit code after timeout(1) had to send KILL."""
+TERMINATED = 143
+"""Exit code of busybox's timeout, which becomes the command that it ends by TERM."""
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SOURCE = "script output"
@@ -26,7 +28,7 @@ class Output:
 
     @property
     def timed_out(self) -> bool:
-        return self.code in (TIMED_OUT, KILLED)
+        return self.code in (TIMED_OUT, KILLED, TERMINATED)
 
     @property
     def last_words(self) -> str:

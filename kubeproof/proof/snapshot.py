@@ -1,6 +1,5 @@
 """What was read of a cluster at one time. Pure."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -37,20 +36,26 @@ class Snapshot:
             state=self.states[name],
             states=self.states,
             objects=self.objects,
-            shell=self.shell(name),
+            access=self.loaded.ssh[name],
         )
 
-    def shell(self, name: str) -> str:
-        """The start of a command line that runs a command on a node."""
-        return shlex.join(self.loaded.ssh[name].command())
+    def line(self, name: str, text: str) -> str:
+        """What to paste on this machine to run shell text on a node as root."""
+        return self.loaded.ssh[name].line(text)
 
     def reachability(self) -> list[CheckResult]:
         """A row for each node, and one for the API if it could not be read."""
         rows = [self._reached(node.name) for node in self.loaded.cluster.nodes]
+        leader = self.loaded.cluster.leader.name
         if isinstance(self.objects, str):
-            leader = self.loaded.cluster.leader.name
-            look = f"{self.shell(leader)} {shlex.quote('kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes')}"
+            look = self.line(leader, "kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes")
             rows.append(CheckResult(leader, API, Status.FAILS, "objects from the API", self.objects, look))
+        elif self.objects.odd:
+            look = self.line(
+                leader, "kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes,pods,services,ep -A -o wide"
+            )
+            found = "not understood, and left out: " + "; ".join(self.objects.odd)
+            rows.append(CheckResult(leader, API, Status.FAILS, "objects of the API that are understood", found, look))
         return rows
 
     def _reached(self, name: str) -> CheckResult:
@@ -61,5 +66,5 @@ class Snapshot:
             status=Status.HOLDS if reason is None else Status.FAILS,
             expected="the node answers by ssh",
             found="it answers" if reason is None else reason,
-            look_further=f"{self.shell(name)} true",
+            look_further=self.line(name, "true"),
         )

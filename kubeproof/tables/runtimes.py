@@ -44,6 +44,8 @@ class Runtime:
     """The folder of drop-ins of its service."""
     directories: tuple[str, ...]
     """Where it keeps images and containers."""
+    digests: str
+    """Shell text that prints what registries called the manifest of "$image" when it was fetched."""
     has_image: str
     """Succeeds if the image in "$image" is there."""
     pull: str
@@ -98,6 +100,7 @@ _DOCKER = Runtime(
     config="/etc/docker/daemon.json",
     drop_in="/etc/systemd/system/docker.service.d",
     directories=DIRECTORIES["docker"],
+    digests="docker image inspect --format '{{.RepoDigests}}' \"$image\"",
     has_image='docker image inspect "$image" >/dev/null 2>&1',
     pull="docker pull --quiet",
     list_pods="docker ps --all --quiet --filter name=k8s_",
@@ -125,6 +128,7 @@ _CONTAINERD = Runtime(
     config="/etc/containerd/config.toml",
     drop_in="/etc/systemd/system/containerd.service.d",
     directories=DIRECTORIES["containerd"],
+    digests=f"{CTR} images list | awk -v image=\"$image\" '$1 == image {{print $3}}'",
     has_image=f'{CTR} images list --quiet 2>/dev/null | grep --quiet --fixed-strings --line-regexp "$image"',
     pull=f"{_BY_PROXY} {CTR} images pull --hosts-dir {CONTAINERD_REGISTRIES}",
     list_pods=f"{CTR} containers list --quiet",

@@ -73,7 +73,7 @@ def _debian(key: str, title: str, docker: tuple[int, ...], containerd: tuple[int
 def _rhel(major: int, tools: Mapping[str, str]) -> System:
     return System(
         key=f"rhel {major}",
-        title=f"RHEL {major} and what is like it",
+        title=f"RHEL {major}, Rocky Linux {major}, AlmaLinux {major}",
         manager="dnf",
         docker_package="docker-ce",
         # Docker's repository has many versions, and dnf takes the newest.

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from kubeproof.cluster import LoadedInventory
 from kubeproof.demo_client import summary
+from kubeproof.patience import patient
 
 ANSWER_SECONDS = 2
 """A packet that passes is answered within milliseconds; what is dropped stays unanswered."""
@@ -42,8 +44,8 @@ class InPod:
     pod: str
     words: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"./inv kubectl -- exec {self.pod} -- {shlex.join(self.words)}"
+    def line(self, loaded: LoadedInventory) -> str:
+        return f"{loaded.inv('kubectl')} -- exec {self.pod} -- {shlex.join(self.words)}"
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class OnNode:
     node: str
     words: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"ssh {self.node} {shlex.join(self.words)}"
+    def line(self, loaded: LoadedInventory) -> str:
+        return loaded.ssh[self.node].line(shlex.join(self.words))
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,10 @@ class FromHere:
     url: str
     times: int = 1
 
-    def __str__(self) -> str:
-        return f"curl --noproxy '*' -m {ANSWER_SECONDS} {self.url}{f'  ({self.times} times)' if self.times > 1 else ''}"
+    def line(self, _: LoadedInventory) -> str:
+        """As the others', to be pasted on this machine."""
+        times = f"  # {self.times} times" if self.times > 1 else ""
+        return f"curl --noproxy '*' -m {patient(ANSWER_SECONDS)} {self.url}{times}"
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,12 @@ class Attempt:
 
 def fetch(url: str) -> tuple[str, ...]:
     """The words of curl that fetch a page, whatever proxy the environment names, or end after ANSWER_SECONDS."""
-    return ("curl", "--noproxy", "*", "-s", "-S", "-m", str(ANSWER_SECONDS), url)
+    return ("curl", "--noproxy", "*", "-s", "-S", "-m", str(patient(ANSWER_SECONDS)), url)
 
 
 def ping(address: object) -> tuple[str, ...]:
     """The words of ping that send one echo request and wait ANSWER_SECONDS for the reply."""
-    return ("ping", "-n", "-c", "1", "-W", str(ANSWER_SECONDS), str(address))
+    return ("ping", "-n", "-c", "1", "-W", str(patient(ANSWER_SECONDS)), str(address))
 
 
 def read(words: Sequence[str], code: int, output: str, errors: str) -> Result:
@@ -97,7 +101,7 @@ def read(words: Sequence[str], code: int, output: str, errors: str) -> Result:
     if code == 0:
         return Result(Outcome.OPEN, "an echo reply" if words[0] == "ping" else summary(output, SHOWN))
     if code == silent:
-        return Result(Outcome.BLOCKED, f"no answer within {ANSWER_SECONDS} s")
+        return Result(Outcome.BLOCKED, f"no answer within {patient(ANSWER_SECONDS)} s")
     last = (errors.strip() or output.strip() or "no output").splitlines()[-1]
     return Result(Outcome.FAILED, f"{words[0]}: exit code {code}: {last}")
 

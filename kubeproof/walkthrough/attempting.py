@@ -11,6 +11,7 @@ from urllib.request import ProxyHandler, build_opener
 from kubeproof import remote_kubectl
 from kubeproof.cluster import LoadedInventory
 from kubeproof.demo_client import summary
+from kubeproof.patience import patient
 from kubeproof.walkthrough.attempt import (
     ANSWER_SECONDS,
     Attempt,
@@ -24,6 +25,8 @@ from kubeproof.walkthrough.attempt import (
 
 IN_FORCE_SECONDS = 20
 """How long a policy may take to be in force before an attempt that fares otherwise is told as wrong."""
+COMMAND_SECONDS = 30
+"""For the whole way to where an attempt is made and back, which ends by itself after ANSWER_SECONDS."""
 AT_ONCE = 6
 """Attempts at a time: each is an ssh connection, and often a kubectl on the control plane host."""
 
@@ -39,7 +42,7 @@ def make(loaded: LoadedInventory, attempts: Sequence[Attempt]) -> list[tuple[Att
         while True:
             result = once(loaded, attempt)
             took = time.monotonic() - started
-            if attempt.fits(result) or took > IN_FORCE_SECONDS:
+            if attempt.fits(result) or took > patient(IN_FORCE_SECONDS):
                 return attempt, result, took
 
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
@@ -55,7 +58,18 @@ def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
         command = remote_kubectl.command(loaded, ["exec", way.pod, "--", *way.words], terminal=False)
     else:
         command = remote_kubectl.over_ssh(loaded.ssh[way.node], way.words)
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            check=False,
+            timeout=COMMAND_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return Result(Outcome.FAILED, f"no end within {COMMAND_SECONDS} s, though it gives up after {ANSWER_SECONDS}")
     if done.returncode == remote_kubectl.SSH_FAILED:
         return Result(Outcome.FAILED, f"ssh: {(done.stderr.strip() or 'no connection').splitlines()[-1]}")
     return read(way.words, done.returncode, done.stdout, done.stderr)
@@ -64,10 +78,10 @@ def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
 def _get(url: str) -> Result:
     """One request without any proxy. A refused connection is no policy's doing: podnet and Calico drop."""
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=ANSWER_SECONDS) as answer:
+        with build_opener(ProxyHandler({})).open(url, timeout=patient(ANSWER_SECONDS)) as answer:
             return Result(Outcome.OPEN, summary(answer.read(1 << 16).decode(errors="replace")))
     except (URLError, OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
-            return Result(Outcome.BLOCKED, f"no answer within {ANSWER_SECONDS} s")
+            return Result(Outcome.BLOCKED, f"no answer within {patient(ANSWER_SECONDS)} s")
         return Result(Outcome.FAILED, f"{reason}")

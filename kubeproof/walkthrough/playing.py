@@ -1,18 +1,22 @@
 """Plays the steps: applies their policy, makes their attempts, shows both, and takes away what it added."""
 
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from typing import Any
 
 from rich.markup import escape
 
 from kubeproof import remote_kubectl
 from kubeproof.cluster import LoadedInventory
-from kubeproof.cni.networks import no_enforcement
+from kubeproof.cni.networks import Source, no_enforcement, source_of_node
 from kubeproof.console import console, say
 from kubeproof.errors import EXIT_NOT_HOLDING, EXIT_OK, UserError
 from kubeproof.node import templates
+from kubeproof.patience import patient
 from kubeproof.proof import api
 from kubeproof.proof.api import ApiObjects, Pod
 from kubeproof.walkthrough import attempting
@@ -24,6 +28,8 @@ POLICY = "access-httpd"
 SELECTOR = ",".join(f"{name}={value}" for name, value in PART_OF.items())
 ADDED = "networkpolicies,pods,services,endpoints"
 READY_SECONDS = 60
+ROUTE_SECONDS = 10
+"""For a host to say its route to a pod."""
 COLOURS = {Outcome.OPEN: "green", Outcome.BLOCKED: "yellow", Outcome.FAILED: "red"}
 
 
@@ -69,7 +75,7 @@ def _require_no_other_policy(loaded: LoadedInventory) -> None:
     if names:
         raise UserError(
             f"policies: the namespace default has {', '.join(names)}, which would change what is shown; delete with "
-            f"./inv kubectl -- delete networkpolicy {' '.join(names)}"
+            f"{loaded.inv('kubectl')} -- delete networkpolicy {' '.join(names)}"
         )
 
 
@@ -89,7 +95,7 @@ def _clients(loaded: LoadedInventory, *, keep: bool) -> Iterator[Stage]:
         )
         _kubectl(loaded, "apply", "-f", "-", stdin=text)
         pods = [f"pod/{name}" for name in CLIENTS]
-        _kubectl(loaded, "wait", "--for=condition=Ready", f"--timeout={READY_SECONDS}s", *pods)
+        _kubectl(loaded, "wait", "--for=condition=Ready", f"--timeout={patient(READY_SECONDS)}s", *pods)
         yield _stage(loaded, _objects(loaded), httpd, kuard)
     finally:
         if not keep:
@@ -128,7 +134,28 @@ def _stage(loaded: LoadedInventory, objects: ApiObjects, httpd: Pod, kuard: Pod)
         node_network=cluster.settings.node_network,
         node_port=cluster.settings.httpd_node_port,
         page_port=one.ports[0].node_port,
+        own_source=_own_source(loaded, kuard.node, kuard.ip),
     )
+
+
+def _own_source(loaded: LoadedInventory, node: str, pod: IPv4Address) -> tuple[str, IPv4Address] | None:
+    """What a pod sees its own host as; None where that is cni0's address.
+
+    Where pods have no bridge it is one of the host's own, which its kernel chooses: it is asked which. If it does not
+    say, the node's address is expected.
+    """
+    settings = loaded.cluster.settings
+    if source_of_node(settings.cni, settings.cni_backend, own_pod=True) is Source.BRIDGE:
+        return None
+    command = remote_kubectl.over_ssh(loaded.ssh[node], ["ip", "-4", "-o", "route", "get", str(pod)])
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=ROUTE_SECONDS
+        )
+        found = re.search(r" src (\d+\.\d+\.\d+\.\d+)", done.stdout)
+    except subprocess.TimeoutExpired:
+        found = None
+    return "its host's", IPv4Address(found[1]) if found else loaded.cluster.node(node).address
 
 
 def _play(loaded: LoadedInventory, step: Step) -> int:
@@ -144,17 +171,17 @@ def _play(loaded: LoadedInventory, step: Step) -> int:
         _kubectl(loaded, "apply", "-f", "-", stdin=text)
     results = attempting.make(loaded, step.attempts)
     for attempt, result, _ in results:
-        _show(attempt, result)
+        _show(loaded, attempt, result)
     slowest = max(took for _, _, took in results)
     say(f"step {step.number}: all of it came out within {slowest:.1f}s\n")
     return sum(not attempt.fits(result) for attempt, result, _ in results)
 
 
-def _show(attempt: Attempt, result: Result) -> None:
+def _show(loaded: LoadedInventory, attempt: Attempt, result: Result) -> None:
     mark = "[green]✓[/green]" if attempt.fits(result) else "[red]✗[/red]"
     colour = COLOURS[result.outcome]
     console.print(f"{mark} {escape(attempt.who)}: [{colour}]{result.outcome.value}[/{colour}]")
-    console.print(f"    [dim]$ {escape(str(attempt.way))}[/dim]")
+    console.print(f"    [dim]$ {escape(attempt.way.line(loaded))}[/dim]")
     console.print(f"    [dim]{escape(result.found)}[/dim]")
     if not attempt.fits(result):
         also = f" with {attempt.answer}" if attempt.answer else ""

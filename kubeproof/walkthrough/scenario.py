@@ -36,6 +36,8 @@ class Stage:
     node_network: IPv4Network
     node_port: int
     page_port: int
+    own_source: tuple[str, IPv4Address] | None = None
+    """What kuard's pod sees its own host as, where that is not cni0's address: whose, and which."""
 
     @property
     def others(self) -> list[str]:
@@ -45,6 +47,12 @@ class Stage:
     def vtep(self, node: str) -> IPv4Address:
         """Address of a host's flannel.1: the first of its podCIDR."""
         return self.subnets[node].network_address
+
+    def seen_by_kuard(self, node: str) -> tuple[str, IPv4Address]:
+        """Whose address kuard's pod sees when a host talks to it, and which."""
+        if node != self.kuard_home:
+            return "flannel.1's", self.vtep(node)
+        return self.own_source or ("cni0's", self.subnets[node][1])
 
 
 @dataclass(frozen=True)
@@ -145,11 +153,9 @@ def _cut_off(stage: Stage) -> Iterator[Attempt]:
 def _half_open(stage: Stage) -> Iterator[Attempt]:
     for name in stage.addresses:
         # kuard is under no policy and tells which address it sees.
-        at_home = name == stage.kuard_home
-        seen = stage.subnets[name][1] if at_home else stage.vtep(name)
-        device = "cni0's" if at_home else "flannel.1's"
+        whose, seen = stage.seen_by_kuard(name)
         way = OnNode(name, fetch(f"http://{stage.kuard}:8080/whoami"))
-        yield Attempt(f"kuard asked by {name} sees {device} address {seen}", way, Outcome.OPEN, f'"{seen}"')
+        yield Attempt(f"kuard asked by {name} sees {whose} address {seen}", way, Outcome.OPEN, f'"{seen}"')
     yield from (_node(name, stage, Outcome.BLOCKED) for name in stage.others)
     yield from (_one(stage, name, Outcome.OPEN if name == stage.home else Outcome.BLOCKED) for name in stage.addresses)
 

@@ -1,4 +1,4 @@
-"""The lab's private mirror: Kubernetes packages, Debian through a caching proxy, and an image registry.
+"""The lab's private mirror: Kubernetes packages, Debian packages for nodes, and an image registry.
 
 Everything it serves is built from Debian's archive, kept in the cache by content, and served on the lab gateway only.
 """

@@ -55,7 +55,10 @@ def add(words: Sequence[str], folder: Path) -> int:
     for addition in additions:
         with step(f"image {addition.name}"):
             # A proxy of the environment is used. Of an image for several machines it takes the one for this one.
-            shell.run(["skopeo", "copy", "--quiet", addition.source, f"oci:{layout()}:{tag_of(addition.name)}"])
+            shell.run(
+                ["skopeo", "copy", "--quiet", addition.source, f"oci:{layout()}:{tag_of(addition.name)}"],
+                timeout=shell.BUILD_SECONDS,
+            )
             _remember(addition.name)
     return len(additions)
 

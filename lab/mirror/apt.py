@@ -1,6 +1,7 @@
-"""A signed apt repository of the mirror's packages, all in one folder: ``deb [signed-by=KEY] URL /``."""
+"""Signed apt repositories of the mirror's packages, each all in one folder: ``deb [signed-by=KEY] URL /``."""
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,20 +18,19 @@ RELEASE_FIELDS = {
     "Origin": "Kubeproof",
     "Label": "Kubeproof",
     "Suite": "kubeproof-lab",
-    "Description": "Kubernetes packages built from Debian's source by Kubeproof for its lab",
+    "Description": "Packages for the hosts of Kubeproof's lab",
 }
 KEY_FILE = "Release.key"
 _STAMP = ".content-key"
 
 
-def ensure(debs: Sequence[Path]) -> int:
-    """Publish exactly these .deb files in the repository, and return how many things were built for it (0 or 1)."""
+def ensure(debs: Sequence[Path], repository: Path) -> int:
+    """Publish exactly these .deb files in a repository, and return how many things were built for it (0 or 1)."""
     fingerprint = signing_key()
     stamp = cache.key([str(deb) for deb in debs], RELEASE_FIELDS, fingerprint)
-    repository = paths.APT_REPOSITORY
     if _is_current(repository, stamp):
         return 0
-    with step("apt repository: index and signature"), cache.creating(repository) as partial:
+    with step(f"apt repository {repository.name}: index and signature"), cache.creating(repository) as partial:
         _publish(debs, partial, fingerprint)
         (partial / _STAMP).write_text(stamp)
     return 1
@@ -55,6 +55,11 @@ def release_options() -> list[str]:
     return [f"--option=APT::FTPArchive::Release::{name}={text}" for name, text in RELEASE_FIELDS.items()]
 
 
+def plain_name(file: str) -> str:
+    """Name of a .deb file as archives have it: what apt calls its downloads (NAME_EPOCH%3aVERSION …) without epoch."""
+    return re.sub(r"_\d+%3a", "_", file)
+
+
 def parse_fingerprint(listing: str) -> str:
     """First fingerprint in what ``gpg --with-colons --list-secret-keys`` printed; empty if there is none."""
     lines = (line.split(":") for line in listing.splitlines())
@@ -69,7 +74,7 @@ def _is_current(repository: Path, stamp: str) -> bool:
 def _publish(debs: Sequence[Path], folder: Path, fingerprint: str) -> None:
     folder.mkdir()
     for deb in debs:
-        _link_or_copy(deb, folder / deb.name)
+        _link_or_copy(deb, folder / plain_name(deb.name))
     (folder / "Packages").write_text(shell.run(["apt-ftparchive", "packages", "."], cwd=folder))
     release = shell.run(["apt-ftparchive", *release_options(), "release", "."], cwd=folder)
     (folder / "Release").write_text(release)

@@ -188,5 +188,6 @@ def _origin(package: Package, source_version: str) -> str:
         return "Made by Kubeproof for its lab; it is not the Kubernetes project's own package of this name."
     return (
         f"Built from Debian's source package kubernetes {source_version} by Kubeproof, without cloud providers "
-        "(build tag providerless), with the vendored reflect2 replaced by Debian's."
+        "(build tag providerless), with the vendored reflect2 replaced by Debian's, and changed where a newer Go than "
+        "its own needs that."
     )

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from kubeproof.console import say
 from kubeproof.errors import UserError
-from lab import paths
+from lab import paths, rootfs, shell
 from lab.mirror import (
     additions,
     apt,
@@ -18,40 +18,48 @@ from lab.mirror import (
     daemons,
     images,
     kubernetes,
+    node_packages,
     packages,
     pause,
-    proxy,
     registry,
+    server,
     source,
 )
 from lab.mirror.assembly import Image
 from lab.mirror.catalogue import catalogue
 from lab.mirror.daemons import Daemon
 from lab.mirror.registry import Shelf
+from lab.wait import wait_until
 
 if TYPE_CHECKING:
     from lab.settings import LabSettings
 
-_MODULES = (source, kubernetes, packages, apt, base_layer, assembly, pause, registry, proxy, daemons)
+_MODULES = (source, kubernetes, packages, apt, node_packages, base_layer, assembly, pause, registry, server, daemons)
 PACKAGES: tuple[str, ...] = tuple(sorted({name for module in _MODULES for name in module.PACKAGES}))
 """Debian packages that the mirror needs on the lab's machine."""
 
 
 def build(lab: "LabSettings") -> int:
-    """Build whatever of the mirror's content is not in the cache; returns how many things were built."""
-    del lab  # What is built does not depend on the lab's shape, only where it is served does.
-    _, built = _build()
-    return built
+    """Build whatever of the mirror's content is not in the cache, and serve it if the registry runs.
+
+    Returns how many things were built or served anew.
+    """
+    content, built = _build(refresh=False)
+    serves = daemons.running_pid(registry.daemon(lab))
+    return built + (_fill(lab, content) if serves else 0)
 
 
 def up(lab: "LabSettings") -> int:
-    """Build what is missing, start what does not run, fill the registry; returns how many changes that made."""
-    content, built = _build()
+    """Build what is missing or old, start what does not run, fill the registry; returns how many changes that made."""
+    content, built = _build(refresh=True)
     started = sum(daemons.start(daemon) for daemon in _daemons(lab))
+    return built + started + _fill(lab, content)
+
+
+def _fill(lab: "LabSettings", content: tuple[Image, ...]) -> int:
     references = images.references(lab)
     wanted = {image.tag: references[image.name] for image in content}
-    pushed = registry.fill(registry.daemon(lab), Shelf(assembly.layout(), wanted), additions.shelf(lab))
-    return built + started + pushed
+    return registry.fill(registry.daemon(lab), Shelf(assembly.layout(), wanted), additions.shelf(lab))
 
 
 def add(lab: "LabSettings", words: Sequence[str], folder: Path) -> int:
@@ -87,19 +95,22 @@ def check(lab: "LabSettings") -> list[str]:
     return problems
 
 
-def _build() -> tuple[tuple[Image, ...], int]:
+def _build(*, refresh: bool) -> tuple[tuple[Image, ...], int]:
     with _alone():
         # mmdebstrap mostly waits for downloads and the disk while Go keeps the processors busy.
         with ThreadPoolExecutor(max_workers=1) as pool:
             base_future, pause_future = pool.submit(_base), pool.submit(pause.ensure)
+            nodes_future = pool.submit(_for_nodes, refresh=refresh)
             programs, built_programs = kubernetes.ensure()
             debs, built_debs = packages.ensure(programs)
-            published = apt.ensure(debs)
+            published = apt.ensure(debs, paths.APT_REPOSITORY)
             base, built_base = base_future.result()
             pause_program, built_pause = pause_future.result()
+            node_debs, fetched = nodes_future.result()
+            published += apt.ensure(node_debs, paths.DEBIAN_REPOSITORY)
         content = catalogue(programs, pause_program, base)
         assembled = assembly.ensure(content)
-        return content, built_programs + built_debs + published + built_base + built_pause + assembled
+        return content, built_programs + built_debs + fetched + published + built_base + built_pause + assembled
 
 
 def _base() -> tuple[Path, int]:
@@ -108,8 +119,15 @@ def _base() -> tuple[Path, int]:
     return layer, built + assembly.ensure_base(layer)
 
 
+def _for_nodes(*, refresh: bool) -> tuple[tuple[Path, ...], int]:
+    """The root filesystem of nodes, and the packages that can be installed on it."""
+    made = int(not rootfs.is_cached())
+    debs, fetched = node_packages.ensure(rootfs.ensure(), rootfs.key(), refresh=refresh)
+    return debs, made + fetched
+
+
 def _daemons(lab: "LabSettings") -> tuple[Daemon, ...]:
-    return (proxy.daemon(lab), registry.daemon(lab))
+    return (server.daemon(lab), registry.daemon(lab))
 
 
 def _state(daemon: Daemon) -> str:
@@ -122,9 +140,15 @@ def _alone() -> Iterator[None]:
     """Two builds at once would remove each other's unfinished work; the second waits."""
     paths.RUN.mkdir(parents=True, exist_ok=True)
     with (paths.RUN / "mirror.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locks(lock):
             say("another command builds the mirror; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            wait_until(lambda: _locks(lock), seconds=shell.BUILD_SECONDS, what="another command to build the mirror")
         yield
+
+
+def _locks(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -96,18 +96,26 @@ def apt_options(folder: Path) -> list[str]:
         "Dir::Cache::srcpkgcache": "",
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
     }
     return [f"--option={name}={value}" for name, value in settings.items()]
 
 
+def updated(folder: Path, kind: str) -> list[str]:
+    """Those options, once the lists of this machine's archive are there; ``kind`` is deb or deb-src."""
+    (folder / "lists" / "partial").mkdir(parents=True)
+    lines = [source.line(kind) for source in archive.sources()]
+    (folder / "sources.list").write_text("\n".join(lines) + "\n")
+    options = apt_options(folder)
+    shell.run(["apt-get", *options, "--error-on=any", "update"])
+    return options
+
+
 def _download(folder: Path) -> None:
     apt = folder / "apt"
-    (apt / "lists" / "partial").mkdir(parents=True)
-    lines = [source.line("deb-src") for source in archive.sources()]
-    (apt / "sources.list").write_text("\n".join(lines) + "\n")
-    options = apt_options(apt)
-    shell.run(["apt-get", *options, "--error-on=any", "update"])
-    shell.run(["apt-get", *options, "--only-source", "--download-only", "source", SOURCE_PACKAGE], cwd=folder)
+    options = updated(apt, "deb-src")
+    download = ["apt-get", *options, "--only-source", "--download-only", "source", SOURCE_PACKAGE]
+    shell.run(download, cwd=folder, timeout=shell.BUILD_SECONDS)
     cache.remove(apt)
     dsc = next(folder.glob("*.dsc"))
     (folder / _FACTS).write_text(json.dumps({"version": _dsc_version(dsc.read_text()), "dsc": dsc.name}))

@@ -1,7 +1,7 @@
 """Keeps Debian's own services of the mirror's programs from running: the lab starts these programs itself.
 
-Installing apt-cacher-ng or docker-registry would otherwise leave a daemon listening on every address of the machine, on
-the very ports that the lab uses.
+Installing docker-registry would otherwise leave a daemon listening on every address of the machine, on the very port
+that the lab uses.
 """
 
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab import shell
-from lab.mirror import proxy, registry
+from lab.mirror import registry
 
-SERVICES = (proxy.SERVICE, registry.SERVICE)
+SERVICES = (registry.SERVICE,)
 """Services, and the packages of the same names that bring them."""
 
 UNITS = Path("/etc/systemd/system")

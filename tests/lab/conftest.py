@@ -2,16 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kubeproof.cluster import LoadedInventory, load
-from kubeproof.proof import probes
 from kubeproof.proof.collect import collect
-from kubeproof.proof.probe_run import run_matrix
-from kubeproof.proof.result import CheckResult
 from kubeproof.proof.snapshot import Snapshot
 from lab import nodes, settings
 from lab.paths import REPOSITORY, SSH_CONFIG
@@ -23,12 +19,14 @@ INTERFACES = Path("/sys/class/net")
 ORDER = (
     "test_up",
     "test_repeat",
-    "test_network",
+    "test_cluster_suite",
     "test_golden",
     "test_podnet",
     "test_listening",
     "test_policy",
     "test_matrix",
+    "test_custom_resources",
+    "test_hanging",
     "test_nodes",
     "test_guards",
     "test_preflight",
@@ -96,23 +94,12 @@ def running_lab() -> None:
 
 
 @pytest.fixture(scope="session")
-def inventory(request: pytest.FixtureRequest, running_lab: None) -> LoadedInventory:
-    """The lab's inventory; --ssh-config of testinfra replaces the ssh configuration that it names."""
-    loaded = load(INVENTORY)
-    given = request.config.getoption("ssh_config", default=None)
-    if given is None:
-        return loaded
-    config = Path(str(given)).absolute()
-    return replace(loaded, ssh={name: replace(access, config_file=config) for name, access in loaded.ssh.items()})
+def inventory(running_lab: None) -> LoadedInventory:
+    """The lab's inventory."""
+    return load(INVENTORY)
 
 
 @pytest.fixture(scope="session")
 def snapshot(inventory: LoadedInventory) -> Snapshot:
     """Live state of all nodes and the API."""
     return collect(inventory)
-
-
-@pytest.fixture(scope="session")
-def probed(snapshot: Snapshot) -> dict[tuple[str, str], CheckResult]:
-    """Results of all probes by row and node."""
-    return {(row.name, row.node): row for row in run_matrix(probes.plan(snapshot), snapshot)}

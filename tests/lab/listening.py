@@ -86,7 +86,7 @@ def on_the_leader(cluster: Cluster) -> tuple[Expected, ...]:
 def on_the_machine(lab: LabSettings) -> tuple[Expected, ...]:
     return (
         Expected("docker-registry", "tcp", "node", str(lab.registry_port), "the mirror's images, for nodes"),
-        Expected("apt-cacher-ng", "tcp", "node", str(lab.apt_port), "the mirror's packages, for nodes"),
+        Expected("python3", "tcp", "node", str(lab.apt_port), "the mirror's packages, for nodes"),
     )
 
 

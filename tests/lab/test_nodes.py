@@ -39,6 +39,18 @@ def test_a_node_that_reboots_itself_comes_back() -> None:
     wait_until(_holds, seconds=SETTLE_SECONDS, what="the proof to hold after the reboot")
 
 
+def test_every_node_has_a_bpf_file_system_of_its_own() -> None:
+    """Also the one that has just rebooted itself. Networks ask for the folder, such as Calico (hostPath)."""
+    names = [node.name for node in load().nodes]
+    try:
+        for name in names:
+            made = _ssh(name, f"stat -f -c %T /sys/fs/bpf && mkdir /sys/fs/bpf/of-{name} && ls /sys/fs/bpf")
+            assert (made.stdout.split(), made.stderr) == (["bpf_fs", f"of-{name}"], "")
+    finally:
+        for name in names:
+            _ssh(name, f"rmdir /sys/fs/bpf/of-{name}")
+
+
 def test_apply_with_a_node_down_finishes_the_others_and_fails() -> None:
     name = load().nodes[-1].name
     succeed("lab.stop", name)

@@ -11,9 +11,12 @@ import pytest
 from kubeproof import image_registry
 from kubeproof.cni.plan import PodNetwork, build, of_podnet
 from kubeproof.image_registry import url_of
+from kubeproof.node.preflight import sources
+from kubeproof.node.preflight.inspection import Asked
 from kubeproof.settings import Settings
 from tests.unit.cni import made_up
 from tests.unit.node.example import cluster
+from tests.unit.node.preflight.fit import found, inspection
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -82,3 +85,67 @@ def test_nothing_is_asked_without_a_repository_or_a_manifest() -> None:
 )
 def test_where_a_manifest_is(image: str, url: str) -> None:
     assert url_of(image, "http") == url
+
+
+class _WithTokens(BaseHTTPRequestHandler):
+    """Has etcd:1 and a/b:1; of the rest it says 404, or 401 where that begins with private. Lets in who has a token."""
+
+    closed = False
+
+    def do_HEAD(self) -> None:
+        if self.closed and self.headers.get("Authorization") != "Bearer given":
+            self.send_response(401)
+            realm = f"http://127.0.0.1:{self.server.server_port}/token"  # type: ignore[attr-defined]
+            self.send_header("WWW-Authenticate", f'Bearer realm="{realm}",service="r",scope="repository:x:pull"')
+        else:
+            has = self.path in ("/v2/etcd/manifests/1", "/v2/a/b/manifests/1", "/v2/library/hub/manifests/1")
+            self.send_response(200 if has else 401 if "private" in self.path else 404)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/token?service=r&scope=repository%3Ax%3Apull" else 400)
+        self.end_headers()
+        self.wfile.write(b'{"token": "given"}')
+
+    def log_message(self, *_: Any) -> None:
+        """Tests are silent."""
+
+
+@pytest.fixture(params=[False, True])
+def images(request: pytest.FixtureRequest) -> Iterator[str]:
+    """host:port of a registry, with and without tokens."""
+    handler = type("Handler", (_WithTokens,), {"closed": request.param})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_images_are_there_lacking_or_not_known(images: str) -> None:
+    settings = cluster(insecure_registries=(images, "127.0.0.1:9")).settings
+    names = ["etcd:1", "a/b:1", "coredns:7", "private/x:1"]
+    asked = [*(f"{images}/{name}" for name in names), "127.0.0.1:9/etcd:1"]
+    assert image_registry.lacking(settings, [*asked, *asked]) == (
+        [f"{images}/coredns:7"],
+        [f"{images}/private/x:1", "127.0.0.1:9/etcd:1"],
+    )
+    (finding,) = image_registry.absent([f"{images}/coredns:7", f"{images}/etcd:8"])
+    assert finding.found == f"{images} lacks coredns:7, etcd:8"
+
+
+def test_a_mirror_of_docker_hub_is_asked_before_it(images: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_registry, "DOCKER_HUB_SERVER", "127.0.0.1:9")
+    settings = cluster(registry_mirrors=(f"http://{images}/",)).settings
+    assert image_registry.places(settings, "hub:1") == [
+        f"http://{images}/v2/library/hub/manifests/1",
+        "https://127.0.0.1:9/v2/library/hub/manifests/1",
+    ]
+    assert image_registry.lacking(settings, ["hub:1", "other:1"]) == ([], ["other:1"])
+
+
+def test_what_hosts_are_asked_for_is_one_finding_each() -> None:
+    url = "https://r.example/v2/etcd/manifests/1"
+    answers = {"404": 1, "200": 0, "401": 0, "untried": 0, "curl: (6) no such host": 0}
+    for answer, wrong in answers.items():
+        looked_at = inspection(sources={"node1": (Asked(url, "manifest", answer),)})
+        assert found(sources.findings, looked_at) == [("missing-images", "node1", "error")] * wrong

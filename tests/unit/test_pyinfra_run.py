@@ -8,7 +8,7 @@ import pytest
 
 from kubeproof import plan_report
 from kubeproof.errors import CommandError, UserError
-from kubeproof.pyinfra_run import Change, outcome, progress, refused, run, unprepared
+from kubeproof.pyinfra_run import Change, Outcome, failures, grouped, outcome, progress, refused, run, unprepared
 
 LOG = Path("/x/log")
 
@@ -98,7 +98,15 @@ def test_a_plan_changes_nothing_and_a_second_run_has_nothing_to_do(folder: Path)
     ("code", "reason"),
     [
         ("raise ValueError('boo')", "ValueError: boo"),
-        ("from pyinfra.operations import server\nserver.shell(commands=['false'])", "No hosts remaining"),
+        (
+            "from pyinfra.operations import server\n"
+            "server.shell(name='Pull', commands=['echo cannot pull r/a:1: manifest unknown >&2; false'])",
+            "failed on every host: @local \\(Pull: cannot pull r/a:1: manifest unknown\\)",
+        ),
+        (
+            "from pyinfra.operations import server\nserver.shell(name='Pull', commands=['false'])",
+            "failed on every host: @local \\(Pull\\)",
+        ),
     ],
 )
 def test_an_early_end_names_its_reason_and_the_log(folder: Path, code: str, reason: str) -> None:
@@ -152,6 +160,35 @@ def test_a_host_that_cannot_be_reached_is_named(folder: Path, dry: bool) -> None
     found = run(folder / "two.py", folder / "make.py", dry=dry)
     assert found.failed_hosts == ("closed",)
     assert [change.hosts for change in found.changes] == [("@local",)]
+
+
+def test_why_hosts_failed_is_told_once_for_those_with_one_reason() -> None:
+    lines = [
+        "--> Connecting to hosts...",
+        "    [down] No connection: no route to host",
+        "    [a] Connected",
+        "--> Starting operation: Images | Pull images",
+        "    [a] cannot pull r/x:1: manifest unknown",
+        "    [b] cannot pull r/x:1: manifest unknown",
+        "    \x1b[1m[a]\x1b[0m Error: executed 0 commands",
+        "    [b] Error: executed 0 commands",
+        "--> Starting operation: Control plane | Initialise",
+        "    [c] kubeadm init failed:",
+        "    error execution phase x",
+        "    docker.service: apparmor_parser: not found",
+        "    [c] Error: executed 0 commands",
+        "    [d] Skipped",
+    ]
+    found = failures(lines)
+    assert grouped(found) == (
+        "down (No connection: no route to host); a, b (Images | Pull images: cannot pull r/x:1: manifest unknown); "
+        "c (Control plane | Initialise: kubeadm init failed: docker.service: apparmor_parser: not found)"
+    )
+    assert failures([]) == {}
+    assert (
+        Outcome((), ("a", "e"), LOG, found).failure
+        == "a (Images | Pull images: cannot pull r/x:1: manifest unknown); e"
+    )
 
 
 def test_hosts_that_were_prepared_did_not_fail() -> None:

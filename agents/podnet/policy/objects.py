@@ -14,6 +14,7 @@ from agents.podnet.policy.spans import Spans
 Direction = Literal["ingress", "egress"]
 Protocol = Literal["TCP", "UDP", "SCTP"]
 DIRECTIONS: tuple[Direction, ...] = ("egress", "ingress")
+HIGHEST_PORT = 65535
 FINISHED = frozenset({"Succeeded", "Failed"})
 """Phases of pods whose containers have all ended; kubelet has given their addresses back."""
 
@@ -112,15 +113,18 @@ class World:
 
 
 def read_pod(item: dict[str, Any]) -> Pod:
-    """Reduce a Pod object (core/v1)."""
-    metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
+    """Reduce a Pod object (core/v1). What of it is of another type than the API has is as if it were missing.
+
+    One odd object must not cost those that are listed with it.
+    """
+    metadata, spec, status = item["metadata"], _object(item.get("spec")), _object(item.get("status"))
     return Pod(
         namespace=sys.intern(metadata["namespace"]),
         name=metadata["name"],
         labels=read_labels(metadata.get("labels")),
-        address=None if status.get("phase") in FINISHED else _first_address(status),
-        node=sys.intern(spec.get("nodeName") or ""),
-        host_network=bool(spec.get("hostNetwork")),
+        address=None if _text(status.get("phase")) in FINISHED else _first_address(status),
+        node=sys.intern(_text(spec.get("nodeName"))),
+        host_network=spec.get("hostNetwork") is True,
         ports=tuple(_named_ports(spec)),
     )
 
@@ -132,7 +136,8 @@ def read_namespace(item: dict[str, Any]) -> Namespace:
 
 def read_labels(labels: Mapping[str, str] | None) -> Labels:
     """Labels in an order that does not depend on the server's, their texts shared among all objects."""
-    return tuple(sorted((sys.intern(key), sys.intern(value)) for key, value in (labels or {}).items()))
+    pairs = ((key, value) for key, value in _object(labels).items() if isinstance(value, str))
+    return tuple(sorted((sys.intern(key), sys.intern(value)) for key, value in pairs))
 
 
 def labels_hash(labels: Labels) -> str:
@@ -142,18 +147,37 @@ def labels_hash(labels: Labels) -> str:
 
 
 def _first_address(status: dict[str, Any]) -> IPv4Address | None:
-    for text in (status.get("podIP"), *(entry.get("ip") for entry in status.get("podIPs") or ())):
+    for text in (status.get("podIP"), *(entry.get("ip") for entry in _objects(status.get("podIPs")))):
         try:
-            return IPv4Address(text)
+            return IPv4Address(_text(text))
         except ValueError:
             continue
     return None
 
 
 def _named_ports(spec: dict[str, Any]) -> list[NamedPort]:
+    # Init containers that are always restarted run beside the others (since 1.28).
+    sidecars = (each for each in _objects(spec.get("initContainers")) if each.get("restartPolicy") == "Always")
     return [
-        NamedPort(sys.intern(port["name"]), sys.intern(port.get("protocol") or "TCP"), port["containerPort"])
-        for container in spec.get("containers") or ()
-        for port in container.get("ports") or ()
-        if port.get("name")
+        NamedPort(sys.intern(port["name"]), sys.intern(_text(port.get("protocol")) or "TCP"), port["containerPort"])
+        for container in (*_objects(spec.get("containers")), *sidecars)
+        for port in _objects(container.get("ports"))
+        if _text(port.get("name")) and _is_port(port.get("containerPort"))
     ]
+
+
+def _is_port(value: Any) -> bool:
+    # nft would refuse the whole ruleset for one number that is none.
+    return type(value) is int and 1 <= value <= HIGHEST_PORT
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

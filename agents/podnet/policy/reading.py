@@ -9,12 +9,21 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeVar, cast
 
-from agents.podnet.policy.objects import DIRECTIONS, Block, Direction, PodPeer, Policy, PortMatch, Protocol, Rule
+from agents.podnet.policy.objects import (
+    DIRECTIONS,
+    HIGHEST_PORT,
+    Block,
+    Direction,
+    PodPeer,
+    Policy,
+    PortMatch,
+    Protocol,
+    Rule,
+)
 from agents.podnet.policy.selectors import EVERYTHING, Operator, Requirement, Selector
 from agents.podnet.policy.spans import merge, of_network, subtract
 
 PEERS: dict[Direction, str] = {"ingress": "from", "egress": "to"}
-HIGHEST_PORT = 65535
 T = TypeVar("T")
 
 

@@ -1,8 +1,11 @@
 """Whether there is room for what a node keeps. Pure."""
 
+import shlex
 from collections.abc import Iterator
 
 from kubeproof.cluster import Node
+from kubeproof.node import docker_config
+from kubeproof.node.docker_config import CONTAINERD_ROOT as CONTAINERD
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts, Room
 from kubeproof.node.preflight.inspection import Inspection
@@ -13,6 +16,10 @@ NEEDED_MIB = 3072
 """Packages, images and what is unpacked of them, and etcd: 2.4 GiB on the lab's control plane host (1.9 of images)."""
 KUBELET = "/var/lib/kubelet"
 ETCD = "/var/lib/etcd"
+STACKED = ("overlayfs", "aufs", "ecryptfs", "nfs")
+"""File systems that an overlay cannot have its upper layer on (Documentation/filesystems/overlayfs.rst)."""
+FEW_INODES = 5
+"""Percent of inodes, likewise (nodefs.inodesFree)."""
 EVICTS_BELOW = {"images": 15, "pods": 10}
 """Percent of free space below which kubelet takes no pods and ends those it has: imagefs.available and
 nodefs.available (pkg/kubelet/apis/config/v1beta1/defaults_linux.go, DefaultEvictionHard)."""
@@ -34,37 +41,49 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
 
 def _file_systems(settings: Settings, node: Node, facts: HostFacts) -> Iterator[tuple[list[str], Room]]:
     """Each file system once, with those of the directories that are on it."""
-    wanted = [path for path in directories(settings.runtime.name) if path != ETCD or node.role == "control-plane"]
-    rooms = [room for room in facts.rooms if room.path in wanted and room.size_mib > 0]
+    images = _images(settings, facts)
+    wanted = {path for path in directories(settings.runtime.name) if path != ETCD or node.role == "control-plane"}
+    wanted = {path for path in wanted if path != docker_config.DATA_ROOT} | {images}
+    rooms = [room for room in dict.fromkeys(facts.rooms) if room.path in wanted and room.size_mib > 0]
     for mount in dict.fromkeys(room.mount for room in rooms):
         here = [room for room in rooms if room.mount == mount]
-        yield [room.path for room in here], here[0]
+        # Where Docker keeps images itself, containerd's folder holds next to nothing.
+        if images == CONTAINERD or [room.path for room in here] != [CONTAINERD]:
+            yield [room.path for room in here], here[0]
+
+
+def _images(settings: Settings, facts: HostFacts) -> str:
+    """Where images are kept."""
+    return docker_config.data_root(facts.docker_config) if settings.runtime.name == "docker" else CONTAINERD
 
 
 def _space(settings: Settings, node: Node, facts: HostFacts, paths: list[str], room: Room) -> Iterator[Finding]:
-    images = any(path in DIRECTORIES[settings.runtime.name] for path in paths)
+    images = _images(settings, facts) in paths
     percent = EVICTS_BELOW["images" if images else "pods"]
     free = 100 * room.free_mib / room.size_mib
     where = f"has {room.free_mib} MiB free of {room.size_mib} for {', '.join(paths)} (at {room.mount})"
-    mend = f"make room (`du -xh --max-depth 2 {room.mount} | sort -h | tail` there shows what takes it)"
+    quoted = shlex.quote(room.mount)
+    mend = f"make room (`du -xh --max-depth 2 {quoted} | sort -h | tail` there shows what takes it)"
     if free < percent:
         breaks = f"and kubelet takes no pods with less than {percent} % free"
     elif images and not facts.kubelet and room.free_mib < NEEDED_MIB:
         breaks = f"and packages and images need {NEEDED_MIB}"
+    elif room.inodes and 100 * room.free_inodes < FEW_INODES * room.inodes:
+        where = f"has {room.free_inodes} inodes free of {room.inodes} for {', '.join(paths)} (at {room.mount})"
+        breaks = f"and kubelet takes no pods with less than {FEW_INODES} % free"
+        mend = f"remove small files (`du --inodes -xd 2 {quoted} | sort -n | tail` there shows where they are)"
     else:
         return
     yield Finding("disk-space", node.name, where, breaks, mend, "warning" if facts.kubelet else "error")
 
 
 def _kind(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
-    stacked = [
-        room for room in facts.rooms if room.path in DIRECTORIES[settings.runtime.name] and room.kind == "overlayfs"
-    ]
+    stacked = [room for room in facts.rooms if room.path == _images(settings, facts) and room.kind in STACKED]
     if stacked:
         yield Finding(
             "storage-driver",
             node.name,
-            f"has {', '.join(room.path for room in stacked)} on an overlay file system",
-            "on which the runtime's own overlays cannot be mounted",
+            f"has {stacked[0].path} on a file system of kind {stacked[0].kind}",
+            "on which the runtime's overlays cannot be mounted",
             "mount a real file system there",
         )

@@ -1,8 +1,10 @@
 """Whether hosts can be told apart, and names mean the same on all of them. Pure."""
 
+import re
+import shlex
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from kubeproof import reading
 from kubeproof.cluster import Cluster, Node
@@ -61,32 +63,59 @@ def _valid(name: str) -> bool:
 
 def _hosts_file(cluster: Cluster, node: Node, text: str) -> Iterator[Finding]:
     """The deploy's own block comes last in the file, and the first entry of a name counts."""
-    wanted = {other.name: other.address for other in cluster.nodes}
+    wanted = {other.name.lower(): other.address for other in cluster.nodes}
     for line in without_block(text).splitlines():
-        written, *names = line.partition("#")[0].split() or [""]
-        try:
-            address = IPv4Address(written)
-        except ValueError:
+        written, *names = re.split(r"\s+", line.partition("#")[0].strip(_BLANKS), flags=re.ASCII)
+        address = _address(written)
+        if address is None:
+            # The C library takes no such line either.
             continue
-        for name in dict.fromkeys(names):
-            # Debian gives a host's own name 127.0.1.1 too; kubelet is told its address.
-            own = name == node.name and address.is_loopback
-            if name in wanted and address != wanted[name] and not own:
+        for name in dict.fromkeys(word.lower().removesuffix(".") for word in names):
+            if right := _instead(name, address, node.name.lower(), wanted):
                 yield Finding(
                     "hosts-file",
                     node.name,
-                    f"has `{address} {name}` in {paths.HOSTS}, and the inventory says {wanted[name]}",
+                    f"has `{written} {name}` in {paths.HOSTS}, {right}",
                     "so the host reaches something else by that name",
-                    f"run `{_without(str(address), name, alone=line.split()[1:] == [name])}` there",
+                    f"run `{_without(written, name)}` there",
                 )
 
 
-def _without(address: str, name: str, *, alone: bool) -> str:
-    """The command that takes a name off an address, and the line with it if there is no other name in it."""
-    line = f"/^{address.replace('.', '[.]')}[[:space:]]"
-    if alone:
-        return f"sed -i '{line}*{name}[[:space:]]*$/d' {paths.HOSTS}"
-    return f"sed -i '{line}/s/[[:space:]]{name}\\([[:space:]]\\|$\\)/\\1/' {paths.HOSTS}"
+_BLANKS = " \t\r\v\f"
+"""What the C library takes for blanks in the file (nss_files, isspace); Python's own idea of them is wider."""
+
+
+def _address(written: str) -> IPv4Address | IPv6Address | None:
+    """As the C library reads it, which takes ::ffff:192.0.2.1 for an IPv4 address."""
+    try:
+        address = ip_address(written)
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _instead(name: str, address: IPv4Address | IPv6Address, own: str, wanted: Mapping[str, IPv4Address]) -> str:
+    """What a name has to have instead of an address; empty if the address may be right.
+
+    Of an IPv6 address nobody knows whether it is the node's too, unless it is the host itself.
+    """
+    if name == LOCALHOST:
+        return "" if address.is_loopback else "and programs of this host find each other by that name"
+    # Debian gives a host's own name 127.0.1.1 too; kubelet is told its address.
+    if name not in wanted or address == wanted[name] or (name == own and address.is_loopback):
+        return ""
+    known = isinstance(address, IPv4Address) or address.is_loopback
+    return f"and the inventory says {wanted[name]}" if known else ""
+
+
+def _without(address: str, name: str) -> str:
+    """The command that takes a name off an address in every line of it, and lines away that have no other name.
+
+    It is GNU sed's, as all systems here have it.
+    """
+    line, word = (rf"^\s*{address}\s".replace(".", r"\."), name.replace(".", r"\."))
+    script = rf"/{line}/I{{:a;s/^([^#]*)\s{word}\.?(\s|#|$)/\1\2/I;ta;/{line}*(#.*)?$/Id}}"
+    return f"sed -i -E {shlex.quote(script)} {paths.HOSTS}"
 
 
 _SAME = {

@@ -27,7 +27,7 @@ class Asked:
     source: str
     """URL."""
     kind: str
-    """"packages", "archive" (the system's own) or "images"."""
+    """"packages", "archive" (the system's own), "images", or "manifest" for one image."""
     answer: str
     """A status code of HTTP, "connected" where only that could be tried, or why there was none."""
 
@@ -38,6 +38,8 @@ class Heard:
 
     hosts: frozenset[str] = frozenset()
     trouble: str = ""
+    window: tuple[float, float] | None = None
+    """When it listened and sent, from and to, by its own clock in seconds; None if it did not say."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Inspection:
     features: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What came of trying each feature of the kernel: "ok", or what went wrong; of hosts that are no nodes."""
     sources: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
+    host_paths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What each path that the pod network wants of a host is there (facts.files.Kinds)."""
     heard: Mapping[str, Heard] = field(default_factory=dict)
     in_use: Mapping[str, InUse] = field(default_factory=dict)
     """What a cluster that runs was made with."""

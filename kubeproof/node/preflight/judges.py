@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from kubeproof.node import changed_settings
 from kubeproof.node.finding import Finding
+from kubeproof.node.network_traces import tunnel_mtu
 from kubeproof.node.preflight import (
     clocks,
     disks,
@@ -24,7 +25,8 @@ Judge = Callable[[Inspection], Iterable[Finding]]
 
 
 def _changed_settings(inspection: Inspection) -> Iterable[Finding]:
-    return changed_settings.findings(inspection.cluster, inspection.in_use)
+    mtu = tunnel_mtu(inspection.cluster, inspection.traces)
+    return changed_settings.findings(inspection.cluster, inspection.in_use, mtu)
 
 
 JUDGES: tuple[Judge, ...] = (

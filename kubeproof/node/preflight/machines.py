@@ -37,8 +37,8 @@ def _machine(node: Node, facts: HostFacts) -> Iterator[Finding]:
         yield Finding(
             "os",
             node.name,
-            f"runs {facts.system or 'an unknown system'}",
-            "whose packages and ways are not known here",
+            f"runs {_title(facts)}",
+            "which is none of the systems that Kubeproof knows packages and services of",
             f"install one of {systems.titles()}",
         )
     if facts.architecture and facts.architecture not in systems.ARCHITECTURES.values():
@@ -66,6 +66,13 @@ def _machine(node: Node, facts: HostFacts) -> Iterator[Finding]:
             "and services of kubelet and the runtime are systemd's",
             "boot it with systemd",
         )
+
+
+def _title(facts: HostFacts) -> str:
+    """Its name for people, and what decides; releases in the making have no version."""
+    identity = facts.system.strip()
+    shown = f"{facts.system_title} ({identity})" if facts.system_title and identity else identity
+    return shown or facts.system_title or "an unknown system"
 
 
 def _size(node: Node, facts: HostFacts) -> Iterator[Finding]:

@@ -14,9 +14,9 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
     "cores": ("error", "kubeadm's minimum of a control plane"),
     "disk-space": (
         "either",
-        "Room for images, pods and etcd, and for kubelet to take pods at all; a warning on nodes",
+        "Room for images, pods and etcd, inodes too, and for kubelet to take pods at all; a warning on nodes",
     ),
-    "storage-driver": ("error", "Images are not kept on an overlay file system, which the runtimes cannot stack"),
+    "storage-driver": ("error", "Images are on a file system that overlays can be mounted on"),
     "swap": ("error", "No swap that the deploy cannot turn off: that of the machine around a container"),
     "cgroups": (
         "error",
@@ -56,13 +56,22 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
         "The host reaches the Kubernetes packages (error) and its system's archives (warning)",
     ),
     "image-source": ("either", "The host reaches the registries of its images; a warning if it cannot be tried"),
-    "missing-images": ("error", "cni_image_repository has the pod network's images"),
+    "missing-images": (
+        "error",
+        "Registries have the images that hosts will pull, as far as they can be asked without credentials",
+    ),
     # what is on it
     "iptables-variant": ("warning", "iptables is nf_tables everywhere or legacy everywhere (kubernetes#71305)"),
     "iptables-mixed": ("warning", "No rules in the variant that the host's iptables is not"),
+    "apparmor": ("error", "Where AppArmor is on, its parser is there or can be installed: runtimes run it"),
     "runtime-version": ("error", "The system's container runtime is one that kubelet of this version speaks with"),
     "runtime-conflict": ("error", "No other container runtime that the wanted one would replace or fight"),
-    "docker-config": ("error", "Docker's configuration can be read and added to"),
+    "docker-config": (
+        "either",
+        "Docker's configuration can be read and added to, and goes with pods and with how Docker is started; a warning "
+        "for what of it cannot stay",
+    ),
+    "containerd-config": ("warning", "containerd has no settings of the host's own: the deploy writes them all"),
     "kubernetes-packages": ("error", "Somebody publishes packages of this version for this system"),
     "foreign-cluster": ("error", "No cluster that Kubeproof did not make"),
     "cluster-version": ("error", "A node is of the Kubernetes version that is set: clusters are not upgraded"),
@@ -71,10 +80,15 @@ FINDINGS: dict[str, tuple[Severities, str]] = {
     "changed-address": ("error", "Nodes have the addresses that the running cluster knows them by"),
     # the pod network
     "cni-manifest": ("error", "The manifest of flannel or Canal can be had and used"),
+    "cni-untried": (
+        "error",
+        "The network's project names this Kubernetes for the manifest, or it was run with it (catalogue.py)",
+    ),
     "cni-changed": ("error", "A cluster's pod network is the one that is set"),
     "cni-leftovers": ("error", "Nothing of another pod network on a host that no deploy has been on"),
     "cni-order": ("error", "No configuration in /etc/cni/net.d that kubelet would take first"),
     "cni-plugin": ("error", "CNI plugins that neither the manifest nor a package brings are on the host"),
+    "cni-host-path": ("error", "What the manifest mounts of a host (typed hostPaths) is there, and of that type"),
     "cni-mtu": ("error", "cni_mtu is no more than the interfaces leave"),
     "cni-ports": ("error", "Ports of the network's own pods are free, and not api_port or in node_port_range"),
     "vxlan-in-use": ("error", "VNI and UDP port of the tunnel are not somebody else's"),

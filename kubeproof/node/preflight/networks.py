@@ -5,16 +5,20 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from kubeproof.cluster import Cluster, Node
+from kubeproof.cni import traces
 from kubeproof.cni.networks import NODE_ADDRESS
-from kubeproof.node import ports
+from kubeproof.node import docker_config, paths, ports
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_traces import NetworkTraces
 from kubeproof.node.preflight.inspection import Inspection
 from kubeproof.settings import DOCKER_BRIDGE, Settings
 
-OWN_LINKS = ("docker0", "cni0", "flannel.", "cali", "veth", "tunl0", "vxlan.calico", "lo")
-"""How names begin of links that a cluster makes; networks on them are its own."""
+DOCKERS_LINK = "docker0"
+OWN_LINKS = (DOCKERS_LINK, "lo", traces.KERNELS_LINK)
+"""Links whose networks are the cluster's own, beside those that pod networks make, which are findings of their own."""
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+"""RFC 1918: where another network is looked for."""
 LOCAL_PORTS = ("10248/tcp", "10249/tcp")
 """kubelet's health and kube-proxy's metrics, for the host itself (Kubernetes documentation, "Ports and Protocols")."""
 SHOWN = 5
@@ -24,11 +28,15 @@ SHOWN = 5
 def findings(inspection: Inspection) -> Iterator[Finding]:
     """Findings of each host by itself."""
     cluster = inspection.cluster
+    free = _free(inspection)
     for node, facts in inspection.answered():
         known = inspection.traces.get(node.name, NetworkTraces())
         yield from _address(node, facts, known)
         yield from _interface(cluster.settings, node, known)
-        yield from _networks(cluster.settings, node, known)
+        yield from _networks(cluster.settings, node, (facts, known), free)
+        yield from _unreachable(cluster.settings, node, known)
+        if cluster.settings.runtime.name == "docker":
+            yield from _docker_bridge(cluster.settings, node, facts, known)
         yield from _resolvers(cluster.settings, node, facts)
         if not (known.remembered or facts.foreign):
             yield from _ports(cluster, node, known)
@@ -43,7 +51,7 @@ def notes(inspection: Inspection) -> Iterator[str]:
 
 
 def _own(link: str) -> bool:
-    return link.startswith(OWN_LINKS)
+    return link in OWN_LINKS or link.startswith("veth") or traces.is_link(link)
 
 
 def _link_of(node: Node, known: NetworkTraces) -> str:
@@ -86,38 +94,98 @@ def _interface(settings: Settings, node: Node, known: NetworkTraces) -> Iterator
         )
 
 
-def _networks(settings: Settings, node: Node, known: NetworkTraces) -> Iterator[Finding]:
-    """Routes that are the cluster's own are no conflict: they are of its links, or go to pods by a node."""
+def _free(inspection: Inspection) -> IPv4Network | None:
+    """A network that no host has a route into; None where their routes leave none, as a VPN's own default ones do."""
+    settings = inspection.cluster.settings
+    taken = {settings.node_network, settings.pod_cidr, settings.service_cidr, DOCKER_BRIDGE}
+    taken |= {IPv4Network(to, strict=False) for _, known in inspection.traced() for to, _ in _destinations(known)}
+    others = [network for network in taken if network.prefixlen]
+    candidates = (network for private in PRIVATE for network in private.subnets(new_prefix=16))
+    return next((network for network in candidates if not any(network.overlaps(other) for other in others)), None)
+
+
+def _destinations(known: NetworkTraces) -> Iterator[tuple[str, str]]:
+    """Destination and link, each once: of routes, and of addresses that have none."""
+    on_links = ((f"{item.address}/32", item.link) for item in known.addresses)
+    return iter(dict.fromkeys((*known.routes, *on_links)))
+
+
+def _networks(
+    settings: Settings, node: Node, host: tuple[HostFacts, NetworkTraces], free: IPv4Network | None
+) -> Iterator[Finding]:
+    """Routes that are the cluster's own are no conflict: they are of its links, or go to pods by a node.
+
+    The cluster's own routes go before wider ones: those take away what they share only, and where there is no other
+    network to choose, as with a VPN's 0.0.0.0/1 and 128.0.0.0/1, they are a way to everywhere.
+    """
+    facts, known = host
     wanted = {"pod_cidr": settings.pod_cidr, "service_cidr": settings.service_cidr}
-    if settings.runtime.name == "docker":
-        wanted["Docker's bridge"] = DOCKER_BRIDGE
-    for destination, link in dict.fromkeys((*known.routes, *_on_links(known))):
+    if settings.runtime.name == "docker" and (bridge := docker_config.bridge(facts.docker_config)):
+        wanted["Docker's bridge"] = bridge
+    for destination, link in _destinations(known):
         network = IPv4Network(destination, strict=False)
         if _own(link) or (known.remembered and network.subnet_of(settings.pod_cidr)):
             continue
         for name, own in wanted.items():
-            if network.overlaps(own):
-                yield _conflict(node, name, own, network, link)
+            if network.overlaps(own) and (free or network.subnet_of(own)):
+                yield _conflict(node, name, own, (network, link), free)
 
 
-def _on_links(known: NetworkTraces) -> Iterator[tuple[str, str]]:
-    return ((f"{item.address}/32", item.link) for item in known.addresses)
-
-
-def _conflict(node: Node, name: str, own: IPv4Network, network: IPv4Network, link: str) -> Finding:
+def _conflict(
+    node: Node, name: str, own: IPv4Network, route: tuple[IPv4Network, str], free: IPv4Network | None
+) -> Finding:
+    network, link = route
     inside = network.subnet_of(own)
     docker = name == "Docker's bridge"
     severity: Literal["error", "warning"] = "error" if inside and not docker else "warning"
     lost = "the cluster's packets would go there" if inside else "what it shares with them cannot be reached any more"
-    mend = f"choose another {name}" if not docker else "set default-address-pools in /etc/docker/daemon.json there"
+    mend = f"choose another {name}, e.g. {free}, or " if free else ""
+    if docker:
+        mend = "set default-address-pools in /etc/docker/daemon.json there, or "
     return Finding(
         "cidr-conflict",
         node.name,
         f"has {network} on {link or 'a route'}, which overlaps {name} {own}",
         lost,
-        f"{mend}, or remove that route (`ip route show {network}` there)",
+        f"{mend}remove that route (`ip route show table all {network}` there)",
         severity,
     )
+
+
+def _unreachable(settings: Settings, node: Node, known: NetworkTraces) -> Iterator[Finding]:
+    """Services have no route of their own, so any wider one counts; pods have one for each node."""
+    for destination in known.unreachable:
+        network = IPv4Network(destination, strict=False)
+        name, own = "service_cidr", settings.service_cidr
+        if not network.overlaps(own):
+            name, own = "pod_cidr", settings.pod_cidr
+            within = network.subnet_of(own) and network.prefixlen >= settings.pod_subnet_bits
+            if known.remembered or not within:
+                continue
+        yield Finding(
+            "cidr-conflict",
+            node.name,
+            f"sends nothing to {network}, which overlaps {name} {own}",
+            "so what is there cannot be reached from it",
+            f"run `ip route show table all {network}` there and remove that route, or choose another {name}",
+        )
+
+
+def _docker_bridge(settings: Settings, node: Node, facts: HostFacts, known: NetworkTraces) -> Iterator[Finding]:
+    """Whatever it is now, and will be by Docker's configuration."""
+    bridge = docker_config.bridge(facts.docker_config)
+    now = [IPv4Network(f"{item.address}/32") for item in known.addresses if item.link == DOCKERS_LINK]
+    for name in ("node_network", "pod_cidr", "service_cidr"):
+        own: IPv4Network = getattr(settings, name)
+        wrong = [network for network in (*([bridge] if bridge else []), *now) if network.overlaps(own)]
+        if wrong:
+            yield Finding(
+                "cidr-conflict",
+                node.name,
+                f"has {wrong[0]} for Docker's bridge {DOCKERS_LINK}, which overlaps {name} {own}",
+                "so what is there cannot be reached from it",
+                f"set another bip in {paths.DOCKER_CONFIG} there and restart Docker, or choose another {name}",
+            )
 
 
 def _resolvers(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:

@@ -1,16 +1,21 @@
 """What of a host's network stands in the way of the pod network that is set. Pure."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address
 
 from kubeproof.cluster import Node
 from kubeproof.cni import plugins, traces
 from kubeproof.cni.networks import NETWORKS, VXLAN_OVERHEAD
 from kubeproof.cni.plan import PodNetwork
+from kubeproof.node import record
 from kubeproof.node.finding import Finding
 from kubeproof.node.network_traces import NetworkTraces, tunnel_mtu
 from kubeproof.node.preflight.inspection import Inspection
 from kubeproof.settings import Settings
 
+BPF = "/sys/fs/bpf"
+BPF_MEND = "run `mount -t bpf bpf /sys/fs/bpf` there, with a kernel that has it (CONFIG_BPF_SYSCALL)"
 SHOWN = 4
 """How many leftovers a line names."""
 
@@ -20,6 +25,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     settings, network = inspection.cluster.settings, inspection.network
     yield from _packets(inspection)
     if network:
+        yield from _untried(settings, network)
         yield from _ports_of_cluster(settings, network)
     for node, host in inspection.traced():
         yield from _configurations(settings, node, host)
@@ -29,6 +35,9 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         yield from _tunnel(settings, node, host)
         if network:
             yield from _plugins(settings, network, node, host)
+    for node, _ in inspection.answered():
+        if network and node.name in inspection.host_paths:
+            yield from _host_paths(settings, network, node, inspection.host_paths[node.name])
 
 
 def _packets(inspection: Inspection) -> Iterator[Finding]:
@@ -44,6 +53,13 @@ def _packets(inspection: Inspection) -> Iterator[Finding]:
             "so large packets between nodes are lost (flannel#841)",
             f"use at most {most}",
         )
+
+
+def _untried(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
+    if network.doubt:
+        older = " (Calico v3.20 and v3.21 name 1.20 and 1.21)" if settings.kubernetes_minor in ("1.20", "1.21") else ""
+        mend = f"name a manifest of your own in cni_manifest{older}, or have it tried with ignore_findings"
+        yield Finding("cni-untried", "", *network.doubt, f"{mend} = ['cni-untried']")
 
 
 def _ports_of_cluster(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
@@ -110,8 +126,12 @@ def _leftovers(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[
         for name in sorted(host.configurations)
         if name in known or name in traces.OTHERS_CONFIGURATIONS or _comes_first(name, ours)
     ]
-    found += [f"link {name}" for name in host.links]
+    names = (*host.links, *host.interfaces, *(item.link for item in host.addresses))
+    links = [name for name in dict.fromkeys(names) if name in host.links or traces.is_link(name)]
+    found += [f"link {name}" for name in links]
     found += host.files
+    servers = [address for address in host.virtual_servers if IPv4Address(address) in settings.service_cidr]
+    found += [f"IPVS at {address}" for address in servers]
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         yield Finding(
@@ -119,8 +139,19 @@ def _leftovers(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[
             node.name,
             f"has leftovers of a pod network that is not Kubeproof's ({', '.join(found[:SHOWN])}{more})",
             "pods would get its configuration or its addresses (kubernetes#39557)",
-            "remove files with rm and links with `ip link delete`",
+            f"run `{_removal([name for name in found if name.startswith('/')], links, ipvs=bool(servers))}` there",
         )
+
+
+def _removal(files: Sequence[str], links: Sequence[str], *, ipvs: bool) -> str:
+    """The command that takes them away. Of a pair of links both go with the first: what fails stops nothing."""
+    commands = [f"rm -r {shlex.join(files)}"] if files else []
+    for name in links:
+        kernels = name == traces.KERNELS_LINK
+        commands.append(f"ip addr flush dev {name}" if kernels else f"ip link delete {shlex.quote(name)}")
+    if ipvs:
+        commands.append("ipvsadm --clear")
+    return "; ".join(commands)
 
 
 def _taken_ports(network: PodNetwork | None, node: Node, host: NetworkTraces) -> Iterator[Finding]:
@@ -158,6 +189,28 @@ def _tunnel(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Fin
             "so the tunnel's link cannot be made",
             f"stop it (`ss -lunp 'sport = :{settings.vxlan_port}'` there shows it), or choose another vxlan_port",
         )
+
+
+def _host_paths(settings: Settings, network: PodNetwork, node: Node, there: Mapping[str, str]) -> Iterator[Finding]:
+    """kubelet compares them before it mounts a pod's volumes, and tries again for ever (FailedMount)."""
+    for path, kind in network.host_paths:
+        found = there.get(path)
+        made = kind.endswith("OrCreate") or _comes_with_the_deploy(path)
+        if (found is None and made) or found == kind.removesuffix("OrCreate"):
+            continue
+        yield Finding(
+            "cni-host-path",
+            node.name,
+            f"has {'no' if found is None else 'another thing at'} {path}, a {kind} that this manifest mounts",
+            f"so pods of {settings.cni} do not start there (FailedMount)",
+            BPF_MEND if path == BPF and found is None else "make it there, or name a manifest without it",
+        )
+
+
+def _comes_with_the_deploy(path: str) -> bool:
+    """Packages, kubelet or the runtime make it before pods start. /var/run is /run."""
+    real = f"{path.rstrip('/').removeprefix('/var') if path.startswith('/var/run/') else path.rstrip('/')}/"
+    return any(real.startswith(f"{own}/") for own in record.OWNED_PATHS)
 
 
 def _plugins(settings: Settings, network: PodNetwork, node: Node, host: NetworkTraces) -> Iterator[Finding]:

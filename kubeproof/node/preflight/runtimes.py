@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from kubeproof.cluster import Node
-from kubeproof.node import docker_config, paths
+from kubeproof.node import containerd_config, docker_config, paths
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Inspection
@@ -39,18 +39,62 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         yield from _docker_config(settings, node, facts)
         yield from _packages(settings, node, facts)
         yield from _services(node, facts)
+        yield from _apparmor(node, facts)
         yield from _mixed(node, facts)
     yield from _variants(inspection)
 
 
 def _docker_config(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
-    if settings.runtime.name == "docker" and (wrong := docker_config.problem(facts.docker_config)):
+    if settings.runtime.name == "containerd":
+        yield from _containerd_config(node, facts)
+        return
+    if wrong := docker_config.problem(facts.docker_config):
         yield Finding(
             "docker-config",
             node.name,
             f"has a {paths.DOCKER_CONFIG} that Docker cannot read ({wrong})",
             "so Docker does not start",
             "correct or remove it",
+        )
+    if twice := docker_config.twice(facts.docker_config, facts.docker_flags):
+        yield Finding(
+            "docker-config",
+            node.name,
+            f"is to have {', '.join(twice)} in {paths.DOCKER_CONFIG}, and Docker is started with that too",
+            "which it refuses",
+            "leave one of the two (`systemctl cat docker.service` there shows how it is started, Debian's with "
+            "/etc/default/docker)",
+        )
+    if docker_config.keys(facts.docker_config).get("userns-remap"):
+        yield Finding(
+            "docker-config",
+            node.name,
+            f"has userns-remap in {paths.DOCKER_CONFIG}",
+            "with which pods cannot have the host's network, as the control plane and the pod network do",
+            "remove it there",
+        )
+    if not facts.remembered:
+        for key, (now, then) in docker_config.replaced(facts.docker_config).items():
+            yield Finding(
+                "docker-config",
+                node.name,
+                f"has {key} {now} in {paths.DOCKER_CONFIG}, which becomes {then}",
+                "the one that kubelet works with",
+                "nothing has to be done, unless something there needs the other",
+                "warning",
+            )
+
+
+def _containerd_config(node: Node, facts: HostFacts) -> Iterator[Finding]:
+    """The deploy writes this file as a whole; a copy of it is kept, and comes back with a reset."""
+    if lost := containerd_config.own_settings(facts.containerd_config):
+        yield Finding(
+            "containerd-config",
+            node.name,
+            f"has {', '.join(lost)} in {paths.CONTAINERD_CONFIG}",
+            "which the deploy replaces as a whole",
+            "do without, or use another host",
+            "warning",
         )
 
 
@@ -88,6 +132,18 @@ def _services(node: Node, facts: HostFacts) -> Iterator[Finding]:
             "has containerd with pods of somebody else's (namespace k8s.io)",
             "which would mix with the cluster's",
             "end them (`ctr --namespace k8s.io containers list` there), or use another host",
+        )
+
+
+def _apparmor(node: Node, facts: HostFacts) -> Iterator[Finding]:
+    """Where a package has it the deploy installs that."""
+    if facts.apparmor == "missing":
+        yield Finding(
+            "apparmor",
+            node.name,
+            "has AppArmor on, and neither apparmor_parser nor a package apparmor to install",
+            "so no container starts (`apparmor_parser`: executable file not found)",
+            "correct /etc/apt/sources.list there, or boot with apparmor=0 on the kernel's command line",
         )
 
 

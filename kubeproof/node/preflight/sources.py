@@ -1,6 +1,6 @@
 """Which places hosts fetch packages and images from, and whether they reach them. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kubeproof.cluster import Cluster, Node
@@ -30,7 +30,7 @@ class Source:
 
     url: str
     kind: str
-    """"packages" or "images"."""
+    """"packages", "images", or "manifest" for one image."""
     proxied: bool
 
 
@@ -41,6 +41,12 @@ def places(cluster: Cluster, node: Node, facts: HostFacts, pod_network: Sequence
     urls += [(url, "images") for url in _registries(settings, node, pod_network)]
     used = proxies.is_used(settings)
     return tuple(Source(url, kind, used and not proxies.is_direct(cluster, url)) for url, kind in dict.fromkeys(urls))
+
+
+def manifests(cluster: Cluster, urls: Iterable[str]) -> tuple[Source, ...]:
+    """The same for images, by the URLs of their manifests."""
+    used = proxies.is_used(cluster.settings)
+    return tuple(Source(url, "manifest", used and not proxies.is_direct(cluster, url)) for url in dict.fromkeys(urls))
 
 
 def _packages(settings: Settings, system: System, architecture: str) -> Iterator[str]:
@@ -67,10 +73,24 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     """Places that hosts which are no nodes yet do not reach."""
     for node, _ in inspection.answered():
         for item in inspection.sources.get(node.name, ()):
-            if item.answer == UNTRIED:
+            if item.kind == "manifest":
+                # Whatever else it says, it may have the image for who shows credentials.
+                yield from _no_manifest(node, item)
+            elif item.answer == UNTRIED:
                 yield _untried(node, item)
             elif not _reached(item):
                 yield _unreached(node, item)
+
+
+def _no_manifest(node: Node, item: Asked) -> Iterator[Finding]:
+    if item.answer == "404":
+        yield Finding(
+            "missing-images",
+            node.name,
+            f"does not get {item.source} (404)",
+            "so that image cannot be pulled",
+            "correct image_repository, the tag or the image that is set, or put it there",
+        )
 
 
 def _reached(item: Asked) -> bool:

@@ -15,6 +15,8 @@ from kubeproof.node.preflight.inspection import Inspection
 
 Mode = Literal["listen", "watch"]
 FIREWALLD = "firewalld.service"
+TOGETHER_SECONDS = 1.0
+"""How long two hosts have to have tried at the same time; each sends ten packets meanwhile."""
 
 
 def modes(cluster: Cluster, hosts: Mapping[str, HostFacts], traces: Mapping[str, NetworkTraces]) -> dict[str, Mode]:
@@ -57,7 +59,16 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
             for name in took_part
             if name not in (node.name, *heard.hosts) and not (facts.kubelet and inspection.hosts[name].kubelet)
         ]
-        if missed:
+        if apart := [name for name in missed if not _met(inspection, node.name, name)]:
+            yield Finding(
+                "udp-path",
+                node.name,
+                f"could not try whether UDP {port} arrives from {', '.join(apart)} (they did not try at the same time)",
+                "so nothing is known of it",
+                "run this again, with a larger patience if these hosts are slow",
+                "warning",
+            )
+        if missed := [name for name in missed if name not in apart]:
             yield Finding(
                 "udp-path",
                 node.name,
@@ -65,3 +76,18 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
                 "so pods there cannot reach pods here (flannel#1039)",
                 f"let UDP {port} in between all nodes, in the firewalls of hosts (`nft list ruleset`) and networks",
             )
+
+
+def _met(inspection: Inspection, one: str, other: str) -> bool:
+    """Whether two hosts surely tried at the same time, each by its own clock, which differs from the others'."""
+    begins, ends, uncertain = [], [], 0.0
+    for name in (one, other):
+        window, clock = inspection.heard[name].window, inspection.clocks.get(name)
+        if window is None:
+            return True
+        if clock is None:
+            return False
+        begins.append(window[0] - clock.ahead)
+        ends.append(window[1] - clock.ahead)
+        uncertain += clock.uncertain
+    return min(ends) - max(begins) - uncertain >= TOGETHER_SECONDS

@@ -61,7 +61,10 @@ spec:
         volumeMounts: [{name: cni-bin-dir, mountPath: /host/opt/cni/bin}]
       containers:
       - {name: calico-node, image: 'docker.io/calico/node:v1', env: [{name: IP, value: ""}]}
-      - {name: kube-flannel, image: 'docker.io/flannel/flannel:v1'}
+      - name: kube-flannel
+        image: docker.io/flannel/flannel:v1
+        env:
+        - {name: FLANNELD_IFACE, valueFrom: {configMapKeyRef: {name: canal-config, key: canal_iface}}}
       volumes:
       - {name: cni-bin-dir, hostPath: {path: /opt/cni/bin}}
 """

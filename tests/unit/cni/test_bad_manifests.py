@@ -71,7 +71,16 @@ def without(text: str, old: str, new: str = "") -> str:
         ('"Network"', '"network"', "has no Network and Backend.Type in net-conf.json"),
         ('"Type": "vxlan", ', "", "has no Network and Backend.Type in net-conf.json"),
         ('"Port": 8473}}', '"Port": 8473}', "has a net-conf.json that is no JSON"),
-        ("args: [--ip-masq, --iface=eth0], ", "", "has no args in container kube-flannel"),
+        (
+            "--iface=eth0]",
+            "'exec flanneld --iface=eth0']",
+            "starts flanneld by a text for a shell that says where it is",
+        ),
+        ("--iface=eth0]", '"flanneld\\n--iface eth0"]', "starts flanneld by a text for a shell that says where it is"),
+        ('"Backend": {', '"Backend": {"DirectRouting": true, ', "has DirectRouting in net-conf.json, with which"),
+        ('"Backend": {', '"EnableIPv6": true, "Backend": {', "has EnableIPv6 in net-conf.json, and these"),
+        ('"Backend": {', '"EnableNFTables": true, "Backend": {', "has EnableNFTables in net-conf.json, and the proof"),
+        ('"Port": 8473}}', '"Port": 8473,}}', "has a net-conf.json that is no JSON"),
         ('"type": "flannel"', '"type": "bridge"', "has no plugin of type flannel in cni-conf.json"),
         ("data:\n", "other:\n", "has no data in ConfigMap kube-flannel-cfg"),
         ("spec:\n  template:", "spec:\n  templates:", "is built in another way than a manifest of flannel"),
@@ -85,7 +94,6 @@ def test_flannel(old: str, new: str, missing: str) -> None:
     ("old", "new", "missing"),
     [
         ("name: calico-node", "name: felix", "has no container calico-node in DaemonSet canal"),
-        ("canal_iface", "iface", "has no canal_iface in ConfigMap canal-config"),
         ("veth_mtu", "mtu", "has no veth_mtu in ConfigMap canal-config"),
         ("net-conf.json", "network.json", "has no key net-conf.json in ConfigMap canal-config"),
     ],
@@ -102,7 +110,7 @@ def test_what_is_there_already_is_replaced() -> None:
     config, workload = patching.patch(objects(FLANNEL), Wishes("flannel", PODS, interface="eth1"), "it")
     assert json.loads(config["data"]["net-conf.json"])["Backend"] == {"Type": "vxlan", "Port": 8472}
     (container,) = workload["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["--ip-masq", "--iface=eth1"]
+    assert (container["args"], container["env"]) == (["--ip-masq"], [{"name": "FLANNELD_IFACE", "value": "eth1"}])
     canal = without(made_up.CANAL, 'name: IP, value: ""', "name: CALICO_IPV4POOL_CIDR, value: 192.168.0.0/16")
     *_, workload = patching.patch(objects(canal), Wishes("canal", PODS), "it")
     felix = workload["spec"]["template"]["spec"]["containers"][0]
@@ -123,6 +131,8 @@ def test_host_gw_has_no_port() -> None:
         ("just text", "document 1: is no object of Kubernetes"),
         ("<html><body>404: Not Found</body></html>", "is no object of Kubernetes"),
         ("apiVersion: v1\nkind: List", "holds no object"),
+        ("apiVersion: v1\nkind: List\nitems: 7", "has an object without apiVersion, kind or name"),
+        ("[" * 3000, "is no YAML"),
         ("kind: ConfigMap\nmetadata: {name: a}", "has an object without apiVersion, kind or name"),
         ("apiVersion: v1\nkind: List\nitems: [{kind: ConfigMap}]", "has an object without apiVersion, kind or name"),
     ],
@@ -200,8 +210,98 @@ def test_unknown_kinds_are_refused_and_those_that_the_manifest_defines_are_not()
     with pytest.raises(UserError) as error:
         api.adapt([definition, own, other, {**other, "kind": "Lake"}], "1.20", "it")
     assert [line.split(";")[0] for line in error.value.problems] == [
-        "cni_manifest: it: Pool p is example.net/v2, which Kubernetes 1.20 does not serve",
-        "cni_manifest: it: Lake p is example.net/v2, which Kubernetes 1.20 does not serve",
+        f"cni_manifest: it: {kind} p is example.net/v2, which is not known here, and which nothing in the manifest "
+        "defines"
+        for kind in ("Pool", "Lake")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "minor"),
+    [
+        ("batch/v1", "Job", "1.20"),
+        ("v1", "ResourceQuota", "1.20"),
+        ("v1", "LimitRange", "1.36"),
+        ("apps/v1", "StatefulSet", "1.28"),
+        ("coordination.k8s.io/v1", "Lease", "1.20"),
+        ("batch/v1", "CronJob", "1.21"),
+        ("storage.k8s.io/v1", "StorageClass", "1.20"),
+        ("autoscaling/v1", "HorizontalPodAutoscaler", "1.30"),
+    ],
+)
+def test_kinds_that_kubernetes_serves(version: str, kind: str, minor: str) -> None:
+    item = {"apiVersion": version, "kind": kind, "metadata": {"name": "a"}}
+    assert api.adapt([item], minor, "it").objects == (item,)
+
+
+@pytest.mark.parametrize(("version", "kind"), [("batch/v1", "CronJob"), ("autoscaling/v2", "HorizontalPodAutoscaler")])
+def test_kinds_that_kubernetes_serves_only_later(version: str, kind: str) -> None:
+    with pytest.raises(UserError, match=r"which Kubernetes 1\.20 does not serve"):
+        api.adapt([{"apiVersion": version, "kind": kind, "metadata": {"name": "a"}}], "1.20", "it")
+
+
+def test_versions_that_went_and_have_the_same_fields() -> None:
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1beta1", "kind": "ClusterRole", "metadata": {"name": "a"}}
+    (found,) = api.adapt([role], "1.28", "it").objects
+    assert found == {**role, "apiVersion": "rbac.authorization.k8s.io/v1"}
+
+
+def test_lists_are_taken_apart() -> None:
+    text = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMapList, items: [{metadata: {name: a}}]}"
+    assert objects(text) == [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}]
+
+
+def effective(container: dict[str, Any]) -> tuple[list[str], list[object]]:
+    """What flanneld is told: its options that say where it is as Go reads them, and such variables, the last wins."""
+    words, found = [*(container.get("command") or []), *(container.get("args") or [])], []
+    for position, word in enumerate(words):
+        name, equals, value = word.lstrip("-").partition("=")
+        if word.startswith("-") and name in ("iface", "iface-regex", "iface-can-reach", "public-ip"):
+            found.append(value if equals else words[position + 1])
+    places = ("FLANNELD_IFACE", "FLANNELD_IFACE_REGEX", "FLANNELD_IFACE_CAN_REACH", "FLANNELD_PUBLIC_IP")
+    variables = [item for item in container.get("env") or [] if item["name"] in places]
+    return found, [item.get("value") or item["valueFrom"] for item in variables]
+
+
+PLACES = [
+    {"args": ["--ip-masq", "--iface=eth1"]},
+    {"args": ["--iface", "eth1", "--ip-masq"]},
+    {"args": ["-iface", "eth1"]},
+    {"args": ["-iface=eth1", "--iface=eth2", "--iface", "eth3"]},
+    {"args": ["--iface-regex=^eth"]},
+    {"args": ["--iface-can-reach", "192.0.2.1"]},
+    {"args": ["--public-ip=192.0.2.1"]},
+    {"command": ["/opt/bin/flanneld", "--iface=eth1"]},
+    {"command": ["/opt/bin/flanneld", "--iface"], "args": ["eth1"]},
+    {"command": ["sh", "-c", "exec /opt/bin/flanneld --ip-masq"]},
+    {"env": [{"name": "FLANNELD_IFACE", "value": "eth1"}, {"name": "FLANNELD_IFACE", "value": "eth2"}]},
+    {"env": [{"name": "FLANNELD_IFACE_REGEX", "value": "eth.*"}, {"name": "FLANNELD_PUBLIC_IP", "value": "192.0.2.1"}]},
+    {"env": None, "args": None},
+    {},
+]
+
+
+@pytest.mark.parametrize("project", ["flannel", "canal"])
+@pytest.mark.parametrize("place", PLACES, ids=str)
+def test_the_interface_is_the_one_that_is_set(project: str, place: dict[str, Any]) -> None:
+    given_objects = objects(made_up.FLANNEL if project == "flannel" else made_up.CANAL)
+    spec = given_objects[-1]["spec"]["template"]["spec"]
+    spec["containers"][-1].update(copy.deepcopy(place))
+    address = {"fieldRef": {"fieldPath": "status.hostIP"}}
+    for wish in ("node-address", "eth7"):
+        *_, workload = patching.patch(given_objects, Wishes(project, PODS, interface=wish), "it")
+        found = effective(workload["spec"]["template"]["spec"]["containers"][-1])
+        assert found == ([], [address if wish == "node-address" else "eth7"])
+    # Without a wish it stays the manifest's own choice.
+    *_, workload = patching.patch(given_objects, Wishes(project, PODS), "it")
+    assert workload["spec"]["template"]["spec"]["containers"][-1].get("args") == spec["containers"][-1].get("args")
+
+
+def test_what_is_overruled_is_told() -> None:
+    text = without(FLANNEL, '"vxlan"', '"wireguard"')
+    assert patching.left_out(objects(text), Wishes("flannel", PODS, interface="eth1")) == [
+        "Backend.Type wireguard becomes vxlan (cni_backend)",
+        "flanneld's --iface=eth0 is left out (cni_interface is eth1)",
     ]
 
 

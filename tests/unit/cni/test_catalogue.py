@@ -1,14 +1,22 @@
 """Which manifest a Kubernetes version gets."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from kubeproof import settings_tables
 from kubeproof.cni import api, catalogue
 from kubeproof.cni.catalogue import PINNED
 from kubeproof.cni.networks import NETWORKS, no_enforcement
+from kubeproof.cni.plan import of_podnet
+from kubeproof.node.preflight import pod_network
+from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.settings import parse
 from kubeproof.settings_tables import README
+from kubeproof.tables import eras
 from tests.unit.cni.upstream import manifest
+from tests.unit.node.example import RAW, cluster
 
 
 @pytest.mark.parametrize(
@@ -52,21 +60,53 @@ def test_pins(pinned: catalogue.Pinned) -> None:
     assert manifest(pinned)
 
 
-def test_the_readme_tells_which_is_chosen() -> None:
-    for project in ("flannel", "canal"):
-        chosen: dict[str, list[int]] = {}
-        for minor in range(20, 40):
-            pinned = catalogue.choose(project, f"1.{minor}")
-            assert pinned
-            chosen.setdefault(pinned.version, []).append(minor)
-        for pinned in PINNED:
-            if pinned.project == project:
-                minors = chosen.get(pinned.version)
-                span = ""
-                if minors:
-                    span = f"1.{minors[0]} to 1.{minors[-1]}" if minors[-1] < 39 else f"1.{minors[0]} and later"
-                title = f"{'Canal' if project == 'canal' else 'flannel'} {pinned.version}"
-                assert f"| {title} | {span} |".replace("  ", " ") in README.read_text()
+@pytest.mark.parametrize(
+    ("version", "minor", "tried"),
+    [
+        ("v0.14.0", "1.20", True),
+        ("v0.20.2", "1.20", True),
+        ("v0.28.9", "1.36", True),
+        ("v3.24.6", "1.20", False),
+        ("v3.24.6", "1.21", False),
+        ("v3.24.6", "1.22", True),
+        ("v3.24.6", "1.25", True),
+        ("v3.24.6", "1.26", False),
+        ("v3.32.1", "1.31", False),
+        ("v3.32.1", "1.34", True),
+        ("v3.32.1", "1.37", False),
+    ],
+)
+def test_what_is_neither_named_nor_run_is_doubted(version: str, minor: str, tried: bool) -> None:
+    which = next(item for item in PINNED if item.version == version)
+    assert which.is_tried(minor) is tried
+    doubt = catalogue.doubt(which, minor)
+    assert (doubt is None) is tried
+    if doubt:
+        found, breaks = doubt
+        assert f"by its project, and was not run here with {minor}" in found
+        assert ("EndpointSlices of discovery.k8s.io/v1" in breaks) is (minor == "1.20")
+
+
+def test_canal_was_never_run_as_published() -> None:
+    assert [item.run for item in PINNED if item.project == "canal"] == [(), ()]
+
+
+def test_the_doubt_is_a_finding_that_can_be_ignored() -> None:
+    which = next(item for item in PINNED if item.version == "v3.24.6")
+    network = replace(of_podnet(cluster().settings), doubt=catalogue.doubt(which, "1.20"))
+    (finding,) = pod_network.findings(Inspection(cluster(cni="canal"), network=network))
+    assert (finding.name, finding.severity) == ("cni-untried", "error")
+    assert "ignore_findings = ['cni-untried']" in finding.mend
+    assert "v3.20 and v3.21" in finding.mend
+    assert parse({**RAW, "ignore_findings": ["cni-untried"]}).ignore_findings == ("cni-untried",)
+    assert not list(pod_network.findings(Inspection(cluster(), network=of_podnet(cluster().settings))))
+
+
+def test_the_table_says_each_pair() -> None:
+    table = settings_tables.manifests_table(eras.ERAS)
+    assert "| Canal v3.24.6 | 1.22 to 1.25 |  | 1.22 to 1.25 | 1.20 to 1.21, 1.26 to 1.30 |" in table
+    assert "| flannel v0.20.2 | 1.17 and later | 1.20 | 1.20 to 1.24 |  |" in table
+    assert table in README.read_text()
 
 
 def test_who_enforces_policies() -> None:

@@ -96,9 +96,8 @@ def test_host_gw(which: Pinned) -> None:
 @FLANNEL
 def test_flannels_interface_by_name(which: Pinned) -> None:
     found = changed(which, interface="eth1")
-    words = by_identity(objects(which))[workload(which).removesuffix("/spec/template/spec")]["spec"]["template"]["spec"]
-    count = len(words["containers"][0]["args"])
-    assert found == {f"{workload(which)}/containers/kube-flannel/args/{count}": (ABSENT, "--iface=eth1")}
+    variable = {"name": "FLANNELD_IFACE", "value": "eth1"}
+    assert found == {f"{workload(which)}/containers/kube-flannel/env/FLANNELD_IFACE": (ABSENT, variable)}
 
 
 @FLANNEL
@@ -109,7 +108,12 @@ def test_flannels_interface_by_address(which: Pinned) -> None:
 
 @CANAL
 def test_canals_interface_by_name(which: Pinned) -> None:
-    assert changed(which, interface="eth1") == {f"{config(which)}/canal_iface": ("", "eth1")}
+    variable = f"{workload(which)}/containers/kube-flannel/env/FLANNELD_IFACE"
+    reference = {"configMapKeyRef": {"name": "canal-config", "key": "canal_iface"}}
+    assert changed(which, interface="eth1") == {
+        f"{variable}/value": (ABSENT, "eth1"),
+        f"{variable}/valueFrom": (reference, ABSENT),
+    }
 
 
 @CANAL

@@ -321,7 +321,7 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         rules(("-A FORWARD -d 10.98.0.0/16 -j ACCEPT\n", ENFORCER_LAST)),
         "node-b",
         "before KUBE-ROUTER-FORWARD: -A FORWARD -s 10.98.0.0/16 -j ACCEPT",
-        "iptables -D FORWARD -j KUBE-ROUTER-FORWARD && iptables -I FORWARD 1 -j KUBE-ROUTER-FORWARD",
+        "iptables -D FORWARD -j KUBE-ROUTER-FORWARD && iptables -I FORWARD -j KUBE-ROUTER-FORWARD",
     ),
     (
         "wrong-node-address",
@@ -364,7 +364,7 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         on_b(lambda found: replace(found, clock=1.8e9 + 601)),
         "node-b",
         "599 seconds ahead",
-        "date --set=@$(",
+        "date --set=@'$(ssh -o BatchMode=yes node-a",
     ),
     (
         "same-hostname",

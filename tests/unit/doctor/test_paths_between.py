@@ -1,10 +1,14 @@
 """Packets between nodes: shell that a shell takes, and a reader of what it prints."""
 
 import base64
+import contextlib
 import subprocess
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kubeproof.doctor import paths_between
 from kubeproof.doctor.paths_between import CONNECTED, REFUSED, TIMED_OUT, Journey, Seen, Tunnel, Way
@@ -40,7 +44,10 @@ def test_what_is_printed_is_read() -> None:
     assert (journey.checksum_errors, journey.offload) == (2, False)
 
 
-@pytest.mark.parametrize("text", [printed(errors=""), "way 10.99.0.12 yes\nchecksum-errors 0\n", "way x y z a b\n"])
+NO_PCAP = printed().partition("capture")[0] + "capture\nbm8=\n"
+
+
+@pytest.mark.parametrize("text", [printed(errors=""), "way x y z a b\n", NO_PCAP])
 def test_half_an_answer_is_refused(text: str) -> None:
     with pytest.raises(ParseError):
         paths_between.parse(text, nonce=NONCE)
@@ -51,11 +58,27 @@ def test_a_cluster_of_one_node_sends_nothing() -> None:
     assert paths_between.parse(subprocess.check_output(["sh", "-c", command], text=True), nonce=NONCE) == Journey()
 
 
-def test_without_a_capture_there_is_nothing_seen_and_no_crash() -> None:
-    """tcpdump may be missing."""
-    text = printed().partition("capture\n")[0] + "capture\n"
-    assert paths_between.parse(text, nonce=NONCE).seen == frozenset()
-    assert paths_between.parse(text + "bm90IGEgY2FwdHVyZQ==\n", nonce=NONCE).seen == frozenset()
+def test_an_odd_line_hides_no_other() -> None:
+    whole = paths_between.parse(printed(), nonce=NONCE)
+    for odd in ("way 10.99.0.14 yes", "way host yes connected - -", "tunnel", "bash: what?"):
+        assert paths_between.parse(f"{odd}\n{printed()}", nonce=NONCE) == whole
+
+
+@pytest.mark.parametrize("missing", ["tcpdump", "ping", "bash", "base64"])
+def test_a_tool_that_is_missing_is_told_and_not_taken_for_lost_packets(tmp_path: Path, missing: str) -> None:
+    for tool in {"tcpdump", "ping", "bash", "base64"} - {missing}:
+        (tmp_path / tool).write_text("#!/bin/sh\n")
+        (tmp_path / tool).chmod(0o755)
+    command = paths_between.command(others={IPv4Address(B): 22}, device="flannel.1", port=8472, nonce=NONCE)
+    path = {"PATH": str(tmp_path)}
+    done = subprocess.run(["/bin/sh", "-c", command], env=path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (127, f"{missing} is not installed\n")
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    with contextlib.suppress(ParseError):
+        paths_between.parse(text, nonce=NONCE)
 
 
 def test_the_command_is_shell_that_a_shell_takes() -> None:

@@ -4,6 +4,9 @@ import base64
 import subprocess
 from datetime import UTC, datetime
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from kubeproof.doctor.evidence import Paused, Token
 from kubeproof.doctor.questions import control_plane_of, host_of, questions
 from kubeproof.proof.script import TIMED_OUT, Output
@@ -107,3 +110,30 @@ def test_net_conf_of_flannel_and_what_cannot_be_read() -> None:
     assert plane.network_cidrs == ("10.9.0.0/16",)
     assert "tokens" in plane.unreadable
     assert plane.unreadable["controller"] == "was not asked"
+    last = " ".join(encoded(text) for text in ("abcdef", "0001-01-01T00:00:00+23:00"))
+    assert "tokens" in control_plane_of({"tokens": output(last)}, "flannel").unreadable
+
+
+def test_that_there_are_no_flags_is_a_fact() -> None:
+    plane = control_plane_of({"controller": output("", 1)}, "podnet")
+    assert (plane.controller_flags, "controller" in plane.unreadable) == ({}, False)
+    assert "controller" in control_plane_of({"controller": output("", 2)}, "podnet").unreadable
+
+
+def test_of_two_families_ipv4_is_taken() -> None:
+    flags = output("--cluster-cidr=fd00::/48,10.98.0.0/16\n--allocate-node-cidrs=true\n")
+    assert control_plane_of({"controller": flags}, "podnet").controller_flags["cluster-cidr"] == "10.98.0.0/16"
+    host = host_of({"joining": output("node-ip 10.99.0.12,fd00::12\n")}, nonce="abcd1234")
+    assert host.node_ip == "10.99.0.12"
+
+
+def test_a_firewalld_that_does_not_run_is_not_running() -> None:
+    assert not host_of({"firewalld": output("not running\n")}, nonce="abcd1234").firewalld
+
+
+@given(st.text(max_size=100), st.sampled_from([0, 1, 127]))
+def test_whatever_is_said_becomes_evidence(text: str, code: int) -> None:
+    answers = {name: output(text, code) for name in ("kubelet_words", "cgroups", "joining", "firewalld", "packets")}
+    plane = {name: output(text, code) for name in ("tokens", "controller", "network")}
+    assert isinstance(host_of(answers, nonce="abcd1234").joined, bool)
+    assert isinstance(control_plane_of(plane, "flannel").tokens, tuple)

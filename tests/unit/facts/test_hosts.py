@@ -1,6 +1,7 @@
 """Facts that ask several questions at once, and what their scripts do in a real shell."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from pyinfra.api.exceptions import FactProcessError
@@ -36,6 +37,7 @@ class TestHost:
     def test_answers(self) -> None:
         output = answered(
             system="debian 12",
+            system_title="Debian GNU/Linux 12 (bookworm)",
             uid="0",
             addresses="127.0.0.1/8\n192.0.2.11/24",
             swaps="/dev/sda2",
@@ -46,7 +48,8 @@ class TestHost:
             cores="2",
             init="systemd",
             controllers="rw,nosuid,cpu,cpuacct\nrw,pids",
-            rooms="/var/lib/docker ext2/ext3 /dev/sda1 20480000 5120000 15360000 25% /srv/my disk",
+            rooms="/var/lib/docker ext2/ext3 1000 900 /dev/sda1 20480000 5120000 15360000 25% /srv/my disk\n"
+            "/data nfs 0 0 //nas/my share 2048 1024 1024 50% /data\n/odd autofs 0 0 systemd-1 - - - - /odd",
             hostname="node1",
             own_addresses="192.0.2.11\n192.0.2.11",
             product_uuid="4C4C",
@@ -56,10 +59,12 @@ class TestHost:
             services="cron.service\nk3s.service",
             others_pods="0123456789ab",
             iptables="iptables v1.8.9 (nf_tables)",
+            apparmor="installable",
             other_rules="nat",
         )
         assert Host().process(output.splitlines()) == HostFacts(
             system="debian 12",
+            system_title="Debian GNU/Linux 12 (bookworm)",
             uid=0,
             addresses=("127.0.0.1", "192.0.2.11"),
             swaps=("/dev/sda2",),
@@ -70,7 +75,10 @@ class TestHost:
             cores=2,
             init="systemd",
             controllers=("rw", "nosuid", "cpu", "cpuacct", "pids"),
-            rooms=(Room("/var/lib/docker", "ext2/ext3", 20000, 15000, "/srv/my disk"),),
+            rooms=(
+                Room("/var/lib/docker", "ext2/ext3", 20000, 15000, "/srv/my disk", 1000, 900),
+                Room("/data", "nfs", 2, 1, "/data"),
+            ),
             hostname="node1",
             own_addresses=("192.0.2.11",),
             product_uuid="4C4C",
@@ -80,6 +88,7 @@ class TestHost:
             services=("k3s.service",),
             others_pods=True,
             iptables="nf_tables",
+            apparmor="installable",
             other_rules=("nat",),
         )
 
@@ -94,15 +103,37 @@ class TestHost:
         found = Host().process(answered(uid="0", controllers="cpuset cpu io memory pids").splitlines())
         assert found.controllers == ("cpuset", "cpu", "io", "memory", "pids")
 
+    def test_an_odd_answer_hides_no_other(self) -> None:
+        odd = ["##kubeproof uid", "nobody", "##kubeproof memory", "lots", "##kubeproof cores", "", "##kubeproof rooms"]
+        room = "/var/lib ext4 /dev/my disk 2048 1024 1024 50% /var/lib/a b"
+        found = Host().process([*odd, "/var fuse x - - - - /", room, "##kubeproof hostname", "a"])
+        assert (found.uid, found.memory_mib, found.cores, found.hostname) == (-1, 0, 0, "a")
+        assert found.rooms == (Room("/var/lib", "ext4", 2, 1, "/var/lib/a b"),)
+
     def test_what_cannot_be_read_fails_the_host_and_not_the_run(self) -> None:
-        with pytest.raises(FactProcessError):
-            Host().process(["##kubeproof uid", "nobody"])
         with pytest.raises(FactProcessError, match="damaged"):
             Remembered().process(["{"])
         with pytest.raises(FactProcessError, match="damaged"):
             Remembered().process(['{"unknown": 1}'])
         with pytest.raises(FactProcessError):
             Objects().process(["{}"])
+
+    @pytest.mark.parametrize(
+        ("text", "system", "title"),
+        [
+            ("ID='ol'\nVERSION_ID=\"9.5\"\nPRETTY_NAME='Oracle Linux'\n", "ol 9.5", "Oracle Linux"),
+            ('PRETTY_NAME="Debian GNU/Linux trixie/sid"\nID=debian\n', "debian", "Debian GNU/Linux trixie/sid"),
+            ("ID=pop\nPRETTY_NAME=(\n", "", ""),
+            (None, "", ""),
+        ],
+    )
+    def test_a_system_by_its_own_file(self, text: str | None, system: str, title: str, tmp_path: Path) -> None:
+        file = tmp_path / "os-release"
+        if text is not None:
+            file.write_text(text)
+        script = Host().command().replace("/etc/os-release", str(file)).replace("/usr/lib/os-release", str(file))
+        here = Host().process(shell(script))
+        assert (here.system, here.system_title) == (system, title)
 
     def test_scripts_run_on_this_machine(self) -> None:
         here = Host().process(shell(Host().command()))
@@ -224,7 +255,9 @@ class TestTraces:
             addresses="lo 127.0.0.1 65536\neth0 192.0.2.11 1500",
             tcp="*:6443",
             routes="default via 192.0.2.1 dev eth0 onlink\n192.0.2.0/24 dev eth0 proto kernel scope link\n"
-            "198.51.100.0/24 proto static \\\tnexthop via 192.0.2.7",
+            "198.51.100.0/24 proto static \\\tnexthop via 192.0.2.7\nblackhole 10.244.17.0/26 proto bird\n"
+            "unreachable default metric 4278198272\nlocal 192.0.2.11 dev eth0 table local proto kernel",
+            virtual_servers="0A600001:01BB\n0A600001:0035\n[fd00::1]:0050",
         )
         found = Traces().process(output.splitlines())
         (link,) = found.tunnels
@@ -242,8 +275,14 @@ class TestTraces:
             tcp_ports=(6443,),
             addresses=(LinkAddress("lo", "127.0.0.1", 65536), LinkAddress("eth0", "192.0.2.11", 1500)),
             routes=(("192.0.2.0/24", "eth0"), ("198.51.100.0/24", "")),
+            unreachable=("10.244.17.0/26",),
+            virtual_servers=("10.96.0.1",),
             default_link="eth0",
         )
+
+    def test_a_vpns_table_has_no_say_in_the_default_route(self) -> None:
+        routes = "default dev wg0 table 51820 scope link\ndefault via 192.0.2.1 dev eth0\nunreachable default table 52"
+        assert Traces().process(answered(routes=routes).splitlines()).default_link == "eth0"
 
     def test_script_runs_on_this_machine(self) -> None:
         found = Traces().process(shell(Traces().command()))

@@ -28,17 +28,3 @@ def test_a_line_names_the_keyring_that_must_have_signed_the_suite() -> None:
 def test_a_machine_without_debians_archive_is_told_what_to_do(targets: str) -> None:
     with pytest.raises(UserError, match="apt-get update"):
         archive.parse(targets)
-
-
-def test_archives_are_served_by_their_use_whatever_their_addresses_end_with() -> None:
-    assert archive.proxy_paths(archive.parse(TARGETS)) == {
-        "http://archive.example/debian": "debian",
-        "http://archive.example/debian-security": "debian-security",
-    }
-    others = [
-        archive.Source("http://a.example", "bookworm"),
-        archive.Source("http://a.example", "bookworm-updates"),
-        archive.Source("http://b.example/debian", "bookworm-security"),
-        archive.Source("http://c.example/debian", "bookworm-backports"),
-    ]
-    assert list(archive.proxy_paths(others).values()) == ["debian", "debian-security", "debian-2"]

@@ -5,20 +5,14 @@ from pathlib import Path
 import pytest
 
 from lab import node_files
-from lab.archive import Source
 from lab.settings import FILE, LabSettings, parse, read_file
 
 LAB = parse(read_file(FILE), {})
 MASTER, NODE, _ = LAB.nodes
-SOURCES = (
-    Source("http://archive.example/debian", "bookworm"),
-    Source("http://archive.example/debian-security", "bookworm-security"),
-)
 
 
 @pytest.fixture(autouse=True)
 def nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr("lab.archive.sources", lambda: SOURCES)
     folder = tmp_path / "nodes"
     monkeypatch.setattr(node_files, "NODES", folder)
     return folder
@@ -39,13 +33,9 @@ def test_identity() -> None:
     assert "    address 192.168.200.12/24\n    gateway 192.168.200.1\n" in files["etc/network/interfaces"]
 
 
-def test_a_node_has_the_machines_suites_through_the_mirror() -> None:
-    lines = node_files.identity(LAB, NODE)["etc/apt/sources.list"].splitlines()
-    assert [line.split("] ")[1] for line in lines] == [
-        "http://192.168.200.1:3142/debian bookworm main",
-        "http://192.168.200.1:3142/debian-security bookworm-security main",
-    ]
-    assert all("signed-by=" in line for line in lines)
+def test_a_nodes_packages_come_from_the_mirror_alone() -> None:
+    sources = node_files.identity(LAB, NODE)["etc/apt/sources.list"]
+    assert sources == f"deb [signed-by=/{node_files.APT_KEY}] http://192.168.200.1:3142/debian/ /\n"
 
 
 def test_no_two_nodes_are_alike() -> None:

@@ -268,7 +268,7 @@ cases:
   shows: A case with everything
   policies: [{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p, namespace: kubeproof-x},
               spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: "${vteps}/32"}}]}]}}]
-  labels: {pods: {x/a: {set: {team: blue}, remove: [role]}}, namespaces: {y: {remove: [ns]}}}
+  labels: {pods: {x/a: {set: {team: blue}, remove: [role]}}, namespaces: {"y": {remove: [ns]}}}
   needs: [endPort]
   expect:
   - {from: x/b, to: x/a, port: 81, protocol: UDP, by: service, allowed: false}
@@ -308,7 +308,7 @@ def test_a_change_of_labels_sets_and_removes() -> None:
         ("shows: A case with everything", "shows: A case with everything.", "shows: is no sentence"),
         ("needs: [endPort]", "needs: [ipv6]", "needs: names what nothing tells apart"),
         ("needs: [endPort]", "needs: [{}]", "needs: names what nothing tells apart"),
-        ("namespaces: {y: {remove: [ns]}}", "namespaces: [y]", "labels: is no mapping of pods and namespaces"),
+        ('namespaces: {"y": {remove: [ns]}}', "namespaces: [y]", "labels: is no mapping of pods and namespaces"),
         ("needs: [endPort]", "need: [endPort]", "'need' is no key"),
         ("kubeproof-x", "default", "is in namespace 'default'"),
         ("name: p,", "label: p,", "is no object with a name"),
@@ -317,7 +317,7 @@ def test_a_change_of_labels_sets_and_removes() -> None:
         ("{team: blue}", "{team: 1}", "labels, x/a: is no change"),
         ("{team: blue}", "{pod: z}", "labels, x/a: pod is what Services select by"),
         ("remove: [role]", "remove: [pod]", "labels, x/a: pod is what Services select by"),
-        ("namespaces: {y", "namespace: {y", "labels: is no mapping of pods and namespaces"),
+        ('namespaces: {"y', 'namespace: {"y', "labels: is no mapping of pods and namespaces"),
         ("from: x/b, to: x/a", "from: x/d, to: x/a", "expect, number 1: from: 'x/d' is none of the choices"),
         ("to: x/a, port", "to: outside, port", "expect, number 1: to: 'outside' is none of the choices"),
         ("port: 81", "port: 82", "expect, number 1: port: 82 is none of the choices"),

@@ -13,7 +13,7 @@ import yaml
 
 from kubeproof.console import console
 from kubeproof.errors import CommandError, UserError
-from kubeproof.matrix import cases, plan, running, trial
+from kubeproof.matrix import cases, plan, report, running, trial
 from kubeproof.matrix.labels import Labels
 from kubeproof.matrix.layout import ALL_NAMESPACES
 from kubeproof.matrix.result import RunResult
@@ -242,6 +242,53 @@ def test_sctp_that_cannot_be_sent_is_not_probed_and_never_passed(stand: Stand, d
     full = 12 * 9 * 18 + 3 * 9 * 2
     # From x/a to nine, and from the other eleven to x/a: SCTP on two ports in three ways.
     assert result.cases[1].cells == full - (9 + 11) * 6
+
+
+# What a network is known for ------------------------------------------------------------------------------------------
+
+
+def hairpin(key: Key, count: int) -> str | None:
+    """Calico: a pod of x that reaches itself through its own Service is dropped, as policies shut out others."""
+    through = key.combination.via in ("Service address", "Service name")
+    return "blocked" if key.source == key.target and key.target.startswith("x/") and through and count > 1 else None
+
+
+def test_what_a_network_is_known_for_is_told_once_and_not_waited_for(stand: Stand, denying: Path) -> None:
+    stand.loaded = loaded(cni="canal", network_policy=None)
+    stand.settings |= {"state": "nothing", "lies": hairpin}
+    results: list[RunResult] = []
+    text = printed(lambda: results.append(stand.run(denying)))
+    (result,) = results
+    assert result.holds
+    # Three pods by two ways, three protocols and two ports.
+    assert [(case.known_cells, case.wrong, case.retried) for case in result.cases] == [(0, 0, 0), (36, 0, 0)]
+    assert result.cases[1].steps["probe"] < trial.IN_FORCE_SECONDS / 2
+    assert text.count("known difference hairpin-policed, 36 cells: a pod that reaches itself through") == 1
+    assert report.to_json(result)["known_differences"][0]["cells"] == 36
+    assert "36 known differences" in text
+    assert " k " in text
+
+
+def test_a_known_difference_hides_no_new_one(stand: Stand, denying: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To itself by address, or where policies let others in, too, nothing is known to be blocked."""
+    monkeypatch.setattr(trial, "IN_FORCE_SECONDS", 0.05)
+    stand.loaded = loaded(cni="canal", network_policy=None)
+
+    def lies(key: Key, count: int) -> str | None:
+        return "blocked" if key.source == key.target and key.target in ("x/a", "y/a") and count > 1 else None
+
+    stand.settings |= {"state": "nothing", "lies": lies}
+    case = stand.run(denying).cases[1]
+    wrong = {(item.key.target, item.key.combination.via) for item in case.differences}
+    ways = {("y/a", way) for way in ("pod address", "Service address", "Service name")}
+    assert wrong == {("x/a", "pod address"), *ways}
+    assert {item.key.target for item in case.known} == {"x/a"}
+
+
+def test_the_same_difference_of_another_network_is_wrong(stand: Stand, denying: Path) -> None:
+    stand.settings["lies"] = hairpin
+    result = stand.run(denying)
+    assert (result.cases[1].wrong, result.cases[1].known_cells, result.holds) == (36, 0, False)
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------

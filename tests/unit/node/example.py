@@ -67,6 +67,7 @@ RAW: dict[str, object] = {
     "kubeconfig": "~/.kube/kubeproof",
     "ignore_preflight_errors": [],
     "ignore_findings": [],
+    "patience": 1.0,
 }
 
 NODES = (

@@ -1,4 +1,14 @@
-from kubeproof.node.images import answered, asks_kubeadm, images_for, list_command
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from kubeproof.facts.runtime import MissingImages
+from kubeproof.node.images import answered, asks_kubeadm, has_present_image, images_for, list_command
 from tests.unit.node.example import cluster
 
 SETTINGS = cluster().settings
@@ -63,3 +73,66 @@ def test_kubeadm_that_knows_only_the_other_registry_is_corrected() -> None:
     assert answered(["registry.k8s.io/coredns:v1.8.6"], ("coredns",), settings) == (
         "registry.k8s.io/coredns/coredns:v1.8.6",
     )
+
+
+class Registry(BaseHTTPRequestHandler):
+    """Serves one manifest, as the OCI distribution specification has it."""
+
+    digest = "sha256:" + "1" * 64
+
+    def do_HEAD(self) -> None:  # http.server's own name
+        there = self.path == "/v2/folder/app/manifests/v1" and "manifest.list.v2+json" in self.headers["Accept"]
+        self.send_response(200 if there else 404)
+        if there:
+            self.send_header("Docker-Content-Digest", self.digest)
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        """Not into the test's output."""
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Registry) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("runtime", ["docker", "containerd"])
+@pytest.mark.parametrize(
+    ("here", "image", "present"),
+    [
+        (Registry.digest, "folder/app:v1", True),
+        ("sha256:" + "2" * 64, "folder/app:v1", False),
+        ("", "folder/app:v1", False),
+        # not there, or not to be asked: what the host has is taken
+        ("sha256:" + "2" * 64, "folder/app:v2", True),
+        ("sha256:" + "2" * 64, "folder/app", True),
+        ("sha256:" + "2" * 64, f"folder/app@{Registry.digest}", True),
+    ],
+)
+def test_another_image_under_the_same_tag_is_fetched(
+    registry: str, tmp_path: Path, runtime: str, here: str, image: str, present: bool
+) -> None:
+    settings = cluster(container_runtime=runtime, docker_package="", insecure_registries=(registry,)).settings
+    reference = f"{registry}/{image}"
+    for name, answer in (("docker", f"[{registry}/x@{here}]"), ("ctr", f"{reference} application/x {here} 1MiB")):
+        listed = f'case "$*" in *--quiet*) echo {reference};; *) echo "{answer}";; esac'
+        (tmp_path / name).write_text(f"#!/bin/sh\n{listed}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def missing(images: list[str]) -> list[str]:
+        command = MissingImages().command(images=images, has_image=f"{{ {has_present_image(settings)}; }}")
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, env=environment)
+        return MissingImages().process(done.stdout.splitlines())
+
+    assert missing([reference]) == ([] if present else [reference])
+
+
+def test_other_registries_are_not_asked() -> None:
+    assert has_present_image(cluster(insecure_registries=()).settings) == SETTINGS.runtime.has_image
+    assert has_present_image(cluster(insecure_registries=("10.0.0.0/8",)).settings) == SETTINGS.runtime.has_image

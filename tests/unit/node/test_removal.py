@@ -3,6 +3,7 @@ from ipaddress import IPv4Network
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubeproof.node.record import read_policies
 from kubeproof.node.removal import Owners, idle_nft_tables, is_idle, own_nft_tables, pod_networks, removal
 
 PODS = IPv4Network("10.244.0.0/16")
@@ -199,3 +200,22 @@ def test_tables_that_go() -> None:
     tables = {"ip nat": IDLE, "ip filter": WITH_RULE, "ip6 filter": IDLE, "inet mine": IDLE, "inet podnet": WITH_RULE}
     assert idle_nft_tables(tables, before=["ip6 filter"]) == ["ip nat"]
     assert own_nft_tables(tables) == ["inet podnet"]
+
+
+def test_a_comment_over_several_lines_and_odd_lines_hide_no_rule() -> None:
+    odd = '-A INPUT -m comment --comment "a\n*nat\n:x\n" -j DROP\n:torn\nodd\n'
+    saved = f"*filter\n:KUBE-A - [0:0]\n{odd}-A INPUT -j KUBE-A\nCOMMIT\n"
+    text = removal(saved, Owners((), docker=False))
+    assert text == "*filter\n:KUBE-A - [0:0]\n-D INPUT -j KUBE-A\n-X KUBE-A\nCOMMIT\n"
+    assert removal(":FORWARD DROP\n-A FORWARD -j KUBE-A\n", Owners((), docker=False)) == ""
+
+
+@given(st.text(max_size=120))
+def test_any_text_is_taken(text: str) -> None:
+    assert isinstance(removal(f"*filter\n{text}", Owners((), docker=True)), str)
+    assert isinstance(read_policies(text.splitlines()), dict)
+
+
+def test_all_networks_of_flannel_are_its_own() -> None:
+    found = pod_networks(IPv4Network("10.244.0.0/16"), 'FLANNEL_NETWORK="10.98.0.0/16,172.16.0.0/16"\r\n')
+    assert list(map(str, found)) == ["10.98.0.0/16", "10.244.0.0/16", "172.16.0.0/16"]

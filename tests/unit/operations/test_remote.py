@@ -6,6 +6,7 @@ from paramiko import SSHException
 from pyinfra.api.command import FunctionCommand
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from kubeproof.deadlines import COMMAND_SECONDS
 from kubeproof.operations.remote import (
     NodeError,
     exclusively,
@@ -60,7 +61,7 @@ class TestRun:
         assert run(asked, ["echo", "it's; $HOME"]) == "a\nb"
         command, arguments = asked.asked[0]
         assert command == """echo 'it'"'"'s; $HOME'"""
-        assert arguments == {"print_output": False, "print_input": False, "_sudo": False}
+        assert arguments == {"print_output": False, "print_input": False, "_sudo": False, "_timeout": COMMAND_SECONDS}
 
     def test_sudo_is_taken_over_from_the_inventory(self) -> None:
         asked = host(sudo=True)

@@ -47,7 +47,7 @@ def host_facts(host: str, address: str = "", **changes: str) -> Rule:
         "cores": "2",
         "init": "systemd",
         "controllers": "cpuset cpu io memory pids" if changes.get("cgroups", "cgroup2fs") == "cgroup2fs" else "",
-        "rooms": "\n".join(f"{path} ext2/ext3 /dev/sda1 20000000 5000000 15000000 25% /" for path in ROOMS),
+        "rooms": "\n".join(f"{path} ext2/ext3 1000 900 /dev/sda1 20000000 5000000 15000000 25% /" for path in ROOMS),
         "hostname": host,
         "own_addresses": address or ADDRESSES[host],
         "product_uuid": f"uuid-of-{host}",

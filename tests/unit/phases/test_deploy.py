@@ -112,9 +112,24 @@ class TestBadLuck:
         run = hosts.run("deploy.py", "-y")
         assert run.code == 1
         assert "ERROR NumCPU" in run.output
+        # Nobody is left for these, and workers have other things to do.
+        assert "Kubelet | Start kubelet" in run.output or "API server | Reach" in run.output
+        assert "operation: Demo |" not in run.output
+        assert "operation: Pod network | Apply" not in run.output
         assert "needs the control plane host master, which failed" in run.output
         assert not run.ran("token create|kubeadm join")
         assert TRACEBACK not in run.output
+
+    @pytest.mark.parametrize(("command", "host"), [("kubeadm init", "master"), ("kubeadm join", "node1")])
+    def test_kubeadm_waited_in_vain_and_the_host_knows_why(self, command: str, host: str, hosts: FakeCluster) -> None:
+        advice = "Unfortunately, an error has occurred:\n\ttimed out waiting for the condition\nerror execution phase x"
+        hosts.answer(command, host=host, success=False, stderr=advice)
+        hosts.answer("journalctl", host=host, stdout="docker.service: apparmor_parser: executable file not found")
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 1
+        assert "docker.service: apparmor_parser: executable file not found" in run.output
+        assert "error execution phase x" in run.output
+        assert "Unfortunately" not in run.output
 
     def test_worker_is_down(self, hosts: FakeCluster) -> None:
         hosts.down = ("node1",)

@@ -25,3 +25,11 @@ def test_a_mirrors_key_is_where_the_projects_is(
     wanted = cluster(kubernetes_version="1.31.0", **{f"{setting}_url": url, f"{setting}_key": ""})
     assert packages.sources(wanted, SYSTEMS[system])
     assert asked[f"{setting}_key"] == f"https://mirror.example.net/k8s/{key}"
+
+
+@pytest.mark.parametrize(
+    ("system", "apparmor", "wanted"), [("debian 12", True, 1), ("debian 12", False, 0), ("rhel 9", True, 0)]
+)
+def test_apparmors_parser_comes_where_it_is_on(system: str, apparmor: bool, wanted: int) -> None:
+    names = packages.wanted_packages(cluster().settings, SYSTEMS[system], apparmor=apparmor)
+    assert list(names).count("apparmor") == wanted

@@ -54,9 +54,9 @@ OBJECTS = read_documents([*ITEMS, POLICY], "test")
 def ask(
     source: str, destination: str, port: str = "8080", protocol: str = "TCP", objects: Objects = OBJECTS
 ) -> list[str]:
-    """The answer's lines; its code agrees with its first word."""
+    """The answer's lines; its code agrees with its first words."""
     answer = explain.explain(objects, Question(source, destination, port, protocol))
-    assert answer.code == (0 if answer.lines[0].startswith("allowed: ") else 1)
+    assert answer.code == {"allowed": 0, "denied": 1, "not known": 2}[answer.lines[0].partition(":")[0]]
     return list(answer.lines)
 
 
@@ -119,7 +119,8 @@ def test_a_namespace_without_object_is_noted_where_it_matters() -> None:
     spec = {"ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]}]}
     items = [pod("a", "x", "10.244.1.5"), pod("b", "y", "10.244.1.6"), named("NetworkPolicy", "p", "b", spec=spec)]
     lines = ask("a/x", "b/y", objects=read_documents(items, "t"))
-    assert "note: namespace a: its object is missing, so it is taken to have no labels" in lines
+    assert lines[0] == "not known: a/x to b/y, TCP 8080; NetworkPolicies that are known deny it"
+    assert "note: namespace a: its object is missing, so it is taken to have no labels but its name's" in lines
 
 
 def problems(source: str, destination: str, port: str = "8080", objects: Objects = OBJECTS) -> list[str]:
@@ -161,6 +162,8 @@ def test_what_does_not_exist_is_told_with_what_is_nearest(source: str, line: str
         ),
         ("b/web", "0", "--port: 0 is out of range; use 1 to 65535"),
         ("b/web", "65536", "--port: 65536 is out of range; use 1 to 65535"),
+        ("b/web", "9" * 5000, f"--port: {'9' * 60}… is out of range; use 1 to 65535"),
+        ("b/w\neb", "80", "--to: there is no pod b/w\\neb; did you mean b/web?"),
         ("b/web", "-1", "--port: b/web has no TCP port of the name -1; there are http"),
     ],
 )

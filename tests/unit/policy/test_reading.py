@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kubeproof.errors import UserError
 from kubeproof.policy import names
-from kubeproof.policy.model import ContainerPort, IpBlock, Namespace, Node, Peer, Pod, Policy, PortSpec, Rule
+from kubeproof.policy.model import ContainerPort, IpBlock, Namespace, Node, Peer, Pod, Policy, PortSpec, Rule, Workload
 from kubeproof.policy.reading import Objects, read_cluster, read_documents, read_files
 from kubeproof.policy.selectors import EVERYTHING, Requirement, Selector
 from tests.unit.policy import strategies
@@ -22,7 +22,7 @@ kind: NetworkPolicy
 metadata:
   name: everything
   namespace: x
-  labels: {app.kubernetes.io/name: y, empty: ''}
+  labels: {app.kubernetes.io/name: z, empty: ''}
 spec:
   podSelector:
     matchLabels: {access: "true", day: 2020-01-01}
@@ -144,12 +144,16 @@ status: {addresses: [{type: InternalIP, address: 192.168.200.11}, {type: Hostnam
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: d}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: d}
 """
 
 
 def test_objects_of_all_kinds_in_documents_and_lists() -> None:
     objects = read(OBJECTS)
-    assert objects.namespaces == (Namespace("x", {"team": "blue"}),)
+    assert objects.namespaces == (Namespace("x", {"team": "blue", "kubernetes.io/metadata.name": "x"}),)
     assert objects.nodes == (Node("n1", (IPv4Address("192.168.200.11"),), IPv4Network("10.244.1.0/24")),)
     assert objects.nodes[0].vtep == IPv4Address("10.244.1.0")
     ports = (ContainerPort("web", "TCP", 80), ContainerPort("dns", "UDP", 53))
@@ -159,7 +163,8 @@ def test_objects_of_all_kinds_in_documents_and_lists() -> None:
         Pod("x", "new", host_network=True),
     )
     assert [pod.reachable for pod in objects.pods] == [True, False, False]
-    assert objects.notes == ("f.yaml document 4 (Deployment d): left out, it has no part in NetworkPolicy",)
+    assert objects.workloads == (Workload("Deployment", "default", "d"),)
+    assert objects.notes == ("f.yaml document 5 (ConfigMap d): left out, it has no part in NetworkPolicy",)
     assert set(objects.world.pods) == {"default/a.b", "x/done", "x/new"}
 
 

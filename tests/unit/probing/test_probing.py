@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ from kubeproof.probing import clock, packets, sources
 from tests.unit.node.example import cluster
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
+PREFIX = f"probing-test-{os.getpid()}"
 SECRET = "http://user:secret@127.0.0.1:9"
 
 
@@ -77,6 +79,13 @@ class TestSources:
         assert found[f"{server}/missing"] == "404"
         assert found["http://127.0.0.1:9/"].startswith("curl: (7)")
 
+    def test_a_manifest_is_asked_for_with_curl_alone(self, server: str, tmp_path: Path) -> None:
+        place = Source(f"{server}/v2/missing/manifests/1", "manifest", proxied=False)
+        assert ask(place) == {place.url: "404"}
+        for name in ("sh", "bash", "timeout", "printf"):
+            (tmp_path / name).symlink_to(shutil.which(name) or "/bin/false")
+        assert ask(place, path=str(tmp_path)) == {place.url: "untried"}
+
     def test_a_proxy_is_used_for_what_goes_by_it(self, server: str) -> None:
         direct, proxied = Source(f"{server}/a", "images", proxied=False), Source(f"{server}/b", "images", proxied=True)
         found = ask(direct, proxied, stdin=f"http {SECRET}\nhttps \nexcept .example.net\n")
@@ -112,6 +121,7 @@ class TestPackets:
         [
             (["heard a", "heard b", "done"], Heard(frozenset({"a", "b"}))),
             (["done"], Heard()),
+            (["window 1000.500 1006.250", "heard a", "done"], Heard(frozenset({"a"}), window=(1000.5, 1006.25))),
             (["bind: Address already in use"], Heard(trouble="bind: Address already in use")),
             ([], Heard(trouble="it printed nothing")),
         ],
@@ -123,18 +133,23 @@ class TestPackets:
     @ROOT
     @pytest.mark.parametrize("modes", [("listen", "listen", "listen"), ("watch", "listen", "watch")])
     def test_hosts_hear_each_other_in_python_and_perl(self, network: dict[str, str], modes: tuple[str, ...]) -> None:
-        assert self._exchange(network, modes) == {name: Heard(frozenset(network) - {name}) for name in network}
+        found = self._exchange(network, modes)
+        assert {name: heard.hosts for name, heard in found.items()} == {
+            name: frozenset(network) - {name} for name in network
+        }
+        assert all(heard.window and abs(heard.window[0] - time.time()) < 60 for heard in found.values())
 
     @pytest.mark.netns
     @ROOT
     def test_what_a_firewall_drops_is_not_heard(self, network: dict[str, str]) -> None:
         drop = "add table inet t; add chain inet t i { type filter hook input priority 0; }; "
         subprocess.run(
-            ["ip", "netns", "exec", "kp-udp-b", "nft", f"{drop} add rule inet t i udp dport 8472 drop"], check=True
+            ["ip", "netns", "exec", f"{PREFIX}-b", "nft", f"{drop} add rule inet t i udp dport 8472 drop"], check=True
         )
         found = self._exchange(network, ("listen", "listen", "listen"))
-        assert found["b"] == Heard()
-        assert found["a"] == Heard(frozenset({"b", "c"}))
+        assert (found["b"].hosts, found["b"].trouble) == (frozenset(), "")
+        assert found["a"].hosts == {"b", "c"}
+        assert all(heard.window and 4 < heard.window[1] - heard.window[0] < 10 for heard in (found["a"], found["b"]))
 
     @staticmethod
     def _exchange(network: dict[str, str], modes: tuple[str, ...]) -> dict[str, Heard]:
@@ -145,7 +160,7 @@ class TestPackets:
                 # This host has no Python.
                 words = [word.replace("python3 /usr/libexec/platform-python perl", "perl") for word in words]
             done = subprocess.run(
-                ["ip", "netns", "exec", f"kp-udp-{name}", *words], capture_output=True, text=True, check=False
+                ["ip", "netns", "exec", f"{PREFIX}-{name}", *words], capture_output=True, text=True, check=False
             )
             assert not done.stderr
             return packets.heard(done.stdout.splitlines())
@@ -159,18 +174,18 @@ class TestPackets:
 def network() -> Iterator[dict[str, str]]:
     """Three hosts on a bridge that is in a namespace of its own."""
     names = {"a": "10.99.7.1", "b": "10.99.7.2", "c": "10.99.7.3"}
-    spaces = ["kp-udp-hub", *(f"kp-udp-{name}" for name in names)]
+    spaces = [f"{PREFIX}-hub", *(f"{PREFIX}-{name}" for name in names)]
     try:
         for space in spaces:
             subprocess.run(["ip", "netns", "add", space], check=True)
-        subprocess.run(["ip", "-n", "kp-udp-hub", "link", "add", "name", "hub", "type", "bridge"], check=True)
-        subprocess.run(["ip", "-n", "kp-udp-hub", "link", "set", "hub", "up"], check=True)
+        subprocess.run(["ip", "-n", f"{PREFIX}-hub", "link", "add", "name", "hub", "type", "bridge"], check=True)
+        subprocess.run(["ip", "-n", f"{PREFIX}-hub", "link", "set", "hub", "up"], check=True)
         for name, address in names.items():
             script = f"""
-            ip -n kp-udp-hub link add p-{name} type veth peer name eth0 netns kp-udp-{name}
-            ip -n kp-udp-hub link set p-{name} master hub up
-            ip -n kp-udp-{name} link set eth0 up
-            ip -n kp-udp-{name} addr add {address}/24 dev eth0"""
+            ip -n {PREFIX}-hub link add p-{name} type veth peer name eth0 netns {PREFIX}-{name}
+            ip -n {PREFIX}-hub link set p-{name} master hub up
+            ip -n {PREFIX}-{name} link set eth0 up
+            ip -n {PREFIX}-{name} addr add {address}/24 dev eth0"""
             subprocess.run(["sh", "-ec", script], check=True)
         yield names
     finally:

@@ -324,14 +324,13 @@ def _pod(namespace: str, name: str, node: str, ip: IPv4Address, *, host_network:
 def context(name: str, *, here: NodeState | None = None, objects: ApiObjects | str | None = None) -> Context:
     states = {other: state(other) for other in NAMES}
     states[name] = here or states[name]
-    shell = f"ssh {name}"
     return Context(
         node=cluster().node(name),
         cluster=cluster(),
         state=states[name],
         states=states,
         objects=api() if objects is None else objects,
-        shell=shell,
+        access=SshAccess(name),
     )
 
 

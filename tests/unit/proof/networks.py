@@ -8,6 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
+from kubeproof.cluster import SshAccess
 from kubeproof.network.iptables import Ruleset, parse_iptables_save
 from kubeproof.network.model import Address, Link, Namespace, Neighbour, Route
 from kubeproof.network.node import NodeState
@@ -56,7 +57,7 @@ def context(name: str, cni: str, backend: str, *, here: NodeState | None = None,
     states[name] = here or states[name]
     cluster = good.cluster(**settings(cni, backend, **more.pop("settings", {})))
     objects: ApiObjects | str = more.pop("objects", None) or api(cni)
-    return Context(cluster.node(name), cluster, states[name], states, objects, f"ssh {name}", **more)
+    return Context(cluster.node(name), cluster, states[name], states, objects, SshAccess(name), **more)
 
 
 def api(cni: str) -> ApiObjects:

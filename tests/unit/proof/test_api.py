@@ -131,14 +131,57 @@ def test_what_a_running_cluster_cannot_lack() -> None:
     [
         ("error", "kubectl get: line 1"),
         ("[]", "top: expected an object"),
-        ('{"items": [{}]}', r"top.items\[0\].kind: is missing"),
-        ('{"items": [{"kind": "Node"}]}', r"top.items\[0\].metadata.name: is missing"),
-        (
-            '{"items": [{"kind": "Node", "metadata": {"name": "a"}, "spec": {"podCIDR": "x"}}]}',
-            "podCIDR: is not an IPv4",
-        ),
+        ('{"items": {}}', "top: expected a list"),
     ],
 )
 def test_malformed_output_is_named(text: str, message: str) -> None:
     with pytest.raises(ParseError, match=message):
         parse_objects(text)
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"metadata": {}}, "[1].kind: is missing"),
+        ({"kind": "Node"}, "Node : kubectl get: [1].metadata.name: is missing"),
+        ({"kind": "Node", "metadata": {"name": "a"}, "spec": {"podCIDR": "x"}}, "podCIDR: is not an IPv4"),
+        ({"kind": "Pod", "metadata": {"name": 1}}, "Pod without a name"),
+        ({"kind": "Service", "metadata": {"namespace": "a", "name": "b"}, "spec": {"ports": [{}]}}, "Service a/b"),
+        ({"kind": "Endpoints", "metadata": {"namespace": "a", "name": "b"}, "subsets": 4}, "Endpoints a/b"),
+    ],
+)
+def test_an_odd_object_is_named_and_hides_no_other(odd: object, message: str) -> None:
+    node = {"kind": "Node", "metadata": {"name": "node-a"}}
+    objects = parse_objects(json.dumps({"items": [node, odd, {**node, "metadata": {"name": "node-b"}}]}))
+    assert [item.name for item in objects.nodes] == ["node-a", "node-b"]
+    assert len(objects.odd) == 1
+    assert message in objects.odd[0]
+    assert message in (missing_kinds(objects) or "")
+
+
+def test_of_two_families_ipv4_is_taken_wherever_it_stands() -> None:
+    addresses = [{"type": "InternalIP", "address": ip} for ip in ("2001:db8::11", "10.99.0.11")]
+    node = {
+        "kind": "Node",
+        "metadata": {"name": "n"},
+        "spec": {"podCIDR": "fd00:10::/64", "podCIDRs": ["fd00:10::/64", "10.98.0.0/24"]},
+        "status": {"addresses": addresses},
+    }
+    pod = {
+        "kind": "Pod",
+        "metadata": {"namespace": "a", "name": "p", "uid": "u"},
+        "status": {"podIP": "fd00:10::9", "podIPs": [{"ip": "fd00:10::9"}, {"ip": "10.98.0.9"}]},
+    }
+    both = {"clusterIP": "fd00::1", "clusterIPs": ["fd00::1", "10.97.0.1"], "ports": []}
+    services = [
+        {"kind": "Service", "metadata": {"namespace": "a", "name": name}, "spec": spec}
+        for name, spec in (("both", both), ("six", {"clusterIP": "fd00::2"}), ("none", {"clusterIP": "None"}))
+    ]
+    six = {"addresses": [{"ip": "fd00:10::9"}, {"ip": "10.98.0.9"}], "ports": [{"port": 80}]}
+    endpoints = {"kind": "Endpoints", "metadata": {"namespace": "a", "name": "both"}, "subsets": [six]}
+    found = parse_objects(json.dumps({"items": [node, pod, *services, endpoints]}))
+    assert found.odd == ()
+    assert (str(found.nodes[0].pod_cidr), str(found.nodes[0].internal_ip)) == ("10.98.0.0/24", "10.99.0.11")
+    assert str(found.pods[0].ip) == "10.98.0.9"
+    assert [str(item.cluster_ip) for item in found.services] == ["10.97.0.1", "None", "None"]
+    assert {key[1]: list(map(str, backends)) for key, backends in found.endpoints.items()} == {"both": ["10.98.0.9:80"]}

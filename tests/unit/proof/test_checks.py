@@ -409,7 +409,7 @@ def assert_fails(name: str, context: Context, words: str) -> None:
     assert result.expected
     assert words in f"{result.expected}\n{result.found}", result
     assert result.found != result.expected
-    assert result.look_further.startswith("ssh node-b ")
+    assert result.look_further.startswith("ssh -o BatchMode=yes node-b ")
     assert len(result.look_further) > len("ssh node-b ")
 
 

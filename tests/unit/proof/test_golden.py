@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.cluster import Cluster, Node
+from kubeproof.cluster import Cluster, Node, SshAccess
 from kubeproof.network.iptables import Ruleset, parse_iptables_save
 from kubeproof.network.model import Address, Link, Namespace
 from kubeproof.network.node import NodeState
@@ -51,7 +51,7 @@ def node1() -> Context:
     state = NodeState(NODE.name, iptables=ruleset)
     node = NodeObject(NODE.name, IPv4Network("10.244.1.0/24"), NODE.address, "True", "")
     objects = ApiObjects(nodes=(node,), services=SERVICES, endpoints=ENDPOINTS)
-    return Context(NODE, Cluster(settings, (NODE,)), state, {NODE.name: state}, objects)
+    return Context(NODE, Cluster(settings, (NODE,)), state, {NODE.name: state}, objects, SshAccess(NODE.name))
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kubeproof.cluster import SshAccess
 from kubeproof.proof import probes, script
 from kubeproof.proof.api import ApiObjects, Backend, Service, ServicePort
 from kubeproof.proof.capture import judge_capture
@@ -334,14 +335,14 @@ def probe(label: str, node: str = "node-b", container: str | None = None) -> Pro
 )
 def test_the_worst_outcome_counts(verdicts: list[Verdict], status: Status, found: str) -> None:
     outcomes = [(probe(str(number)), verdict) for number, verdict in enumerate(verdicts)]
-    (result,) = summarize(outcomes, lambda node: f"ssh {node}")
+    (result,) = summarize(outcomes, lambda node, text: SshAccess(node).line(text))
     assert (result.status, result.found, result.node, result.name) == (status, found, "node-b", "pod_to_node")
-    assert result.look_further.startswith("ssh node-b 'echo ")
+    assert result.look_further.startswith("ssh -o BatchMode=yes node-b 'echo ")
 
 
 def test_each_node_has_a_result_of_its_own() -> None:
     outcomes = [(probe("x", node), holds("y")) for node in ("node-b", "node-c", "node-b")]
-    assert [result.node for result in summarize(outcomes, str)] == ["node-b", "node-c"]
+    assert [result.node for result in summarize(outcomes, "{} {}".format)] == ["node-b", "node-c"]
 
 
 def batch_output(batch: Batch, container: str, lines: dict[str, Output]) -> Output:

@@ -226,7 +226,7 @@ def test_nodes_and_api_are_collected_together(monkeypatch: pytest.MonkeyPatch) -
     assert [context.node.name for context in snapshot.contexts()] == list(good.NAMES)
     assert snapshot.contexts()[0].api.nodes[0].name == "node-a"
     assert all(row.ok for row in snapshot.reachability())
-    assert snapshot.contexts()[1].shell == "ssh -o BatchMode=yes node-b"
+    assert snapshot.contexts()[1].access.line("a | b") == "ssh -o BatchMode=yes node-b 'a | b'"
 
 
 def test_a_node_that_cannot_be_reached_is_a_failing_row_and_the_others_are_checked(

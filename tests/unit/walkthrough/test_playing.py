@@ -153,3 +153,19 @@ def test_another_policy_in_the_way_is_named(cluster: Cluster) -> None:
     with pytest.raises(UserError, match="delete networkpolicy deny-all"):
         walkthrough.play(good.loaded())
     assert not cluster.applied
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ("10.98.2.8 dev cali0123456789a src 10.0.2.15 uid 0 \\    cache\n", "its host's address 10.0.2.15"),
+        ("", "its host's address 10.99.0.13"),
+    ],
+)
+def test_canals_hosts_are_asked_which_address_they_take(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, said: str, seen: str
+) -> None:
+    """A host with several interfaces takes the first address that it has, not the node's."""
+    monkeypatch.setattr("kubeproof.remote_kubectl.over_ssh", lambda _access, _words: ["printf", "%s", said])
+    assert walkthrough.play(good.loaded(cni="canal")) == 0
+    assert f"kuard asked by node-c sees {seen}" in {attempt.who for attempt in cluster.attempts}

@@ -1,5 +1,6 @@
 """The walk-through expects of every attempt what the policy engine says of it."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -11,6 +12,7 @@ from kubeproof.policy.model import Judged, Pod, World
 from kubeproof.policy.reading import read_documents
 from kubeproof.walkthrough.attempt import Attempt, FromHere, InPod, OnNode, Outcome
 from kubeproof.walkthrough.scenario import CLIENTS, ONE, PART_OF, Stage, Step, steps
+from tests.unit.proof import good
 
 HERE = IPv4Address("192.168.200.1")
 STAGE = Stage(
@@ -95,4 +97,16 @@ def test_the_objects_of_the_stage_are_whole() -> None:
 
 
 def test_outside_requests_are_shown_as_a_person_would_make_them() -> None:
-    assert str(FromHere("http://192.0.2.1:33000/", 3)).startswith("curl --noproxy '*' -m 2 http://192.0.2.1:33000/")
+    line = FromHere("http://192.0.2.1:33000/", 3).line(good.loaded())
+    assert line == "curl --noproxy '*' -m 2 http://192.0.2.1:33000/  # 3 times"
+
+
+def test_where_pods_have_no_bridge_the_own_host_is_seen_by_its_own_address() -> None:
+    """Canal: a pod hangs on a link without an address, and the kernel takes one of the host's own."""
+    canal = replace(STAGE, own_source=("its host's", IPv4Address("192.168.200.12")))
+    seen = {attempt.who: attempt.answer for attempt in steps(canal)[3].attempts if attempt.answer}
+    assert seen == {
+        "kuard asked by k8s-master sees flannel.1's address 10.244.0.0": '"10.244.0.0"',
+        "kuard asked by k8s-node1 sees its host's address 192.168.200.12": '"192.168.200.12"',
+        "kuard asked by k8s-node2 sees flannel.1's address 10.244.2.0": '"10.244.2.0"',
+    }

@@ -1,15 +1,17 @@
 """NetworkPolicy objects as the agent reads them, the inexpressible ones included."""
 
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.podnet.policy.objects import NamedPort, PortMatch, labels_hash, read_labels, read_namespace, read_pod
 from agents.podnet.policy.reading import read_policy
+from agents.podnet.policy.ruleset import Here, make_ruleset
 from agents.podnet.policy.selectors import EVERYTHING, Requirement, Selector
-from tests.unit.agents.policy.objects import namespace, pod, policy
+from tests.unit.agents.policy.objects import namespace, pod, policy, world
 
 BOTH = {"ingress", "egress"}
 
@@ -147,6 +149,36 @@ JSON = st.recursive(
 def test_nothing_makes_reading_fail(spec: Any) -> None:
     found = read(spec)
     assert found.isolates
+
+
+@settings(max_examples=60, deadline=None)
+@given(JSON, JSON, st.dictionaries(st.sampled_from(("a", "b")), JSON, max_size=2))
+def test_no_odd_object_costs_the_ruleset_of_the_others(spec: Any, part: Any, labels: Any) -> None:
+    """One that no API server would store leaves the others in force."""
+    odd = pod("odd", "10.0.0.3")
+    odd["metadata"]["labels"] = labels
+    odd["spec"]["containers"] = odd["status"]["podIPs"] = part
+    sound = policy("sound", {"podSelector": {"matchLabels": {"app": "web"}}})
+    known = world([odd, pod("a", "10.0.0.2", {"app": "web"})], [sound, policy("p", spec)], [namespace("y", labels)])
+    table = make_ruleset(known, Here("one", IPv4Network("10.0.0.0/24"))).table.text()
+    assert "10.0.0.2" in table
+
+
+@pytest.mark.parametrize("number", [None, "80", 0, 65536, True, 8.5])
+def test_a_port_that_is_no_number_is_none(number: Any) -> None:
+    ports = [{"name": "web", "containerPort": number}, "odd", {"name": 7, "containerPort": 1}, {"name": "b"}]
+    assert read_pod(pod("a", "10.0.0.2", ports=[*ports, {"name": "c", "containerPort": 3}])).ports == (
+        NamedPort("c", "TCP", 3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "ports"), [("Always", (NamedPort("metrics", "TCP", 8099),)), ("Never", ()), (None, ())]
+)
+def test_ports_of_native_sidecars_count_and_those_of_other_init_containers_do_not(policy: Any, ports: Any) -> None:
+    item = pod("a", "10.0.0.2")
+    item["spec"]["initContainers"] = [{"restartPolicy": policy, "ports": [{"name": "metrics", "containerPort": 8099}]}]
+    assert read_pod(item).ports == ports
 
 
 def test_ipv6_is_no_error_and_matches_nothing() -> None:

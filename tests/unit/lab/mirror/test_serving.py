@@ -1,5 +1,11 @@
 """Configuration of the mirror's daemons, and what is read from the programs around them."""
 
+import http.client
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -7,18 +13,13 @@ import pytest
 import yaml
 
 from kubeproof.errors import UserError
-from lab import apt_config, archive, paths, settings, shell
-from lab.archive import Source
-from lab.mirror import apt, base_layer, daemons, proxy, registry, service, system_services
+from lab import apt_config, paths, settings, shell
+from lab.mirror import apt, base_layer, daemons, registry, server, service, system_services
 from lab.mirror.daemons import foreign_listeners
 from lab.settings import LabSettings
+from lab.wait import wait_until
 
 GATEWAY = IPv4Address("10.99.1.1")
-SOURCES = (
-    Source("http://mirror.example/debian", "bookworm"),
-    Source("http://mirror.example/debian", "bookworm-updates"),
-    Source("http://mirror.example:8080/debian-security", "bookworm-security"),
-)
 
 
 @pytest.fixture
@@ -26,29 +27,6 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabSettings:
     """The lab as it comes, on a machine where nothing of it runs."""
     monkeypatch.setattr(paths, "RUN", tmp_path / "run")
     return settings.parse(settings.read_file(settings.FILE), {})
-
-
-def acng(proxy_url: str = "") -> dict[str, str]:
-    text = proxy.render(GATEWAY, 3142, proxy.backends(SOURCES), proxy_url, Path("/cache"), Path("/log"))
-    return dict(line.split(": ", 1) for line in text.splitlines())
-
-
-def test_the_proxy_serves_the_machines_own_archive() -> None:
-    assert acng()["Remap-debian"] == "/debian ; http://mirror.example/debian"
-    assert acng()["Remap-debian-security"] == "/debian-security ; http://mirror.example:8080/debian-security"
-
-
-def test_the_proxy_is_open_to_nothing_else() -> None:
-    settings = acng()
-    assert settings["ForceManaged"] == "1"
-    assert settings["AllowUserPorts"] == "80 8080"
-    assert settings["BindAddress"] == "10.99.1.1"
-    assert settings["ReportPage"] == ""
-
-
-def test_the_proxy_goes_through_the_machines_proxy() -> None:
-    assert "Proxy" not in acng()
-    assert acng("http://proxy.example:3128")["Proxy"] == "http://proxy.example:3128"
 
 
 def test_stopping_and_showing_ask_nothing_of_apt(lab: LabSettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,24 +38,63 @@ def test_stopping_and_showing_ask_nothing_of_apt(lab: LabSettings, monkeypatch: 
     assert service.down(lab) == 0
 
 
-def test_a_proxy_without_an_archive_is_reported_and_so_are_the_ports(
-    lab: LabSettings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("runs", "served"), [(0, []), (4711, ["filled"])])
+def test_what_is_built_is_served_at_once_if_the_registry_runs(
+    lab: LabSettings, monkeypatch: pytest.MonkeyPatch, runs: int, served: list[str]
 ) -> None:
-    monkeypatch.setattr(archive, "sources", lambda: (Source("file:/mnt/debian", "bookworm"),))
+    filled: list[str] = []
+    monkeypatch.setattr(daemons, "running_pid", lambda _daemon: runs)
+    monkeypatch.setattr(service, "_build", lambda *, refresh: ((), 1 + refresh))
+    monkeypatch.setattr(registry, "fill", lambda *_shelves: filled.append("filled") or 2)
+    assert service.build(lab) == 1 + 2 * len(served)
+    assert filled == served
+
+
+def test_ports_of_others_are_reported(lab: LabSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemons, "port_problem", lambda daemon: f"port {daemon.port}")
-    problems = service.check(lab)
-    assert "not served by HTTP" in problems[0]
-    assert problems[1:] == ["port 3142", "port 5000"]
+    assert service.check(lab) == ["port 3142", "port 5000"]
 
 
-@pytest.mark.parametrize(("text", "found"), [("http://p:1", "http://p:1"), ("DIRECT", ""), ("", "")])
-def test_apts_proxy_setting(text: str, found: str) -> None:
-    assert proxy.upstream_proxy(apt_config.parse(f'Acquire::http::Proxy "{text}";\n')) == found
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """URL of the folder ``tmp_path`` served on this machine, by the program that the mirror runs."""
+    (tmp_path / "kubernetes").mkdir()
+    (tmp_path / "kubernetes" / "InRelease").write_text("signed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [server.PROGRAM, "-I", str(server.SOURCE), "127.0.0.1", str(port), str(tmp_path)]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, seconds=10, what="the server")
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
 
 
-def test_an_archive_on_a_disk_cannot_be_served() -> None:
-    with pytest.raises(UserError, match="not served by HTTP"):
-        proxy.backends([Source("file:/mnt/debian", "bookworm")])
+def test_files_are_served_and_nothing_else(served: str) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    # A client that says nothing, and one that stops in its request, keep nobody else waiting.
+    address = (served.removeprefix("http://").partition(":")[0], int(served.rpartition(":")[2]))
+    with socket.create_connection(address), socket.create_connection(address) as half:
+        half.sendall(b"GET /kubernetes/InRelease HTTP/1.1\r\n")
+        with opener.open(f"{served}/kubernetes/InRelease", timeout=5) as answer:
+            assert answer.read() == b"signed"
+    for path in ("", "/kubernetes/", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/no"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            opener.open(f"{served}{path}", timeout=5)
+
+
+def test_several_requests_go_by_one_connection(served: str) -> None:
+    connection = http.client.HTTPConnection(served.removeprefix("http://"), timeout=5)
+    for path, status in (("/kubernetes/InRelease", 200), ("/no", 404)):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (status, True)
+
+
+def test_the_server_knows_the_folder_of_the_repositories(lab: LabSettings) -> None:
+    daemon = server.daemon(lab)
+    assert daemon.command[-3:] == ("192.168.200.1", "3142", str(paths.APT_ROOT))
+    assert paths.APT_REPOSITORY.parent == paths.DEBIAN_REPOSITORY.parent == paths.APT_ROOT
 
 
 def test_the_registry_keeps_to_the_gateway() -> None:
@@ -107,8 +124,8 @@ def test_digests_of_a_layout() -> None:
 
 
 SS = """\
-LISTEN 0 250  192.168.200.1:3142 0.0.0.0:* users:(("apt-cacher-ng",pid=1,fd=12))
-LISTEN 0 250      10.99.1.1:3142 0.0.0.0:* users:(("apt-cacher-ng",pid=2,fd=11))
+LISTEN 0 250  192.168.200.1:3142 0.0.0.0:* users:(("python3",pid=1,fd=12))
+LISTEN 0 250      10.99.1.1:3142 0.0.0.0:* users:(("python3",pid=2,fd=11))
 LISTEN 0 4096             *:5000       *:* users:(("docker-registry",pid=3,fd=3))
 LISTEN 0 4096     127.0.0.1:5001 0.0.0.0:*
 LISTEN 0 4096 10.99.1.1%br0:5002 0.0.0.0:*
@@ -119,7 +136,7 @@ LISTEN 0 4096 10.99.1.1%br0:5002 0.0.0.0:*
     ("port", "own", "found"),
     [
         (3142, 2, []),
-        (3142, 0, ['users:(("apt-cacher-ng",pid=2,fd=11))']),
+        (3142, 0, ['users:(("python3",pid=2,fd=11))']),
         (5000, 0, ['users:(("docker-registry",pid=3,fd=3))']),
         (5001, 0, []),
         (5002, 0, ["an unknown program"]),

@@ -1,4 +1,5 @@
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,36 @@ class TestDisks:
         rooms = (*ROOMS[:2], Room("/var/lib/kubelet", "xfs", 1000, 120, "/var/lib/kubelet"))
         assert found(disks.findings, inspection(node1={"rooms": rooms})) == []
 
+    @pytest.mark.parametrize(
+        ("config", "full", "wrong"),
+        [
+            ("", "/var/lib/docker", 1),
+            ('{"data-root": "/data/docker"}', "/var/lib/docker", 0),
+            ('{"data-root": "/data/docker/"}', "/data/docker", 1),
+            ('{"graph": "/data/docker"}', "/data/docker", 1),
+            ('\ufeff{"data-root": "/data/docker"}', "/var/lib/docker", 0),
+            ('{"features": {"containerd-snapshotter": true}}', "/var/lib/docker", 0),
+            ('{"features": {"containerd-snapshotter": true}}', "/var/lib/containerd", 1),
+            ("", "/var/lib/containerd", 0),
+        ],
+    )
+    def test_where_docker_keeps_images(self, config: str, full: str, wrong: int) -> None:
+        rooms = (*ROOMS, Room("/data/docker", "xfs", 20000, 15000, "/"))
+        here = tuple(Room(room.path, room.kind, 8000, 900, full) if room.path == full else room for room in rooms)
+        expected = [("disk-space", "node1", "error")] * wrong
+        assert found(disks.findings, inspection(node1={"docker_config": config, "rooms": here})) == expected
+
+    def test_inodes(self) -> None:
+        rooms = tuple(replace(room, inodes=1000, free_inodes=40) for room in ROOMS)
+        finding = only(disks.findings, inspection(node1={"rooms": rooms}))
+        assert finding.found.startswith("has 40 inodes free of 1000 for /var/lib/containerd")
+        made_as_needed = tuple(replace(room, kind="btrfs") for room in ROOMS)
+        assert found(disks.findings, inspection(node1={"rooms": made_as_needed})) == []
+
+    def test_a_folder_with_a_blank_is_quoted(self) -> None:
+        rooms = (Room("/var/lib/docker", "xfs", 8000, 900, "/srv/my disk"), *ROOMS[2:])
+        assert "2 '/srv/my disk' |" in only(disks.findings, inspection(node1={"rooms": rooms})).mend
+
     def test_overlay_on_overlay(self) -> None:
         rooms = (Room("/var/lib/docker", "overlayfs", 20000, 15000, "/"), *ROOMS[2:])
         assert found(disks.findings, inspection(node1={"rooms": rooms})) == [("storage-driver", "node1", "error")]
@@ -117,6 +148,26 @@ class TestClocks:
         assert found(clocks.findings, inspection(clocks=clock)) == [("clock-skew", "node2", "warning")]
 
 
+@pytest.mark.parametrize(
+    ("system", "title", "shown"),
+    [
+        ("centos 9", "CentOS Stream 9", "runs CentOS Stream 9 (centos 9)"),
+        ("ol 9.5", "", "runs ol 9.5"),
+        ("debian", "Debian GNU/Linux trixie/sid", "runs Debian GNU/Linux trixie/sid (debian)"),
+        ("", "", "runs an unknown system"),
+    ],
+)
+def test_a_system_that_is_not_known_is_named_and_those_that_are(system: str, title: str, shown: str) -> None:
+    (finding,) = [
+        item
+        for item in machines.findings(inspection(node1={"system": system, "system_title": title}))
+        if item.name == "os"
+    ]
+    assert finding.found == shown
+    assert "like it" not in finding.mend
+    assert all(name in finding.mend for name in ("Debian 13", "Ubuntu 24.04", "RHEL 9", "Rocky Linux 9", "AlmaLinux 8"))
+
+
 class TestIdentity:
     @pytest.mark.parametrize(
         ("facts", "expected"),
@@ -143,7 +194,22 @@ class TestIdentity:
             ("127.0.1.1 node1", ""),
             ("192.0.2.13 node2", ""),
             ("# 198.51.100.7 node2", ""),
-            ("::1 node2", ""),
+            ("   198.51.100.7   node2", "has `198.51.100.7 node2` in /etc/hosts"),
+            ("\t198.51.100.7\tother\tNODE2 # old", "has `198.51.100.7 node2` in /etc/hosts"),
+            ("198.51.100.7 Node2.", "has `198.51.100.7 node2` in /etc/hosts"),
+            ("198.51.100.7 node2\r", "has `198.51.100.7 node2` in /etc/hosts"),
+            ("198.51.100.7 node2 node2", "has `198.51.100.7 node2` in /etc/hosts"),
+            ("::ffff:198.51.100.7 node2", "has `::ffff:198.51.100.7 node2` in /etc/hosts"),
+            # getent gives 127.0.0.1 for it where IPv4 is asked for.
+            ("::1 node2", "has `::1 node2` in /etc/hosts"),
+            ("::1 node1 localhost ip6-localhost", ""),
+            ("fd00::9 node2", ""),
+            ("198.51.100.7 node2.example.net # node2", ""),
+            ("192.0.2.12 localhost", "has `192.0.2.12 localhost` in /etc/hosts, and programs of this host"),
+            # The C library takes none of these: leading zeros, a byte order mark, a blank that is none.
+            ("198.051.100.7 node2", ""),
+            ("\ufeff198.51.100.7 node2", ""),
+            ("198.51.100.7\u00a0node2", ""),
             ("# BEGIN kubeproof: nodes of the cluster\n198.51.100.7 node2\n# END kubeproof", ""),
         ],
     )
@@ -155,15 +221,21 @@ class TestIdentity:
         ("line", "left"),
         [
             ("198.51.100.7 node2", ""),
-            ("198.51.100.7\tnode2  # x", "198.51.100.7  # x\n"),
+            ("198.51.100.7\tnode2  # x", ""),
+            ("  198.51.100.7\tNode2 node2. node2", ""),
+            ("198.51.100.7 node2\r", ""),
+            ("198.51.100.7 node22 node2 node2.example.net # node2", "198.51.100.7 node22 node2.example.net # node2\n"),
+            ("198.51.100.7 node2\n\n 198.51.100.7 other node2#x", "\n 198.51.100.7 other#x\n"),
+            ("::FFFF:198.51.100.7 node2", ""),
+            ("198.51.100.7 node2\n198.51.100.77 other", "198.51.100.77 other\n"),
             ("198.51.100.7 node2.example.net node2", "198.51.100.7 node2.example.net\n"),
             ("198.51.100.7 node2 other", "198.51.100.7 other\n"),
         ],
     )
     def test_the_command_mends_it(self, line: str, left: str, tmp_path: Path) -> None:
         file = tmp_path / "hosts"
-        file.write_text(f"127.0.0.1 localhost\n{line}\n192.0.2.13 node2\n")
-        finding = only(identity.findings, inspection(node1={"hosts_file": file.read_text()}))
+        file.write_text(f"127.0.0.1 localhost\n{line}\n192.0.2.13 node2\n", newline="")
+        (finding,) = set(identity.findings(inspection(node1={"hosts_file": file.read_text()})))
         command = finding.mend.removeprefix("run `").removesuffix("` there").replace("/etc/hosts", str(file))
         subprocess.run(["sh", "-c", command], check=True)
         assert file.read_text() == f"127.0.0.1 localhost\n{left}192.0.2.13 node2\n"

@@ -73,6 +73,83 @@ class TestNetworks:
         found_here = found(networks.findings, with_traces(routes=(route,)))
         assert found_here == [("cidr-conflict", "node1", severity) for severity in expected]
 
+    @pytest.mark.parametrize(
+        "routes",
+        [
+            ("0.0.0.0/1", "128.0.0.0/1"),
+            ("0.0.0.0/2", "64.0.0.0/2", "128.0.0.0/2", "192.0.0.0/2"),
+            ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+            # What is left of everything when a VPN leaves 203.0.113.0/24 out, shortened.
+            ("0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/5", "200.0.0.0/7", "202.0.0.0/8"),
+        ],
+    )
+    def test_a_way_to_everywhere_is_no_conflict(self, routes: tuple[str, ...]) -> None:
+        ways = tuple((route, "tun0") for route in routes)
+        assert found(networks.findings, with_traces(routes=(("192.0.2.0/24", "eth0"), *ways))) == []
+
+    def test_beside_it_a_route_of_pods_is_one(self) -> None:
+        routes = (("0.0.0.0/1", "tun0"), ("128.0.0.0/1", "tun0"), ("10.244.3.0/24", "tun0"))
+        finding = only(networks.findings, with_traces(routes=routes))
+        assert (finding.severity, finding.mend) == (
+            "error",
+            "remove that route (`ip route show table all 10.244.3.0/24` there)",
+        )
+
+    def test_the_network_that_is_named_is_free_on_all_hosts(self) -> None:
+        looked_at = with_traces(routes=(("10.0.0.0/8", "tun0"),))
+        others = {**looked_at.traces, "node2": traces("node2", routes=(("172.16.0.0/15", "eth0"),))}
+        first, _ = [item for item in networks.findings(replace(looked_at, traces=others)) if item.host == "node1"]
+        assert first.mend.startswith("choose another pod_cidr, e.g. 172.18.0.0/16, or remove that route")
+
+    @pytest.mark.parametrize(
+        ("destination", "remembered", "wrong"),
+        [
+            # Guards around private networks: pods have routes of their own, Services have none.
+            ("10.240.0.0/12", False, []),
+            ("10.0.0.0/8", False, ["service_cidr"]),
+            ("10.100.0.0/16", True, ["service_cidr"]),
+            # Calico's, of the addresses that it had for the host's pods.
+            ("10.244.17.0/26", False, ["pod_cidr"]),
+            ("10.244.17.0/26", True, []),
+            ("192.168.0.0/16", False, []),
+        ],
+    )
+    def test_routes_to_nowhere(self, destination: str, remembered: bool, wrong: list[str]) -> None:
+        looked_at = with_traces(unreachable=(destination,), remembered=remembered)
+        findings = list(networks.findings(looked_at))
+        assert [item.severity for item in findings] == ["error"] * len(wrong)
+        assert all(f"overlaps {name} " in item.found for name, item in zip(wrong, findings, strict=True))
+
+    @pytest.mark.parametrize("link", ["kube-ipvs0", "nodelocaldns", "kube-bridge", "cilium_host", "cbr0", "tunl0"])
+    def test_links_of_other_networks_are_leftovers_and_no_conflict(self, link: str) -> None:
+        there = (*traces("node1").addresses, LinkAddress(link, "10.96.0.10", 1500), LinkAddress(link, "10.244.1.1", 1))
+        assert found(networks.findings, with_traces(addresses=there, interfaces=("lo", "eth0", link))) == []
+
+    @pytest.mark.parametrize(
+        ("config", "link", "wanted"),
+        [
+            ("", "172.17.0.1", []),
+            ('{"bip": "10.244.0.1/16"}', "", ["pod_cidr"]),
+            ('{"bip": "192.0.2.1/24"}', "", ["node_network"]),
+            ('{"bip": "192.168.5.1/24"}', "", []),
+            ('{"bip": "odd"}', "", []),
+            ('{"default-address-pools": [{"base": "10.100.0.0/16", "size": 24}]}', "10.100.0.1", ["service_cidr"]),
+            ('{"bridge": "none"}', "", []),
+        ],
+    )
+    def test_dockers_own_bridge(self, config: str, link: str, wanted: list[str]) -> None:
+        there = (*traces("node1").addresses, *([LinkAddress("docker0", link, 1500)] if link else []))
+        looked_at = with_traces(addresses=there)
+        hosts = {**looked_at.hosts, "node1": facts("node1", docker_config=config)}
+        findings = [item.found for item in networks.findings(replace(looked_at, hosts=hosts))]
+        told = [text.partition("overlaps ")[2].split()[0] for text in findings if "for Docker's bridge docker0" in text]
+        assert told == wanted
+
+    def test_a_route_to_where_docker_has_its_bridge_elsewhere(self) -> None:
+        looked_at = with_traces(routes=(("172.17.5.0/24", "eth0"),))
+        moved = {**looked_at.hosts, "node1": facts("node1", docker_config='{"bip": "192.168.5.1/24"}')}
+        assert found(networks.findings, replace(looked_at, hosts=moved)) == []
+
     def test_routes_of_a_cluster_that_is_there(self) -> None:
         by_gateway = (("10.244.1.0/24", "eth0"),)
         assert found(networks.findings, with_traces(routes=by_gateway, remembered=True)) == []

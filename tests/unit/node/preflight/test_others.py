@@ -7,7 +7,7 @@ import pytest
 
 from kubeproof.network.model import Link, Vxlan
 from kubeproof.node.preflight import kernels, ownership, runtimes, sources, udp_paths, versions
-from kubeproof.node.preflight.inspection import Asked, Heard
+from kubeproof.node.preflight.inspection import Asked, Heard, Reading
 from kubeproof.node.preflight.sources import UNTRIED, places
 from kubeproof.settings import Settings
 from tests.unit.node.example import cluster
@@ -57,6 +57,73 @@ class TestRuntimes:
 
     def test_docker_configuration(self) -> None:
         assert only(runtimes.findings, inspection(node1={"docker_config": "{"})).name == "docker-config"
+
+    @pytest.mark.parametrize(
+        ("config", "flags", "said"),
+        [
+            ('{"hosts": ["tcp://0.0.0.0:2375"]}', (), "is to have hosts in"),
+            ('{"hosts": ["tcp://0.0.0.0:2375"]}', ("--containerd=/run/x.sock",), ""),
+            ('{"hosts": ["fd://"]}', ("-H", "fd://", "--tls=false"), "is to have hosts in"),
+            ("", ("-H", "fd://"), ""),
+            # DOCKER_OPTS of Debian, a drop-in of anybody's.
+            ("", ("-Hfd://", "--insecure-registry=r:5000", "--exec-opt", "x"), "exec-opts, insecure-registries in"),
+            ("", ("-s", "overlay2"), "storage-driver in"),
+            ('{"data-root": "/x"}', ("-g", "/x"), "data-root in"),
+            ('{"debug": true}', ("--debug",), "debug in"),
+            ('{"userns-remap": "default"}', (), "has userns-remap"),
+            ('{"userns-remap": ""}', (), ""),
+            ('{"insecure-registries": "r:5000"}', (), "(insecure-registries is not a list of strings)"),
+            ('{"a": 1,}', (), "cannot read"),
+            ('{"a": 1} // mine', (), "cannot read"),
+            ("\ufeff", (), ""),
+            ("null", (), ""),
+            ('{"insecure-registries": null, "debug": true, "debug": false}', (), ""),
+        ],
+    )
+    def test_docker_configuration_that_does_not_go(self, config: str, flags: tuple[str, ...], said: str) -> None:
+        findings = list(runtimes.findings(inspection(node1={"docker_config": config, "docker_flags": flags})))
+        assert [(item.name, item.severity) for item in findings] == ([("docker-config", "error")] if said else [])
+        assert said in "".join(item.found for item in findings)
+
+    @pytest.mark.parametrize(("remembered", "warnings"), [(False, 1), (True, 0)])
+    def test_what_of_it_cannot_stay(self, remembered: bool, warnings: int) -> None:
+        there = {"docker_config": '{"log-driver": "journald"}', "remembered": remembered}
+        expected = [("docker-config", "node1", "warning")] * warnings
+        assert found(runtimes.findings, inspection(node1=there)) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("version = 2\nroot = '/data/containerd'\n", "has root = '/data/containerd' in"),
+            ("imports = ['/etc/containerd/conf.d/*.toml']\n", "has imports in"),
+            (
+                '[plugins."io.containerd.grpc.v1.cri".containerd]\ndefault_runtime_name="nvidia"\n'
+                '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.nvidia]\n',
+                "has default_runtime_name = 'nvidia', the runtime nvidia in",
+            ),
+            (
+                "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes]\nkata = {}\nrunc = {}\n",
+                "has the runtime kata",
+            ),
+            ("[plugins.cri.registry.mirrors.'docker.io']\nendpoint = ['https://m']\n", "has the registry's mirrors in"),
+            ('disabled_plugins = ["cri"]\nroot = "/var/lib/containerd/"\n', ""),
+            ("plugins = 3\n", ""),
+            ("no toml", ""),
+            ("", ""),
+        ],
+    )
+    def test_containerds_own_settings_are_replaced(self, text: str, shown: str) -> None:
+        wanted = cluster(container_runtime="containerd")
+        findings = list(runtimes.findings(inspection(wanted, node1={"containerd_config": text})))
+        assert [(item.name, item.severity) for item in findings] == (
+            [("containerd-config", "warning")] if shown else []
+        )
+        assert shown in "".join(item.found for item in findings)
+
+    @pytest.mark.parametrize("apparmor", ["", "ready", "installable", "missing"])
+    def test_apparmor_without_its_parser(self, apparmor: str) -> None:
+        wanted = [("apparmor", "node1", "error")] if apparmor == "missing" else []
+        assert found(runtimes.findings, inspection(node1={"apparmor": apparmor})) == wanted
 
     def test_iptables_of_two_kinds(self) -> None:
         looked_at = inspection(master={"iptables": "nf_tables"}, node1={"iptables": "legacy"})
@@ -124,6 +191,31 @@ class TestPackets:
         heard = {"master": Heard(ALL), "node1": Heard(frozenset({"node2"})), "node2": Heard(ALL)}
         finding = only(udp_paths.findings, inspection(heard=heard))
         assert (finding.host, finding.found) == ("node1", "gets no packets at UDP 8472 from master")
+
+    @pytest.mark.parametrize(
+        ("begin", "ahead", "uncertain", "severity"),
+        [
+            (1000.0, 0.0, 0.1, "error"),
+            (1004.5, 0.0, 0.1, "error"),
+            # Five seconds later on a slow host; the same by a clock that is five seconds ahead.
+            (1005.5, 0.0, 0.1, "warning"),
+            (1005.5, 5.5, 0.1, "error"),
+            (1000.0, -20.0, 0.1, "warning"),
+            (1004.0, 0.0, 1.5, "warning"),
+        ],
+    )
+    def test_those_that_did_not_try_at_the_same_time(
+        self, begin: float, ahead: float, uncertain: float, severity: str
+    ) -> None:
+        heard = {
+            "master": Heard(ALL, window=(1000.0, 1006.0)),
+            "node1": Heard(frozenset({"node2"}), window=(begin, begin + 6)),
+            "node2": Heard(ALL),
+        }
+        clocks = dict.fromkeys(ALL, Reading(0.0, 0.0)) | {"node1": Reading(ahead, uncertain)}
+        assert found(udp_paths.findings, inspection(heard=heard, clocks=clocks)) == [("udp-path", "node1", severity)]
+        unread = {**clocks, "node1": None}
+        assert found(udp_paths.findings, inspection(heard=heard, clocks=unread)) == [("udp-path", "node1", "warning")]
 
     def test_between_nodes_nothing_is_told(self) -> None:
         """They stand for themselves; what counts is the one that is new."""

@@ -1,12 +1,20 @@
 """What of a host's network is in the way; whole deploys that are refused for it are in tests/unit/phases."""
 
+import socket
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from kubeproof.cni import documents, references
 from kubeproof.cni.plan import PodNetwork, of_podnet
+from kubeproof.facts.files import Kinds
 from kubeproof.node.network_traces import LinkAddress, NetworkTraces, tunnel_mtu
 from kubeproof.node.preflight import pod_network
 from kubeproof.node.preflight.inspection import Inspection
 from tests.unit.node.example import cluster
+from tests.unit.node.preflight.fit import inspection
 
 
 def found(host: NetworkTraces, cni: str = "podnet", network: PodNetwork | None = None, **changes: object) -> list[str]:
@@ -44,6 +52,38 @@ def test_leftovers_of_others_are_named_in_one_line(host: NetworkTraces, shown: s
     assert line.startswith(
         f"[error] cni-leftovers node1: has leftovers of a pod network that is not Kubeproof's {shown}, "
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "command"),
+    [
+        (NetworkTraces(interfaces=("lo", "eth0", "kube-ipvs0")), "ip link delete kube-ipvs0"),
+        (NetworkTraces(addresses=(LinkAddress("nodelocaldns", "10.96.0.10", 1500),)), "ip link delete nodelocaldns"),
+        (
+            NetworkTraces(interfaces=("flannel-v6.1", "flannel-wg")),
+            "ip link delete flannel-v6.1; ip link delete flannel-wg",
+        ),
+        (NetworkTraces(links=("tunl0",), interfaces=("tunl0",)), "ip addr flush dev tunl0"),
+        (NetworkTraces(files=("/run/a b", "/x"), interfaces=("weave",)), "rm -r '/run/a b' /x; ip link delete weave"),
+        (NetworkTraces(virtual_servers=("10.96.0.1", "198.51.100.1")), "ipvsadm --clear"),
+    ],
+)
+def test_leftovers_are_told_with_what_takes_them_away(host: NetworkTraces, command: str) -> None:
+    (line,) = found(host)
+    assert line.endswith(f"; run `{command}` there")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        NetworkTraces(interfaces=("lo", "eth0", "tunl0", "docker0", "virbr0", "wg0", "tailscale0", "cni-podman0")),
+        NetworkTraces(virtual_servers=("198.51.100.1",)),
+        # A cluster may have both.
+        NetworkTraces(remembered=True, interfaces=("nodelocaldns", "kube-ipvs0")),
+    ],
+)
+def test_links_that_are_nobodys_leftovers(host: NetworkTraces) -> None:
+    assert found(host) == []
 
 
 def test_what_others_keep_that_does_no_harm() -> None:
@@ -95,3 +135,77 @@ def test_packets_that_no_interface_would_carry() -> None:
     assert found(host, "flannel", cni_mtu=1450) == []
     assert found(host, "flannel", cni_mtu=1480, cni_backend="host-gw") == []
     assert found(NetworkTraces(), "flannel", cni_mtu=9000) == []
+
+
+HOST_PATHS = """
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: a}}
+spec:
+  template:
+    spec:
+      nodeSelector: {{kubernetes.io/os: {system}}}
+      containers: [{{name: a, image: i}}]
+      volumes:
+      - {{name: a, hostPath: {{path: /sys/fs/bpf, type: Directory}}}}
+      - {{name: b, hostPath: {{path: /run/xtables.lock, type: FileOrCreate}}}}
+      - {{name: c, hostPath: {{path: /lib/modules}}}}
+      - {{name: d, hostPath: {{path: /proc, type: ""}}}}
+      - {{name: e, configMap: {{name: c}}}}
+"""
+
+
+def test_which_typed_host_paths_a_manifest_has() -> None:
+    def of(**words: str) -> tuple[tuple[str, str], ...]:
+        return references.host_paths(documents.load(HOST_PATHS.format(**words), "it"))
+
+    typed = (("/sys/fs/bpf", "Directory"), ("/run/xtables.lock", "FileOrCreate"))
+    assert of(kind="DaemonSet", system="linux") == typed
+    assert of(kind="Deployment", system="linux") == of(kind="DaemonSet", system="windows") == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "there", "said"),
+    [
+        ("Directory", "/sys/fs/bpf", None, "has no /sys/fs/bpf, a Directory that this manifest mounts"),
+        ("Directory", "/sys/fs/bpf", "Directory", ""),
+        ("File", "/etc/machine-id", None, "has no /etc/machine-id, a File"),
+        ("File", "/etc/machine-id", "Directory", "has another thing at /etc/machine-id, a File"),
+        ("Socket", "/run/x.sock", None, "has no /run/x.sock, a Socket"),
+        ("Socket", "/run/x.sock", "Socket", ""),
+        ("CharDevice", "/dev/net/tun", None, "has no /dev/net/tun, a CharDevice"),
+        ("BlockDevice", "/dev/sda", "CharDevice", "has another thing at /dev/sda, a BlockDevice"),
+        ("DirectoryOrCreate", "/var/lib/x", None, ""),
+        ("DirectoryOrCreate", "/var/lib/x", "File", "has another thing at /var/lib/x"),
+        ("FileOrCreate", "/run/lock/x", "Directory", "has another thing at /run/lock/x"),
+        # the deploy brings them
+        ("Directory", "/opt/cni/bin", None, ""),
+        ("Directory", "/etc/cni/net.d/", None, ""),
+        ("Socket", "/var/run/docker.sock", None, ""),
+        ("Directory", "/var/lib/kubelet/pods", None, ""),
+    ],
+)
+def test_typed_host_paths_are_looked_for(kind: str, path: str, there: str | None, said: str) -> None:
+    wanted = cluster()
+    network = replace(of_podnet(wanted.settings), host_paths=((path, kind),))
+    answers = {"node1": {path: there} if there else {}}
+    found = list(pod_network.findings(inspection(wanted, network=network, host_paths=answers)))
+    assert [(item.name, item.host) for item in found] == ([("cni-host-path", "node1")] if said else [])
+    assert all(item.found.startswith(said) for item in found)
+    assert all(("mount -t bpf" in item.mend) is (path == "/sys/fs/bpf") for item in found)
+
+
+def test_the_fact_tells_what_paths_are(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(tmp_path / "s p"))
+        wanted = [str(tmp_path / name) for name in ("file", "link", "s p", "none")]
+        command = Kinds().command(candidates=[*wanted, "/dev/null"])
+        output = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert Kinds().process(output.splitlines()) == {
+        wanted[0]: "File",
+        wanted[1]: "Directory",
+        wanted[2]: "Socket",
+        "/dev/null": "CharDevice",
+    }
