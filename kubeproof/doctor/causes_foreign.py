@@ -52,7 +52,6 @@ def deletion(table: str, rule: Rule) -> str:
     symptom="pods or nodes reach some others and some not",
     meaning="a rule of policy routing takes packets of the cluster away from the main table, which has the pod "
     "network's routes, to one that leads nowhere",
-    references="cilium#18706",
 )
 def ip_rule_in_the_way(evidence: Evidence, context: Context) -> Case | None:
     """About networks of the cluster, and into a table that refuses them, or has another way."""

@@ -14,7 +14,7 @@ from kubeproof.proof.context import Context, UndecidedError
     meaning="the cluster signs its own address for each token that is valid (cluster-info), and takes the signature "
     "away when the token expires or is deleted: a join with an earlier one then finds none for it",
     references="kubeadm#1988",
-    follows=Follows(here=("*",), everywhere=NODES_ROWS, hides=("not-joined",), traffic=False),
+    follows=Follows(here=("*",), everywhere=NODES_ROWS, hides=("not-joined",)),
 )
 def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """A host of the inventory that is no node, and no token of the cluster would let it become one."""

@@ -6,10 +6,16 @@ from collections.abc import Iterable, Iterator
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.node import paths
-from kubeproof.proof import checks_membership
 from kubeproof.proof.api import Pod
-from kubeproof.proof.checks_membership import CONTROL_PLANE, kube_proxy_ready, network_agents, proxies
-from kubeproof.proof.context import NO_API, Context, UndecidedError
+from kubeproof.proof.checks_membership import (
+    CONTROL_PLANE,
+    control_plane_healthy,
+    kube_proxy_ready,
+    network_agent_ready,
+    network_agents,
+    proxies,
+)
+from kubeproof.proof.context import Context
 from kubeproof.proof.probes import TITLES
 from kubeproof.tables.runtimes import CTR
 
@@ -53,7 +59,7 @@ def container_runtime_stopped(evidence: Evidence, context: Context) -> Case | No
     symptom="a host of the inventory is no node",
     meaning="the host has not joined the cluster, or its node object was deleted; nothing that is said of a node "
     "holds for it until it does",
-    follows=Follows(here=("*",), everywhere=NODES_ROWS, traffic=False),
+    follows=Follows(here=("*",), everywhere=NODES_ROWS),
 )
 def not_joined(evidence: Evidence) -> Iterator[Case]:
     """By its own files, and by the API."""
@@ -94,13 +100,13 @@ def containers_paused(evidence: Evidence, context: Context) -> Case | None:
     symptom="the API does not answer, or nothing new is scheduled, repaired or known",
     meaning="a part of the control plane does not run: kubelet starts it from its manifest, and starts it again with "
     "growing pauses when it ends",
-    follows=Follows(here=("control_plane_healthy", "pod_namespaces", "api"), everywhere=(), traffic=True),
+    follows=Follows(here=("control_plane_healthy", "pod_namespaces", "api"), traffic=False),
 )
 def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     """By their health ports; why, from the host's own logs, since the API may be what is silent."""
     if context.node.role != "control-plane":
         return None
-    result = checks_membership.control_plane_healthy.run(context)
+    result = control_plane_healthy.run(context)
     if result.ok or _kubelet_down(context):
         return None
     host = evidence.host(context)
@@ -132,7 +138,7 @@ def _kubelet_down(context: Context) -> bool:
     needs=("kubelet",),
     symptom="the node is NotReady, pods of it are neither started nor stopped",
     meaning="kubelet does not run or does not answer; what it started goes on without it",
-    follows=Follows(here=ROWS_OF_KUBELET),
+    follows=Follows(here=ROWS_OF_KUBELET, traffic=False),
 )
 def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     """Its health port, and what it said last."""
@@ -178,22 +184,34 @@ AGENTS_ROWS = (
         ),
     ),
 )
-def network_pods_down(evidence: Evidence) -> Iterator[Case | UndecidedError]:
+def network_pods_down(evidence: Evidence) -> Iterator[Case]:
     """And why: kubelet's word by the API, the last warning about them, the last line that they logged."""
     cni = evidence.snapshot.loaded.cluster.settings.cni
     for context in _members(evidence):
-        if checks_membership.network_agent_ready.run(context).ok or _kubelet_down(context):
+        if network_agent_ready.run(context).ok or _kubelet_down(context):
             continue
         if isinstance(context.objects, str):
-            yield UndecidedError(f"{NO_API}: {context.objects}")
-            continue
-        pods = network_agents(context)
-        container = AGENT_CONTAINERS[cni]
-        if not pods:
+            yield from _without_agent(evidence, context)
+        elif pods := network_agents(context):
+            yield _not_running(evidence, context, pods, AGENT_CONTAINERS[cni])
+        else:
             seen = f"there is no pod of {cni} on {context.node.name}"
             yield Case(context.node.name, (seen,), (Mend(context.node.name, evidence.apply, "here"),))
-        else:
-            yield _not_running(evidence, context, pods, container)
+
+
+def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:
+    """By the host's own containers and logs, since the API is silent."""
+    name, state = AGENT_CONTAINERS[context.cluster.settings.cni], context.state
+    host = evidence.host(context)
+    if (
+        "containers" in state.unreadable
+        or name not in host.last_lines
+        or name in {item.name for item in state.containers}
+    ):
+        return
+    seen = (f"no container {name} runs here", f"the last line of {name}: {host.last_lines[name]}")
+    look = f"{context.shell} {shlex.quote(f'tail -n 20 /var/log/pods/*/{name}/*.log')}"
+    yield Case(context.node.name, seen, (), look)
 
 
 def _members(evidence: Evidence) -> Iterable[Context]:
@@ -214,13 +232,15 @@ def _not_running(evidence: Evidence, context: Context, pods: list[Pod], containe
     return Case(name, tuple(seen), (Mend(evidence.snapshot.loaded.cluster.leader.name, again),))
 
 
-def _reasons(evidence: Evidence, context: Context, pods: Iterable[Pod], container: str) -> Iterator[str]:
+def _reasons(evidence: Evidence, context: Context, pods: list[Pod], container: str) -> Iterator[str]:
     for pod in pods:
         yield f"{pod.full_name} is {pod.phase or 'in no phase'}, {'ready' if pod.ready else 'not ready'}"
         yield from [pod.trouble] if pod.trouble else []
         event = evidence.control_plane.events.get(pod.full_name)
         yield from [event] if event else []
-    line = evidence.hosts[context.node.name].last_lines.get(container) if context.node.name in evidence.hosts else ""
+    told = [pod.trouble.removeprefix("container ").partition(":")[0] for pod in pods if pod.trouble]
+    container = next(iter(told), container)
+    line = evidence.host(context).last_lines.get(container)
     yield from [f"the last line of {container}: {line}"] if line else []
 
 
@@ -295,7 +315,7 @@ def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
 )
 def demo_down(evidence: Evidence) -> Iterator[Case]:
     """Whatever of it is missing, `apply` brings it back and spreads it."""
-    lacking = {row.found for row in evidence.failing if row.name in TITLES and row.found.startswith(_LACKING)}
+    lacking = {row.found for row in evidence.failing if row.name in TITLES and row.found.startswith(LACKING)}
     if lacking and not isinstance(evidence.snapshot.objects, str):
         leader = evidence.snapshot.loaded.cluster.leader.name
         pods = [pod for pod in evidence.snapshot.objects.pods if pod.labels.get("app") == "kuard" and not pod.ready]
@@ -303,7 +323,7 @@ def demo_down(evidence: Evidence) -> Iterator[Case]:
         yield Case(leader, tuple(seen), (Mend(leader, evidence.apply, "here"),))
 
 
-_LACKING = ("no pod of the Deployment default/kuard is ready", "there is no Service", "all demo pods are on one node")
+LACKING = ("no pod of the Deployment default/kuard is ready", "there is no Service", "all demo pods are on one node")
 
 
 def agent_restart(context: Context) -> str:

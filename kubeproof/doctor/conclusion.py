@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kubeproof.doctor import rows
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
-from kubeproof.doctor.causes_running import SERVICE_ROWS
+from kubeproof.doctor.causes_running import LACKING, SERVICE_ROWS, demo_down
 from kubeproof.doctor.diagnosis import Answer, Case, Cause, Diagnosis
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.checks_membership import kubelet_reached
@@ -36,7 +36,7 @@ def conclude(evidence: Evidence) -> Conclusion:
     answers = {cause: cause.look(evidence) for cause in CAUSES}
     told = _without_hidden([answer.diagnosis for answer in answers.values() if answer.diagnosis])
     checks = [row for row in evidence.failing if row.name not in TITLES]
-    probes = [row for row in evidence.failing if row.name in TITLES]
+    probes = [row for row in evidence.failing if row.name in TITLES and not _unsent(row, checks)]
     told, unknown = _with_rows(told, checks, evidence)
     if not any(item.cause.follows.traffic for item in told) and (probes or unknown):
         suspects = {cause: cause.look(evidence) for cause in SUSPECTS}
@@ -44,7 +44,7 @@ def conclude(evidence: Evidence) -> Conclusion:
         found = [answer.diagnosis for answer in suspects.values() if answer.diagnosis]
         unknown = [row for row in unknown if not _explained(row, found)]
         told += found
-    unknown += [row for row in probes if not _explained(row, told)]
+    unknown += [row for row in probes if not _explained(row, told) and not (told and row.found.startswith(LACKING))]
     told += rows.nameless(evidence, unknown)
     known = [row for row in evidence.failing if row not in unknown]
     following = [row for row in known if not any(item.cause.row_name == row.name for item in told)]
@@ -52,12 +52,27 @@ def conclude(evidence: Evidence) -> Conclusion:
 
 
 def _without_hidden(found: list[Diagnosis]) -> list[Diagnosis]:
-    """Without cases that their node only seems to have, because of another one that it has."""
+    """Without cases that their node only seems to have, because of another one that it has.
+
+    The demo is moved or not ready for most of them; it is told where nothing else is.
+    """
     kept = []
     for item in found:
-        cases = tuple(case for case in item.cases if not any(_hides(other, item, case) for other in found))
+        if item.cause is demo_down and len(found) > 1:
+            continue
+        others = [other for other in found if other is not item and other.cause.follows.traffic]
+        cases = tuple(
+            case
+            for case in item.cases
+            if not any(_hides(other, item, case) for other in found) and not (others and _is_elsewhere(case))
+        )
         kept += [replace(item, cases=cases)] if cases else []
     return kept
+
+
+def _is_elsewhere(case: Case) -> bool:
+    """Whether nothing on the nodes is blamed, which is told only where nothing on them is found."""
+    return any(mend.where == "firewall" for mend in case.mends)
 
 
 def _hides(other: Diagnosis, item: Diagnosis, case: Case) -> bool:
@@ -108,3 +123,8 @@ def _late(row: CheckResult, told: list[Diagnosis]) -> bool:
     """Whether Services may only not be up to date: pods that are not reached leave them, at each node in its time."""
     lost = (item.cause for item in told if item.cause.follows.traffic)
     return row.name in SERVICE_ROWS and any(cause.row_name not in SERVICE_ROWS for cause in lost)
+
+
+def _unsent(row: CheckResult, checks: list[CheckResult]) -> bool:
+    """Whether a probe was not sent for want of the API, which is a row of its own."""
+    return row.found.startswith("no API: ") and any(check.name == API for check in checks)

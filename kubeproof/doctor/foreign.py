@@ -179,7 +179,7 @@ def interfering(ruleset: Ruleset, interest: Interest) -> Iterator[Found]:
         for chain in table.chains.values():
             if chain.policy is None:
                 continue
-            targets = REFUSED
+            targets: tuple[str, ...] = REFUSED
             rules = chain.rules
             if name == "nat":
                 if chain.name not in ("PREROUTING", "OUTPUT"):

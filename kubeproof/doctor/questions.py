@@ -175,7 +175,7 @@ def host_of(answers: Mapping[str, Output], *, nonce: str) -> Host:
         token_ids=tuple(dict.fromkeys(re.findall(r"^token (\S+)$", joining, re.MULTILINE))),
         firewalld=reader.text("firewalld").strip() == "running",
         runtime=reader.text("runtime").strip() or "active",
-        paused=tuple(Paused(*words) for line in reader.text("paused").splitlines() if len(words := line.split()) == 3),
+        paused=tuple(Paused(*parts) for line in reader.text("paused").splitlines() if len(parts := line.split()) == 3),
         manifests=tuple(name.removesuffix(".yaml") for name in reader.text("manifests").split()),
         last_lines={name: said(line) for name, line in parse_values(reader.text("last_lines")).items()},
         nft_rules=reader.part("filters", foreign.parse_nft, ()),

@@ -20,7 +20,15 @@ from kubeproof.proof.result import CheckResult
 
 Mending = Callable[[Context, CheckResult], Iterable[str]]
 """Commands on the node, in their order; none if nothing is known for what was found."""
-QUIET = ("subnet_env", "subnet_of_node_object", "swap_off", "unique_identity", "clock", "docker0_down", "node_ready")
+QUIET: tuple[str, ...] = (
+    "subnet_env",
+    "subnet_of_node_object",
+    "swap_off",
+    "unique_identity",
+    "clock",
+    "docker0_down",
+    "node_ready",
+)
 QUIET += ("kubelet_reached", "cni_configuration", "reachable", "iptables_variant", "control_plane_healthy")
 """Rows for which no packet of the other rows is lost."""
 DEVICE_ROWS = ("flannel_address", "flannel_mtu", *NODES_ROWS)

@@ -335,6 +335,8 @@ class Fault:
     reason: str = ""
     frozen: bool = False
     by_command: bool = False
+    usual: bool = False
+    """Whether it is made in every run of the tests, and not only where all are asked for."""
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -342,6 +344,7 @@ FAULTS: tuple[Fault, ...] = (
         "br-netfilter-off",
         on_worker("sysctl -qw net.bridge.bridge-nf-call-iptables=0"),
         on_worker("sysctl -qw net.bridge.bridge-nf-call-iptables=1"),
+        usual=True,
     ),
     Fault(
         "ip-forward-off",
@@ -355,31 +358,34 @@ FAULTS: tuple[Fault, ...] = (
         reason="swap is the kernel's, which all nodes share with the machine: /proc/swaps and swapoff(8) stand in, "
         "that kubelet refuses is real",
         by_command=True,
+        usual=True,
     ),
     Fault("cgroup-driver-mismatch", other_driver, own_driver),
-    Fault("forward-policy-drop", without_accepts, thaw_agent, frozen=True),
+    Fault("forward-policy-drop", without_accepts, thaw_agent, frozen=True, usual=True),
     Fault(
         "vxlan-port-blocked",
         on_worker("iptables -I INPUT -p udp --dport 8472 -j DROP"),
         on_worker("iptables -D INPUT -p udp --dport 8472 -j DROP 2>/dev/null || true"),
         by_command=True,
+        usual=True,
     ),
-    Fault("mtu-too-large", smaller_interfaces, widen_the_way),
+    Fault("mtu-too-large", smaller_interfaces, widen_the_way, usual=True),
     Fault("underlay-mtu-too-large", shrink_the_way, widen_the_way),
     Fault(
         "vxlan-checksum-offload",
         broken_offload,
         good_offload,
         reason="a node's interface has no driver that could be wrong: nftables spoils what was left to it to finish",
+        usual=True,
     ),
-    Fault("pod-cidr-mismatch", other_pod_cidr, own_pod_cidr),
-    Fault("stale-cni0", stale_bridge, own_bridge),
+    Fault("pod-cidr-mismatch", other_pod_cidr, own_pod_cidr, usual=True),
+    Fault("stale-cni0", stale_bridge, own_bridge, usual=True),
     Fault(
         "stale-cni-configuration",
         lambda: put(worker().name, "/etc/cni/net.d/05-old.conflist", OLD_CONFIGURATION, "644"),
         on_worker("rm -f /etc/cni/net.d/05-old.conflist"),
     ),
-    Fault("policies-not-enforced", switch_policies_off, switch_policies_on),
+    Fault("policies-not-enforced", switch_policies_off, switch_policies_on, usual=True),
     Fault(
         "policies-after-accept",
         on_worker(f"{POLICY_CHAIN} && iptables -A FORWARD -j KUBE-ROUTER-FORWARD"),
@@ -393,7 +399,7 @@ FAULTS: tuple[Fault, ...] = (
         on_worker(f"rm -f {TOOLS}/date"),
         reason="the clock is the kernel's, which all nodes share with the machine: date(1) is a stand-in",
     ),
-    Fault("same-hostname", hostname(other), hostname(worker)),
+    Fault("same-hostname", hostname(other), hostname(worker), usual=True),
     Fault("same-machine-id", twin_machine_id, own_machine_ids),
     Fault(
         "same-product-uuid",
@@ -405,9 +411,10 @@ FAULTS: tuple[Fault, ...] = (
         "mixed-iptables-variants",
         on_worker("iptables-legacy -A INPUT -s 203.0.113.9 -j DROP"),
         on_worker("iptables-legacy -F; rm -f /run/iptables-legacy.saved"),
+        usual=True,
     ),
     Fault("leftovers-of-a-reset", foreign_remains, no_remains),
-    Fault("reset-lost-ssh", lock_out, let_in, by_command=True),
+    Fault("reset-lost-ssh", lock_out, let_in, by_command=True, usual=True),
 )
 """In the order of the doctor's own table. What a reset leaves, and a join without token: see test_doctor.py."""
 

@@ -31,6 +31,7 @@ ORDER = (
     "test_guards",
     "test_preflight",
     "test_doctor",
+    "test_breakages",
     "test_faults",
     "test_workers",
     "test_changed_settings",

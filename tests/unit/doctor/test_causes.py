@@ -856,3 +856,13 @@ def test_no_evidence_at_all_crashes_nothing() -> None:
     item: Evidence = patient.no_api(both(*gone)(patient.evidence()))
     assert [each.name for each in patient.found(item)] == ["reachable", "api"]
     assert by_name("swap-on").look(item).diagnosis is None
+
+
+def test_the_host_tells_of_its_agent_where_the_api_is_silent() -> None:
+    """After a reboot neither may be there."""
+    gone = on_host("node-b", last_lines={"podnet": "cannot open /sys/fs/bpf"})
+    told = patient.found(both(patient.no_api, gone)(patient.evidence()))
+    assert [each.name for each in told] == ["network-pods-down", "api"]
+    assert "the last line of podnet: cannot open /sys/fs/bpf" in told[0].cases[0].evidence
+    assert told[0].cases[0].mends == ()
+    assert "/var/log/pods/*/podnet/*.log" in told[0].cases[0].look
