@@ -17,7 +17,7 @@ __all__ = ["down", "existing", "init_pid", "is_running", "reboot", "start", "sta
 
 PACKAGES = container.PACKAGES
 
-BOOT_SECONDS = 60
+BOOT_SECONDS = 180
 SSH_SECONDS = 20
 """One of the tries to reach a node."""
 

@@ -27,7 +27,7 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         # HTTPServer's own asks a name server for the name of the address, which is nobody's business.
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = sys.argv[1], int(sys.argv[2])
 
 
 if __name__ == "__main__":

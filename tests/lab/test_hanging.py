@@ -78,7 +78,7 @@ def test_packages_are_installed_when_the_mirror_goes_on_after_it_stood_still(tmp
     pid = daemons.running_pid(server.daemon(load()))
     ssh(name, "apt-get -y -q purge tcpdump 2>&1")
     log = tmp_path / "log"
-    words = [REPOSITORY / "inv", "apply", "-i", impatient(tmp_path)]
+    words = [str(REPOSITORY / "inv"), "apply", "-i", impatient(tmp_path)]
     os.kill(pid, signal.SIGSTOP)
     try:
         with log.open("w") as out, subprocess.Popen(words, cwd=REPOSITORY, stdout=out, stderr=out) as process:

@@ -15,7 +15,8 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]
     """What mmdebstrap would have been given."""
     found: dict[str, object] = {}
 
-    def run(command: Sequence[str | Path], *, stdin: str, env: Mapping[str, str] | None) -> str:
+    def run(command: Sequence[str | Path], *, stdin: str, env: Mapping[str, str] | None, timeout: float) -> str:
+        assert timeout == shell.BUILD_SECONDS
         words = [str(word) for word in command]
         settings = Path(next(word for word in words if word.startswith("--aptopt=")).removeprefix("--aptopt="))
         mode = settings.stat().st_mode & 0o777

@@ -45,7 +45,12 @@ def test_what_is_built_is_served_at_once_if_the_registry_runs(
     filled: list[str] = []
     monkeypatch.setattr(daemons, "running_pid", lambda _daemon: runs)
     monkeypatch.setattr(service, "_build", lambda *, refresh: ((), 1 + refresh))
-    monkeypatch.setattr(registry, "fill", lambda *_shelves: filled.append("filled") or 2)
+
+    def fill(*_shelves: object) -> int:
+        filled.append("filled")
+        return 2
+
+    monkeypatch.setattr(registry, "fill", fill)
     assert service.build(lab) == 1 + 2 * len(served)
     assert filled == served
 
