@@ -287,13 +287,13 @@ def kubectl(_context: Context, inventory: str = "") -> int:
     return remote_kubectl.run(cluster.load(_inventory(inventory)), words)
 
 
-@task
+@task(help={"rounds": "how often both are timed (default: 3)"})
 @command
-def bench(_context: Context) -> int:
+def bench(_context: Context, rounds: str = "") -> int:
     """Time the deploy beside the bare commands, on the lab."""
     from lab import bench, settings
 
-    return bench.run(settings.load())
+    return bench.run(settings.load(), bench.rounds_of(rounds) if rounds else bench.ROUNDS)
 
 
 def _run_all(commands: list[list[str]]) -> int:
