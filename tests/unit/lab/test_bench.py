@@ -38,9 +38,9 @@ def lab() -> LabSettings:
 
 
 def run(
-    monkeypatch: pytest.MonkeyPatch, lab: LabSettings, rounds: int, interrupted: str = "", **fails: tuple[int, ...]
+    monkeypatch: pytest.MonkeyPatch, lab: LabSettings, rounds: int, sides: Sides | None = None
 ) -> tuple[int, Sides, str]:
-    sides = Sides(fails, interrupted)
+    sides = sides or Sides({})
     monkeypatch.setattr("kubeproof.cluster.load", lambda _: SimpleNamespace())
     for name in ("deploy", "bare", "reset", "objects"):
         monkeypatch.setattr(bench, f"_{name}", sides.act(name))
@@ -68,7 +68,7 @@ def test_both_sides_in_turns_each_after_a_reset(monkeypatch: pytest.MonkeyPatch,
 def test_after_a_failure_the_next_round_goes_on(
     fails: dict[str, tuple[int, ...]], failed: str, monkeypatch: pytest.MonkeyPatch, lab: LabSettings
 ) -> None:
-    code, sides, output = run(monkeypatch, lab, 2, **fails)
+    code, sides, output = run(monkeypatch, lab, 2, Sides(fails))
     assert code == 1
     assert sides.done[-4:] == ["reset", "bare", "reset", "deploy"]
     assert output.splitlines()[-1] == failed
@@ -78,7 +78,7 @@ def test_after_a_failure_the_next_round_goes_on(
 
 
 def test_a_cluster_is_left_though_the_last_side_failed(monkeypatch: pytest.MonkeyPatch, lab: LabSettings) -> None:
-    code, sides, output = run(monkeypatch, lab, 1, deploy=(2,))
+    code, sides, output = run(monkeypatch, lab, 1, Sides({"deploy": (2,)}))
     assert code == 1
     assert sides.done[-2:] == ["reset", "deploy"]
     assert sides.done.count("deploy") == 3
@@ -89,7 +89,7 @@ def test_interrupted_it_says_how_to_get_a_cluster_again(monkeypatch: pytest.Monk
     said: list[str] = []
     monkeypatch.setattr(bench, "say", said.append)
     with pytest.raises(KeyboardInterrupt):
-        run(monkeypatch, lab, 1, interrupted="bare")
+        run(monkeypatch, lab, 1, Sides({}, interrupted="bare"))
     assert "./inv reset --keep-hosts" in said[-1]
 
 
