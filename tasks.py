@@ -288,13 +288,13 @@ def kubectl(_context: Context, inventory: str = "") -> int:
     return remote_kubectl.run(cluster.load(_inventory(inventory)), words)
 
 
-@task
+@task(help={"rounds": "how often both are timed (default: 3)"})
 @command
-def bench(_context: Context) -> int:
+def bench(_context: Context, rounds: str = "") -> int:
     """Time the deploy beside the bare commands, on the lab."""
     from lab import bench, settings
 
-    return bench.run(settings.load())
+    return bench.run(settings.load(), bench.rounds_of(rounds) if rounds else bench.ROUNDS)
 
 
 def _run_all(commands: list[list[str]]) -> int:
@@ -310,6 +310,7 @@ TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
 """What the lab's images have and a machine needs not: unit tests run the agents without a container."""
 EVERY_CORE = ("-n", "auto", "--dist", "worksteal")
 """Options of pytest for tests that do not touch each other; one lab, on the other hand, is everybody's."""
+LAB_TESTS = ("pytest", "-q", "-x", "--durations=10")
 LINT = [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy"]]
 
 
@@ -340,10 +341,33 @@ def _install_for_tests() -> None:
     preflight.install_packages(TEST_PACKAGES)
 
 
-@task(name="test", help={"fast": "only what needs neither root nor the lab"})
+def _test_on_lab(module: str) -> int:
+    """Run the tests of one module in tests/lab, on a lab that is made if there is none. Raises UserError."""
+    from kubeproof.reading import closest
+    from lab import network, settings
+
+    known = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests" / "lab").glob("test_*.py"))
+    if module not in known:
+        meant = closest(module, known)
+        hint = f"did you mean {meant}?" if meant else f"use one of {', '.join(known)}"
+        raise UserError([f"--only: no module of tests/lab ({module}), {hint}"])
+    if not network.is_up(settings.load()) and (code := subprocess.call([sys.executable, "tasks.py", "up"], cwd=ROOT)):
+        return code
+    return _run_all([[*LAB_TESTS, f"tests/lab/test_{module}.py"]])
+
+
+@task(
+    name="test",
+    help={
+        "fast": "only what needs neither root nor the lab",
+        "only": "one module of tests/lab, e.g. network, on the lab as it is",
+    },
+)
 @command
-def run_tests(_context: Context, fast: bool = False) -> int:
+def run_tests(_context: Context, fast: bool = False, only: str = "") -> int:
     """All tests, with the lab; --fast: without root and lab."""
+    if only:
+        return _test_on_lab(only)
     # Marked netns: what makes network namespaces, as only root may.
     unit_tests = ["pytest", "-q", *EVERY_CORE, "tests/unit", *(["-m", "not netns"] if fast else [])]
     if not fast:
@@ -351,7 +375,7 @@ def run_tests(_context: Context, fast: bool = False) -> int:
     code = _run_all([*LINT, unit_tests])
     if fast or code:
         return code
-    return _run_all([["pytest", "-q", "-x", "tests/lab"]])
+    return _run_all([[*LAB_TESTS, "tests/lab"]])
 
 
 @task(name="up")

@@ -1,82 +1,144 @@
 """What the deploy costs beyond the bare commands: both are timed in turns on the same warm lab, from prepared hosts.
 
 Prepared means: Docker, packages and images are on the hosts, a cluster is not (`./inv reset --keep-hosts`). The bare
-side runs what a person would type over ssh, with the deploy's own configuration files, and checks nothing on the way.
+side runs what a person would type over ssh, with the files that the deploy has, and checks nothing on the way.
 """
 
+import shlex
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
+from rich.markup import escape
 from rich.table import Table
 
 from kubeproof import cluster, pyinfra_run
 from kubeproof.cluster import LoadedInventory, Node
-from kubeproof.console import console, step
-from kubeproof.errors import CommandError
-from kubeproof.node import templates
-from kubeproof.node.images import pause_image
+from kubeproof.console import console, say, step
+from kubeproof.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
+from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
-from kubeproof.node.kubeadm_config import init_config
+from kubeproof.node.kubeadm_config import init_command, init_config, join_config
+from kubeproof.summary import counted
 from lab.paths import REPOSITORY
 from lab.settings import LabSettings
 
-RUNS = 3
+ROUNDS = 3
 COMMAND_SECONDS = 300
 INVENTORY = REPOSITORY / "inventory" / "lab.py"
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
-MANIFESTS = ("podnet.yaml.j2", "cluster-dns.yaml.j2", "httpd.yaml.j2", "kuard.yaml.j2")
-WORKLOADS = (
-    "-n kube-system daemonset/kube-proxy",
-    "-n kube-system daemonset/podnet",
-    "-n kube-system deployment/kube-dns",
-    "deployment/httpd",
-    "deployment/kuard",
-)
+INIT_FILE, JOIN_FILE = "/run/bench-init.yaml", "/run/bench-join.yaml"
+PLACES = '{range .items[*]}{.kind}/{.metadata.name} -n {.metadata.namespace}{"\\n"}{end}'
+"""A line for each workload, as arguments of `kubectl rollout status`."""
 
 
-def run(lab: LabSettings, runs: int = RUNS) -> int:
-    """Time both sides ``runs`` times, print them with their ratio, and leave a deployed cluster. Returns 0."""
+@dataclass(frozen=True)
+class Objects:
+    """What the deploy applies to this cluster, read from the files that it keeps on the control plane host."""
+
+    network: str
+    others: str
+
+
+@dataclass
+class Side:
+    """One way to the same cluster: its seconds by round, and what has failed in the others."""
+
+    title: str
+    make: Callable[[], None]
+    seconds: dict[int, float] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+def rounds_of(written: str) -> int:
+    """How many rounds are asked for. Raises UserError."""
+    if not written.isascii() or not written.isdigit() or not 0 < int(written) < 100:
+        raise UserError([f"--rounds: is {written!r}, give a number from 1 to 99"])
+    return int(written)
+
+
+def run(lab: LabSettings, rounds: int = ROUNDS) -> int:
+    """Time both sides in each round, print them with their ratio, and leave a deployed cluster.
+
+    A side that fails is told, and the next one begins with a reset, as always. Returns 1 if one has failed.
+    """
     loaded = cluster.load(INVENTORY)
     with step("bench: preparing the hosts"):
         _deploy(loaded)
-    bare, deployed = [], []
-    for number in range(1, runs + 1):
-        bare.append(_timed(loaded, f"bare commands, run {number} of {runs}", _bare))
-        deployed.append(_timed(loaded, f"deploy, run {number} of {runs}", _deploy))
-    _show(lab, bare, deployed)
-    return 0
+        objects = _objects(loaded)
+    bare = Side("bare commands over ssh", lambda: _bare(loaded, objects))
+    deploy = Side("deploy (pyinfra)", lambda: _deploy(loaded))
+    is_deployed = True
+    try:
+        for number in range(1, rounds + 1):
+            for side in (bare, deploy):
+                is_deployed = _try(loaded, side, number, rounds) and side is deploy
+    except BaseException:
+        say("[bold]the cluster is half made[/bold]: run `./inv reset --keep-hosts` and then `./inv apply`")
+        raise
+    if not is_deployed:
+        with step("bench: a cluster again, after the side that failed last"):
+            _reset(loaded)
+            _deploy(loaded)
+    _show(lab, rounds, (bare, deploy))
+    return EXIT_NOT_HOLDING if bare.failed or deploy.failed else EXIT_OK
 
 
-def _timed(loaded: LoadedInventory, title: str, side: Callable[[LoadedInventory], None]) -> float:
-    with step(f"bench: reset before {title}"):
-        _pyinfra(loaded, "reset.py", {"KUBEPROOF_KEEP_HOSTS": "1"})
-    with step(f"bench: {title}"):
-        started = time.monotonic()
-        side(loaded)
-        return time.monotonic() - started
+def _try(loaded: LoadedInventory, side: Side, number: int, rounds: int) -> bool:
+    """Make the cluster in one of both ways, and keep how long that took, or why it failed."""
+    title = f"{side.title}, round {number} of {rounds}"
+    try:
+        with step(f"bench: reset before {title}"):
+            _reset(loaded)
+        with step(f"bench: {title}"):
+            started = time.monotonic()
+            side.make()
+            side.seconds[number] = time.monotonic() - started
+    except (CommandError, UserError) as error:
+        problems = error.problems if isinstance(error, UserError) else (str(error),)
+        side.failed[number] = "; ".join(problems)
+        say(f"[red]{title} failed[/red]: {escape(side.failed[number])}")
+        return False
+    return True
 
 
-def _show(lab: LabSettings, bare: list[float], deployed: list[float]) -> None:
+def _show(lab: LabSettings, rounds: int, sides: "tuple[Side, Side]") -> None:
     table = Table("side", box=None, pad_edge=False, header_style="bold")
-    for name in (*(f"run {number}" for number in range(1, len(bare) + 1)), "median"):
+    numbers = range(1, rounds + 1)
+    for name in (*(f"round {number}" for number in numbers), "median"):
         table.add_column(name, justify="right")
-    for title, seconds in (("bare commands over ssh", bare), ("deploy (pyinfra)", deployed)):
-        table.add_row(title, *(f"{value:.1f}s" for value in (*seconds, statistics.median(seconds))))
-    ratios = [ours / theirs for ours, theirs in zip(deployed, bare, strict=True)]
-    table.add_row("ratio", *(f"{value:.2f}" for value in ratios), f"{_ratio(bare, deployed):.2f}", style="bold")
-    console.print(f"\nCluster on {1 + lab.workers} prepared nodes, from kubeadm init to a running demo:")
+    for side in sides:
+        table.add_row(side.title, *(_cell(side.seconds.get(number), "s", 1) for number in numbers), _median(side))
+    bare, deploy = (side.seconds for side in sides)
+    ratios = {number: deploy[number] / bare[number] for number in numbers if number in bare and number in deploy}
+    middle = statistics.median(deploy.values()) / statistics.median(bare.values()) if bare and deploy else None
+    table.add_row("ratio", *(_cell(ratios.get(number)) for number in numbers), _cell(middle), style="bold")
+    console.print(
+        f"\nCluster on {counted(1 + lab.workers, 'prepared node')}, from kubeadm init to all workloads ready:"
+    )
     console.print(table)
+    for side in sides:
+        for number, why in side.failed.items():
+            console.print(f"{side.title}, round {number}: failed: {why}", markup=False)
 
 
-def _ratio(bare: list[float], deployed: list[float]) -> float:
-    return statistics.median(deployed) / statistics.median(bare)
+def _median(side: Side) -> str:
+    return _cell(statistics.median(side.seconds.values()) if side.seconds else None, "s", 1)
+
+
+def _cell(value: float | None, unit: str = "", digits: int = 2) -> str:
+    return "failed" if value is None else f"{value:.{digits}f}{unit}"
 
 
 def _deploy(loaded: LoadedInventory) -> None:
     _pyinfra(loaded, "deploy.py", {})
+
+
+def _reset(loaded: LoadedInventory) -> None:
+    _pyinfra(loaded, "reset.py", {"KUBEPROOF_KEEP_HOSTS": "1"})
 
 
 def _pyinfra(loaded: LoadedInventory, file: str, env: dict[str, str]) -> None:
@@ -85,54 +147,52 @@ def _pyinfra(loaded: LoadedInventory, file: str, env: dict[str, str]) -> None:
         raise CommandError(f"{file}: failed on {', '.join(outcome.failed_hosts)} (full log: {outcome.log})")
 
 
-def _bare(loaded: LoadedInventory) -> None:
+def _objects(loaded: LoadedInventory) -> Objects:
+    network = shlex.quote(f"{loaded.cluster.settings.cni}.yaml")
+    others = f"for file in *.yaml; do [ $file = {network} ] || {{ echo ---; cat $file; }}; done"
+    network_text, others_text = (
+        _ssh(loaded, loaded.cluster.leader, f"cd {paths.MANIFESTS} && {{ {words}; }}")
+        for words in (f"cat {network}", others)
+    )
+    return Objects(network_text, others_text)
+
+
+def _bare(loaded: LoadedInventory, objects: Objects) -> None:
     wanted = loaded.cluster
     leader = wanted.leader
-    init = "umask 077; cat > /run/bench-init.yaml; kubeadm init --config /run/bench-init.yaml --skip-token-print"
-    _ssh(loaded, leader, f"{init} --skip-phases addon/coredns", init_config(wanted))
-    _apply(loaded, MANIFESTS[0])
+    _ssh(loaded, leader, f"umask 077; cat > {INIT_FILE}", init_config(wanted))
+    _ssh(loaded, leader, shlex.join(init_command(wanted, INIT_FILE)))
+    _apply(loaded, objects.network)
     made = credentials(_ssh(loaded, leader, "kubeadm token create --ttl 10m --print-join-command"))
     if made is None:
         raise CommandError("bench: kubeadm made no token that can be read")
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda worker: _join(loaded, worker, made), wanted.workers))
-    for manifest in MANIFESTS[1:]:
-        _apply(loaded, manifest)
-    waits = [f"{KUBECTL} wait --for=condition=Ready nodes --all --timeout={COMMAND_SECONDS}s"]
-    waits += [f"{KUBECTL} rollout status --timeout={COMMAND_SECONDS}s {workload}" for workload in WORKLOADS]
-    _ssh(loaded, leader, " && ".join(waits))
-    _ssh(loaded, leader, f"kubeadm token delete {made.token_id}; rm /run/bench-init.yaml")
+    if objects.others:
+        _apply(loaded, objects.others)
+    each = f"{KUBECTL} rollout status --timeout={COMMAND_SECONDS}s $workload < /dev/null || exit 1"
+    workloads = f"{KUBECTL} get daemonsets,deployments -A -o jsonpath={shlex.quote(PLACES)}"
+    _ssh(loaded, leader, f"{KUBECTL} wait --for=condition=Ready nodes --all --timeout={COMMAND_SECONDS}s")
+    _ssh(loaded, leader, f"set -o pipefail; {workloads} | while read -r workload; do {each}; done")
+    _ssh(loaded, leader, f"kubeadm token delete {made.token_id}; rm {INIT_FILE}")
 
 
 def _join(loaded: LoadedInventory, worker: Node, made: Credentials) -> None:
-    settings = loaded.cluster.settings
-    text = templates.render(
-        "kubeadm-join.yaml.j2",
-        node=worker,
-        endpoint=f"{loaded.cluster.leader.address}:{settings.api_port}",
-        token=made.token,
-        ca_hash=made.ca_hash,
-        pause_image=pause_image(settings),
-        ignored_errors=list(settings.ignore_preflight_errors),
-    )
-    file = "/run/bench-join.yaml"
-    _ssh(loaded, worker, f"umask 077; cat > {file}; kubeadm join --config {file}; code=$?; rm {file}; exit $code", text)
+    join = f"cat > {JOIN_FILE}; kubeadm join --config {JOIN_FILE}; code=$?; rm {JOIN_FILE}; exit $code"
+    _ssh(loaded, worker, f"umask 077; {join}", join_config(loaded.cluster, worker, made))
 
 
-def _apply(loaded: LoadedInventory, manifest: str) -> None:
-    text = templates.render(manifest, cluster=loaded.cluster, settings=loaded.cluster.settings)
+def _apply(loaded: LoadedInventory, text: str) -> None:
     _ssh(loaded, loaded.cluster.leader, f"{KUBECTL} apply -f -", text)
 
 
 def _ssh(loaded: LoadedInventory, node: Node, command: str, stdin: str = "") -> str:
-    done = subprocess.run(
-        [*loaded.ssh[node.name].command(), command],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=2 * COMMAND_SECONDS,
-        check=False,
-    )
+    words: Sequence[str] = [*loaded.ssh[node.name].command(), command]
+    seconds = 2 * COMMAND_SECONDS
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise CommandError(f"{node.name}: {command}: no end after {seconds} s") from None
     if done.returncode != 0:
-        raise CommandError(f"{node.name}: {command.split(';')[-1].strip()}: {done.stderr.strip()[-300:]}")
+        raise CommandError(f"{node.name}: {command}: {done.stderr.strip()[-300:] or f'exit code {done.returncode}'}")
     return done.stdout

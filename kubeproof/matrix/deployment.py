@@ -1,5 +1,6 @@
 """The probe pods with their namespaces and Services: made, waited for, found again, and removed."""
 
+import contextlib
 import functools
 import hashlib
 import time
@@ -26,6 +27,14 @@ READY_SECONDS = 120.0
 """For all pods to run, the pull of their image included."""
 GONE_SECONDS = 120.0
 """For namespaces to go, with all that is in them."""
+STOP_SECONDS = 4.0
+"""For the pods' containers to end, before the controller of namespaces looks for what is left in them.
+
+It does so 5 s after their deletion. Where it finds a pod whose grace has passed, it comes again after 5, 10, 20 and 40
+s more (Kubernetes, pkg/controller/namespace/namespace_controller.go), and kubelet 1.20, which takes ended pods away
+once in 10 s (pkg/kubelet/status/status_manager.go), has not done so by then.
+"""
+NOW = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}
 POLL_SECONDS = 0.3
 NAMESPACES = "/api/v1/namespaces"
 
@@ -36,7 +45,7 @@ class ProbePods:
     def __init__(self, api: Api, cluster: Cluster) -> None:
         self._api = api
         self._cluster = cluster
-        text = templates.render(TEMPLATE, cluster=cluster, settings=cluster.settings)
+        text = templates.objects(TEMPLATE, cluster)
         self.objects: list[Json] = [item for item in yaml.load_all(text, yaml.CSafeLoader) if item]
         self._digest = hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -103,18 +112,30 @@ class ProbePods:
 
     def remove(self) -> None:
         """Delete the namespaces with all that is in them, and wait until they are gone. Raises CommandError."""
-        for name, item in self._namespaces().items():
+        found = self._namespaces()
+        for name, item in found.items():
             if not _is_going(item):
-                self._delete(name)
+                self._delete(f"{NAMESPACES}/{name}")
+        for name in found:
+            self._delete(f"{NAMESPACES}/{name}/pods")
+        # A node that is down never says that its containers have ended.
+        with contextlib.suppress(CommandError):
+            self._until(self._running, STOP_SECONDS)
+        for name in found:
+            self._delete(f"{NAMESPACES}/{name}/pods", NOW)
         self._until(self._left, GONE_SECONDS)
+
+    def _running(self) -> str:
+        pods = (pod for pod in self._api.request("GET", "/api/v1/pods")["items"] if _namespace(pod) in ALL_NAMESPACES)
+        return ", ".join(f"{_namespace(pod)}/{pod['metadata']['name']} still runs" for pod in pods if _runs(pod))
 
     def _left(self) -> str:
         names = ", ".join(self._namespaces())
         return names and f"{names} still there"
 
-    def _delete(self, namespace: str) -> None:
+    def _delete(self, path: str, options: Json | None = None) -> None:
         try:
-            self._api.request("DELETE", f"{NAMESPACES}/{namespace}")
+            self._api.request("DELETE", path, options)
         except ApiError as error:
             if error.status not in (NOT_FOUND, CONFLICT):
                 raise
@@ -144,3 +165,11 @@ class ProbePods:
 
 def _is_going(item: Json) -> bool:
     return bool(item["metadata"].get("deletionTimestamp"))
+
+
+def _namespace(item: Json) -> str:
+    return str(item["metadata"].get("namespace", ""))
+
+
+def _runs(pod: Json) -> bool:
+    return any("running" in status.get("state", {}) for status in pod.get("status", {}).get("containerStatuses") or ())

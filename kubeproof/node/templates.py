@@ -4,9 +4,11 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from kubeproof.cluster import Cluster
+
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 
-_environment = Environment(
+environment = Environment(
     loader=FileSystemLoader(TEMPLATES),
     undefined=StrictUndefined,
     keep_trailing_newline=True,
@@ -18,4 +20,9 @@ _environment = Environment(
 
 def render(name: str, **variables: object) -> str:
     """The text of a template. Raises jinja2.TemplateError, among others if it uses a variable that is not given."""
-    return _environment.get_template(name).render(**variables)
+    return environment.get_template(name).render(**variables)
+
+
+def objects(name: str, cluster: Cluster) -> str:
+    """Objects of a cluster, as YAML: what a template of them is given is the same everywhere."""
+    return render(name, cluster=cluster, settings=cluster.settings)

@@ -12,7 +12,7 @@ from kubeproof.deadlines import KUBEADM_SECONDS
 from kubeproof.facts.kubernetes import ApiHealthy, ControlPlaneState, MembershipState
 from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
-from kubeproof.node.kubeadm_config import join_config
+from kubeproof.node.kubeadm_config import init_command, join_config
 from kubeproof.operations import last_errors
 from kubeproof.operations.leaving import forget_pod_network, leave_cluster
 from kubeproof.operations.remote import (
@@ -62,16 +62,11 @@ def _init(host: Host, cluster: Cluster) -> None:
         if state.interrupted:
             leave_cluster(host, cluster.settings)
         run(host, ["touch", paths.INIT_MARKER])
-        _run_kubeadm(host, _init_command(cluster), cluster, paths.INIT_MARKER)
+        _run_kubeadm(host, init_command(cluster, paths.INIT_CONFIG), cluster, paths.INIT_MARKER)
     # The token that kubeadm made: workers get one each, for the time of their join.
     tokens = ("delete", "secrets", "--namespace", "kube-system")
     run(host, [*KUBECTL, *tokens, "--field-selector", "type=bootstrap.kubernetes.io/token"])
     run(host, ["rm", "-f", paths.INIT_MARKER])
-
-
-def _init_command(cluster: Cluster) -> list[str]:
-    command = ["kubeadm", "init", "--config", paths.INIT_CONFIG, "--skip-token-print"]
-    return command if cluster.settings.cluster_dns == "coredns" else [*command, "--skip-phases", "addon/coredns"]
 
 
 def _run_kubeadm(host: Host, command: list[str], cluster: Cluster, marker: str) -> None:

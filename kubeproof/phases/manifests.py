@@ -7,9 +7,7 @@ from kubeproof.roles import cluster
 
 def apply(what: str, template: str) -> None:
     """Render a template of objects onto the control plane host and apply it."""
-    wanted = cluster()
-    text = templates.render(template, cluster=wanted, settings=wanted.settings)
-    apply_text(what, template.removesuffix(".j2"), text)
+    apply_text(what, template.removesuffix(".j2"), templates.objects(template, cluster()))
 
 
 def apply_text(what: str, file: str, text: str) -> None:

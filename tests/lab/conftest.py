@@ -1,7 +1,8 @@
 """What all tests against the running lab share: whether it is up, and its state, read once."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ INTERFACES = Path("/sys/class/net")
 ORDER = (
     "test_up",
     "test_repeat",
+    "test_commands",
     "test_cluster_suite",
     "test_golden",
     "test_podnet",
@@ -35,6 +37,7 @@ ORDER = (
     "test_faults",
     "test_workers",
     "test_changed_settings",
+    "test_bench",
     "test_reset",
     "test_containerd",
     "test_killed",
@@ -43,6 +46,8 @@ ORDER = (
     "test_down",
 )
 """A lab's life: each module leaves what the next one needs."""
+MAY_SKIP = ("test_golden",)
+"""Modules about captures that are no part of the project; in CI nothing else may skip."""
 
 
 def why_not_up() -> str | None:
@@ -65,6 +70,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     own = Path(__file__).parent
     mine = iter(sorted((item for item in items if item.path.parent == own), key=position))
     items[:] = [next(mine) if item.path.parent == own else item for item in items]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What skips in CI, where everything that it needs has to be there, has failed."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and item.path.stem not in MAY_SKIP:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"in CI no test of the lab may skip: {reason}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which modules take how long; pytest's own summary comes after it."""
+    took: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/lab/"):
+                took[report.nodeid.partition("::")[0]] += report.duration  # type: ignore[assignment]
+    terminalreporter.section("time by module")
+    for module, seconds in took.most_common():
+        terminalreporter.write_line(f"{seconds:7.1f}s  {module}")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,12 @@ matrix mirror.add mirror.build mirror.status node.remove plan policy reset statu
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 
+HERE = ("docs", "lint")
+"""Commands that are run here, with :func:`invoke`."""
+CI = REPOSITORY / ".ci/run"
+"""Runs the test command."""
+
+
 def invoke(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "tasks.py", *words],
@@ -39,6 +45,48 @@ def test_every_command_is_listed_in_one_line() -> None:
     lines = [line.split() for line in invoke("--list").stdout.splitlines() if line.startswith("  ")]
     assert sorted(words[0] for words in lines) == sorted(COMMANDS.split())
     assert all(len(words) > 2 for words in lines)
+
+
+def run_on_the_lab(path: Path) -> Iterator[str]:
+    """The commands that a module's tests run, with one of tests/lab's functions or as a process."""
+    for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+        words = call.args
+        if call.args and isinstance(call.args[0], ast.List):
+            first, *words = call.args[0].elts
+            words = words if ast.unparse(first) == "REPOSITORY / 'inv'" else []
+        elif ast.unparse(call.func) not in ("inv", "succeed", "Running"):
+            continue
+        if words and isinstance(words[0], ast.Constant):
+            yield str(words[0].value)
+
+
+def test_every_command_is_run_by_a_test() -> None:
+    run = {command for path in (REPOSITORY / "tests/lab").glob("test_*.py") for command in run_on_the_lab(path)}
+    assert "./inv test" in CI.read_text()
+    assert {*run, *HERE, "test"} == set(COMMANDS.split())
+
+
+def test_docs_has_nothing_to_write() -> None:
+    done = invoke("docs")
+    assert (done.returncode, done.stdout.partition("README.md: ")[2]) == (0, "0 changes\n"), done.stderr
+
+
+def test_lint_says_what_it_runs() -> None:
+    done = invoke("lint")
+    assert [line for line in done.stdout.splitlines() if line.startswith("$ ")] == [
+        "$ ruff format --check .",
+        "$ ruff check .",
+        "$ mypy",
+    ]
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_one_module_of_the_lab_is_chosen_by_its_name() -> None:
+    done = invoke("test", "--only", "netwrk")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: --only: no module of tests/lab (netwrk), did you mean network?\n",
+    )
 
 
 @pytest.mark.parametrize("command", ["plan", "apply", "verify", "doctor", "reset", "demo", "kubectl"])

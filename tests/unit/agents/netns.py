@@ -20,7 +20,7 @@ RECEIVE = """
 import socket
 receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 receiver.bind(("", 9))
-receiver.settimeout(1)
+receiver.settimeout(5)
 print("listening", flush=True)
 data, source = receiver.recvfrom(65536)
 print(len(data), "from", source[0])

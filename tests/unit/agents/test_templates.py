@@ -1,17 +1,15 @@
 """The cluster objects around the agents: rendered with every variable defined, and of one piece."""
 
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import jinja2
 import pytest
 import yaml
 
+from kubeproof.node import templates
 from kubeproof.tables.eras import ERAS
 
-TEMPLATES = Path(__file__).resolve().parents[3] / "templates"
 NAMES = ("podnet", "cluster-dns", "httpd", "kuard")
 SETTINGS = SimpleNamespace(
     era=ERAS["1.20"],
@@ -34,14 +32,8 @@ CLUSTER = SimpleNamespace(leader=SimpleNamespace(name="k8s-master", address=IPv4
 
 
 def objects(name: str, settings: SimpleNamespace = SETTINGS) -> list[dict[str, Any]]:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701
-    )
-    return list(
-        yaml.safe_load_all(environment.get_template(f"{name}.yaml.j2").render(cluster=CLUSTER, settings=settings))
-    )
+    text = templates.render(f"{name}.yaml.j2", cluster=CLUSTER, settings=settings)
+    return list(yaml.safe_load_all(text))
 
 
 def one(name: str, kind: str) -> dict[str, Any]:

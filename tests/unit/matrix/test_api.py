@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -117,7 +118,8 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshApi]:
 
 def inventory(port: int) -> LoadedInventory:
     leader = Node("leader", IPv4Address("127.0.0.1"), "control-plane")
-    settings = parse({**SETTINGS, "api_port": port})
+    # Any free port will do, also one in the range of NodePorts.
+    settings = replace(parse(SETTINGS), api_port=port)
     return LoadedInventory(Path("x"), Cluster(settings, (leader,)), {"leader": SshAccess("leader", user="root")})
 
 

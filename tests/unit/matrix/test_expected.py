@@ -261,7 +261,7 @@ def test_only_servers_listen_and_nodes_only_send() -> None:
 def test_a_cluster_without_workers_has_its_pods_on_the_control_plane() -> None:
     cluster = loaded().cluster
     alone = replace(cluster, nodes=cluster.nodes[:1])
-    text = templates.render("policy-probe.yaml.j2", cluster=alone, settings=alone.settings)
+    text = templates.objects("policy-probe.yaml.j2", alone)
     nodes = {item["spec"].get("nodeName") for item in yaml.safe_load_all(text) if item and item["kind"] == "Pod"}
     assert nodes == {"k8s-master"}
 

@@ -148,7 +148,7 @@ def test_hosts_and_apt_source() -> None:
 @pytest.mark.parametrize("name", ["podnet", "cluster-dns", "httpd", "kuard"])
 def test_objects_are_what_kubectl_takes(name: str) -> None:
     wanted = cluster(cluster_dns="dnsmasq", cluster_dns_image="dns:1")
-    text = templates.render(f"{name}.yaml.j2", cluster=wanted, settings=wanted.settings)
+    text = templates.objects(f"{name}.yaml.j2", wanted)
     for document in yaml.safe_load_all(text):
         assert {"apiVersion", "kind", "metadata"} <= set(document)
 

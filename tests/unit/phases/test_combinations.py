@@ -6,11 +6,8 @@ One deploy has a host of each system, so that a few dozen of them cover all.
 import hashlib
 import io
 import json
-import os
 import re
 import tarfile
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,24 +197,6 @@ def hosts_that_go_with(runtime: str, minor: str) -> tuple[Host, ...]:
     return (*hosts[place:], *hosts[:place])
 
 
-@pytest.fixture(scope="session")
-def runs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, archive: Path
-) -> Iterator[dict[tuple[str, str, str], "Future[Run]"]]:
-    """All deploys that were asked for, side by side: each is a process of its own."""
-    asked = [
-        tuple(str(item.callspec.params[name]) for name in ("runtime", "minor", "network"))
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.function is test_deploy
-    ]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        yield {
-            key: pool.submit(deployed_with, tmp_path_factory.mktemp("-".join(key)), archive, *key)
-            for key in combinations()
-            if key in asked
-        }
-
-
 def deployed_with(folder: Path, archive: Path, runtime: str, minor: str, network: str) -> Run:
     """A deploy on a host of each system that goes with them."""
     settings = dict(NETWORKS[network])
@@ -230,9 +209,9 @@ def deployed_with(folder: Path, archive: Path, runtime: str, minor: str, network
 
 
 @pytest.mark.parametrize(("runtime", "minor", "network"), combinations())
-def test_deploy(runtime: str, minor: str, network: str, runs: dict[tuple[str, str, str], "Future[Run]"]) -> None:
+def test_deploy(runtime: str, minor: str, network: str, tmp_path: Path, archive: Path) -> None:
     ordered = hosts_that_go_with(runtime, minor)
-    run = runs[runtime, minor, network].result()
+    run = deployed_with(tmp_path, archive, runtime, minor, network)
     assert run.code == 0, run.output
     network_is_right(run, [host.name for host in ordered], number(minor), network)
     for host in ordered:
