@@ -123,7 +123,8 @@ def choose(project: str, minor: str) -> Pinned | None:
     """
     fitting = [pinned for pinned in PINNED if pinned.project == project and pinned.fits(minor)]
     tried = [pinned for pinned in fitting if pinned.is_tried(minor)]
-    return (tried or fitting or [None])[-1]
+    best = tried or fitting
+    return best[-1] if best else None
 
 
 def doubt(pinned: Pinned, minor: str) -> tuple[str, str] | None:

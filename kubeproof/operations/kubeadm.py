@@ -1,6 +1,6 @@
 """kubeadm init, join and reset: begun with a marker, so that one that was interrupted is seen and made good."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -69,7 +69,7 @@ def _init(host: Host, cluster: Cluster) -> None:
     run(host, ["rm", "-f", paths.INIT_MARKER])
 
 
-def _run_kubeadm(host: Host, command: list[str], cluster: Cluster, marker: str) -> None:
+def _run_kubeadm(host: Host, command: Sequence[str], cluster: Cluster, marker: str) -> None:
     """kubeadm only waits for what kubelet and the runtime do: if it fails, what those said is the reason."""
     done, output = try_run(host, command, exclusive=True, seconds=KUBEADM_SECONDS)
     if not done:

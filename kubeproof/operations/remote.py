@@ -1,7 +1,7 @@
 """Commands that run while operations execute: failures become one line and fail their host only."""
 
 import shlex
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 import gevent
@@ -91,7 +91,7 @@ def run(
     return output
 
 
-def failure(host: Host, words: list[str], output: str, more: Iterable[str] = ()) -> NodeError:
+def failure(host: Host, words: Sequence[str], output: str, more: Iterable[str] = ()) -> NodeError:
     """What to raise of a command that failed: the end of what it wrote, and ``more`` that is known of the reason."""
     _require_connection(host)
     lines = output.strip().splitlines()[-ERROR_LINES:] or ["it wrote nothing"]

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from kubeproof.cluster import Cluster, Node
+from kubeproof.cluster import Cluster, Node, SshAccess
 from kubeproof.network.hostfiles import parse_subnet_env
 from kubeproof.network.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes
 from kubeproof.network.iptables import parse_iptables_save
@@ -163,7 +163,7 @@ def context(name: str, capture: str, **changed: NodeState) -> Context:
         NodeObject(node.name, IPv4Network(f"10.244.{third}.0/24"), node.address, "True", "")
         for node, third in zip(nodes, subnets, strict=True)
     )
-    return Context(cluster.node(name), cluster, known[name], known, ApiObjects(nodes=objects), f"ssh {name}")
+    return Context(cluster.node(name), cluster, known[name], known, ApiObjects(nodes=objects), SshAccess(name))
 
 
 SUBNETS = {"flannel-v0.20.2-vxlan": (0, 2, 1), "flannel-v0.20.2-host-gw": (0, 2, 1)}
