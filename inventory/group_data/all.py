@@ -194,6 +194,6 @@ ignore_preflight_errors = []
 # them breaks something. kubeadm has checks of its own, which ignore_preflight_errors is about.
 ignore_findings = []
 
-# Factor for how long hosts may take: for an answer, a command, a control plane, a node to be Ready. More than 1 for slow
-# machines, up to 20; what is waited for in vain then takes as much longer.
+# Factor for how long hosts may take: for an answer, a command, a control plane, a node to be Ready. More than 1 for
+# slow machines, up to 20; what is waited for in vain then takes as much longer.
 patience = 1.0
