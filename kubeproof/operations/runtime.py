@@ -59,7 +59,7 @@ def pull(
 def fetch_command(images: Sequence[str], fetch: str) -> str:
     """Shell text that fetches images, a few at once, and names each that cannot be had with the reason."""
     failed = 'printf "cannot pull %s: %s\\n" "$0" "$(echo "$said" | tail -n 1)" >&2; exit 1'
-    one = f'said=$({fetch} "$0" 2>&1) || {{ {failed}; }}'
+    one = f'said=$( {fetch} "$0" 2>&1) || {{ {failed}; }}'
     return f"printf '%s\\n' {shlex.join(images)} | xargs -P {PARALLEL_PULLS} -n 1 sh -c {shlex.quote(one)}"
 
 
