@@ -148,7 +148,7 @@ def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     words = evidence.host(context).kubelet_words
     seen = (f"kubelet is {kubelet.state}, and answers {kubelet.health or 'nothing'}", *([words] if words else []))
     if words and kubelet.state == "activating":
-        look = context.access.line("journalctl -u kubelet --no-pager -n 30")
+        look = evidence.snapshot.line(context.node.name, "journalctl -u kubelet --no-pager -n 30")
         return Case(context.node.name, seen, (), look)
     start = "systemctl unmask kubelet 2>/dev/null; systemctl reset-failed kubelet 2>/dev/null; "
     return Case(context.node.name, seen, (Mend(context.node.name, f"{start}systemctl restart kubelet"),))
@@ -210,7 +210,7 @@ def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:
     ):
         return
     seen = (f"no container {name} runs here", f"the last line of {name}: {host.last_lines[name]}")
-    look = context.access.line(f"tail -n 20 /var/log/pods/*/{name}/*.log")
+    look = evidence.snapshot.line(context.node.name, f"tail -n 20 /var/log/pods/*/{name}/*.log")
     yield Case(context.node.name, seen, (), look)
 
 
@@ -245,8 +245,8 @@ def _reasons(evidence: Evidence, context: Context, pods: list[Pod], container: s
 
 
 def _described(evidence: Evidence, pod: Pod) -> str:
-    leader = evidence.snapshot.loaded.ssh[evidence.snapshot.loaded.cluster.leader.name]
-    return leader.line(f"{KUBECTL} -n {pod.namespace} describe pod {pod.name}")
+    leader = evidence.snapshot.loaded.cluster.leader.name
+    return evidence.snapshot.line(leader, f"{KUBECTL} -n {pod.namespace} describe pod {pod.name}")
 
 
 @cause(
