@@ -2,7 +2,7 @@
 
 import json
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -142,3 +142,32 @@ def test_what_a_running_cluster_cannot_lack() -> None:
 def test_malformed_output_is_named(text: str, message: str) -> None:
     with pytest.raises(ParseError, match=message):
         parse_objects(text)
+
+
+def test_only_pods_that_a_policy_selects_are_isolated() -> None:
+    """A policy that cannot be read leaves it open: then every pod of its namespace may be."""
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"namespace": "default", "name": "web", "resourceVersion": "1"},
+        "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]},
+    }
+
+    def isolated(**spec: Any) -> dict[str, tuple[str, ...]]:
+        pods = [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"namespace": "default", "name": name, "uid": name, "labels": {"app": name}},
+                "spec": {"nodeName": "node-b"},
+                "status": {"phase": "Running", "podIP": f"10.98.1.{number}", "conditions": []},
+            }
+            for number, name in enumerate(("web", "other"), start=2)
+        ]
+        items = [*pods, {**policy, "spec": {**cast(dict[str, Any], policy["spec"]), **spec}}]
+        found = parse_objects(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+        return {pod.name: found.isolating(pod) for pod in found.pods}
+
+    assert isolated() == {"web": ("default/web",), "other": ()}
+    assert isolated(podSelector={}) == {"web": ("default/web",), "other": ("default/web",)}
+    assert isolated(podSelector="odd") == {"web": ("default/web",), "other": ("default/web",)}
