@@ -386,8 +386,8 @@ class _Planner:
             return
         fits, too_large = mtu - ICMP_HEADERS, mtu - ICMP_HEADERS + 1
         ping = f"ping -n -c 1 -W {max(1, patient(REQUEST_SECONDS) // 2)}"
-        pings = (f"{ping} -M {mode} -s {size} {server.ip}" for mode, size in (("do", fits), ("do", too_large)))
-        commands = [*pings, f"ip -4 route get {server.ip}", f"{ping} -M probe -s {fits} {server.ip}"]
+        pings = (f"{ping} -M do -s {size} {server.ip}" for size in (fits, too_large))
+        commands = [*pings, f"ip -4 route get {server.ip}"]
         yield Probe(
             name="path_mtu",
             node=client.pod.node,
@@ -584,10 +584,10 @@ def _judge_large(output: Output) -> Verdict:
 
 
 def _judge_path_mtu(mtu: int, remedy: str) -> Callable[[Output], Verdict]:
-    """Judge two pings that mind the kernel's path MTU, the pod's route, and a ping that does not mind it (-M probe).
+    """Judge two pings and the pod's route.
 
     The kernel keeps a path MTU that it was told once for ten minutes (net.ipv4.route.mtu_expires), also when the link
-    that was too narrow is wide again: a row would fail though nothing is wrong any more.
+    that was too narrow is wide again: then nothing but that is wrong, and it is told as what it is.
     """
 
     def judge(output: Output) -> Verdict:
@@ -596,13 +596,13 @@ def _judge_path_mtu(mtu: int, remedy: str) -> Callable[[Output], Verdict]:
         if len(codes) < 2 or rest.strip() or any(code > 2 for code in codes[:2]):
             return broken(f"ping: exit codes {codes}: {output.last_words}")
         first, second, route, *_ = [*texts, ""]
-        cached = re.search(r"\bcache\b.* mtu (?:lock )?(\d+)", route, re.DOTALL)
+        kept = re.search(r"\bcache\b.* mtu (?:lock )?(\d+)", route)
+        expires = re.search(r" expires (\d+)sec", route)
         note, passes = "", codes[0] == 0
-        if cached and int(cached[1]) < mtu:
-            past = not passes and codes[3:] == [0]
-            passes = passes or past
-            way = "past" if past else "with"
-            note = f", {way} a path MTU of {cached[1]} that the pod's kernel has kept; `{remedy}` makes it forget"
+        if not passes and kept and int(kept[1]) < mtu:
+            note = f" by a path MTU of {kept[1]} that the pod's kernel has kept of a link that was, or is, narrower"
+            note += f", for {expires[1]} s more" if expires else ""
+            note += f"; `{remedy}` makes it forget"
         refused = "message too long" in second.lower()
         small = "pass" if passes else "are refused as too long" if _is_refusal(first) else "are lost"
         large = "pass too" if codes[1] == 0 else "are refused as too long" if refused else "are lost without a word"

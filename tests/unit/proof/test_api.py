@@ -2,7 +2,7 @@
 
 import json
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -185,3 +185,32 @@ def test_of_two_families_ipv4_is_taken_wherever_it_stands() -> None:
     assert str(found.pods[0].ip) == "10.98.0.9"
     assert [str(item.cluster_ip) for item in found.services] == ["10.97.0.1", "None", "None"]
     assert {key[1]: list(map(str, backends)) for key, backends in found.endpoints.items()} == {"both": ["10.98.0.9:80"]}
+
+
+def test_only_pods_that_a_policy_selects_are_isolated() -> None:
+    """A policy that cannot be read leaves it open: then every pod of its namespace may be."""
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"namespace": "default", "name": "web", "resourceVersion": "1"},
+        "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]},
+    }
+
+    def isolated(**spec: Any) -> dict[str, tuple[str, ...]]:
+        pods = [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"namespace": "default", "name": name, "uid": name, "labels": {"app": name}},
+                "spec": {"nodeName": "node-b"},
+                "status": {"phase": "Running", "podIP": f"10.98.1.{number}", "conditions": []},
+            }
+            for number, name in enumerate(("web", "other"), start=2)
+        ]
+        items = [*pods, {**policy, "spec": {**cast(dict[str, Any], policy["spec"]), **spec}}]
+        found = parse_objects(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+        return {pod.name: found.isolating(pod) for pod in found.pods}
+
+    assert isolated() == {"web": ("default/web",), "other": ()}
+    assert isolated(podSelector={}) == {"web": ("default/web",), "other": ("default/web",)}
+    assert isolated(podSelector="odd") == {"web": ("default/web",), "other": ("default/web",)}
