@@ -123,7 +123,8 @@ def choose(project: str, minor: str) -> Pinned | None:
     """
     fitting = [pinned for pinned in PINNED if pinned.project == project and pinned.fits(minor)]
     tried = [pinned for pinned in fitting if pinned.is_tried(minor)]
-    return (tried or fitting or [None])[-1]
+    found = tried or fitting
+    return found[-1] if found else None
 
 
 def doubt(pinned: Pinned, minor: str) -> tuple[str, str] | None:

@@ -109,7 +109,7 @@ def _quantity(value: Any) -> Decimal | None:
         return None
     number, binary, decimal, exponent = match.groups()
     if binary:
-        return Decimal(number) * 1024 ** ("KMGTPE".index(binary) + 1)
+        return Decimal(number) * Decimal(1024 ** ("KMGTPE".index(binary) + 1))
     return Decimal(number).scaleb(int(exponent) if exponent else _UNITS[decimal or ""])
 
 
