@@ -53,7 +53,8 @@ def _differences(path: str, text: str) -> list[str]:
         # kubectl diff masks their values, and they stay on the host.
         shown: list[str] = host.get_fact(ManifestDifference, path=path)
         return shown
-    lines = asked_for.differences(wanted, host.get_fact(LiveObjects, path=path))
+    live: list[dict[str, Any]] = host.get_fact(LiveObjects, path=path)
+    lines = asked_for.differences(wanted, live)
     return lines if lines and host.get_fact(ManifestDifference, path=path) else []
 
 
