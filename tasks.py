@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -301,7 +302,7 @@ def _run_all(commands: list[list[str]]) -> int:
     """Run development tools one after the other, all of them; the worst exit code."""
     worst = 0
     for words in commands:
-        print(f"$ {' '.join(words)}", flush=True)
+        print(f"$ {shlex.join(words)}", flush=True)
         worst = max(worst, subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode)
     return min(worst, EXIT_NOT_HOLDING)
 

@@ -18,6 +18,9 @@ _BLOCK = re.compile(
     re.DOTALL,
 )
 
+LONGEST_KEY = 0xFFFF
+"""Bytes of a key packet of version 4: its fingerprint has the length in two octets."""
+
 
 def fingerprints(armoured: str) -> tuple[str, ...]:
     """Fingerprints (40 digits 0-9 and A-F) of all primary keys in a text, in its order.
@@ -81,4 +84,6 @@ def _fingerprint(body: bytes) -> str:
         raise ValueError(
             f"it has a key of version {body[0] if body else 'unknown'}, only version {VERSION} is known here"
         )
+    if len(body) > LONGEST_KEY:
+        raise ValueError(f"it has a key of {len(body)} bytes, more than its length can say")
     return hashlib.sha1(b"\x99" + len(body).to_bytes(2) + body, usedforsecurity=False).hexdigest().upper()

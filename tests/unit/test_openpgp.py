@@ -1,12 +1,15 @@
 """Fingerprints, held against what gpg says of keys that it made."""
 
 import base64
+import contextlib
 import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kubeproof.openpgp import fingerprints
 
@@ -80,3 +83,23 @@ def test_what_is_no_key_is_told(text: str, said: str) -> None:
 )
 def test_every_form_of_a_packets_length(header: bytes) -> None:
     assert fingerprints(armour(header + b"\x04AB")) == fingerprints(armour(b"\x98\x03\x04AB"))
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        b"\x9a\x00\x01\x00\x01\x04" + b"x" * 0x10000,
+        b"\xc6\xff\x00\x01\x00\x01\x04" + b"x" * 0x10000,
+        b"\xc6",
+        b"\x99\x00",
+    ],
+)
+def test_what_no_key_can_be_is_refused(packets: bytes) -> None:
+    with pytest.raises(ValueError, match="it "):
+        fingerprints(armour(packets))
+
+
+@given(st.binary(max_size=80))
+def test_any_packets_are_read_or_refused(packets: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        fingerprints(armour(packets))

@@ -1,9 +1,12 @@
 """Parsers of iproute2's JSON."""
 
+import contextlib
 import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kubeproof.network.errors import ParseError
 from kubeproof.network.iproute import (
@@ -135,3 +138,80 @@ def test_nothing_is_an_empty_list(text: str) -> None:
 def test_malformed_output_is_named(parse: object, text: str, message: str) -> None:
     with pytest.raises(ParseError, match=message):
         parse(text)  # type: ignore[operator]
+
+
+def vxlan(**data: object) -> str:
+    info = {"info_kind": "vxlan", "info_data": {"port": 8472, **data}}
+    return json.dumps([link(4, "v", linkinfo=info, altnames=["w"], qdisc="noqueue", promiscuity=0)])
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"id": 1, "local": "10.99.0.11", "link": "eth9"}, Vxlan(1, 8472, IPv4Address("10.99.0.11"), "eth9", False)),
+        ({"id": 1, "local6": "fd00::1", "learning": True}, Vxlan(1, 8472, None, None, True)),
+        ({"external": True, "port": 4789}, Vxlan(None, 4789, None, None, False)),
+    ],
+)
+def test_tunnels_of_others_are_read_too(data: dict[str, object], expected: Vxlan) -> None:
+    (parsed,) = parse_links(vxlan(**data))
+    assert parsed.vxlan == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        (
+            {"dst": "default", "via": {"family": "inet6", "host": "fe80::1"}, "dev": "a"},
+            "0.0.0.0/0 via inet6 fe80::1 dev a",
+        ),
+        ({"dst": "10.0.0.0/8", "type": "unreachable", "metric": 4}, "unreachable 10.0.0.0/8 metric 4"),
+        ({"dst": "10.0.0.0/8", "nhid": 5, "dev": "a", "flags": ["dead", "linkdown"]}, "10.0.0.0/8 dev a"),
+        ({"dst": "10.0.0.0/8", "encap": "mpls", "encap_dst": 7, "gateway": "10.1.0.1"}, "10.0.0.0/8 via 10.1.0.1"),
+        (
+            {"dst": "10.0.0.0/8", "nexthops": [{"gateway": "10.1.0.1", "weight": 2, "flags": []}]},
+            "10.0.0.0/8 via 10.1.0.1",
+        ),
+    ],
+)
+def test_routes_of_other_kinds(row: dict[str, object], shown: str) -> None:
+    assert [str(route) for route in parse_routes(json.dumps([{}, row]))] == [shown]
+
+
+def test_an_odd_entry_hides_no_other_and_is_told() -> None:
+    rows = [{"mac": "02::1", "ifname": "a", "dst": "fd00::1", "vni": 3, "viaIf": "b"}, {"mac": "02::2"}, 4]
+    odd: list[str] = []
+    assert [entry.destination for entry in parse_fdb(json.dumps(rows), odd)] == [None]
+    assert odd == [
+        'bridge fdb: [1].ifname: is missing: {"mac": "02::2"}',
+        "bridge fdb: [2]: expected an object, found 4: 4",
+    ]
+    assert parse_fdb(json.dumps(rows)) == parse_fdb(json.dumps(rows[:1]))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(JSON, st.sampled_from(["", "linkinfo", "addr_info", "nexthops", "via", "flags", "state", "dst", "mtu"]))
+def test_any_json_is_parsed_or_refused(value: object, key: str) -> None:
+    text = json.dumps(
+        [{"ifindex": 1, "ifname": "a", "dst": "10.0.0.0/8", "mac": "m", "dev": "d", key: value}] if key else value
+    )
+    for parse in (parse_links, parse_addresses, parse_routes, parse_neighbours, parse_fdb):
+        odd: list[str] = []
+        if key:
+            assert len(parse(text, odd)) + len(odd) <= 4
+        else:
+            with contextlib.suppress(ParseError):
+                parse(text)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    for parse in (parse_links, parse_addresses, parse_routes, parse_neighbours, parse_fdb):
+        with contextlib.suppress(ParseError):
+            parse(text)

@@ -1,13 +1,35 @@
 """Parsing the API's objects."""
 
+import contextlib
 import json
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kubeproof.network.errors import ParseError
+from kubeproof.network.policies import parse_nft_tables, parse_policies
 from kubeproof.proof.api import ApiObjects, Backend, missing_kinds, parse_objects
+
+FIELDS = (
+    *(
+        "metadata",
+        "spec",
+        "status",
+        "name",
+        "namespace",
+        "uid",
+        "ports",
+        "port",
+        "podIP",
+        "podIPs",
+        "addresses",
+        "type",
+    ),
+    *("conditions", "labels", "subsets", "podCIDR", "podCIDRs", "clusterIP", "clusterIPs", "ip", "resourceVersion"),
+)
 
 
 def items() -> list[dict[str, Any]]:
@@ -214,3 +236,28 @@ def test_only_pods_that_a_policy_selects_are_isolated() -> None:
     assert isolated() == {"web": ("default/web",), "other": ()}
     assert isolated(podSelector={}) == {"web": ("default/web",), "other": ("default/web",)}
     assert isolated(podSelector="odd") == {"web": ("default/web",), "other": ("default/web",)}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None)
+@given(JSON, st.sampled_from(["Node", "Pod", "Service", "Endpoints", "NetworkPolicy"]))
+def test_any_object_is_read_or_odd_and_hides_no_other(value: object, kind: str) -> None:
+    named = {"kind": kind, "metadata": {"name": "a", "namespace": "b", "uid": "u"}}
+    odd = [{**named, "spec": value, "status": value, "subsets": value}, value, {"kind": kind, "metadata": value}]
+    objects = parse_objects(json.dumps({"items": [*odd, {"kind": "Node", "metadata": {"name": "node-z"}}]}))
+    assert objects.nodes[-1].name == "node-z"
+
+
+@given(st.text(max_size=100) | JSON.map(json.dumps))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    with contextlib.suppress(ParseError):
+        parse_objects(text)
+    with contextlib.suppress(ParseError):
+        parse_policies(text)
+    assert isinstance(parse_nft_tables(text), tuple)
