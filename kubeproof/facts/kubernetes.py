@@ -143,7 +143,7 @@ class ApiHealthy(FactBase[bool]):
         return "ok" in output
 
 
-class LiveObjects(FactBase[Sequence[dict[str, Any]]]):
+class LiveObjects(FactBase[list[dict[str, Any]]]):
     """Those of the objects in the file ``path`` that the cluster has, as its API gives them; empty if it does not."""
 
     def command(self, path: str) -> str:
