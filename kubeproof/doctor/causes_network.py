@@ -12,6 +12,7 @@ from kubeproof.doctor.causes_foreign import deletion
 from kubeproof.doctor.causes_running import AGENTS_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
+from kubeproof.network.iptables import Rule
 from kubeproof.network.policies import POLICY_TABLE
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.checks_filters import bypassed, forward_verdicts
@@ -43,10 +44,14 @@ def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
         missing = [] if forward_verdicts.decide(context).ok else list(accepts(pods))
     if not missing and not barriers:
         return None
-    mends = [deletion("filter", rule) for rule in barriers]
+    mends = [_deletion(rule) for rule in barriers]
     mends += [f"iptables {rule}" for rule in missing]
     seen = [f"iptables -S FORWARD: {line}" for line in found.lines]
     return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(mends)),))
+
+
+def _deletion(rule: Rule) -> str:
+    return deletion("filter", rule)
 
 
 @cause_on_node(
@@ -65,7 +70,7 @@ def policies_after_accept(_: Evidence, context: Context) -> Case | None:
         return None
     seen = [f"before {jump.target}: {rule}" for jump, rules in found for rule in rules]
     # Each is put first, so the last one is begun with.
-    mends = [f"{deletion('filter', jump)} && {command_for(jump, '-I')}" for jump, _ in found]
+    mends = [f"{_deletion(jump)} && {command_for(jump, '-I')}" for jump, _ in found]
     return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(reversed(mends))),))
 
 
