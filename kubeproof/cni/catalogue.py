@@ -25,7 +25,7 @@ class Pinned:
     """First and last that its project names for it: no manifest tells which APIs a program asks for."""
     run: tuple[str, ...] = ()
     """Those that it was run with here, as published, and proven."""
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What is known to go wrong, by minor."""
 
     def fits(self, minor: str) -> bool:
