@@ -104,5 +104,6 @@ EFFECTS: Mapping[str, Effect | Mapping[str, Effect]] = {
     "kubeconfig": _applied("the copy is put there"),
     "ignore_preflight_errors": _EACH_TIME,
     "ignore_findings": _EACH_TIME,
+    "patience": _EACH_TIME,
 }
 """By setting; by pod network too where they differ."""

@@ -82,10 +82,10 @@ def test_lint_says_what_it_runs() -> None:
 
 
 def test_one_module_of_the_lab_is_chosen_by_its_name() -> None:
-    done = invoke("test", "--only", "netwrk")
+    done = invoke("test", "--only", "matrx")
     assert (done.returncode, done.stderr) == (
         2,
-        "error: --only: no module of tests/lab (netwrk), did you mean network?\n",
+        "error: --only: no module of tests/lab (matrx), did you mean matrix?\n",
     )
 
 

@@ -105,10 +105,10 @@ class TestHost:
 
     def test_an_odd_answer_hides_no_other(self) -> None:
         odd = ["##kubeproof uid", "nobody", "##kubeproof memory", "lots", "##kubeproof cores", "", "##kubeproof rooms"]
-        room = "/var/lib ext4 /dev/my disk 2048 1024 1024 50% /var/lib/a b"
+        room = "/var/lib ext4 9 8 /dev/my disk 2048 1024 1024 50% /var/lib/a b"
         found = Host().process([*odd, "/var fuse x - - - - /", room, "##kubeproof hostname", "a"])
         assert (found.uid, found.memory_mib, found.cores, found.hostname) == (-1, 0, 0, "a")
-        assert found.rooms == (Room("/var/lib", "ext4", 2, 1, "/var/lib/a b"),)
+        assert found.rooms == (Room("/var/lib", "ext4", 2, 1, "/var/lib/a b", 9, 8),)
 
     def test_what_cannot_be_read_fails_the_host_and_not_the_run(self) -> None:
         with pytest.raises(FactProcessError, match="damaged"):
