@@ -12,6 +12,8 @@ import gevent
 from pyinfra.api.host import Host
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
+from kubeproof import patience
+
 COMMAND_SECONDS = 180
 """For most commands. systemd gives a service 90 seconds to stop and as many to start (DefaultTimeoutStartSec)."""
 LISTS_SECONDS = 300
@@ -26,8 +28,8 @@ KILL_SECONDS = 10
 """How long a command that is told to end may take for it."""
 GRACE_SECONDS = 15
 """How much later the host is no longer waited for: its timeout(1) may be stuck like everything else on it."""
-PATIENCE = 1.0
-"""Factor for all of these, for slow hosts; the inventory's ``patience`` comes before it."""
+SCALE = 1.0
+"""Factor for all of these beside the setting ``patience``, for tests that have less than the setting may be."""
 SHOWN = 100
 """Characters of a command that are shown."""
 
@@ -49,7 +51,7 @@ def hold(host: Host) -> None:
 
 def _within(host: Host, inner: Callable[..., tuple[bool, CommandOutput]]) -> Callable[..., tuple[bool, CommandOutput]]:
     def run_shell_command(command: Any, **arguments: Any) -> tuple[bool, CommandOutput]:
-        seconds = (arguments.pop("_timeout", None) or COMMAND_SECONDS) * float(host.data.get("patience", PATIENCE))
+        seconds = (arguments.pop("_timeout", None) or COMMAND_SECONDS) * SCALE * patience.factor()
         shell = arguments.pop("_shell_executable", None) or "sh"
         ended = {"_shell_executable": f"timeout --kill-after={KILL_SECONDS} {seconds:g} {shell}"}
         shown = _shown(str(command))
@@ -89,12 +91,13 @@ def _asking(inner: Callable[..., Any]) -> Callable[..., Any]:
 
 def _uploading(inner: Callable[..., bool]) -> Callable[..., bool]:
     def put_file(*words: Any, **arguments: Any) -> bool:
+        seconds = COMMAND_SECONDS * SCALE * patience.factor()
         try:
-            with gevent.Timeout(COMMAND_SECONDS, TimeoutError):
+            with gevent.Timeout(seconds, TimeoutError):
                 return inner(*words, **arguments)
         except TimeoutError:
             # pyinfra says nothing more of a TimeoutError.
-            raise ConnectionError(f"a file was not taken within {COMMAND_SECONDS} s") from None
+            raise ConnectionError(f"a file was not taken within {seconds:.0f} s") from None
 
     return put_file
 

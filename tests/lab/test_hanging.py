@@ -19,7 +19,7 @@ from tests.lab.changed_inventory import changed
 from tests.lab.commands import Outcome, holds, inv, succeed
 from tests.lab.remote import ssh
 
-PATIENCE = 0.05
+SCALE = 0.05
 """Nine seconds for a command, thirty for package lists with their lock."""
 STARTED = re.compile(r"still running for \d+ s on ([^:]+): (.+)")
 
@@ -43,7 +43,7 @@ def impatient(folder: Path) -> str:
     """The lab's inventory, which pyinfra runs in its own process, and there with little patience."""
     inventory = changed(folder)
     with inventory.open("a") as file:
-        file.write(f'__import__("kubeproof.deadlines").deadlines.PATIENCE = {PATIENCE}\n')
+        file.write(f'__import__("kubeproof.deadlines").deadlines.SCALE = {SCALE}\n')
     return str(inventory)
 
 

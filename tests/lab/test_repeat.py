@@ -34,7 +34,7 @@ EXPECTED = {
         "Container runtime | Restart Docker if its configuration is newer than it": "docker.service runs since before",
     },
     OPEN: {"Container runtime | Drop forwarded packets by default, now": "the default of iptables' FORWARD is ACCEPT"},
-    LEADER: {"Demo | Apply kuard": "-  replicas: 2", "Control plane | Give root the admin kubeconfig": "not there"},
+    LEADER: {"Demo | Apply kuard": "spec.replicas\n- 2", "Control plane | Give root the admin kubeconfig": "not there"},
 }
 """By host, each operation and a part of its reason."""
 STILL = ("links", "addresses", "routes", "rules", "sysctls", "units", "files")

@@ -11,7 +11,7 @@ import pytest
 from pyinfra.api.command import StringCommand
 from pyinfra.connectors.util import CommandOutput, make_unix_command, run_local_process
 
-from kubeproof import deadlines
+from kubeproof import deadlines, patience
 
 
 class Connector:
@@ -37,11 +37,9 @@ class Connector:
         return True
 
 
-def held(*, executing: bool = True, **data: object) -> Any:
+def held(*, executing: bool = True) -> Any:
     connector = Connector()
-    host: Any = SimpleNamespace(
-        name="n1", connector=connector, data=data, state=SimpleNamespace(is_executing=executing)
-    )
+    host: Any = SimpleNamespace(name="n1", connector=connector, state=SimpleNamespace(is_executing=executing))
     host.get_fact = lambda command: host.connector.run_shell_command(command, _timeout=1)
     deadlines.hold(host)
     return host
@@ -80,8 +78,9 @@ def test_what_ends_in_time_is_as_it_was(command: str, done: bool) -> None:
     assert deadlines.running == []
 
 
-def test_time_is_given_with_patience_and_where_the_rights_are() -> None:
-    host = held(patience=2.5)
+def test_time_is_given_with_patience_and_where_the_rights_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_factor", 2.5)
+    host = held()
     host.connector.run_shell_command("true", _timeout=10)
     host.connector.run_shell_command("true")
     assert [text.split()[:3] for text in host.connector.ran] == [
