@@ -44,7 +44,8 @@ def test_every_node_has_a_bpf_file_system_of_its_own() -> None:
     names = [node.name for node in load().nodes]
     try:
         for name in names:
-            made = _ssh(name, f"stat -f -c %T /sys/fs/bpf && mkdir /sys/fs/bpf/of-{name} && ls /sys/fs/bpf")
+            listed = "find /sys/fs/bpf -mindepth 1 -type d -printf '%f '"
+            made = _ssh(name, f"stat -f -c %T /sys/fs/bpf && mkdir /sys/fs/bpf/of-{name} && {listed}")
             assert (made.stdout.split(), made.stderr) == (["bpf_fs", f"of-{name}"], "")
     finally:
         for name in names:
