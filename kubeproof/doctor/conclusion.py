@@ -79,7 +79,9 @@ def _hides(other: Diagnosis, item: Diagnosis, case: Case) -> bool:
     names = other.cause.follows.hides
     if other is item or not (item.name in names or "*" in names):
         return False
-    everywhere = "*" in other.cause.follows.everywhere
+    # What a cause does to all nodes hides what only that would be said of on any of them.
+    rows_of, follows = item.cause.follows.here, other.cause.follows.everywhere
+    everywhere = "*" in follows or (bool(rows_of) and set(rows_of) <= set(follows))
     return everywhere or any(each.node == case.node for each in other.cases)
 
 
