@@ -100,9 +100,9 @@ def test_packages_are_installed_when_the_mirror_goes_on_after_it_stood_still(tmp
 
 
 def test_a_node_whose_ssh_server_stands_still_is_given_up(tmp_path: Path) -> None:
-    """The kernel goes on to answer for it, so that no connection breaks."""
+    """The kernel goes on to answer for it, so that no connection breaks. What only asks is tried twice."""
     name = load().nodes[-1].name
-    for seconds, sent in ((1, "STOP"), (60, "CONT")):
+    for seconds, sent in ((1, "STOP"), (130, "CONT")):
         ssh(name, f"systemd-run --quiet --on-active={seconds} --unit=sshd-{sent.lower()} pkill -{sent} -x sshd")
     time.sleep(2)
     started = time.monotonic()
@@ -110,7 +110,7 @@ def test_a_node_whose_ssh_server_stands_still_is_given_up(tmp_path: Path) -> Non
     assert outcome.code == 1
     assert name in outcome.output
     assert "Traceback" not in outcome.output
-    assert time.monotonic() - started < 100
+    assert time.monotonic() - started < 120
     wait_until(lambda: inv("verify").code == 0, seconds=120, what="the node to answer again")
 
 
