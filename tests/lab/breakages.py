@@ -347,7 +347,6 @@ BREAKAGES: tuple[Breakage, ...] = (
         "-n kube-system scale deployment kube-dns --replicas=0 && sleep 3",
         "-n kube-system scale deployment kube-dns --replicas=2",
         "cluster-dns-down",
-        usual=True,
     ),
     by_api(
         "Service of cluster DNS gone",
