@@ -200,7 +200,9 @@ def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
 def mtu_too_large(_: Evidence, context: Context) -> Case | None:
     """Devices of the pod network, and those in pods, that take more than the interface between the nodes leaves."""
     most, network = context.network_mtu, context.state.network
-    links = [link for name in (context.vxlan_device, BRIDGE) if (link := network.link(name)) and link.mtu > most]
+    # A bridge without ports has Ethernet's MTU, whatever it had with some (br_mtu_auto_adjust), and carries nothing.
+    bridge = [BRIDGE] if any(link.master == BRIDGE for link in network.links) else []
+    links = [link for name in (context.vxlan_device, *bridge) if (link := network.link(name)) and link.mtu > most]
     seen = [f"{link.name} takes {link.mtu} bytes" for link in links]
     mends = [f"ip link set dev {link.name} mtu {most}" for link in links]
     for container in context.state.containers:

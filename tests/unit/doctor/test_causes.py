@@ -590,6 +590,16 @@ def test_a_healthy_cluster_of_another_network_has_nothing(cni: str, backend: str
     assert patient.undecided(item) == []
 
 
+def test_a_bridge_without_ports_has_the_mtu_that_the_kernel_gives_it() -> None:
+    def bare(node: NodeState) -> NodeState:
+        links = [link for link in node.network.links if link.master != "cni0"]
+        wide = tuple(replace(link, mtu=1500) if link.name == "cni0" else link for link in links)
+        return replace(node, network=replace(node.network, links=wide))
+
+    names = [diagnosis.name for diagnosis in patient.found(state("node-b", bare)(patient.evidence()))]
+    assert "mtu-too-large" not in names
+
+
 @pytest.mark.parametrize(
     ("name", "change", "node", "seen", "mend"), BAD, ids=[f"{row[0]}-{number}" for number, row in enumerate(BAD)]
 )
