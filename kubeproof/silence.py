@@ -10,7 +10,6 @@ from pyinfra.api.state import BaseStateCallback, State
 from kubeproof import deadlines
 
 QUIET_SECONDS = 15
-_watching: set[int] = set()
 
 
 class Watch(BaseStateCallback):
@@ -62,9 +61,8 @@ class Watch(BaseStateCallback):
 
 def watch(state: State) -> None:
     """Begin to watch a run, once."""
-    if id(state) in _watching:
+    if any(isinstance(handler, Watch) for handler in state.callback_handlers):
         return
-    _watching.add(id(state))
     watch = Watch()
     state.add_callback_handler(watch)
     gevent.spawn(_tell, watch)

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from kubeproof.cni import traces
 from kubeproof.cni.networks import NETWORKS
 from kubeproof.doctor.causes_foreign import deletion
-from kubeproof.doctor.causes_running import AGENTS_ROWS
+from kubeproof.doctor.causes_running import AGENTS_ROWS, KUBECTL
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.network.iptables import Rule
@@ -21,7 +21,6 @@ from kubeproof.proof.checks_rules import accepts, forwarding
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.settings import conflicts_with
 
-KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 PODNET = "-n kube-system set env daemonset/podnet"
 
 

@@ -47,12 +47,12 @@ def container_runtime_stopped(evidence: Evidence, context: Context) -> Case | No
     state, runtime = evidence.host(context).runtime, context.cluster.settings.container_runtime
     if state == "active" or not evidence.host(context).joined:
         return None
-    command = f"systemctl unmask {runtime} 2>/dev/null; systemctl reset-failed {runtime} 2>/dev/null; "
-    return Case(
-        context.node.name,
-        (f"{runtime} is {state}",),
-        (Mend(context.node.name, f"{command}systemctl start {runtime}"),),
-    )
+    return Case(context.node.name, (f"{runtime} is {state}",), (Mend(context.node.name, _unit(runtime, "start")),))
+
+
+def _unit(name: str, verb: str) -> str:
+    """Shell text: start or restart a unit of systemd, also one that was masked or has given up."""
+    return f"systemctl unmask {name} 2>/dev/null; systemctl reset-failed {name} 2>/dev/null; systemctl {verb} {name}"
 
 
 @cause(
@@ -150,8 +150,7 @@ def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     if words and kubelet.state == "activating":
         look = evidence.snapshot.line(context.node.name, "journalctl -u kubelet --no-pager -n 30")
         return Case(context.node.name, seen, (), look)
-    start = "systemctl unmask kubelet 2>/dev/null; systemctl reset-failed kubelet 2>/dev/null; "
-    return Case(context.node.name, seen, (Mend(context.node.name, f"{start}systemctl restart kubelet"),))
+    return Case(context.node.name, seen, (Mend(context.node.name, _unit("kubelet", "restart")),))
 
 
 # Pods of kube-system --------------------------------------------------------------------------------------------------

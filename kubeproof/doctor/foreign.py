@@ -10,6 +10,7 @@ from typing import Any
 from kubeproof.network.errors import ParseError
 from kubeproof.network.iptables import Match, Ports, Rule, Ruleset
 from kubeproof.network.verdict import is_named
+from kubeproof.proof.checks_services import SERVICES
 
 INTERFERING = ("drop", "reject", "redirect", "dnat", "queue", "notrack")
 """Statements of nftables after which a packet does not go on as it came."""
@@ -17,7 +18,6 @@ REFUSED = ("DROP", "REJECT", "QUEUE", "NFQUEUE", "NOTRACK", "CT", "TARPIT")
 TRANSLATED = ("REDIRECT", "DNAT", "NETMAP", "TPROXY", "ACCEPT", "RETURN")
 """Targets before KUBE-SERVICES after which kube-proxy's rules do not see a packet, or see another one."""
 CLUSTERS_OWN = ("KUBE-", "cali-", "CNI-", "FLANNEL-", "PODNET-", "DOCKER-ISOLATION", "KUBE-ROUTER", "WEAVE", "f2b-")
-SERVICES = "KUBE-SERVICES"
 OWN_TABLES = ("ip filter", "ip nat", "ip mangle", "ip raw", "ip security", "inet podnet", "inet firewalld")
 """nft tables that are iptables', the pod network's or firewalld's, all looked at in another way."""
 OWN_PRIORITIES = (0, 32766, 32767)

@@ -163,7 +163,7 @@ def others(node: Node, pytestconfig: pytest.Config) -> list[Node]:
     return [other for other in pytestconfig.stash[INVENTORY].cluster.nodes if other != node]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tunnel(settings: Settings) -> str:
     """Name of the VXLAN device: flannel's has the VNI in it, podnet's is always that of VNI 1."""
     return "flannel.1" if settings.cni == "podnet" else f"flannel.{settings.vxlan_vni}"
@@ -189,9 +189,7 @@ def mtu(host: Host, uplink: str, settings: Settings) -> int:
 
 
 @pytest.fixture(scope="session")
-def macs(pytestconfig: pytest.Config) -> dict[str, str]:
+def macs(pytestconfig: pytest.Config, tunnel: str) -> dict[str, str]:
     """MAC of each node's VXLAN device, as the node itself has it."""
-    cluster = pytestconfig.stash[INVENTORY].cluster
-    device = "flannel.1" if cluster.settings.cni == "podnet" else f"flannel.{cluster.settings.vxlan_vni}"
-    file = f"/sys/class/net/{device}/address"
-    return {node.name: _host_of(node.name, pytestconfig).file(file).content_string.strip() for node in cluster.nodes}
+    nodes, file = pytestconfig.stash[INVENTORY].cluster.nodes, f"/sys/class/net/{tunnel}/address"
+    return {node.name: _host_of(node.name, pytestconfig).file(file).content_string.strip() for node in nodes}

@@ -67,7 +67,7 @@ def test_a_run_is_watched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     handlers: list[object] = []
     spawned: list[object] = []
     monkeypatch.setattr("kubeproof.silence.gevent.spawn", lambda *words: spawned.append(words))
-    run: Any = SimpleNamespace(add_callback_handler=handlers.append)
+    run: Any = SimpleNamespace(callback_handlers=handlers, add_callback_handler=handlers.append)
     silence.watch(run)
     silence.watch(run)
     assert (len(handlers), len(spawned)) == (1, 1)
