@@ -14,8 +14,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from kubeproof.command_line import CommandLine, as_typed
-from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, CommandError, UserError
+from kubeproof.cli.command_line import CommandLine, as_typed
+from kubeproof.terminal.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, CommandError, UserError
 
 EXIT_INTERRUPTED = 130
 ROOT = Path(__file__).resolve().parent
@@ -76,9 +76,11 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     """Check an inventory and run a deploy file on it; return the number of changes. CommandError if one fails."""
     from rich.markup import escape
 
-    from kubeproof import cluster, host_names, plan_report, pyinfra_run
-    from kubeproof.console import console, say
-    from kubeproof.summary import counted
+    from kubeproof.access import host_names
+    from kubeproof.config import cluster
+    from kubeproof.deploy import plan_report, pyinfra_run
+    from kubeproof.terminal.console import console, say
+    from kubeproof.terminal.summary import counted
 
     loaded = cluster.load(_inventory(inventory))
     host_names.check(loaded)
@@ -92,7 +94,8 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
 
 
 def _verify(inventory: str, json_file: str) -> int:
-    from kubeproof import cluster, proof
+    from kubeproof import proof
+    from kubeproof.config import cluster
 
     return int(proof.verify(cluster.load(_inventory(inventory)), _path(json_file) if json_file else None))
 
@@ -101,8 +104,8 @@ def _verify(inventory: str, json_file: str) -> int:
 @command
 def up(_context: Context) -> int:
     """Everything, from nothing to a proven cluster."""
-    from kubeproof.console import console
-    from kubeproof.summary import Summary
+    from kubeproof.terminal.console import console
+    from kubeproof.terminal.summary import Summary
     from lab import group_data, lifecycle, pod_network, settings
 
     summary = Summary()
@@ -144,8 +147,8 @@ def verify(_context: Context, inventory: str = "", json: str = "") -> int:
 @command
 def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
     """Say what is wrong with a cluster, and how to mend it."""
-    from kubeproof import cluster
     from kubeproof import doctor as visit
+    from kubeproof.config import cluster
 
     return visit.examine(cluster.load(_inventory(inventory)), _path(json) if json else None)
 
@@ -165,22 +168,24 @@ def reset(_context: Context, inventory: str = "", keep_hosts: bool = False) -> N
 @command
 def node_remove(_context: Context, name: Any = None, inventory: str = "") -> int:
     """Take workers out of the cluster for good."""
-    from kubeproof import cluster, leaving_nodes
+    from kubeproof.config import cluster
+    from kubeproof.deploy import node_removal
     from lab import inventory as of_lab
     from lab import settings
 
     loaded, names = cluster.load(_inventory(inventory)), list(name or ())
-    leaving_nodes.check(loaded.cluster, names)
+    node_removal.check(loaded.cluster, names)
     own = not inventory
-    advice = of_lab.advice(settings.load(), names) if own else leaving_nodes.advice(inventory, names)
-    return 0 if leaving_nodes.remove(loaded, names, advice) else EXIT_NOT_HOLDING
+    advice = of_lab.advice(settings.load(), names) if own else node_removal.advice(inventory, names)
+    return 0 if node_removal.remove(loaded, names, advice) else EXIT_NOT_HOLDING
 
 
 @task(help=INVENTORY_HELP)
 @command
 def demo(_context: Context, inventory: str = "") -> int:
     """Ask the demo application on every node, from outside."""
-    from kubeproof import cluster, demo_client
+    from kubeproof.config import cluster
+    from kubeproof.probes import demo_client
 
     return demo_client.show(cluster.load(_inventory(inventory)).cluster)
 
@@ -189,7 +194,8 @@ def demo(_context: Context, inventory: str = "") -> int:
 @command
 def policy(_context: Context, inventory: str = "", step: str = "", keep: bool = False) -> int:
     """Show NetworkPolicy at work on the demo, step by step."""
-    from kubeproof import cluster, walkthrough
+    from kubeproof.config import cluster
+    from kubeproof.policy import walkthrough
 
     return walkthrough.play(cluster.load(_inventory(inventory)), step=step, keep=keep)
 
@@ -218,8 +224,8 @@ def matrix(
     keep: bool = False,
 ) -> int:
     """Try what policies allow and hold it against what they say."""
-    from kubeproof import cluster
     from kubeproof import matrix as truth
+    from kubeproof.config import cluster
 
     return truth.run(
         cluster.load(_inventory(inventory)),
@@ -255,7 +261,7 @@ def explain(
     inventory: str = "",
 ) -> int:
     """Say whether policies allow a connection, and why."""
-    from kubeproof import cluster
+    from kubeproof.config import cluster
     from kubeproof.policy import explain as engine
 
     files = [_path(name) for name in file or ()]
@@ -267,7 +273,8 @@ def explain(
 @command
 def status(_context: Context, inventory: str = "") -> int:
     """Show the lab, the cluster's nodes and its pods."""
-    from kubeproof import cluster, remote_kubectl
+    from kubeproof.access import remote_kubectl
+    from kubeproof.config import cluster
 
     if not inventory:
         from lab import lifecycle, settings
@@ -282,7 +289,8 @@ def status(_context: Context, inventory: str = "") -> int:
 @command
 def kubectl(_context: Context, inventory: str = "") -> int:
     """Run kubectl: ./inv kubectl -- get pods -A."""
-    from kubeproof import cluster, remote_kubectl
+    from kubeproof.access import remote_kubectl
+    from kubeproof.config import cluster
 
     # invoke joins the words with spaces, which would tear quoted ones apart.
     words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
@@ -326,11 +334,11 @@ def lint(_context: Context) -> int:
 @command
 def docs(_context: Context) -> None:
     """Write the tables of README.md anew."""
-    from kubeproof import settings_tables
-    from kubeproof.console import say
-    from kubeproof.summary import counted
+    from kubeproof.cli import reference_tables
+    from kubeproof.terminal.console import say
+    from kubeproof.terminal.summary import counted
 
-    say(f"README.md: {counted(settings_tables.refresh(), 'change')}")
+    say(f"README.md: {counted(reference_tables.refresh(), 'change')}")
 
 
 def _install_for_tests() -> None:
@@ -344,7 +352,7 @@ def _install_for_tests() -> None:
 
 def _test_on_lab(module: str) -> int:
     """Run the tests of one module in tests/lab, on a lab that is made if there is none. Raises UserError."""
-    from kubeproof.reading import closest
+    from kubeproof.config.reading import closest
     from lab import network, settings
 
     known = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests" / "lab").glob("test_*.py"))
@@ -383,7 +391,7 @@ def run_tests(_context: Context, fast: bool = False, only: str = "") -> int:
 @command
 def lab_up(_context: Context) -> None:
     """Bring up the lab's mirror and nodes, without a cluster."""
-    from kubeproof.summary import Summary
+    from kubeproof.terminal.summary import Summary
     from lab import lifecycle, settings
 
     summary = Summary()
@@ -395,16 +403,16 @@ def lab_up(_context: Context) -> None:
 @command
 def lab_down(_context: Context, all: bool = False) -> None:
     """Remove the lab from the machine; caches stay."""
-    from kubeproof.console import say
-    from kubeproof.summary import counted
+    from kubeproof.terminal.console import say
+    from kubeproof.terminal.summary import counted
     from lab import lifecycle, settings
 
     say(f"lab removed: {counted(lifecycle.down(settings.load(), everything=all), 'change')}")
 
 
 def _node_task(action: str, name: str) -> None:
-    from kubeproof.console import say
-    from kubeproof.summary import counted
+    from kubeproof.terminal.console import say
+    from kubeproof.terminal.summary import counted
     from lab import lifecycle, nodes, settings
 
     lab_settings = settings.load()
@@ -448,7 +456,7 @@ def lab_status(_context: Context) -> int:
 @command
 def mirror_build(_context: Context) -> None:
     """Build what the mirror serves, if it is not cached."""
-    from kubeproof.summary import Summary
+    from kubeproof.terminal.summary import Summary
     from lab import mirror, preflight, settings
 
     summary = Summary()
@@ -463,8 +471,8 @@ def mirror_build(_context: Context) -> None:
 @command
 def mirror_add(_context: Context, image: Any = None) -> None:
     """Put images of others into the lab's registry."""
-    from kubeproof.console import say
-    from kubeproof.summary import counted
+    from kubeproof.terminal.console import say
+    from kubeproof.terminal.summary import counted
     from lab import lifecycle, mirror, preflight, settings
     from lab.mirror import registry
 
@@ -478,7 +486,7 @@ def mirror_add(_context: Context, image: Any = None) -> None:
 @command
 def mirror_status(_context: Context) -> int:
     """Show the mirror's services."""
-    from kubeproof.console import say
+    from kubeproof.terminal.console import say
     from lab import mirror, settings
 
     rows = mirror.status(settings.load())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from kubeproof.front import started_from_repository
+from kubeproof.terminal.exits import started_from_repository
 from lab.inventory import hosts
 
 # Before anything else: started elsewhere, pyinfra would miss config.py.

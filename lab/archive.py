@@ -6,7 +6,7 @@ Nothing of the lab names an archive of its own: what the machine reaches is what
 from dataclasses import dataclass
 from functools import cache
 
-from kubeproof.errors import UserError
+from kubeproof.terminal.errors import UserError
 from lab import shell
 
 RELEASE = "bookworm"

@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 from rich.markup import escape
 from rich.table import Table
 
-from kubeproof import cluster, pyinfra_run
-from kubeproof.cluster import LoadedInventory, Node
-from kubeproof.console import console, say, step
-from kubeproof.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
+from kubeproof.config import cluster
+from kubeproof.config.cluster import LoadedInventory, Node
+from kubeproof.deploy import pyinfra_run
 from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import init_command, init_config, join_config
-from kubeproof.summary import counted
+from kubeproof.terminal.console import console, say, step
+from kubeproof.terminal.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
+from kubeproof.terminal.summary import counted
 from lab.paths import REPOSITORY
 from lab.settings import LabSettings
 

@@ -6,8 +6,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from kubeproof.console import say
-from kubeproof.errors import CommandError, UserError
+from kubeproof.terminal.console import say
+from kubeproof.terminal.errors import CommandError, UserError
 from lab import host, logs, process
 from lab.paths import LOG_FILE, NODES, REPOSITORY, RUN
 from lab.settings import LabSettings

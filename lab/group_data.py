@@ -2,8 +2,8 @@
 
 import runpy
 
-from kubeproof.front import REPOSITORY
-from kubeproof.settings import NAMES, Settings, parse
+from kubeproof.config.settings import NAMES, Settings, parse
+from kubeproof.terminal.exits import REPOSITORY
 
 FILES = tuple(REPOSITORY / "inventory" / "group_data" / name for name in ("all.py", "lab.py"))
 """The later one changes what differs, as in pyinfra."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from kubeproof.errors import UserError
-from kubeproof.front import ending_cleanly
+from kubeproof.terminal.errors import UserError
+from kubeproof.terminal.exits import ending_cleanly
 from lab import settings
 from lab.settings import LabSettings, Role
 

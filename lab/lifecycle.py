@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from kubeproof.console import console, say
-from kubeproof.errors import UserError
-from kubeproof.summary import Summary
+from kubeproof.terminal.console import console, say
+from kubeproof.terminal.errors import UserError
+from kubeproof.terminal.summary import Summary
 from lab import host, mirror, network, nodes, preflight
 from lab.paths import CACHE, LOG_FILE, RUN, STATE
 from lab.settings import LabSettings

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from kubeproof.console import say
+from kubeproof.terminal.console import say
 from lab import shell
 from lab.settings import LabSettings
 

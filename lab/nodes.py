@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kubeproof.console import step
-from kubeproof.errors import CommandError, UserError
+from kubeproof.terminal.console import step
+from kubeproof.terminal.errors import CommandError, UserError
 from lab import container, kernel_settings, node_files, rootfs, shell, ssh
 from lab.container import init_pid, is_running
 from lab.node_files import existing

@@ -1,9 +1,9 @@
 """Whether this lab can have the pod network that is set, asked before anything of the lab is made."""
 
-from kubeproof import image_registry
-from kubeproof.cni import source
-from kubeproof.errors import UserError
-from kubeproof.settings import Settings
+from kubeproof.config.settings import Settings
+from kubeproof.networks import source
+from kubeproof.node import image_registry
+from kubeproof.terminal.errors import UserError
 from lab.mirror import additions
 from lab.settings import LabSettings
 

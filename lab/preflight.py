@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from kubeproof.console import say, step
-from kubeproof.errors import CommandError, UserError
+from kubeproof.terminal.console import say, step
+from kubeproof.terminal.errors import CommandError, UserError
 from lab import archive, host, machine, mirror, network, nodes, paths, rootfs, shell, ssh
 from lab.mirror import node_packages
 from lab.mirror.cache import PARTIAL

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from kubeproof.console import step
+from kubeproof.terminal.console import step
 from lab import archive, debootstrap, host, shell
 from lab.paths import CACHE, REPOSITORY
 

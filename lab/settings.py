@@ -9,10 +9,10 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Literal
 
-from kubeproof import reading
-from kubeproof.errors import UserError
-from kubeproof.reading import Reader, RefusedError, problem
-from kubeproof.tables.runtimes import NAMES as RUNTIMES
+from kubeproof.config import reading
+from kubeproof.config.reading import Reader, RefusedError, problem
+from kubeproof.config.tables.runtimes import NAMES as RUNTIMES
+from kubeproof.terminal.errors import UserError
 from lab.paths import REPOSITORY
 
 FILE = REPOSITORY / "lab" / "lab.toml"

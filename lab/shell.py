@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kubeproof.console import say
-from kubeproof.errors import CommandError
+from kubeproof.terminal.console import say
+from kubeproof.terminal.errors import CommandError
 from lab import logs
 from lab.paths import LOG_FILE
 

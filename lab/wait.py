@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from kubeproof.errors import CommandError
+from kubeproof.terminal.errors import CommandError
 
 POLL_SECONDS = 0.2
 

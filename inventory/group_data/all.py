@@ -1,4 +1,4 @@
-"""Every setting of a cluster, its value and its reason. kubeproof/settings.py checks them, all together.
+"""Every setting of a cluster, its value and its reason. kubeproof/config/settings.py checks them, all together.
 
 What one installation does differently belongs into a file beside this one, named after its inventory file.
 """
@@ -125,8 +125,8 @@ cni = "podnet"
 podnet_image = ""
 
 # Manifest of flannel or canal, a path on this machine or a URL, and its SHA-256. Empty: the newest for the Kubernetes
-# version of those that kubeproof/cni/catalogue.py pins, fetched once. A manifest of these needs no sum, whatever its
-# name; any other one does, since it decides what root runs on every node.
+# version of those that kubeproof/networks/catalogue.py pins, fetched once. A manifest of these needs no sum, whatever
+# its name; any other one does, since it decides what root runs on every node.
 cni_manifest = ""
 cni_manifest_sha256 = ""
 

@@ -4,18 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
-from kubeproof.cluster import Node
-from kubeproof.cni.networks import VXLAN_OVERHEAD
+from kubeproof.config.cluster import Node
 from kubeproof.doctor.causes_foreign import deletion, interest
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause
 from kubeproof.doctor.evidence import Evidence, Host
 from kubeproof.doctor.foreign import interfering
 from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
-from kubeproof.network.iptables import Rule, Ruleset
-from kubeproof.network.verdict import Packet, matches
+from kubeproof.networks.networks import VXLAN_OVERHEAD
 from kubeproof.proof.checks import by_name
 from kubeproof.proof.checks_rules import REFUSALS
 from kubeproof.proof.context import BRIDGE, Context, UndecidedError
+from kubeproof.state.iptables import Rule, Ruleset
+from kubeproof.state.verdict import Packet, matches
 
 TUNNEL_CHECKS = ("flannel_device", "routes_to_other_nodes", "arp_entries", "fdb_entries")
 """What has to hold on both ends before a lost packet says anything of the way between them."""

@@ -7,10 +7,10 @@ from kubeproof.doctor import foreign
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.foreign import NO_WAY, Interest, IpRule
-from kubeproof.network.iptables import Rule
-from kubeproof.network.model import UNICAST, Route
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.proof.probes import KUARD_PORT
+from kubeproof.state.iptables import Rule
+from kubeproof.state.model import UNICAST, Route
 
 FIXED_PORTS = (53, 80, 443, 2379, 2380, 6443, 10250, KUARD_PORT)
 """Of DNS, the API, etcd, kubelet, and the demo."""

@@ -4,14 +4,14 @@ import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from kubeproof.cluster import Node
+from kubeproof.config.cluster import Node
 from kubeproof.doctor.causes_running import ROWS_OF_KUBELET, SERVICE_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.network.hostfiles import Identity
-from kubeproof.network.iptables import LEGACY, NF_TABLES, Ruleset
 from kubeproof.proof.checks_membership import CLOCK_SECONDS, clock_offset
 from kubeproof.proof.context import Context, UndecidedError
+from kubeproof.state.hostfiles import Identity
+from kubeproof.state.iptables import LEGACY, NF_TABLES, Ruleset
 
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-iptables"
 FORWARDING = "net.ipv4.ip_forward"

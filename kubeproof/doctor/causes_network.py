@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from ipaddress import IPv4Network
 
-from kubeproof.cni import traces
-from kubeproof.cni.networks import NETWORKS
+from kubeproof.config.settings import conflicts_with
 from kubeproof.doctor.causes_foreign import deletion
 from kubeproof.doctor.causes_running import AGENTS_ROWS, KUBECTL
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.network.iptables import Rule
-from kubeproof.network.policies import POLICY_TABLE
+from kubeproof.networks import artifacts
+from kubeproof.networks.networks import NETWORKS
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.checks_filters import bypassed, forward_verdicts
 from kubeproof.proof.checks_membership import configurations
 from kubeproof.proof.checks_rules import accepts, forwarding
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
-from kubeproof.settings import conflicts_with
+from kubeproof.state.iptables import Rule
+from kubeproof.state.policies import POLICY_TABLE
 
 PODNET = "-n kube-system set env daemonset/podnet"
 
@@ -182,7 +182,7 @@ def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
     before = [name for name in configurations(context.state.cni_files) if name < ours]
     if not before:
         return None
-    files = [f"{traces.CONFIGURATIONS}/{name}" for name in before]
+    files = [f"{artifacts.CONFIGURATIONS}/{name}" for name in before]
     seen = f"{', '.join(files)} before {ours}"
     return Case(context.node.name, (seen,), (Mend(context.node.name, f"rm {shlex.join(files)}"),))
 
@@ -269,7 +269,7 @@ def _podless(evidence: Evidence) -> Iterator[Case | UndecidedError]:
 
 OTHERS_CHAINS = {"podnet": ("cali-", "FLANNEL-", "WEAVE"), "flannel": ("cali-", "WEAVE"), "canal": ("WEAVE",)}
 """Prefixes of chains that are of no use with each network."""
-CLUSTER_CHAINS = ("KUBE-", "CNI-", *traces.CHAINS, "WEAVE")
+CLUSTER_CHAINS = ("KUBE-", "CNI-", *artifacts.CHAINS, "WEAVE")
 
 
 @cause_on_node(
@@ -311,8 +311,8 @@ def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
 
 def _is_leftover(context: Context, name: str, *, member: bool) -> bool:
     network = NETWORKS[context.cluster.settings.cni]
-    own = [context.vxlan_device, *([BRIDGE] if network.bridge else [traces.CALICO_LINK])] if member else []
-    known = (*traces.LINKS, *traces.OTHERS_LINKS)
+    own = [context.vxlan_device, *([BRIDGE] if network.bridge else [artifacts.CALICO_LINK])] if member else []
+    known = (*artifacts.LINKS, *artifacts.OTHERS_LINKS)
     return any(fnmatch(name, pattern) for pattern in known) and not any(fnmatch(name, pattern) for pattern in own)
 
 

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable, Iterator
 
+from kubeproof.config.tables.runtimes import CTR
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.node import paths
@@ -17,7 +18,6 @@ from kubeproof.proof.checks_membership import (
 )
 from kubeproof.proof.context import Context
 from kubeproof.proof.probes import TITLES
-from kubeproof.tables.runtimes import CTR
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 NODES_ROWS = ("routes_to_other_nodes", "routes_by_nodes", "arp_entries", "fdb_entries")

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.network.iptables import Rule
 from kubeproof.proof.context import Context, UndecidedError
+from kubeproof.state.iptables import Rule
 
 Where = Literal["node", "here", "console", "hypervisor", "firewall"]
 """Where a mend is run: on the node by ssh, on this machine in the repository's folder, on the node's own console where

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Address
 
-from kubeproof.cluster import Node
+from kubeproof.config.cluster import Node
 from kubeproof.doctor.foreign import IpRule, NftRule
 from kubeproof.doctor.paths_between import Journey
 from kubeproof.proof.context import Context, UndecidedError

@@ -6,15 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kubeproof.cluster import LoadedInventory
-from kubeproof.console import step
+from kubeproof.config.cluster import LoadedInventory
 from kubeproof.doctor.conclusion import conclude, failing
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.questions import control_plane_of, host_of, questions
 from kubeproof.doctor.report import Report, show, write_json
 from kubeproof.proof.collect import collect_with
 from kubeproof.proof.proving import rows
-from kubeproof.reporting import reported
+from kubeproof.terminal.console import step
+from kubeproof.terminal.reporting import reported
 
 SECONDS = 25
 """The longest question: packets that nobody answers, each waited for a few seconds."""

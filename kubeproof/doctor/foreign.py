@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-from kubeproof.network.errors import ParseError
-from kubeproof.network.iptables import Match, Ports, Rule, Ruleset
-from kubeproof.network.verdict import is_named
 from kubeproof.proof.checks_services import SERVICES
+from kubeproof.state.errors import ParseError
+from kubeproof.state.iptables import Match, Ports, Rule, Ruleset
+from kubeproof.state.verdict import is_named
 
 INTERFERING = ("drop", "reject", "redirect", "dnat", "queue", "notrack")
 """Statements of nftables after which a packet does not go on as it came."""

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from kubeproof.network.errors import ParseError
-from kubeproof.network.packets import parse_echo, parse_pcap, parse_vxlan
-from kubeproof.patience import patient
+from kubeproof.access.patience import patient
 from kubeproof.proof.capture import INNER_PROTOCOL, SNAPSHOT_BYTES
 from kubeproof.proof.script import NOT_FOUND
+from kubeproof.state.errors import ParseError
+from kubeproof.state.packets import parse_echo, parse_pcap, parse_vxlan
 
 WAIT_SECONDS = 4
 """How long an answer is waited for. Nodes begin within a second or two of each other, and a ping that is not answered

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from kubeproof.cluster import Cluster, LoadedInventory, Node
+from kubeproof.config.cluster import Cluster, LoadedInventory, Node
+from kubeproof.config.tables.runtimes import CTR
 from kubeproof.doctor import foreign, paths_between
 from kubeproof.doctor.causes_host import KUBELET_CONFIG, KUBELET_FLAGS
 from kubeproof.doctor.evidence import ControlPlane, Host, Paused, Token
 from kubeproof.doctor.paths_between import Journey
-from kubeproof.network.hostfiles import parse_values
 from kubeproof.node import paths
 from kubeproof.proof.script import Output
-from kubeproof.tables.runtimes import CTR
+from kubeproof.state.hostfiles import parse_values
 
 T = TypeVar("T")
 SSH_PORT = 22

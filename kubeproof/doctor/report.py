@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from kubeproof import output_files
 from kubeproof.doctor.conclusion import Conclusion
 from kubeproof.doctor.diagnosis import Diagnosis, Mend
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.summary import counted
+from kubeproof.terminal import output_files
+from kubeproof.terminal.summary import counted
 
 SCHEMA = "kubeproof.doctor"
 SCHEMA_VERSION = 1

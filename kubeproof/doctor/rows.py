@@ -10,13 +10,13 @@ from kubeproof.doctor.causes_foreign import deletion, route_deletion
 from kubeproof.doctor.causes_running import KUBECTL, NODES_ROWS, agent_restart, kill_containers
 from kubeproof.doctor.diagnosis import Case, Cause, Diagnosis, Follows, Mend
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.network.iptables import Rule
-from kubeproof.network.verdict import TERMINAL
 from kubeproof.proof.checks_paths import pod_routes
 from kubeproof.proof.checks_services import SERVICES
 from kubeproof.proof.context import BRIDGE, DOCKER_BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.proof.report import TITLES_BY_NAME
 from kubeproof.proof.result import CheckResult
+from kubeproof.state.iptables import Rule
+from kubeproof.state.verdict import TERMINAL
 
 Mending = Callable[[Context, CheckResult], Iterable[str]]
 """Commands on the node, in their order; none if nothing is known for what was found."""

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from kubeproof import pyinfra_run, remote_kubectl
-from kubeproof.cluster import LoadedInventory
-from kubeproof.errors import CommandError
+from kubeproof.access import remote_kubectl
+from kubeproof.config.cluster import LoadedInventory
+from kubeproof.deploy import pyinfra_run
 from kubeproof.matrix.channel import KEEPALIVE, end, last_words
+from kubeproof.terminal.errors import CommandError
 
 Json = dict[str, Any]
 

@@ -23,12 +23,12 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, cast
 
-from kubeproof.errors import UserError
+from kubeproof.config.reading import closest
 from kubeproof.matrix import placeholders
 from kubeproof.policy.documents import of_text
 from kubeproof.policy.fields import Report
 from kubeproof.policy.model import PROTOCOLS, Protocol
-from kubeproof.reading import closest
+from kubeproof.terminal.errors import UserError
 
 SUITE = Path(__file__).parent / "suite"
 

@@ -15,10 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from kubeproof import pyinfra_run, remote_kubectl
-from kubeproof.cluster import REPOSITORY, LoadedInventory
+from kubeproof.access import remote_kubectl
+from kubeproof.access.patience import patient
+from kubeproof.config.cluster import REPOSITORY, LoadedInventory
+from kubeproof.deploy import pyinfra_run
 from kubeproof.matrix.layout import OUTSIDE, channel_pod
-from kubeproof.patience import patient
 
 T = TypeVar("T")
 Json = dict[str, Any]

@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-from kubeproof.cluster import Cluster
-from kubeproof.errors import CommandError, UserError
+from kubeproof.access.patience import patient
+from kubeproof.config.cluster import Cluster
 from kubeproof.matrix import layout
 from kubeproof.matrix.api import CONFLICT, FORBIDDEN, NOT_FOUND, Api, ApiError, collection_path
 from kubeproof.matrix.layout import ALL_NAMESPACES, NODE_NAMESPACE, IncompleteError, Layout
 from kubeproof.node import templates
-from kubeproof.patience import patient
+from kubeproof.terminal.errors import CommandError, UserError
 
 Json = dict[str, Any]
 

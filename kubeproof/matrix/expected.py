@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from kubeproof.cni.networks import HAIRPIN, KnownDifference
-from kubeproof.errors import CommandError
 from kubeproof.matrix.layout import Layout, full_name
 from kubeproof.matrix.plan import Attempt, node_of
 from kubeproof.matrix.table import Cell, Key, Mark, TruthTable
+from kubeproof.networks.networks import HAIRPIN, KnownDifference
 from kubeproof.policy.engine import Decision, NodeEnd, OutsideEnd, PodEnd, judge
 from kubeproof.policy.model import Pod, Protocol, World
+from kubeproof.terminal.errors import CommandError
 
 DNS_NAMESPACE, DNS_LABEL = "kube-system", ("k8s-app", "kube-dns")
 """What kubeadm's addon and this project's cluster DNS label their pods with."""

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kubeproof.errors import UserError
+from kubeproof.config.reading import closest
 from kubeproof.matrix.layout import TARGET_NAMESPACES
 from kubeproof.policy import documents, reading
 from kubeproof.policy.fields import Report
-from kubeproof.reading import closest
+from kubeproof.terminal.errors import UserError
 
 Json = dict[str, Any]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, cast
 
-from kubeproof.cluster import Cluster
+from kubeproof.config.cluster import Cluster
 from kubeproof.matrix.cases import NAMESPACE_PREFIX, NAMESPACES, PODS
 from kubeproof.matrix.placeholders import Addresses
 from kubeproof.policy.model import Protocol

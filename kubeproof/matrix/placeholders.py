@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.errors import UserError
-from kubeproof.reading import closest
+from kubeproof.config.reading import closest
+from kubeproof.terminal.errors import UserError
 
 Values = Mapping[str, str | tuple[str, ...]]
 """What each placeholder stands for: one text, or one for each repetition of the list item that holds it."""

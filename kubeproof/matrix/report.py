@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from kubeproof import output_files
 from kubeproof.matrix import grids
 from kubeproof.matrix.result import CaseResult, RunResult
 from kubeproof.matrix.table import Difference, Mark, TruthTable
-from kubeproof.summary import counted, duration
+from kubeproof.terminal import output_files
+from kubeproof.terminal.summary import counted, duration
 
 SCHEMA = "kubeproof.matrix"
 SCHEMA_VERSION = 1

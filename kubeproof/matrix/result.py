@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kubeproof.cni.networks import KnownDifference
 from kubeproof.matrix.table import Difference, TruthTable, compared
+from kubeproof.networks.networks import KnownDifference
 
 EMPTY = TruthTable({})
 

@@ -15,11 +15,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from kubeproof import output_files
-from kubeproof.cluster import LoadedInventory
-from kubeproof.cni.networks import NETWORKS, no_enforcement
-from kubeproof.console import console, say, step
-from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
+from kubeproof.config.cluster import LoadedInventory
 from kubeproof.matrix import cases, files, grids, plan, report
 from kubeproof.matrix.api import INVALID, Api, ApiError, SshApi
 from kubeproof.matrix.cases import Case
@@ -30,6 +26,10 @@ from kubeproof.matrix.layout import OUTSIDE, Layout
 from kubeproof.matrix.policies import Loss, Policies, names_of_dropped
 from kubeproof.matrix.result import CaseResult, RunResult
 from kubeproof.matrix.trial import Bench, Trial
+from kubeproof.networks.networks import NETWORKS, no_enforcement
+from kubeproof.terminal import output_files
+from kubeproof.terminal.console import console, say, step
+from kubeproof.terminal.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 
 Json = dict[str, Any]
 

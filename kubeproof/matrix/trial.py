@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubeproof.cni.networks import KnownDifference
+from kubeproof.access.patience import patient
 from kubeproof.matrix import condition, plan
 from kubeproof.matrix.api import Api
 from kubeproof.matrix.cases import LabelChange
@@ -18,7 +18,7 @@ from kubeproof.matrix.plan import Attempt
 from kubeproof.matrix.policies import Policies, policies_path
 from kubeproof.matrix.result import CaseResult
 from kubeproof.matrix.table import Cell, Key, TruthTable, compare, known_differences
-from kubeproof.patience import patient
+from kubeproof.networks.networks import KnownDifference
 from kubeproof.policy import reading
 from kubeproof.policy.model import World
 

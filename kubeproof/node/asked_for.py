@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from kubeproof.cni.documents import identity
+from kubeproof.networks.documents import identity
 from kubeproof.node.differences import difference
 
 Object = dict[str, Any]

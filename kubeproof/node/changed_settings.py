@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from kubeproof.cluster import Cluster, Node
-from kubeproof.cni.plan import wishes_of
+from kubeproof.config.cluster import Cluster, Node
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables import version_traits
+from kubeproof.networks.plan import wishes_of
 from kubeproof.node.finding import Finding
-from kubeproof.settings import Settings
-from kubeproof.tables import eras
 
 DEFAULT = "kube-proxy's default"
 NO_MTU = "None"
@@ -135,7 +135,7 @@ def _of_images(settings: Settings, host: InUse) -> Iterator[Change]:
     version = rest.partition(":v")[2]
     kept = "the control plane keeps the images it was made with"
     yield Change("image_repository", repository, settings.image_repository, kept)
-    if version and eras.minor_of(version) == settings.era.minor:
+    if version and version_traits.minor_of(version) == settings.era.minor:
         yield Change("kubernetes_version", version, settings.kubernetes_version, "clusters are not upgraded")
     if settings.etcd_image_tag:
         yield Change("etcd_image_tag", host.images.get("etcd", "").rpartition(":")[2], settings.etcd_image_tag, kept)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
-from kubeproof.settings import DOCKER_BRIDGE
+from kubeproof.config.settings import DOCKER_BRIDGE
 
 HOSTS_CHOICE = ("storage-driver",)
 """With another one Docker would lose sight of the images and containers that it has."""

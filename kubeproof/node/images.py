@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from kubeproof.image_registry import MANIFEST_TYPES
-from kubeproof.settings import Settings
-from kubeproof.tables.eras import PUBLIC_REGISTRIES
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables.version_traits import PUBLIC_REGISTRIES
+from kubeproof.node.image_registry import MANIFEST_TYPES
 
 Role = Literal["control-plane", "worker"]
 

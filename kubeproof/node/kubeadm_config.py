@@ -1,10 +1,10 @@
 """kubeadm's configuration of a cluster and of a join, as the version's API has it. Pure but for reading templates."""
 
-from kubeproof.cluster import Cluster, Node
+from kubeproof.config.cluster import Cluster, Node
+from kubeproof.config.settings import Settings
 from kubeproof.node import paths, templates
 from kubeproof.node.images import dns_repository, pause_image
 from kubeproof.node.joining import Credentials
-from kubeproof.settings import Settings
 
 
 def init_config(cluster: Cluster) -> str:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubeproof.cni import traces
+from kubeproof.networks import artifacts
 from kubeproof.node import paths
 from kubeproof.node.record import CLUSTER_PATHS, COMMON_DIRECTORIES, CRI_PATHS, DEPLOY_PATHS, DOCKER_PATHS, Record
 
 CLUSTER_FILES = (
-    *traces.CLUSTER_FILES,
+    *artifacts.CLUSTER_FILES,
     "/run/flannel/subnet.env",
     *(paths.MANIFESTS, paths.INIT_CONFIG),
 )
@@ -22,7 +22,7 @@ CLUSTER_DIRECTORIES = (
     "/var/lib/kubelet",
     "/var/log/containers",
     "/var/log/pods",
-    *traces.CLUSTER_DIRECTORIES,
+    *artifacts.CLUSTER_DIRECTORIES,
 )
 """Directories in which everything is the cluster's: kubeadm refuses to start with an etcd that is not empty."""
 DOCKER_DIRECTORIES = ("/var/lib/containerd", "/var/lib/docker")

@@ -1,6 +1,6 @@
 """What nodes need of each other through a host's firewall. Pure."""
 
-from kubeproof.cluster import Cluster, Role
+from kubeproof.config.cluster import Cluster, Role
 
 
 def ports(cluster: Cluster, role: Role) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from ipaddress import IPv4Address, IPv4Network
 from urllib.parse import urlsplit
 
-from kubeproof.cluster import Cluster
-from kubeproof.settings import Settings
+from kubeproof.config.cluster import Cluster
+from kubeproof.config.settings import Settings
 
 LOCAL = ("localhost", "127.0.0.1")
 

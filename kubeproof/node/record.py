@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from kubeproof.cni import traces
+from kubeproof.networks import artifacts
 
 SYSCTLS = (
     # set by the deploy (templates/sysctl.conf.j2) or by Docker
@@ -44,7 +44,7 @@ CLUSTER_PATHS = (
     "/var/log/calico",
     "/var/log/containers",
     "/var/log/pods",
-    *traces.PLUGINS,
+    *artifacts.PLUGINS,
 )
 """What kubeadm, kubelet and the pod network make on a host and nobody else has a use for."""
 DOCKER_PATHS = (

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_network
 from itertools import pairwise
 
-from kubeproof.cni import traces
-from kubeproof.network.iptables import split_words, whole_lines
+from kubeproof.networks import artifacts
+from kubeproof.state.iptables import split_words, whole_lines
 
-CLUSTER_CHAINS = ("KUBE-", "CNI-", *traces.CHAINS)
+CLUSTER_CHAINS = ("KUBE-", "CNI-", *artifacts.CHAINS)
 """Prefixes of chains made by kubelet and kube-proxy, by CNI plugins (portmap), and by pod networks."""
 DOCKER_CHAINS = ("DOCKER",)
 DOCKER_LINK = re.compile(r"docker0|br-[0-9a-f]{12}")
@@ -99,7 +99,7 @@ def _is_owned(rule: str, owners: Owners) -> bool:
         return False
     if any(target.startswith(owners.chains) for target in _values(words, "-j", "-g")):
         return True
-    if any(comment.startswith(traces.COMMENTS) for comment in _values(words, "--comment")):
+    if any(comment.startswith(artifacts.COMMENTS) for comment in _values(words, "--comment")):
         return True
     if chain in POD_NETWORK_CHAINS and any(_within(value, owners.pod_networks) for value in _values(words, "-s", "-d")):
         return True

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kubeproof.cluster import Cluster
+from kubeproof.config.cluster import Cluster
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables.runtimes import Runtime
 from kubeproof.node import paths, proxies, templates
 from kubeproof.node.docker_config import merged
 from kubeproof.node.images import pause_image
-from kubeproof.settings import Settings
-from kubeproof.tables.runtimes import Runtime
 
 
 @dataclass(frozen=True)

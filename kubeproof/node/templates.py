@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kubeproof.cluster import Cluster
+from kubeproof.config.cluster import Cluster
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, ip_interface
 
+from kubeproof.config.reading import closest
 from kubeproof.policy.engine import End, NodeEnd, OutsideEnd, PodEnd, end_of
 from kubeproof.policy.fields import SHOWN_CHARACTERS
 from kubeproof.policy.model import Judged, Node, Pod, Service
 from kubeproof.policy.names import MAX_PORT
 from kubeproof.policy.reading import DEFAULT_NAMESPACE, Objects
-from kubeproof.reading import closest
 
 LISTED = 8
 """How many names are shown where none is near."""

@@ -7,12 +7,10 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TypeVar
 
-from kubeproof import remote_kubectl
-from kubeproof.cluster import LoadedInventory
-from kubeproof.cni.networks import HAIRPIN, NETWORKS
-from kubeproof.console import console
-from kubeproof.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
-from kubeproof.patience import patiently
+from kubeproof.access import remote_kubectl
+from kubeproof.access.patience import patiently
+from kubeproof.config.cluster import LoadedInventory
+from kubeproof.networks.networks import HAIRPIN, NETWORKS
 from kubeproof.policy import reading
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
 from kubeproof.policy.engine import Decision, End, NodeEnd, PodEnd, end_of, judge
@@ -20,6 +18,8 @@ from kubeproof.policy.fields import one_line
 from kubeproof.policy.model import NAME_LABEL, PROTOCOLS, Judged, OtherPolicy, Pod, Service, World
 from kubeproof.policy.reading import Objects
 from kubeproof.policy.selectors import Selector
+from kubeproof.terminal.console import console
+from kubeproof.terminal.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 
 RESOURCES = "pods,namespaces,networkpolicies,nodes,services,deployments,statefulsets,daemonsets,jobs,cronjobs"
 CALICO_RESOURCES = "networkpolicies.crd.projectcalico.org,globalnetworkpolicies.crd.projectcalico.org"

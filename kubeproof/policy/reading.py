@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from kubeproof.errors import UserError
 from kubeproof.policy import documents, names, surroundings
 from kubeproof.policy.documents import Document
 from kubeproof.policy.fields import Field, Report, is_ipv6, one_line, shown, template_mark
@@ -36,6 +35,7 @@ from kubeproof.policy.model import (
     World,
 )
 from kubeproof.policy.selectors import EVERYTHING, OPERATORS, Operator, Requirement, Selector
+from kubeproof.terminal.errors import UserError
 
 DEFAULT_NAMESPACE = "default"
 """Of objects in files that name none, as kubectl has it."""

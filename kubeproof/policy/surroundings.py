@@ -6,10 +6,10 @@ What of them cannot be read is left out: nothing of theirs is checked as the API
 from collections.abc import Iterator, Mapping
 from ipaddress import AddressValueError, IPv4Address
 
+from kubeproof.config.reading import closest
 from kubeproof.policy import names
 from kubeproof.policy.fields import Field
 from kubeproof.policy.model import PROTOCOLS, OtherPolicy, Service, ServicePort, Workload
-from kubeproof.reading import closest
 
 WORKLOADS = (
     "Deployment",

@@ -5,7 +5,7 @@ Modules that call themselves pure import nothing that does I/O; so does this one
 
 from pathlib import Path
 
-from kubeproof.cluster import LoadedInventory
+from kubeproof.config.cluster import LoadedInventory
 
 
 def verify(loaded: LoadedInventory, json_file: Path | None = None) -> int:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
-from kubeproof.errors import UserError
-from kubeproof.network.errors import ParseError
-from kubeproof.network.jsontext import Item, read, read_each
 from kubeproof.policy.model import DIRECTIONS
 from kubeproof.policy.reading import read_cluster
+from kubeproof.state.errors import ParseError
+from kubeproof.state.jsontext import Item, read, read_each
+from kubeproof.terminal.errors import UserError
 
 T = TypeVar("T")
 

@@ -5,10 +5,10 @@ import binascii
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
-from kubeproof.network.errors import ParseError
-from kubeproof.network.packets import Echo, VxlanPacket, parse_echo, parse_pcap, parse_vxlan
 from kubeproof.proof.probe import Verdict, broken, fails, holds
 from kubeproof.proof.script import Output
+from kubeproof.state.errors import ParseError
+from kubeproof.state.packets import Echo, VxlanPacket, parse_echo, parse_pcap, parse_vxlan
 
 NO_CAPTURE = 98
 """Exit code of the command where tcpdump did not come up."""

@@ -6,6 +6,7 @@ projects document (tests/unit/proof/test_networks.py).
 
 from collections.abc import Iterable
 
+from kubeproof.config.settings import Settings
 from kubeproof.proof.checks_canal import CANAL_DEVICE_CHECKS, CANAL_PATH_CHECKS, CANAL_POD_CHECKS
 from kubeproof.proof.checks_devices import (
     DEVICE_CHECKS,
@@ -33,7 +34,6 @@ from kubeproof.proof.checks_rules import RULE_CHECKS
 from kubeproof.proof.checks_services import SERVICE_CHECKS
 from kubeproof.proof.context import Check, Context
 from kubeproof.proof.result import CheckResult
-from kubeproof.settings import Settings
 
 CHECKS: tuple[Check, ...] = (
     *HOST_CHECKS,

@@ -7,14 +7,14 @@ Sources: Calico documentation, "Component architecture" and the FAQ ("Why does m
 import re
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from kubeproof.cni.traces import CALICO_LINK
-from kubeproof.network.iproute import DEFAULT_ROUTE
-from kubeproof.network.model import Namespace, Route
+from kubeproof.networks.artifacts import CALICO_LINK
 from kubeproof.proof.api import Pod
 from kubeproof.proof.checks_filters import pod_links
 from kubeproof.proof.checks_paths import pod_routes
 from kubeproof.proof.checks_pods import NEEDS, NO_PODS, each_pod, look_at_pods
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, Finding, all_of, check, same, same_set
+from kubeproof.state.iproute import DEFAULT_ROUTE
+from kubeproof.state.model import Namespace, Route
 
 GATEWAY = IPv4Address("169.254.1.1")
 """Link-local address that the node answers ARP for on every pod's link (proxy_arp)."""

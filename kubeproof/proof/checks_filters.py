@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from kubeproof.network.iptables import UNREAD, Rule
-from kubeproof.network.verdict import Packet, doubtful, verdict
 from kubeproof.proof.context import Context, Finding, UndecidedError, check, same_sequence
+from kubeproof.state.iptables import UNREAD, Rule
+from kubeproof.state.verdict import Packet, doubtful, verdict
 
 FELIX = "cali-"
 ENFORCERS = ("cali-FORWARD", "KUBE-ROUTER-FORWARD", "WEAVE-NPC")

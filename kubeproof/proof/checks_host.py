@@ -2,8 +2,8 @@
 
 from ipaddress import IPv4Interface
 
-from kubeproof.network.hostfiles import SUBNET_ENV, SubnetEnv
 from kubeproof.proof.context import Context, Finding, UndecidedError, check, same
+from kubeproof.state.hostfiles import SUBNET_ENV, SubnetEnv
 
 SYSCTLS = (
     "net.bridge.bridge-nf-call-iptables",

@@ -1,8 +1,8 @@
 """Checks of flannel's backend host-gw: plain routes by the other nodes' addresses, and no tunnel."""
 
-from kubeproof.network.model import Route
 from kubeproof.proof.checks_paths import pod_routes
 from kubeproof.proof.context import VXLAN_DEVICE, Context, Finding, check, same_set
+from kubeproof.state.model import Route
 
 
 @check(f"there is no {VXLAN_DEVICE}: host-gw needs no tunnel", needs=("network",), look="ip -d link show type vxlan")

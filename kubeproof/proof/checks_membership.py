@@ -3,12 +3,12 @@
 import statistics
 from collections.abc import Iterator, Sequence
 
-from kubeproof.cni.networks import NETWORKS
-from kubeproof.cni.traces import CONFIGURATION_ENDINGS, CONFIGURATIONS
-from kubeproof.network.hostfiles import Identity
+from kubeproof.networks.artifacts import CONFIGURATION_ENDINGS, CONFIGURATIONS
+from kubeproof.networks.networks import NETWORKS
 from kubeproof.node import paths
 from kubeproof.proof.api import Pod
 from kubeproof.proof.context import Context, Finding, UndecidedError, check, same
+from kubeproof.state.hostfiles import Identity
 
 CLOCK_SECONDS = 30
 """Apart from the others' clocks. Nodes are read within seconds of each other, and certificates and tokens, which are

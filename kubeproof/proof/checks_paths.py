@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Network
 
-from kubeproof.cni.networks import NETWORKS
-from kubeproof.network.model import FdbEntry, Neighbour, Route
+from kubeproof.networks.networks import NETWORKS
 from kubeproof.proof.checks_devices import NO_BRIDGE_YET, bridge_expected
 from kubeproof.proof.context import BRIDGE, VXLAN_DEVICE, Context, Finding, check, same_set
+from kubeproof.state.model import FdbEntry, Neighbour, Route
 
 
 @check("the only route to S leads to cni0", needs=("network",), look="ip -4 route show table all")

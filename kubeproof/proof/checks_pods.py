@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 
-from kubeproof.network.iproute import DEFAULT_ROUTE
-from kubeproof.network.model import Namespace, Route
-from kubeproof.network.node import Container
 from kubeproof.proof.api import Pod
 from kubeproof.proof.containers import TOOLS, Tool
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, Finding, all_of, check, same, same_set
+from kubeproof.state.iproute import DEFAULT_ROUTE
+from kubeproof.state.model import Namespace, Route
+from kubeproof.state.node import Container
 
 NO_PODS = "no pod of the pod network runs here (API)"
 NEEDS = ("network", "containers")

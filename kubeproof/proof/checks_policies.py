@@ -1,7 +1,7 @@
 """Checks of what enforces NetworkPolicy."""
 
-from kubeproof.network.policies import POLICIES_FILE, POLICY_TABLE, PoliciesInForce
 from kubeproof.proof.context import Context, Finding, UndecidedError, check
+from kubeproof.state.policies import POLICIES_FILE, POLICY_TABLE, PoliciesInForce
 
 
 @check(

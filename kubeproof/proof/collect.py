@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kubeproof.cluster import LoadedInventory
-from kubeproof.network.errors import ParseError
-from kubeproof.network.hostfiles import parse_values
-from kubeproof.network.node import NodeState
+from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof import api
 from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.containers import TOOLS
@@ -14,6 +11,9 @@ from kubeproof.proof.hosts import COMMAND_SECONDS, UnreachableError, run_everywh
 from kubeproof.proof.node_script import commands, parse_state
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import API, Snapshot
+from kubeproof.state.errors import ParseError
+from kubeproof.state.hostfiles import parse_values
+from kubeproof.state.node import NodeState
 
 KUBELETS = "kubelets"
 Answers = Mapping[str, Mapping[str, Output]]

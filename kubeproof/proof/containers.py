@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kubeproof.network.jsontext import Item
-from kubeproof.tables.runtimes import CTR
+from kubeproof.config.tables.runtimes import CTR
+from kubeproof.state.jsontext import Item
 
 LABELS = {
     "name": "io.kubernetes.container.name",

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.cluster import Cluster, Node, SshAccess
-from kubeproof.cni.networks import NODE_ADDRESS, VXLAN_OVERHEAD
-from kubeproof.network.model import Link
-from kubeproof.network.node import NodeState
+from kubeproof.config.cluster import Cluster, Node, SshAccess
+from kubeproof.networks.networks import NODE_ADDRESS, VXLAN_OVERHEAD
 from kubeproof.proof.api import ApiObjects, Pod
 from kubeproof.proof.result import CheckResult, Status
+from kubeproof.state.model import Link
+from kubeproof.state.node import NodeState
 
 VXLAN_DEVICE = "flannel.1"
 """Flannel names its device after the VNI; podnet keeps the name."""

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import testinfra
 from testinfra.host import Host
 
-from kubeproof import host_keys
-from kubeproof.cluster import SshAccess
-from kubeproof.network.errors import ParseError
-from kubeproof.patience import patient, patiently
+from kubeproof.access import host_keys
+from kubeproof.access.patience import patient, patiently
+from kubeproof.config.cluster import SshAccess
 from kubeproof.proof import script
 from kubeproof.proof.script import Output
+from kubeproof.state.errors import ParseError
 
 CONNECT_SECONDS = 5
 COMMAND_SECONDS = 8

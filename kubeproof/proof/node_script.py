@@ -3,9 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from kubeproof.cni.traces import CONFIGURATIONS
-from kubeproof.network.errors import ParseError
-from kubeproof.network.hostfiles import (
+from kubeproof.networks.artifacts import CONFIGURATIONS
+from kubeproof.node import paths
+from kubeproof.proof.checks_host import SYSCTLS
+from kubeproof.proof.checks_membership import CONTROL_PLANE
+from kubeproof.proof.containers import DOCKER, Tool
+from kubeproof.proof.script import NOT_FOUND, Output
+from kubeproof.state.errors import ParseError
+from kubeproof.state.hostfiles import (
     SUBNET_ENV,
     parse_clock,
     parse_identity,
@@ -15,17 +20,12 @@ from kubeproof.network.hostfiles import (
     parse_sysctls,
     parse_values,
 )
-from kubeproof.network.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes
-from kubeproof.network.iptables import Ruleset, parse_iptables_save
-from kubeproof.network.jsontext import Item, read
-from kubeproof.network.model import Namespace
-from kubeproof.network.node import Container, NodeState
-from kubeproof.network.policies import POLICIES_FILE, parse_nft_tables, parse_policies
-from kubeproof.node import paths
-from kubeproof.proof.checks_host import SYSCTLS
-from kubeproof.proof.checks_membership import CONTROL_PLANE
-from kubeproof.proof.containers import DOCKER, Tool
-from kubeproof.proof.script import NOT_FOUND, Output
+from kubeproof.state.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes
+from kubeproof.state.iptables import Ruleset, parse_iptables_save
+from kubeproof.state.jsontext import Item, read
+from kubeproof.state.model import Namespace
+from kubeproof.state.node import Container, NodeState
+from kubeproof.state.policies import POLICIES_FILE, parse_nft_tables, parse_policies
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from kubeproof.patience import patient
+from kubeproof.access.patience import patient
 from kubeproof.proof.containers import DOCKER, Tool
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.script import NOT_EXECUTABLE, NOT_FOUND, Output

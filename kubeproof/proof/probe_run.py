@@ -9,9 +9,8 @@ from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
-from kubeproof.cluster import Node
-from kubeproof.network.errors import ParseError
-from kubeproof.patience import patient
+from kubeproof.access.patience import patient
+from kubeproof.config.cluster import Node
 from kubeproof.proof import script
 from kubeproof.proof.containers import Tool
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
@@ -29,6 +28,7 @@ from kubeproof.proof.probes import TITLES, Matrix, node_port_url
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.state.errors import ParseError
 
 NODE_PORT = "node_port"
 REQUESTS_PER_NODE = 3

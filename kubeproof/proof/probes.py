@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from kubeproof.cluster import Node
-from kubeproof.cni.networks import Source, source_of_node
-from kubeproof.network.iptables import Rule
-from kubeproof.network.verdict import Packet, verdict
-from kubeproof.patience import patient
+from kubeproof.access.patience import patient
+from kubeproof.config.cluster import Node
+from kubeproof.networks.networks import Source, source_of_node
 from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
 from kubeproof.proof.containers import TOOLS
@@ -32,6 +30,8 @@ from kubeproof.proof.probe import (
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.state.iptables import Rule
+from kubeproof.state.verdict import Packet, verdict
 
 KUARD = "default/kuard"
 HTTPD = "default/httpd-svc"

@@ -4,8 +4,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kubeproof.cluster import LoadedInventory
-from kubeproof.console import step
+from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof import probes
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
@@ -13,7 +12,8 @@ from kubeproof.proof.probe_run import run_matrix
 from kubeproof.proof.report import Report, ordered, show, write_json
 from kubeproof.proof.result import CheckResult
 from kubeproof.proof.snapshot import Snapshot
-from kubeproof.reporting import reported
+from kubeproof.terminal.console import step
+from kubeproof.terminal.reporting import reported
 
 
 def verify(loaded: LoadedInventory, json_file: Path | None = None) -> int:

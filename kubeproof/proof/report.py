@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kubeproof import output_files
-from kubeproof.cluster import Cluster
-from kubeproof.cni.networks import NETWORKS
+from kubeproof.config.cluster import Cluster
+from kubeproof.networks.networks import NETWORKS
 from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.proof.probes import TITLES
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.snapshot import API, REACHABLE
+from kubeproof.terminal import output_files
 
 SCHEMA = "kubeproof.proof"
 SCHEMA_VERSION = 1

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kubeproof.network.errors import ParseError
+from kubeproof.state.errors import ParseError
 
 TIMED_OUT = 124
 """Exit code of timeout(1) when it had to end the command."""

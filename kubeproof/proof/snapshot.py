@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kubeproof.cluster import LoadedInventory
-from kubeproof.network.node import NodeState
+from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.context import Context
 from kubeproof.proof.result import CheckResult, Status
+from kubeproof.state.node import NodeState
 
 API = "api"
 REACHABLE = "reachable"

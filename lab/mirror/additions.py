@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kubeproof import reading
-from kubeproof.cni.references import without_registry
-from kubeproof.console import step
-from kubeproof.errors import UserError
-from kubeproof.reading import RefusedError
+from kubeproof.config import reading
+from kubeproof.config.reading import RefusedError
+from kubeproof.networks.references import without_registry
+from kubeproof.terminal.console import step
+from kubeproof.terminal.errors import UserError
 from lab import paths, shell
 from lab.mirror.registry import Shelf
 

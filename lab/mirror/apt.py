@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from kubeproof.console import step
+from kubeproof.terminal.console import step
 from lab import paths, shell
 from lab.mirror import cache
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from kubeproof.console import step
+from kubeproof.terminal.console import step
 from lab import paths, shell
 from lab.mirror import cache
 from lab.mirror.images import AGENT_IMAGES, is_executable

@@ -9,8 +9,8 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from kubeproof.console import step
-from kubeproof.errors import CommandError
+from kubeproof.terminal.console import step
+from kubeproof.terminal.errors import CommandError
 from lab import archive, debootstrap
 from lab.mirror import cache, versions
 

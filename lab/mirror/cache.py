@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kubeproof.errors import CommandError
+from kubeproof.terminal.errors import CommandError
 from lab import paths, shell
 
 KEY_DIGITS = 32

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from kubeproof.errors import CommandError, UserError
+from kubeproof.terminal.errors import CommandError, UserError
 from lab import logs, paths, process, shell
 from lab.wait import wait_until
 

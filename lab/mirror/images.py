@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kubeproof.errors import UserError
+from kubeproof.terminal.errors import UserError
 from lab.mirror import cache, versions
 from lab.paths import REPOSITORY
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
-from kubeproof.console import say, step
-from kubeproof.errors import CommandError
+from kubeproof.terminal.console import say, step
+from kubeproof.terminal.errors import CommandError
 from lab import paths, shell
 from lab.mirror import cache, go, source
 from lab.mirror.source import Source, Upstream

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from kubeproof.console import say, step
-from kubeproof.errors import CommandError
-from kubeproof.tables.systems import SYSTEMS
+from kubeproof.config.tables.systems import SYSTEMS
+from kubeproof.terminal.console import say, step
+from kubeproof.terminal.errors import CommandError
 from lab import archive, shell
 from lab.mirror import cache, control, source
 

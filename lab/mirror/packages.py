@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from kubeproof.console import step
+from kubeproof.terminal.console import step
 from lab import shell
 from lab.mirror import cache, control
 from lab.mirror.control import Package

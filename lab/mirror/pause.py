@@ -3,8 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from kubeproof.console import step
-from kubeproof.errors import UserError
+from kubeproof.terminal.console import step
+from kubeproof.terminal.errors import UserError
 from lab import shell
 from lab.mirror import cache, go
 from lab.mirror.images import AGENTS, PAUSE_SOURCE

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from kubeproof.console import step
-from kubeproof.errors import CommandError
+from kubeproof.terminal.console import step
+from kubeproof.terminal.errors import CommandError
 from lab import paths, shell
 from lab.mirror import cache, daemons
 from lab.mirror.daemons import Daemon

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from kubeproof.console import say
-from kubeproof.errors import UserError
+from kubeproof.terminal.console import say
+from kubeproof.terminal.errors import UserError
 from lab import paths, rootfs, shell
 from lab.mirror import (
     additions,

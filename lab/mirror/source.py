@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeproof.console import step
-from kubeproof.errors import CommandError
+from kubeproof.terminal.console import step
+from kubeproof.terminal.errors import CommandError
 from lab import archive, shell
 from lab.mirror import cache, versions
 

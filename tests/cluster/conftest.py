@@ -18,9 +18,9 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
-from kubeproof.cluster import LoadedInventory, Node, SshAccess, load
-from kubeproof.errors import UserError
-from kubeproof.settings import Settings
+from kubeproof.config.cluster import LoadedInventory, Node, SshAccess, load
+from kubeproof.config.settings import Settings
+from kubeproof.terminal.errors import UserError
 
 DEFAULT_INVENTORY = str(Path(__file__).resolve().parent.parent.parent / "inventory" / "lab.py")
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 10s"

@@ -6,8 +6,8 @@ from ipaddress import IPv4Network
 import pytest
 from testinfra.host import Host
 
-from kubeproof.cluster import Node
-from kubeproof.settings import Settings
+from kubeproof.config.cluster import Node
+from kubeproof.config.settings import Settings
 from tests.cluster.conftest import Api
 
 

@@ -3,7 +3,7 @@
 import pytest
 from testinfra.host import Host
 
-from kubeproof.settings import Settings
+from kubeproof.config.settings import Settings
 
 
 def test_service(host: Host, settings: Settings) -> None:

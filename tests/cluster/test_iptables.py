@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 import pytest
 from testinfra.host import Host
 
-from kubeproof.settings import Settings
+from kubeproof.config.settings import Settings
 
 COMMENT = re.compile(r' -m comment --comment ("[^"]*"|\S+)')
 

@@ -4,8 +4,8 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-from kubeproof.cluster import Node
-from kubeproof.settings import Settings
+from kubeproof.config.cluster import Node
+from kubeproof.config.settings import Settings
 from tests.cluster.conftest import Api
 
 

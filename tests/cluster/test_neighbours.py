@@ -3,7 +3,7 @@
 import pytest
 from testinfra.host import Host
 
-from kubeproof.cluster import Node
+from kubeproof.config.cluster import Node
 from tests.cluster.conftest import Api
 
 pytestmark = pytest.mark.backend("vxlan")

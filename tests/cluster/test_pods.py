@@ -2,7 +2,7 @@
 
 from testinfra.host import Host
 
-from kubeproof.cluster import Node
+from kubeproof.config.cluster import Node
 from tests.cluster.conftest import Api
 
 

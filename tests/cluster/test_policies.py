@@ -5,7 +5,7 @@ import json
 import pytest
 from testinfra.host import Host
 
-from kubeproof.settings import Settings
+from kubeproof.config.settings import Settings
 from tests.cluster.conftest import Api
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from testinfra.host import Host
 
-from kubeproof.cluster import Node
+from kubeproof.config.cluster import Node
 from tests.cluster.conftest import Api
 
 

@@ -5,7 +5,7 @@ from ipaddress import IPv4Network
 import pytest
 from testinfra.host import Host
 
-from kubeproof.settings import Settings
+from kubeproof.config.settings import Settings
 
 
 # Canal's flanneld writes its own inside of its pod only.

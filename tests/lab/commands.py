@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeproof.pyinfra_run import outcome
+from kubeproof.deploy.pyinfra_run import outcome
 from lab.paths import REPOSITORY
 
 DEPLOY_LOG = Path("/var/log/kubeproof/deploy.log")

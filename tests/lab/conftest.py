@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.cluster import LoadedInventory, load
+from kubeproof.config.cluster import LoadedInventory, load
 from kubeproof.proof.collect import collect
 from kubeproof.proof.snapshot import Snapshot
 from lab import nodes, settings

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kubeproof.cluster import Cluster
+from kubeproof.config.cluster import Cluster
 from lab import shell
 from lab.settings import load
 from lab.wait import wait_until

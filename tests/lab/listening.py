@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from kubeproof.cluster import Cluster, Node
+from kubeproof.config.cluster import Cluster, Node
 from lab import shell
 from lab.settings import LabSettings
 

@@ -5,7 +5,7 @@ from collections import Counter
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from kubeproof.settings import Settings
+from kubeproof.config.settings import Settings
 from lab import nodes
 from lab.settings import load
 from tests.lab import snapshot

@@ -2,13 +2,13 @@
 
 import time
 
-from kubeproof.cluster import LoadedInventory
-from kubeproof.errors import CommandError
+from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof import probes
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
 from kubeproof.proof.result import CheckResult, Status
+from kubeproof.terminal.errors import CommandError
 
 PAUSE_SECONDS = 0.5
 SHOWN = 8

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kubeproof.cluster import LoadedInventory
+from kubeproof.config.cluster import LoadedInventory
 from kubeproof.doctor.examining import diagnose
 from kubeproof.doctor.report import to_json
 from lab.wait import wait_until

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.cluster import LoadedInventory
+from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.probes import FROM_PODS, TITLES
 from kubeproof.proof.proving import prove

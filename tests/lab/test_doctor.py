@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubeproof.cluster import LoadedInventory
+from kubeproof.config.cluster import LoadedInventory
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
 from kubeproof.doctor.examining import diagnose
 from kubeproof.doctor.report import to_json

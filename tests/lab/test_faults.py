@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from kubeproof.cluster import LoadedInventory
-from kubeproof.errors import CommandError
+from kubeproof.config.cluster import LoadedInventory
+from kubeproof.terminal.errors import CommandError
 from lab.wait import wait_until
 from tests.lab import faults, figures, network_state, traffic
 from tests.lab.faults import Ground, by_hand

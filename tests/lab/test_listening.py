@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.cluster import LoadedInventory
+from kubeproof.config.cluster import LoadedInventory
 from lab import nodes, process
 from lab.paths import CACHE, REPOSITORY, RUN, STATE
 from lab.settings import load

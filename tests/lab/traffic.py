@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kubeproof.settings import Settings
+from kubeproof.config.settings import Settings
 from lab.wait import wait_until
 from tests.lab.remote import kubectl
 

@@ -3,14 +3,14 @@
 import shlex
 from collections.abc import Iterator
 
-from kubeproof.cluster import Node
+from kubeproof.config.cluster import Node
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables.runtimes import DIRECTORIES, Name
 from kubeproof.node import docker_config
 from kubeproof.node.docker_config import CONTAINERD_ROOT as CONTAINERD
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts, Room
 from kubeproof.node.preflight.inspection import Inspection
-from kubeproof.settings import Settings
-from kubeproof.tables.runtimes import DIRECTORIES, Name
 
 NEEDED_MIB = 3072
 """Packages, images and what is unpacked of them, and etcd: 2.4 GiB on the lab's control plane host (1.9 of images)."""

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from kubeproof import reading
-from kubeproof.cluster import Cluster, Node
+from kubeproof.config import reading
+from kubeproof.config.cluster import Cluster, Node
 from kubeproof.node import paths
 from kubeproof.node.blocks import without_block
 from kubeproof.node.finding import Finding

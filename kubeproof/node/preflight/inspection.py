@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from kubeproof.cluster import Cluster, Node
-from kubeproof.cni.plan import PodNetwork
+from kubeproof.config.cluster import Cluster, Node
+from kubeproof.networks.plan import PodNetwork
 from kubeproof.node.changed_settings import InUse
 from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.network_traces import NetworkTraces
+from kubeproof.node.network_artifacts import NetworkTraces
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from kubeproof.node import changed_settings
 from kubeproof.node.finding import Finding
-from kubeproof.node.network_traces import tunnel_mtu
+from kubeproof.node.network_artifacts import tunnel_mtu
 from kubeproof.node.preflight import (
     clocks,
     disks,

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from kubeproof.config.settings import Settings
 from kubeproof.node.finding import Finding
 from kubeproof.node.preflight.inspection import Inspection
-from kubeproof.settings import Settings
 
 FEATURES = {
     "overlay": ("cannot mount an overlay file system", "which images are unpacked to"),

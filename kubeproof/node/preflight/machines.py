@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from kubeproof.cluster import Node
+from kubeproof.config.cluster import Node
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables import systems
+from kubeproof.config.tables.systems import system_of
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Inspection
-from kubeproof.settings import Settings
-from kubeproof.tables import systems
-from kubeproof.tables.systems import system_of
 
 MEMORY_MIB = 1700
 """kubeadm refuses a control plane with less (constants.ControlPlaneMem; 1.20's preflight check Mem). Its documentation

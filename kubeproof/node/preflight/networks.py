@@ -4,18 +4,18 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
-from kubeproof.cluster import Cluster, Node
-from kubeproof.cni import traces
-from kubeproof.cni.networks import NODE_ADDRESS
+from kubeproof.config.cluster import Cluster, Node
+from kubeproof.config.settings import DOCKER_BRIDGE, Settings
+from kubeproof.networks import artifacts
+from kubeproof.networks.networks import NODE_ADDRESS
 from kubeproof.node import docker_config, paths, ports
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.network_traces import NetworkTraces
+from kubeproof.node.network_artifacts import NetworkTraces
 from kubeproof.node.preflight.inspection import Inspection
-from kubeproof.settings import DOCKER_BRIDGE, Settings
 
 DOCKERS_LINK = "docker0"
-OWN_LINKS = (DOCKERS_LINK, "lo", traces.KERNELS_LINK)
+OWN_LINKS = (DOCKERS_LINK, "lo", artifacts.KERNELS_LINK)
 """Links whose networks are the cluster's own, beside those that pod networks make, which are findings of their own."""
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """RFC 1918: where another network is looked for."""
@@ -51,7 +51,7 @@ def notes(inspection: Inspection) -> Iterator[str]:
 
 
 def _own(link: str) -> bool:
-    return link in OWN_LINKS or link.startswith("veth") or traces.is_link(link)
+    return link in OWN_LINKS or link.startswith("veth") or artifacts.is_link(link)
 
 
 def _link_of(node: Node, known: NetworkTraces) -> str:

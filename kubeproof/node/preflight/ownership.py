@@ -5,11 +5,11 @@ kubeadm refuses to join nodes whose kubelet is newer than the control plane, or 
 
 from collections.abc import Iterator, Mapping
 
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables import version_traits
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Inspection
-from kubeproof.settings import Settings
-from kubeproof.tables import eras
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
@@ -36,7 +36,7 @@ def changed(settings: Settings, hosts: Mapping[str, HostFacts]) -> Iterator[Find
     for name, facts in hosts.items():
         if not facts.kubelet:
             continue
-        if eras.minor_of(facts.kubelet) != settings.era.minor:
+        if version_traits.minor_of(facts.kubelet) != settings.era.minor:
             yield Finding(
                 "cluster-version",
                 name,

@@ -4,15 +4,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 
-from kubeproof.cluster import Node
-from kubeproof.cni import plugins, traces
-from kubeproof.cni.networks import NETWORKS, VXLAN_OVERHEAD
-from kubeproof.cni.plan import PodNetwork
+from kubeproof.config.cluster import Node
+from kubeproof.config.settings import Settings
+from kubeproof.networks import artifacts, plugins
+from kubeproof.networks.networks import NETWORKS, VXLAN_OVERHEAD
+from kubeproof.networks.plan import PodNetwork
 from kubeproof.node import record
 from kubeproof.node.finding import Finding
-from kubeproof.node.network_traces import NetworkTraces, tunnel_mtu
+from kubeproof.node.network_artifacts import NetworkTraces, tunnel_mtu
 from kubeproof.node.preflight.inspection import Inspection
-from kubeproof.settings import Settings
 
 BPF = "/sys/fs/bpf"
 BPF_MEND = "run `mount -t bpf bpf /sys/fs/bpf` there, with a kernel that has it (CONFIG_BPF_SYSCALL)"
@@ -87,7 +87,7 @@ def _configurations(settings: Settings, node: Node, host: NetworkTraces) -> Iter
     if not host.remembered:
         return
     if other := _other_network(settings, host):
-        file = f"{traces.CONFIGURATIONS}/{NETWORKS[other].conflist}"
+        file = f"{artifacts.CONFIGURATIONS}/{NETWORKS[other].conflist}"
         yield Finding(
             "cni-changed",
             node.name,
@@ -102,14 +102,14 @@ def _configurations(settings: Settings, node: Node, host: NetworkTraces) -> Iter
         yield Finding(
             "cni-order",
             node.name,
-            f"has {traces.CONFIGURATIONS}/{before[0]}",
+            f"has {artifacts.CONFIGURATIONS}/{before[0]}",
             f"which kubelet takes instead of {ours}, since it comes first by name (kubernetes#107127)",
-            f"run `rm {traces.CONFIGURATIONS}/{before[0]}` there",
+            f"run `rm {artifacts.CONFIGURATIONS}/{before[0]}` there",
         )
 
 
 def _comes_first(name: str, ours: str) -> bool:
-    return name < ours and name.endswith(traces.CONFIGURATION_ENDINGS)
+    return name < ours and name.endswith(artifacts.CONFIGURATION_ENDINGS)
 
 
 def _other_network(settings: Settings, host: NetworkTraces) -> str | None:
@@ -122,12 +122,12 @@ def _leftovers(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[
     known = {item for network in NETWORKS.values() for item in (network.conflist, *network.more_files)}
     ours = NETWORKS[settings.cni].conflist
     found = [
-        f"{traces.CONFIGURATIONS}/{name}"
+        f"{artifacts.CONFIGURATIONS}/{name}"
         for name in sorted(host.configurations)
-        if name in known or name in traces.OTHERS_CONFIGURATIONS or _comes_first(name, ours)
+        if name in known or name in artifacts.OTHERS_CONFIGURATIONS or _comes_first(name, ours)
     ]
     names = (*host.links, *host.interfaces, *(item.link for item in host.addresses))
-    links = [name for name in dict.fromkeys(names) if name in host.links or traces.is_link(name)]
+    links = [name for name in dict.fromkeys(names) if name in host.links or artifacts.is_link(name)]
     found += [f"link {name}" for name in links]
     found += host.files
     servers = [address for address in host.virtual_servers if IPv4Address(address) in settings.service_cidr]
@@ -147,7 +147,7 @@ def _removal(files: Sequence[str], links: Sequence[str], *, ipvs: bool) -> str:
     """The command that takes them away. Of a pair of links both go with the first: what fails stops nothing."""
     commands = [f"rm -r {shlex.join(files)}"] if files else []
     for name in links:
-        kernels = name == traces.KERNELS_LINK
+        kernels = name == artifacts.KERNELS_LINK
         commands.append(f"ip addr flush dev {name}" if kernels else f"ip link delete {shlex.quote(name)}")
     if ipvs:
         commands.append("ipvsadm --clear")

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from kubeproof.cluster import Node
+from kubeproof.config.cluster import Node
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables.systems import system_of
 from kubeproof.node import containerd_config, docker_config, paths
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Inspection
-from kubeproof.settings import Settings
-from kubeproof.tables.systems import system_of
 
 REPLACED = {
     "docker.io": ("docker-ce", "docker-ee", "containerd.io", "moby-engine"),

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kubeproof.cluster import Cluster, Node
+from kubeproof.config.cluster import Cluster, Node
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables.systems import ARCHITECTURES, System, system_of
 from kubeproof.node import images, proxies
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Asked, Inspection
-from kubeproof.settings import Settings
-from kubeproof.tables.systems import ARCHITECTURES, System, system_of
 
 ANSWER_SECONDS = 5
 """How long a place may take to answer before it counts as not reached."""

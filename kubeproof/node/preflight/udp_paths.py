@@ -7,10 +7,10 @@ that are looked at, as they are where firewalld runs, in which the deploy opens 
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from kubeproof.cluster import Cluster
+from kubeproof.config.cluster import Cluster
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.network_traces import NetworkTraces
+from kubeproof.node.network_artifacts import NetworkTraces
 from kubeproof.node.preflight.inspection import Inspection
 
 Mode = Literal["listen", "watch"]

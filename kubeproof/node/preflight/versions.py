@@ -5,11 +5,11 @@ With a package of the user's own nothing is known of it, and nothing refused.
 
 from collections.abc import Iterator
 
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables import cri_dockerd, systems
+from kubeproof.config.tables.systems import System, system_of
 from kubeproof.node.finding import Finding
 from kubeproof.node.preflight.inspection import Inspection
-from kubeproof.settings import Settings
-from kubeproof.tables import cri_dockerd, systems
-from kubeproof.tables.systems import System, system_of
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:

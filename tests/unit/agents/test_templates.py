@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from kubeproof.config.tables.version_traits import ERAS
 from kubeproof.node import templates
-from kubeproof.tables.eras import ERAS
 
 NAMES = ("podnet", "cluster-dns", "httpd", "kuard")
 SETTINGS = SimpleNamespace(

@@ -9,11 +9,11 @@ from kubeproof.doctor.conclusion import conclude, failing
 from kubeproof.doctor.diagnosis import Diagnosis
 from kubeproof.doctor.evidence import ControlPlane, Evidence, Host
 from kubeproof.doctor.paths_between import CONNECTED, Journey, Seen, Tunnel, Way
-from kubeproof.network.node import NodeState
 from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.probes import TITLES
 from kubeproof.proof.result import CheckResult, Status
+from kubeproof.state.node import NodeState
 from tests.unit.proof import good
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

@@ -14,13 +14,13 @@ from kubeproof.doctor.diagnosis import Diagnosis
 from kubeproof.doctor.evidence import Evidence, Paused, Token
 from kubeproof.doctor.foreign import parse_ip_rules, parse_nft
 from kubeproof.doctor.paths_between import CONNECTED, NO_ROUTE, REFUSED, TIMED_OUT, Tunnel, Way
-from kubeproof.network.hostfiles import Kubelet
-from kubeproof.network.iptables import parse_iptables_save
-from kubeproof.network.model import Address, Link, Neighbour, Route
-from kubeproof.network.node import NodeState
 from kubeproof.node import removal
 from kubeproof.proof.api import Service, ServicePort
 from kubeproof.proof.checks_membership import CONTROL_PLANE
+from kubeproof.state.hostfiles import Kubelet
+from kubeproof.state.iptables import parse_iptables_save
+from kubeproof.state.model import Address, Link, Neighbour, Route
+from kubeproof.state.node import NodeState
 from tests.unit.doctor import patient
 from tests.unit.doctor.patient import both, lost, on_host, plane, state, travelled, tunnel, unreachable, unseen, way
 from tests.unit.proof import good, networks

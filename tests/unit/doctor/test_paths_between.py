@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kubeproof.doctor import paths_between
 from kubeproof.doctor.paths_between import CONNECTED, REFUSED, TIMED_OUT, Journey, Seen, Tunnel, Way
-from kubeproof.network.errors import ParseError
-from tests.unit.network.frames import echo, pcap, tunnelled
+from kubeproof.state.errors import ParseError
+from tests.unit.state.frames import echo, pcap, tunnelled
 
 A, B = "10.99.0.11", "10.99.0.12"
 PODS = ("10.98.0.0", "10.98.1.0")

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from kubeproof.doctor.diagnosis import command_for
-from kubeproof.network.iptables import parse_iptables_save
-from kubeproof.network.node import NodeState
+from kubeproof.state.iptables import parse_iptables_save
+from kubeproof.state.node import NodeState
 from tests.unit.doctor import patient
 from tests.unit.doctor.patient import both
 from tests.unit.doctor.test_causes import mends, on_b, other_rules, rules

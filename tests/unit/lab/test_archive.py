@@ -1,6 +1,6 @@
 import pytest
 
-from kubeproof.errors import UserError
+from kubeproof.terminal.errors import UserError
 from lab import archive
 
 TARGETS = """\

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubeproof.console import console
-from kubeproof.errors import CommandError, UserError
+from kubeproof.terminal.console import console
+from kubeproof.terminal.errors import CommandError, UserError
 from lab import bench
 from lab.settings import LabSettings, load
 
@@ -41,7 +41,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch, lab: LabSettings, rounds: int, sides: Sides | None = None
 ) -> tuple[int, Sides, str]:
     sides = sides or Sides({})
-    monkeypatch.setattr("kubeproof.cluster.load", lambda _: SimpleNamespace())
+    monkeypatch.setattr("kubeproof.config.cluster.load", lambda _: SimpleNamespace())
     for name in ("deploy", "bare", "reset", "objects"):
         monkeypatch.setattr(bench, f"_{name}", sides.act(name))
     with console.capture() as captured:

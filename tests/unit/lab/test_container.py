@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import UserError
+from kubeproof.terminal.errors import UserError
 from lab import container, host, process
 from lab.settings import FILE, parse, read_file
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import UserError
-from kubeproof.settings import Settings
+from kubeproof.config.settings import Settings
+from kubeproof.terminal.errors import UserError
 from lab import paths, pod_network, settings
 from lab.mirror import additions
 from lab.settings import LabSettings
-from tests.unit.cni import made_up
+from tests.unit.networks import made_up
 from tests.unit.node.example import cluster
 
 IMAGES = ("example.net/flannel-io/plugin:v1", "example.net/flannel-io/flannel:v1")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import CommandError, UserError
+from kubeproof.terminal.errors import CommandError, UserError
 from lab import archive, host, machine, preflight
 from lab.settings import FILE, parse, read_file
 

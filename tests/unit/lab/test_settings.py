@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeproof.errors import UserError
+from kubeproof.terminal.errors import UserError
 from lab.settings import FILE, LabSettings, parse, read_file
 from tests.unit.samples import cases
 

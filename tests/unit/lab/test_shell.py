@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import CommandError
+from kubeproof.terminal.errors import CommandError
 from lab import logs, shell
 
 STUBBORN = "trap 'sleep 0.6; echo ended > {ended}; exit' INT; echo begun > {begun}; while :; do sleep 0.05; done"

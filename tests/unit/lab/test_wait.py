@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from kubeproof.errors import CommandError
+from kubeproof.terminal.errors import CommandError
 from lab import wait
 
 

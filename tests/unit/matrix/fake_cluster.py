@@ -8,7 +8,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from kubeproof.cluster import Cluster, LoadedInventory, Node
+from kubeproof.config.cluster import Cluster, LoadedInventory, Node
+from kubeproof.config.settings import parse
 from kubeproof.matrix import condition, plan
 from kubeproof.matrix import layout as layouts
 from kubeproof.matrix.api import NOT_FOUND, ApiError
@@ -16,7 +17,6 @@ from kubeproof.matrix.expected import expected
 from kubeproof.matrix.layout import TARGET_NAMESPACES
 from kubeproof.matrix.table import Key, Mark, TruthTable
 from kubeproof.policy.reading import API_VERSIONS, read_cluster
-from kubeproof.settings import parse
 from tests.unit.samples import SETTINGS
 
 Json = dict[str, Any]

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from kubeproof.cluster import Cluster, LoadedInventory, Node, SshAccess
+from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
+from kubeproof.config.settings import parse
 from kubeproof.matrix.api import ApiError, SshApi
-from kubeproof.settings import parse
 from tests.unit.samples import SETTINGS
 
 SSH = f"""#!{sys.executable}
@@ -108,7 +108,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshApi]:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("TEST_CONFIG", str(tmp_path / "config.json"))
     monkeypatch.setenv("TEST_CALLS", str(tmp_path / "calls"))
-    monkeypatch.setattr("kubeproof.pyinfra_run.log_file", lambda name: tmp_path / f"{name}.log")
+    monkeypatch.setattr("kubeproof.deploy.pyinfra_run.log_file", lambda name: tmp_path / f"{name}.log")
     made = SshApi(inventory(server.server_address[1]))
     yield made
     made.close()

@@ -9,10 +9,10 @@ from itertools import product
 import pytest
 import yaml
 
-from kubeproof.errors import UserError
 from kubeproof.matrix.cases import PODS, PORTS, SOURCES, WAYS, Case, Expectation, LabelChange, load, read
 from kubeproof.policy.model import PROTOCOLS, Direction, IpBlock, Peer, Policy, Rule, World
 from kubeproof.policy.selectors import EVERYTHING, OPERATORS, Selector
+from kubeproof.terminal.errors import UserError
 from tests.unit.matrix import fixed_world
 from tests.unit.matrix.fixed_world import ADDRESSES
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.cluster import LoadedInventory, SshAccess
+from kubeproof.config.cluster import LoadedInventory, SshAccess
 from kubeproof.matrix import channel
 from kubeproof.matrix.channel import Channel, ChannelError, Channels, client_command
 from tests.unit.matrix.fake_cluster import loaded

@@ -1,7 +1,7 @@
 import pytest
 
-from kubeproof.errors import UserError
 from kubeproof.matrix.placeholders import Values, fill, names
+from kubeproof.terminal.errors import UserError
 from tests.unit.matrix.fixed_world import ADDRESSES
 
 VALUES: Values = {"one": "1", "other": "2", "many": ("a", "b"), "none": ()}

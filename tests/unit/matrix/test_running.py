@@ -11,14 +11,14 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from kubeproof.console import console
-from kubeproof.errors import CommandError, UserError
 from kubeproof.matrix import cases, plan, report, running, trial
 from kubeproof.matrix.labels import Labels
 from kubeproof.matrix.layout import ALL_NAMESPACES
 from kubeproof.matrix.result import RunResult
 from kubeproof.matrix.running import Access, Options, Run
 from kubeproof.matrix.table import Key
+from kubeproof.terminal.console import console
+from kubeproof.terminal.errors import CommandError, UserError
 from tests.unit.matrix.fake_cluster import GATEWAY, FakeApi, FakeClients, api, loaded, policy
 
 SUITE = """

@@ -4,8 +4,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
-from kubeproof.cluster import Cluster, Node
-from kubeproof.settings import parse
+from kubeproof.config.cluster import Cluster, Node
+from kubeproof.config.settings import parse
 
 RAW: dict[str, object] = {
     "kubernetes_version": "1.20.2",

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from kubeproof.cni import documents
-from kubeproof.cni.catalogue import PINNED, Pinned
+from kubeproof.networks import documents
+from kubeproof.networks.catalogue import PINNED, Pinned
 from kubeproof.node.asked_for import differences
-from tests.unit.cni.upstream import manifest
+from tests.unit.networks.upstream import manifest
 
 WANTED = """
 apiVersion: apps/v1

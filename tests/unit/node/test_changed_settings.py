@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubeproof.cluster import Node
+from kubeproof.config.cluster import Node
 from kubeproof.node.changed_settings import DEFAULT, InUse, findings
 from tests.unit.node.example import NODES, cluster
 

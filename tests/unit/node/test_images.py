@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.facts.runtime import MissingImages
+from kubeproof.deploy.facts.runtime import MissingImages
 from kubeproof.node.images import answered, asks_kubeadm, has_present_image, images_for, list_command
 from tests.unit.node.example import cluster
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from kubeproof.node.readiness import Expectation, unready
-from tests.unit.phases.fake_cluster import ready_objects
+from tests.unit.deploy.phases.fake_cluster import ready_objects
 
 EXPECTED = Expectation(
     nodes=("master", "node1", "node2"),

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from kubeproof.cni import documents, patching
-from kubeproof.cni.networks import NETWORKS
-from kubeproof.cni.plan import build
-from kubeproof.facts.kubernetes import SettingsInUse
+from kubeproof.config.settings import NAMES
+from kubeproof.deploy.facts.kubernetes import SettingsInUse
+from kubeproof.networks import documents, patching
+from kubeproof.networks.networks import NETWORKS
+from kubeproof.networks.plan import build
 from kubeproof.node import paths, templates
 from kubeproof.node.changed_settings import InUse, findings
 from kubeproof.node.preflight.names import FINDINGS
 from kubeproof.node.setting_effects import EFFECTS, Effect
-from kubeproof.settings import NAMES
-from tests.unit.cni import made_up
+from tests.unit.networks import made_up
 from tests.unit.node.example import cluster
 from tests.unit.node.test_changed_settings import IN_USE, LEADER
 

@@ -11,16 +11,16 @@ import pytest
 import yaml
 from jinja2 import StrictUndefined, meta, nodes
 
-from kubeproof.cluster import Cluster, Node
-from kubeproof.cni.networks import NETWORKS
-from kubeproof.front import REPOSITORY
+from kubeproof.config.cluster import Cluster, Node
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables.runtimes import NAMES
+from kubeproof.config.tables.version_traits import BORDERS, Era
+from kubeproof.networks.networks import NETWORKS
 from kubeproof.node import templates
 from kubeproof.node.joining import Credentials
 from kubeproof.node.kubeadm_config import init_config, join_config
 from kubeproof.node.runtime_config import config_files
-from kubeproof.settings import Settings
-from kubeproof.tables.eras import BORDERS, Era
-from kubeproof.tables.runtimes import NAMES
+from kubeproof.terminal.exits import REPOSITORY
 from tests.unit.node.example import cluster
 
 FILES = sorted(path.name for path in templates.TEMPLATES.iterdir())

@@ -5,11 +5,11 @@ import pytest
 import yaml
 from jinja2 import UndefinedError
 
+from kubeproof.config.tables.runtimes import NAMES
+from kubeproof.config.tables.version_traits import BORDERS
 from kubeproof.node import paths, templates
 from kubeproof.node.joining import Credentials
 from kubeproof.node.kubeadm_config import ignored_errors, init_config, join_config
-from kubeproof.tables.eras import BORDERS
-from kubeproof.tables.runtimes import NAMES
 from tests.unit.node.example import cluster
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from kubeproof.deploy.operations import kubectl
+from kubeproof.deploy.operations.remote import NodeError
 from kubeproof.node.readiness import Expectation
 from kubeproof.node.unready_pods import LASTING_SECONDS, Lasting, containers, details, warnings
-from kubeproof.operations import kubectl
-from kubeproof.operations.remote import NodeError
+from tests.unit.deploy.phases.fake_cluster import ready_objects
 from tests.unit.node.test_readiness import EXPECTED, pod
-from tests.unit.phases.fake_cluster import ready_objects
 
 MOUNT = 'MountVolume.SetUp failed for volume "bpffs" : hostPath type check failed: /sys/fs/bpf is not a directory'
 CRASHED = {"exitCode": 1, "reason": "Error"}
@@ -115,7 +115,7 @@ class Waited:
         self.asked: list[str] = []
         host: Any = SimpleNamespace(get_fact=lambda _: [*ready_objects(), item], log=self.lines.append)
         patch.setattr(kubectl, "try_run", self.answer)
-        patch.setattr("kubeproof.operations.kubectl.time.monotonic", lambda: self.now)
+        patch.setattr("kubeproof.deploy.operations.kubectl.time.monotonic", lambda: self.now)
         self.watch = kubectl._Watch(host, EXPECTED)
 
     def answer(self, _host: object, words: list[str]) -> tuple[bool, str]:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeproof.errors import UserError
 from kubeproof.policy import documents, explain
 from kubeproof.policy.documents import plain
 from kubeproof.policy.explain import Question
 from kubeproof.policy.fields import Report
 from kubeproof.policy.reading import read_files, read_what_can_be
+from kubeproof.terminal.errors import UserError
 
 INTEGERS = {
     "1e003": 1000, "08": 8, "0o17": 15, "0O17": 15, "017": 15, "0x1F": 31, "0X1F": 31, "-0x1": -1, "0b11": 3, "0B11": 3,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof import remote_kubectl
-from kubeproof.cluster import Cluster, LoadedInventory, Node, SshAccess
-from kubeproof.errors import UserError
+from kubeproof.access import remote_kubectl
+from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
+from kubeproof.config.settings import parse
 from kubeproof.policy import explain
 from kubeproof.policy.explain import Question
 from kubeproof.policy.reading import Objects, read_documents
-from kubeproof.settings import parse
+from kubeproof.terminal.errors import UserError
 from tests.unit.samples import SETTINGS
 
 

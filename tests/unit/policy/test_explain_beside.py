@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeproof import remote_kubectl
-from kubeproof.cluster import Cluster, LoadedInventory, SshAccess
-from kubeproof.cluster import Node as Host
-from kubeproof.errors import UserError
+from kubeproof.access import remote_kubectl
+from kubeproof.config.cluster import Cluster, LoadedInventory, SshAccess
+from kubeproof.config.cluster import Node as Host
+from kubeproof.config.settings import parse
 from kubeproof.policy import explain
 from kubeproof.policy.explain import Network, Question
 from kubeproof.policy.model import NAME_LABEL
 from kubeproof.policy.reading import Objects, read_cluster, read_documents
-from kubeproof.settings import parse
+from kubeproof.terminal.errors import UserError
 from tests.unit.policy.test_explain import named, node, pod
 from tests.unit.samples import SETTINGS
 

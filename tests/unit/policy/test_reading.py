@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeproof.errors import UserError
 from kubeproof.policy import names
 from kubeproof.policy.model import ContainerPort, IpBlock, Namespace, Node, Peer, Pod, Policy, PortSpec, Rule, Workload
 from kubeproof.policy.reading import Objects, read_cluster, read_documents, read_files
 from kubeproof.policy.selectors import EVERYTHING, Requirement, Selector
+from kubeproof.terminal.errors import UserError
 from tests.unit.policy import strategies
 
 POLICY = """

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import UserError
 from kubeproof.policy.reading import read_documents, read_files
+from kubeproof.terminal.errors import UserError
 
 HEAD = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: x}\n"
 BLOCK = "spec.ingress[0].from[0].ipBlock"

@@ -12,14 +12,14 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from kubeproof.cluster import Cluster, Node, SshAccess
-from kubeproof.network.hostfiles import parse_subnet_env
-from kubeproof.network.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes
-from kubeproof.network.iptables import parse_iptables_save
-from kubeproof.network.model import Namespace
-from kubeproof.network.node import NodeState
+from kubeproof.config.cluster import Cluster, Node, SshAccess
 from kubeproof.proof.api import ApiObjects, NodeObject
 from kubeproof.proof.context import Context
+from kubeproof.state.hostfiles import parse_subnet_env
+from kubeproof.state.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes
+from kubeproof.state.iptables import parse_iptables_save
+from kubeproof.state.model import Namespace
+from kubeproof.state.node import NodeState
 from tests.unit.proof import good
 
 CAPTURED = Path(__file__).with_name("captured")

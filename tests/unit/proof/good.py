@@ -9,10 +9,16 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from kubeproof.cluster import Cluster, LoadedInventory, Node, SshAccess
-from kubeproof.network.hostfiles import Identity, Kubelet, SubnetEnv
-from kubeproof.network.iptables import Ruleset, parse_iptables_save
-from kubeproof.network.model import (
+from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
+from kubeproof.config.settings import Settings
+from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Pod, Service, ServicePort
+from kubeproof.proof.checks_host import SYSCTLS
+from kubeproof.proof.checks_membership import CONTROL_PLANE
+from kubeproof.proof.context import Context
+from kubeproof.proof.snapshot import Snapshot
+from kubeproof.state.hostfiles import Identity, Kubelet, SubnetEnv
+from kubeproof.state.iptables import Ruleset, parse_iptables_save
+from kubeproof.state.model import (
     Address,
     BridgePort,
     FdbEntry,
@@ -22,14 +28,8 @@ from kubeproof.network.model import (
     Route,
     Vxlan,
 )
-from kubeproof.network.node import Container, NodeState
-from kubeproof.network.policies import PoliciesInForce
-from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Pod, Service, ServicePort
-from kubeproof.proof.checks_host import SYSCTLS
-from kubeproof.proof.checks_membership import CONTROL_PLANE
-from kubeproof.proof.context import Context
-from kubeproof.proof.snapshot import Snapshot
-from kubeproof.settings import Settings
+from kubeproof.state.node import Container, NodeState
+from kubeproof.state.policies import PoliciesInForce
 
 PODS = IPv4Network("10.98.0.0/16")
 NAMES = ("node-a", "node-b", "node-c")

@@ -8,12 +8,12 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from kubeproof.cluster import SshAccess
-from kubeproof.network.iptables import Ruleset, parse_iptables_save
-from kubeproof.network.model import Address, Link, Namespace, Neighbour, Route
-from kubeproof.network.node import NodeState
+from kubeproof.config.cluster import SshAccess
 from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.context import Context
+from kubeproof.state.iptables import Ruleset, parse_iptables_save
+from kubeproof.state.model import Address, Link, Namespace, Neighbour, Route
+from kubeproof.state.node import NodeState
 from tests.unit.proof import good
 
 FORWARD = "-A FORWARD -s 10.98.0.0/16 -j ACCEPT\n-A FORWARD -d 10.98.0.0/16 -j ACCEPT\n"

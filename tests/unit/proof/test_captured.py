@@ -7,9 +7,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from kubeproof.network.iproute import parse_fdb
-from kubeproof.network.node import NodeState
 from kubeproof.proof.checks import by_name
+from kubeproof.state.iproute import parse_fdb
+from kubeproof.state.node import NodeState
 from tests.unit.proof import captures
 from tests.unit.proof.captures import context, states
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from kubeproof.network.hostfiles import Kubelet, SubnetEnv
-from kubeproof.network.iptables import parse_iptables_save
-from kubeproof.network.model import Address, FdbEntry, Link, Namespace, Neighbour, Route
-from kubeproof.network.node import Container, NodeState
 from kubeproof.proof.api import ApiObjects, Backend
 from kubeproof.proof.checks import CHECKS, by_name
 from kubeproof.proof.checks_membership import CONTROL_PLANE
 from kubeproof.proof.context import Context
 from kubeproof.proof.result import Status
+from kubeproof.state.hostfiles import Kubelet, SubnetEnv
+from kubeproof.state.iptables import parse_iptables_save
+from kubeproof.state.model import Address, FdbEntry, Link, Namespace, Neighbour, Route
+from kubeproof.state.node import Container, NodeState
 from tests.unit.proof import good
 
 Change = Callable[[NodeState], NodeState]

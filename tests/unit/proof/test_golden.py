@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.cluster import Cluster, Node, SshAccess
-from kubeproof.network.iptables import Ruleset, parse_iptables_save
-from kubeproof.network.model import Address, Link, Namespace
-from kubeproof.network.node import NodeState
+from kubeproof.config.cluster import Cluster, Node, SshAccess
 from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Service, ServicePort
 from kubeproof.proof.checks import by_name
 from kubeproof.proof.context import Context
+from kubeproof.state.iptables import Ruleset, parse_iptables_save
+from kubeproof.state.model import Address, Link, Namespace
+from kubeproof.state.node import NodeState
 from tests.unit.proof import good
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from kubeproof.network.iptables import parse_iptables_save
-from kubeproof.network.model import Address, Link, Route
-from kubeproof.network.node import NodeState
-from kubeproof.network.verdict import Packet, verdict
 from kubeproof.proof.checks import ALL_CHECKS, BY_NETWORK, CHECKS, by_name, run_all
 from kubeproof.proof.probes import Matrix
 from kubeproof.proof.report import cni_line
 from kubeproof.proof.result import Status
+from kubeproof.state.iptables import parse_iptables_save
+from kubeproof.state.model import Address, Link, Route
+from kubeproof.state.node import NodeState
+from kubeproof.state.verdict import Packet, verdict
 from tests.unit.proof import good, networks, test_probes
 from tests.unit.proof.networks import FELIX_FORWARD, KUBE_FORWARD, link_name
 from tests.unit.proof.test_checks import IN_API, ON_NODE_B, Change, in_pod, less, link, more, without_link

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeproof.network.hostfiles import Identity, Kubelet
-from kubeproof.network.iptables import Ruleset
-from kubeproof.network.model import Namespace
-from kubeproof.network.policies import PoliciesInForce
 from kubeproof.proof.checks import by_name
 from kubeproof.proof.checks_host import iptables_variant
 from kubeproof.proof.containers import CONTAINERD, DOCKER, TOOLS
 from kubeproof.proof.node_script import commands, parse_state
 from kubeproof.proof.script import Output
+from kubeproof.state.hostfiles import Identity, Kubelet
+from kubeproof.state.iptables import Ruleset
+from kubeproof.state.model import Namespace
+from kubeproof.state.policies import PoliciesInForce
 from tests.unit.proof import good
 
 ABOUT = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kubeproof.cluster import SshAccess
+from kubeproof.config.cluster import SshAccess
 from kubeproof.proof import probes, script
 from kubeproof.proof.api import ApiObjects, Backend, Service, ServicePort
 from kubeproof.proof.capture import judge_capture
@@ -20,8 +20,8 @@ from kubeproof.proof.probe_run import Batch
 from kubeproof.proof.probes import TITLES, Matrix, plan
 from kubeproof.proof.result import Status
 from kubeproof.proof.script import Output
-from tests.unit.network.frames import echo, pcap, tunnelled
 from tests.unit.proof import good
+from tests.unit.state.frames import echo, pcap, tunnelled
 
 
 def demo() -> ApiObjects:

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kubeproof.cluster import LoadedInventory, Node, SshAccess
-from kubeproof.errors import UserError
+from kubeproof.config.cluster import LoadedInventory, Node, SshAccess
 from kubeproof.proof import collect as collecting
 from kubeproof.proof import hosts, probe_run, proving, verify
 from kubeproof.proof.collect import collect
@@ -26,6 +25,7 @@ from kubeproof.proof.report import Report, ordered, show, to_json, write_json
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.terminal.errors import UserError
 from tests.unit.proof import good
 from tests.unit.proof.test_node_script import outputs
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.network.errors import ParseError
 from kubeproof.proof import script
+from kubeproof.state.errors import ParseError
 
 MARKER = "m4rk3r"
 Builder = Callable[..., str]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kubeproof.errors import UserError
+from kubeproof.terminal.errors import UserError
 from lab import paths, settings, shell
 from lab.mirror import additions, daemons, registry, service
 from lab.mirror.additions import Addition, parse

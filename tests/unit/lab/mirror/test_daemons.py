@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import CommandError
+from kubeproof.terminal.errors import CommandError
 from lab import paths, process
 from lab.mirror import daemons
 from lab.mirror.daemons import Daemon

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import UserError
+from kubeproof.terminal.errors import UserError
 from lab.mirror import images
 
 VALID = """

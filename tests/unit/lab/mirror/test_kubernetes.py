@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import CommandError
+from kubeproof.terminal.errors import CommandError
 from lab.mirror import kubernetes
 from lab.mirror.kubernetes import REPLACEMENTS, Replacement
 from lab.mirror.source import Source

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import CommandError
-from kubeproof.phases.packages import wanted_packages
-from kubeproof.tables.systems import SYSTEMS
+from kubeproof.config.tables.systems import SYSTEMS
+from kubeproof.deploy.phases.packages import wanted_packages
+from kubeproof.terminal.errors import CommandError
 from lab import archive, group_data, paths, shell
 from lab.archive import Source
 from lab.mirror import control, node_packages

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeproof.errors import UserError
+from kubeproof.terminal.errors import UserError
 from lab import apt_config, paths, settings, shell
 from lab.mirror import apt, base_layer, daemons, registry, server, service, system_services
 from lab.mirror.daemons import foreign_listeners

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.errors import CommandError
+from kubeproof.terminal.errors import CommandError
 from lab.mirror import kubernetes, source
 
 COMMIT = "faecb196815e248d3ecfb03c680a4507229c2a56"

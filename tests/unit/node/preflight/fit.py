@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from kubeproof.cluster import Cluster
-from kubeproof.cni.plan import of_podnet
+from kubeproof.config.cluster import Cluster
+from kubeproof.networks.plan import of_podnet
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts, Room
-from kubeproof.node.network_traces import LinkAddress, NetworkTraces
+from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces
 from kubeproof.node.preflight.inspection import Asked, Heard, Inspection, Reading
 from kubeproof.node.preflight.judges import Judge
 from tests.unit.node.example import cluster

@@ -4,11 +4,11 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from kubeproof.front import REPOSITORY
 from kubeproof.node.finding import Finding
 from kubeproof.node.preflight.judges import judged
 from kubeproof.node.preflight.names import FINDINGS
 from kubeproof.node.preflight.verdict import verdict
+from kubeproof.terminal.exits import REPOSITORY
 from tests.unit.node.preflight.fit import inspection
 
 MODULES = sorted((REPOSITORY / "kubeproof").rglob("*.py"))

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from kubeproof.node.network_traces import LinkAddress
+from kubeproof.node.network_artifacts import LinkAddress
 from kubeproof.node.preflight import networks
 from tests.unit.node.example import cluster
 from tests.unit.node.preflight.fit import facts, found, inspection, only, traces

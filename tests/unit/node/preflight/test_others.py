@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from kubeproof.network.model import Link, Vxlan
+from kubeproof.config.settings import Settings
 from kubeproof.node.preflight import kernels, ownership, runtimes, sources, udp_paths, versions
 from kubeproof.node.preflight.inspection import Asked, Heard, Reading
 from kubeproof.node.preflight.sources import UNTRIED, places
-from kubeproof.settings import Settings
+from kubeproof.state.model import Link, Vxlan
 from tests.unit.node.example import cluster
 from tests.unit.node.preflight.fit import FEATURES, facts, found, inspection, only, traces
 

@@ -1,4 +1,4 @@
-"""What of a host's network is in the way; whole deploys that are refused for it are in tests/unit/phases."""
+"""What of a host's network is in the way; whole deploys that are refused for it are in tests/unit/deploy/phases."""
 
 import socket
 import subprocess
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.cni import documents, references
-from kubeproof.cni.plan import PodNetwork, of_podnet
-from kubeproof.facts.files import Kinds
-from kubeproof.node.network_traces import LinkAddress, NetworkTraces, tunnel_mtu
+from kubeproof.deploy.facts.files import Kinds
+from kubeproof.networks import documents, references
+from kubeproof.networks.plan import PodNetwork, of_podnet
+from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces, tunnel_mtu
 from kubeproof.node.preflight import pod_network
 from kubeproof.node.preflight.inspection import Inspection
 from tests.unit.node.example import cluster

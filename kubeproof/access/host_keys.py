@@ -1,0 +1,28 @@
+"""What it means that a host answers with another key than is known of it, and what to do."""
+
+import subprocess
+
+from kubeproof.config.cluster import SshAccess
+
+CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
+"""OpenSSH's words (sshconnect.c)."""
+DEFAULT_FILE = "~/.ssh/known_hosts"
+
+
+def explanation(access: SshAccess) -> str:
+    """One line, without the host's name."""
+    name = access.hostname if access.port in (None, 22) else f"[{access.hostname}]:{access.port}"
+    return (
+        "it answers with another host key than known_hosts has, so nothing was sent to it: the host was installed "
+        "anew, or there is somebody in between. If it was installed anew, compare the fingerprint at its console "
+        f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub) and replace the old key: ssh-keygen -R {name} -f "
+        f"{_known_hosts(access)}"
+    )
+
+
+def _known_hosts(access: SshAccess) -> str:
+    """The first of the files that ssh looks this host up in; "none" is a value that it has, too."""
+    command = access.command()
+    done = subprocess.run([command[0], "-G", *command[1:]], capture_output=True, text=True, check=False)
+    files = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("userknownhostsfile ")]
+    return files[0][0] if files and files[0] else DEFAULT_FILE

@@ -1,0 +1,346 @@
+"""What a cluster shall be like: every setting, checked once, all wrong ones reported together.
+
+Values and their reasons are in inventory/group_data/all.py; this module knows only what can be taken. Pure.
+"""
+
+# The calls in the fields are descriptions, made once and never shared with an instance.
+# ruff: noqa: RUF009
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
+
+from kubeproof.access import patience
+from kubeproof.config import reading
+from kubeproof.config.reading import Reader, RefusedError, problem
+from kubeproof.config.tables import combinations, version_traits
+from kubeproof.config.tables.runtimes import NAMES as RUNTIMES
+from kubeproof.config.tables.runtimes import Runtime, runtime_of
+from kubeproof.config.tables.version_traits import ERAS, Era
+from kubeproof.networks import conflicts as cni_conflicts
+from kubeproof.networks.networks import NETWORKS, NODE_ADDRESS, enforces_policy, vxlan_device
+from kubeproof.node.preflight.names import FINDINGS
+from kubeproof.terminal.errors import UserError
+
+T = TypeVar("T")
+
+DOCKER_BRIDGE = IPv4Network("172.17.0.0/16")
+"""Docker's own bridge docker0 (Docker's default-address-pools begin with it)."""
+CLUSTER_DNS_INDEX = 10
+"""The DNS Service has the tenth address of the service CIDR (kubeadm: constants.GetDNSIP)."""
+MAX_SUBNET_DIFFERENCE = 16
+"""node-cidr-mask-size less the pod CIDR's prefix length: kube-controller-manager refuses more."""
+MAX_TOKEN_MINUTES = 10
+"""A join token is a credential for the whole cluster: no join takes longer."""
+RESERVED_TCP_PORTS = {
+    22: "SSH",
+    2379: "etcd's clients",
+    2380: "etcd's peers",
+    10248: "kubelet's health",
+    10249: "kube-proxy's metrics",
+    10250: "kubelet",
+    10256: "kube-proxy's health",
+    10257: "kube-controller-manager",
+    10259: "kube-scheduler",
+}
+"""TCP ports of a node (Kubernetes documentation, "Ports and Protocols")."""
+
+
+def _version(value: object) -> str:
+    written = reading.text(value)
+    if not re.fullmatch(r"[1-9]\d*\.(0|[1-9]\d*)\.(0|[1-9]\d*)", written):
+        raise RefusedError("is not a version", "write it as MAJOR.MINOR.PATCH without v, e.g. 1.20.2")
+    if refusal := version_traits.refusal(written):
+        raise RefusedError(
+            refusal, f"use one of 1.{version_traits.FIRST} to 1.{version_traits.LAST}, e.g. 1.{version_traits.LAST}.0"
+        )
+    return written
+
+
+def _port_range(value: object) -> str:
+    written = reading.text(value)
+    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", written)
+    if not match:
+        raise RefusedError("is not a port range", "write it as FIRST-LAST, e.g. 30000-32767")
+    first, last = int(match[1]), int(match[2])
+    if not 1 <= first <= last <= reading.MAX_PORT:
+        raise RefusedError("is not a port range", f"use 1 to {reading.MAX_PORT}, the smaller one first")
+    return written
+
+
+def _finding(value: object) -> str:
+    written = reading.text(value)
+    if written not in FINDINGS:
+        near = ", ".join(difflib.get_close_matches(written, FINDINGS, n=3, cutoff=0.6))
+        advice = f"did you mean {near}?" if near else "use one of README.md's table in Preflight"
+        raise RefusedError("is not the name of a finding", advice)
+    return written
+
+
+def _setting(read: Reader[T], otherwise: T | None = None) -> T:
+    """A field that is read from its raw value by ``read``; the type of the field is what the reader returns.
+
+    ``otherwise`` holds where it has no value: for what inventories that keep all settings of their own do not have yet.
+    """
+    made: T = field(metadata={"read": read, "otherwise": otherwise})
+    return made
+
+
+_package_version = reading.matching(
+    r"[0-9][A-Za-z0-9.+~:_-]*", "is not a version of a package", "see `apt-cache madison kubeadm`, e.g. 1.20.2-00"
+)
+_version_pattern = reading.matching(
+    r"[0-9][A-Za-z0-9.+~:_*-]*", "is not a version of a package", "see `apt-cache madison docker-ce`, e.g. 5:24.0.*"
+)
+_package = reading.matching(
+    r"[a-zA-Z0-9][a-zA-Z0-9+._-]+", "is not a package's name", "e.g. docker.io, docker-ce or containerd.io"
+)
+_proxy_exception = reading.matching(
+    r"\.?[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?(?:/\d+)?", "is not a name or network", "e.g. .example.net or 10.0.0.0/8"
+)
+_log_size = reading.matching(r"[1-9]\d*[kmg]", "is not a size", "write it as a number and k, m or g, e.g. 10m")
+_sha256 = reading.matching(r"[0-9a-f]{64}", "is not a SHA-256", "write it as sha256sum does, 64 digits 0-9 and a-f")
+_fingerprint = reading.matching(
+    r"[0-9A-F]{40}", "is not a fingerprint", "write it as `gpg --show-keys` does, 40 digits 0-9 and A-F"
+)
+_interface = reading.matching(
+    r"(?!\.{1,2}$)[^\s/:]{1,15}",
+    "is not a network interface",
+    f"use a name as `ip link` shows it, e.g. eth1, or {NODE_ADDRESS}",
+)
+_preflight_check = reading.matching(
+    r"[A-Za-z0-9-]+", "is not a name of a kubeadm check", "use the name that kubeadm prints, e.g. NumCPU"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A cluster's settings. Make one with :func:`parse`. Networks are IPv4 in CIDR form, ports are numbers."""
+
+    kubernetes_version: str = _setting(_version)
+    kubernetes_apt_url: str = _setting(reading.empty_or(reading.url))
+    kubernetes_apt_key: str = _setting(reading.empty_or(reading.path_or_url))
+    kubernetes_apt_key_fingerprint: str = _setting(reading.empty_or(_fingerprint))
+    kubernetes_rpm_url: str = _setting(reading.empty_or(reading.url))
+    kubernetes_rpm_key: str = _setting(reading.empty_or(reading.path_or_url))
+    kubernetes_rpm_key_fingerprint: str = _setting(reading.empty_or(_fingerprint))
+    kubernetes_package_version: str = _setting(reading.empty_or(_package_version))
+    image_repository: str = _setting(reading.image_repository)
+    etcd_image_tag: str = _setting(reading.empty_or(reading.image_tag))
+    pause_image_tag: str = _setting(reading.empty_or(reading.image_tag))
+
+    node_network: IPv4Network = _setting(reading.network)
+    pod_cidr: IPv4Network = _setting(reading.network)
+    pod_subnet_bits: int = _setting(reading.integer(16, 28))
+    service_cidr: IPv4Network = _setting(reading.network)
+    cluster_domain: str = _setting(reading.dns_name)
+    node_port_range: str = _setting(_port_range)
+    api_port: int = _setting(reading.port)
+
+    container_runtime: str = _setting(reading.one_of(*RUNTIMES))
+    docker_package: str = _setting(reading.empty_or(_package))
+    containerd_package: str = _setting(reading.empty_or(_package))
+    runtime_package_version: str = _setting(reading.empty_or(_version_pattern))
+    runtime_rpm_url: str = _setting(reading.empty_or(reading.url))
+    runtime_rpm_key: str = _setting(reading.empty_or(reading.path_or_url))
+    runtime_rpm_key_fingerprint: str = _setting(reading.empty_or(_fingerprint))
+    cri_dockerd_archive: str = _setting(reading.empty_or(reading.path_or_url))
+    cgroup_driver: str = _setting(reading.one_of("systemd", "cgroupfs"))
+    insecure_registries: tuple[str, ...] = _setting(reading.list_of(reading.registry))
+    registry_mirrors: tuple[str, ...] = _setting(reading.list_of(reading.url))
+    docker_log_max_size: str = _setting(_log_size)
+    docker_log_max_file: int = _setting(reading.integer(1, 100))
+
+    http_proxy: str = _setting(reading.empty_or(reading.url))
+    https_proxy: str = _setting(reading.empty_or(reading.url))
+    no_proxy: tuple[str, ...] = _setting(reading.list_of(_proxy_exception))
+
+    selinux: str = _setting(reading.one_of("permissive", "enforcing"))
+    firewalld: str = _setting(reading.one_of("ports", "off"))
+
+    cni: str = _setting(reading.one_of(*NETWORKS))
+    podnet_image: str = _setting(reading.empty_or(reading.image))
+    cni_manifest: str = _setting(reading.empty_or(reading.path_or_url))
+    cni_manifest_sha256: str = _setting(reading.empty_or(_sha256))
+    cni_image_repository: str = _setting(reading.empty_or(reading.image_repository))
+    cni_interface: str = _setting(reading.empty_or(_interface))
+    cni_mtu: int | None = _setting(reading.none_or(reading.integer(1280, 65535)))
+    cni_backend: str = _setting(reading.one_of("vxlan", "host-gw"))
+    vxlan_vni: int = _setting(reading.integer(1, 2**24 - 1))
+    vxlan_port: int = _setting(reading.port)
+    network_policy: bool | None = _setting(reading.none_or(reading.truth))
+
+    cluster_dns: str = _setting(reading.one_of("coredns", "dnsmasq"))
+    cluster_dns_image: str = _setting(reading.empty_or(reading.image))
+
+    demo: bool = _setting(reading.truth)
+    httpd_image: str = _setting(reading.empty_or(reading.image))
+    kuard_image: str = _setting(reading.empty_or(reading.image))
+    httpd_node_port: int = _setting(reading.port)
+    probe_image: str = _setting(reading.empty_or(reading.image))
+
+    conntrack_max_per_core: int | None = _setting(reading.none_or(reading.integer(0, 2**31 - 1)))
+    join_token_ttl_minutes: int = _setting(reading.integer(1, MAX_TOKEN_MINUTES))
+    kubeconfig: str = _setting(reading.path)
+    ignore_preflight_errors: tuple[str, ...] = _setting(reading.list_of(_preflight_check))
+    ignore_findings: tuple[str, ...] = _setting(reading.list_of(_finding))
+    patience: float = _setting(reading.number(patience.LOWEST, patience.HIGHEST), otherwise=1.0)
+
+    @property
+    def kubernetes_minor(self) -> str:
+        """Major and minor version, such as "1.20"."""
+        return version_traits.minor_of(self.kubernetes_version)
+
+    @property
+    def era(self) -> Era:
+        """What holds for this version of Kubernetes."""
+        return ERAS[self.kubernetes_minor]
+
+    @property
+    def runtime(self) -> Runtime:
+        """The container runtime on every host."""
+        return runtime_of(self.container_runtime, self.era)
+
+    @property
+    def own_runtime_package(self) -> str:
+        """Name of the runtime's package, if it is not to be the one of the host's system."""
+        return self.docker_package if self.container_runtime == "docker" else self.containerd_package
+
+    @property
+    def enforces_policy(self) -> bool:
+        """Whether NetworkPolicy has an effect; None in network_policy leaves it to what the pod network is able to."""
+        return enforces_policy(self.cni, self.network_policy)
+
+    @property
+    def vxlan_device(self) -> str:
+        """Name of the VXLAN link on every node, where the pod network has one."""
+        return vxlan_device(self.cni, self.vxlan_vni)
+
+    @property
+    def cluster_dns_address(self) -> IPv4Address:
+        """Cluster IP of the DNS Service, which kubelet writes into the resolv.conf of pods."""
+        return self.service_cidr[CLUSTER_DNS_INDEX]
+
+    @property
+    def node_ports(self) -> range:
+        """Ports that a Service of type NodePort can have."""
+        first, _, last = self.node_port_range.partition("-")
+        return range(int(first), int(last) + 1)
+
+
+NAMES = tuple(item.name for item in fields(Settings))
+"""All settings, in the order in which a person meets them."""
+
+
+def parse(raw: Mapping[str, object]) -> Settings:
+    """Check raw values and return the settings. Raises UserError with a line for each wrong one."""
+    settings, problems = examine(raw)
+    if problems or settings is None:
+        raise UserError(problems)
+    return settings
+
+
+def examine(raw: Mapping[str, object]) -> tuple[Settings | None, list[str]]:
+    """The settings, or None and a line for each problem, for callers that have problems of their own to add."""
+    values: dict[str, object] = {}
+    problems = reading.without_unknown(raw.keys(), NAMES)
+    for item in fields(Settings):
+        try:
+            otherwise = item.metadata["otherwise"]
+            unset = item.name not in raw and otherwise is not None
+            values[item.name] = otherwise if unset else _read(item.name, item.metadata["read"], raw)
+        except UserError as error:
+            problems.extend(error.problems)
+    problems.extend(_conflicts(values))
+    return (None if problems else Settings(**values)), problems  # type: ignore[arg-type]  # checked by the readers
+
+
+def _read(name: str, read: Reader[object], raw: Mapping[str, object]) -> object:
+    if name not in raw:
+        raise UserError(f"{name}: is not set, give it a value in inventory/group_data/all.py")
+    try:
+        return read(raw[name])
+    except RefusedError as refused:
+        raise UserError(refused.line(name, raw[name])) from None
+
+
+def conflicts_with(settings: Settings, changes: Mapping[str, object]) -> list[str]:
+    """A line for each thing that would be wrong between settings if some, by name, had other values."""
+    values = {item.name: getattr(settings, item.name) for item in fields(Settings)} | dict(changes)
+    return list(_conflicts({name: value for name, value in values.items() if value is not None}))
+
+
+def _conflicts(values: Mapping[str, object]) -> Iterator[str]:
+    """What is wrong between settings that are right by themselves; those that are not are left out of ``values``."""
+    yield from _overlaps(values)
+    yield from _pod_subnets(values)
+    yield from _service_network(values)
+    yield from _ports(values)
+    yield from _missing_images(values)
+    yield from combinations.of_settings(values)
+    yield from cni_conflicts.conflicts(values)
+
+
+def _overlaps(values: Mapping[str, object]) -> Iterator[str]:
+    names = ("node_network", "pod_cidr", "service_cidr")
+    yield from reading.overlaps(values, names)
+    for name in names:
+        network = values.get(name)
+        if isinstance(network, IPv4Network) and network.overlaps(DOCKER_BRIDGE):
+            yield problem(name, f"overlaps Docker's bridge {DOCKER_BRIDGE}", network, "choose another network")
+
+
+def _pod_subnets(values: Mapping[str, object]) -> Iterator[str]:
+    match values:
+        case {"pod_cidr": IPv4Network() as pods, "pod_subnet_bits": int() as bits}:
+            if bits < pods.prefixlen:
+                advice = f"use /{bits} or shorter, or larger pod_subnet_bits"
+                yield problem("pod_cidr", f"is smaller than one node's subnet of /{bits}", pods, advice)
+            elif bits - pods.prefixlen > MAX_SUBNET_DIFFERENCE:
+                advice = f"use at most {pods.prefixlen + MAX_SUBNET_DIFFERENCE} for a pod_cidr of {pods}"
+                yield problem("pod_subnet_bits", "makes more subnets than Kubernetes can count", bits, advice)
+
+
+def _service_network(values: Mapping[str, object]) -> Iterator[str]:
+    match values:
+        case {"service_cidr": IPv4Network() as services} if not 12 <= services.prefixlen <= 28:
+            # kube-apiserver refuses more than 20 bits; with less than 4 there is no tenth address for DNS.
+            yield problem("service_cidr", "has an unfit prefix length", services, "use /12 to /28")
+
+
+def _ports(values: Mapping[str, object]) -> Iterator[str]:
+    range_text = values.get("node_port_range")
+    node_ports = range(0)
+    if isinstance(range_text, str):
+        first, _, last = range_text.partition("-")
+        node_ports = range(int(first), int(last) + 1)
+        taken = [f"{port} ({use})" for port, use in RESERVED_TCP_PORTS.items() if port in node_ports]
+        if taken:
+            advice = "choose a range without them"
+            yield problem("node_port_range", f"includes ports of the node: {', '.join(taken)}", range_text, advice)
+    match values:
+        case {"httpd_node_port": int() as port} if node_ports and port not in node_ports:
+            advice = f"choose one of {range_text} (node_port_range)"
+            yield problem("httpd_node_port", "is outside of the NodePort range", port, advice)
+    match values:
+        case {"api_port": int() as port} if port in RESERVED_TCP_PORTS:
+            yield problem("api_port", f"is the port of {RESERVED_TCP_PORTS[port]}", port, "choose another, e.g. 6443")
+        case {"api_port": int() as port} if port in node_ports:
+            advice = f"choose one outside of {range_text} (node_port_range)"
+            yield problem("api_port", "is within the NodePort range", port, advice)
+
+
+def _missing_images(values: Mapping[str, object]) -> Iterator[str]:
+    """An image may be left empty only if what it is for is not wanted."""
+    wanted = (
+        ("podnet_image", values.get("cni") == "podnet", "cni is podnet", ""),
+        ("cluster_dns_image", values.get("cluster_dns") == "dnsmasq", "cluster_dns is dnsmasq", ", or use coredns"),
+        ("httpd_image", values.get("demo") is True, "demo is True", ", or use demo = False"),
+        ("kuard_image", values.get("demo") is True, "demo is True", ", or use demo = False"),
+    )
+    for name, needed, reason, instead in wanted:
+        if needed and values.get(name) == "":
+            yield problem(name, f"is empty although {reason}", "", f"name an image that the nodes can pull{instead}")

@@ -1,0 +1,165 @@
+"""kubeadm init, join and reset: begun with a marker, so that one that was interrupted is seen and made good."""
+
+from collections.abc import Generator, Sequence
+
+from pyinfra import host
+from pyinfra.api import operation
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.host import Host
+
+from kubeproof.access.deadlines import KUBEADM_SECONDS
+from kubeproof.access.patience import patient
+from kubeproof.config.cluster import Cluster, Node
+from kubeproof.deploy.facts.kubernetes import ApiHealthy, ControlPlaneState, MembershipState
+from kubeproof.deploy.operations import last_errors
+from kubeproof.deploy.operations.leaving import forget_pod_network, leave_cluster
+from kubeproof.deploy.operations.remote import (
+    NodeError,
+    fail,
+    failure,
+    looking,
+    on_host,
+    run,
+    try_run,
+    wait_until,
+    write_private,
+)
+from kubeproof.deploy.reasons import because
+from kubeproof.node import paths
+from kubeproof.node.joining import Credentials, credentials
+from kubeproof.node.kubeadm_config import init_command, join_config
+
+API_SECONDS = 240
+"""kubeadm's own patience for a control plane (DefaultControlPlaneTimeout)."""
+KUBECTL = ("kubectl", "--kubeconfig", paths.ADMIN_CONF)
+KUBEADM_TOKEN = ("kubeadm", "token")
+
+
+@operation()
+def init(cluster: Cluster) -> Generator[PyinfraCommand, None, None]:
+    """Make this host the control plane, from the configuration file that the deploy has placed.
+
+    An init that the deploy began and did not see end is taken back and begun again, unless it turns out finished.
+    A control plane without that marker is never taken back, whatever its state: it may hold a cluster's data.
+    """
+    state = host.get_fact(ControlPlaneState)
+    if state.interrupted or not state.configured:
+        because(
+            "an init was interrupted" if state.interrupted else f"there is no {paths.ADMIN_CONF}: no control plane yet"
+        )
+        yield on_host(_init, cluster)
+    elif not state.healthy:
+        yield from looking(host, _wait_for_own_api, cluster)
+    else:
+        host.noop("the control plane is initialised and healthy")
+
+
+def _init(host: Host, cluster: Cluster) -> None:
+    # An init may still be running here, left by a deploy that was interrupted: this waits for its lock.
+    run(host, ["true"], exclusive=True)
+    state = host.get_fact(ControlPlaneState)
+    if not (state.healthy and state.finished):
+        if state.interrupted:
+            leave_cluster(host, cluster.settings)
+        run(host, ["touch", paths.INIT_MARKER])
+        _run_kubeadm(host, init_command(cluster, paths.INIT_CONFIG), cluster, paths.INIT_MARKER)
+    # The token that kubeadm made: workers get one each, for the time of their join.
+    tokens = ("delete", "secrets", "--namespace", "kube-system")
+    run(host, [*KUBECTL, *tokens, "--field-selector", "type=bootstrap.kubernetes.io/token"])
+    run(host, ["rm", "-f", paths.INIT_MARKER])
+
+
+def _run_kubeadm(host: Host, command: Sequence[str], cluster: Cluster, marker: str) -> None:
+    """kubeadm only waits for what kubelet and the runtime do: if it fails, what those said is the reason."""
+    done, output = try_run(host, command, exclusive=True, seconds=KUBEADM_SECONDS)
+    if not done:
+        said = last_errors.of(host, cluster.settings.runtime, marker)
+        raise failure(host, command, last_errors.without_advice(output) if said else output, said)
+
+
+def _wait_for_own_api(host: Host, cluster: Cluster) -> None:
+    look = f"see `{cluster.settings.runtime.look}` and `journalctl -u kubelet` there"
+
+    def problem() -> str:
+        return "" if host.get_fact(ControlPlaneState).healthy else f"the API server is not healthy; {look}"
+
+    wait_until(host, problem, patient(API_SECONDS))
+
+
+@operation()
+def wait_for_api(cluster: Cluster, leader: Host) -> Generator[PyinfraCommand, None, None]:
+    """Wait until this host reaches the API server on ``leader``."""
+    if host.get_fact(ApiHealthy, url=api_url(cluster)):
+        host.noop("the API server answers")
+        return
+    yield from looking(host, _wait_for_api, cluster, leader)
+
+
+def _wait_for_api(host: Host, cluster: Cluster, leader: Host) -> None:
+    url = api_url(cluster)
+
+    def problem() -> str:
+        _require(leader)
+        return "" if host.get_fact(ApiHealthy, url=url) else f"the API server at {url} cannot be reached from here"
+
+    wait_until(host, problem, patient(API_SECONDS))
+
+
+def api_url(cluster: Cluster) -> str:
+    return f"https://{cluster.leader.address}:{cluster.settings.api_port}"
+
+
+def _require(leader: Host) -> None:
+    if leader in leader.state.failed_hosts:
+        raise NodeError(f"needs the control plane host {leader.name}, which failed; see its error above")
+    leader.connect(show_errors=False, raise_exceptions=True)
+
+
+@operation()
+def join(cluster: Cluster, node: Node, leader: Host) -> Generator[PyinfraCommand, None, None]:
+    """Make this host a worker of the cluster that ``leader`` is the control plane of.
+
+    A token of few minutes is made for this host alone, handed over in a file that only root can read, and revoked
+    afterwards. A join that was interrupted is taken back and begun again.
+    """
+    state = host.get_fact(MembershipState)
+    if not state.joined or state.interrupted:
+        because("a join was interrupted" if state.interrupted else f"there is no {paths.KUBELET_CONF}: not a node yet")
+        yield on_host(_join, cluster, node, leader)
+    elif leader not in leader.state.failed_hosts and _ca_hash(leader) not in ("", state.ca_hash):
+        because("apply will fail here: the host belongs to another cluster, reset it first")
+        yield on_host(fail, "belongs to another cluster than the one of its control plane host: reset it first")
+    else:
+        host.noop("the node has joined")
+
+
+def _ca_hash(leader: Host) -> str:
+    return leader.get_fact(MembershipState).ca_hash if leader.connected else ""
+
+
+def _join(host: Host, cluster: Cluster, node: Node, leader: Host) -> None:
+    _require(leader)
+    run(host, ["true"], exclusive=True)
+    if host.get_fact(MembershipState).interrupted:
+        leave_cluster(host, cluster.settings)
+        # It may have come as far as to be Ready there, and kubeadm joins no node of a name that is.
+        run(leader, [*KUBECTL, "delete", "node", node.name, "--ignore-not-found"])
+    forget_pod_network(host)
+    made = _make_token(leader, cluster, node)
+    try:
+        write_private(host, paths.JOIN_CONFIG, join_config(cluster, node, made))
+        run(host, ["touch", paths.JOIN_MARKER])
+        _run_kubeadm(host, ["kubeadm", "join", "--config", paths.JOIN_CONFIG], cluster, paths.JOIN_MARKER)
+        run(host, ["rm", "-f", paths.JOIN_MARKER])
+    finally:
+        try_run(host, ["rm", "-f", paths.JOIN_CONFIG])
+        try_run(leader, [*KUBEADM_TOKEN, "delete", made.token_id])
+
+
+def _make_token(leader: Host, cluster: Cluster, node: Node) -> Credentials:
+    ttl = f"{cluster.settings.join_token_ttl_minutes}m0s"
+    described = ("--description", f"kubeproof: join of {node.name}")
+    made = credentials(run(leader, [*KUBEADM_TOKEN, "create", "--ttl", ttl, *described, "--print-join-command"]))
+    if made is None:
+        raise NodeError(f"kubeadm on {leader.name} made no token that can be read; try `kubeadm token create` there")
+    return made

@@ -1,0 +1,88 @@
+"""SELinux and firewalld, where there are any."""
+
+from collections.abc import Generator, Sequence
+
+from pyinfra import host
+from pyinfra.api import operation
+
+from kubeproof.deploy.facts.security import Firewalld, Selinux
+from kubeproof.deploy.reasons import because
+from kubeproof.node import paths
+from kubeproof.node.differences import named
+
+ENFORCING, PERMISSIVE = "Enforcing", "Permissive"
+
+
+@operation()
+def permissive() -> Generator[str, None, None]:
+    """Have SELinux write down what it would refuse, and refuse nothing, now and at boot."""
+    state = host.get_fact(Selinux)
+    if state["now"] != ENFORCING and state["at_boot"] != ENFORCING.lower():
+        host.noop("SELinux enforces nothing")
+        return
+    because(f"SELinux is {state['now']}, and {state['at_boot']} at boot")
+    if state["now"] == ENFORCING:
+        yield "setenforce 0"
+    if state["at_boot"] == ENFORCING.lower():
+        yield f"sed -i 's/^SELINUX=enforcing/SELINUX=permissive/' {paths.SELINUX_CONFIG}"
+
+
+@operation()
+def enforce_again(before: str) -> Generator[str, None, None]:
+    """Have SELinux enforce, if it did ``before`` the first deploy and was only made permissive."""
+    if before != ENFORCING or host.get_fact(Selinux)["now"] != PERMISSIVE:
+        host.noop("SELinux is as it was")
+        return
+    yield "setenforce 1"
+
+
+@operation()
+def open_ports(ports: Sequence[str], sources: Sequence[str]) -> Generator[str, None, None]:
+    """Have firewalld let in packets to these ("6443/tcp") and all from these networks, now and at boot."""
+    state = host.get_fact(Firewalld)
+    words = [f"--add-port={port}" for port in ports if port not in state["ports"]]
+    trusted = [f"--zone=trusted --add-source={source}" for source in sources if source not in state["sources"]]
+    if not state["running"] or not (words or trusted):
+        host.noop("firewalld lets everything in that nodes need" if state["running"] else "firewalld does not run")
+        return
+    because(named("firewalld does not let in:", [*(word.partition("=")[2] for word in words), *trusted]))
+    for change in [*([" ".join(words)] if words else []), *trusted]:
+        yield f"firewall-cmd --quiet --permanent {change}"
+    yield "firewall-cmd --quiet --reload"
+
+
+@operation()
+def turn_firewalld_off() -> Generator[str, None, None]:
+    """Stop firewalld and do not start it at boot."""
+    if not host.get_fact(Firewalld)["running"]:
+        host.noop("firewalld does not run")
+        return
+    because("firewalld runs")
+    yield "systemctl disable --now firewalld.service"
+
+
+@operation()
+def turn_firewalld_on(before: bool) -> Generator[str, None, None]:
+    """Start firewalld, now and at boot, if it ran ``before`` the first deploy."""
+    if not before or host.get_fact(Firewalld)["running"]:
+        host.noop("firewalld is as it was")
+        return
+    yield "systemctl enable --now firewalld.service"
+
+
+@operation()
+def close_ports(ports: Sequence[str], sources: Sequence[str], kept: Sequence[str]) -> Generator[str, None, None]:
+    """Take out of firewalld what a deploy has put there; what is among ``kept`` was there before it."""
+    state = host.get_fact(Firewalld)
+    words = [f"--remove-port={port}" for port in ports if port in state["ports"] and port not in kept]
+    trusted = [
+        f"--zone=trusted --remove-source={source}"
+        for source in sources
+        if source in state["sources"] and source not in kept
+    ]
+    if not state["running"] or not (words or trusted):
+        host.noop("firewalld is as it was" if state["running"] else "firewalld does not run")
+        return
+    for change in [*([" ".join(words)] if words else []), *trusted]:
+        yield f"firewall-cmd --quiet --permanent {change}"
+    yield "firewall-cmd --quiet --reload"

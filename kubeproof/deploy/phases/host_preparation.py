@@ -1,0 +1,89 @@
+"""What Kubernetes wants of a host: no swap, kernel settings, names of all nodes, and nothing that keeps nodes apart."""
+
+from pyinfra.api import deploy
+
+from kubeproof.config.tables.systems import System
+from kubeproof.deploy.machines import system
+from kubeproof.deploy.operations import hosts, kernel, placing, record, security
+from kubeproof.deploy.roles import cluster, node
+from kubeproof.node import paths, ports, proxies, templates
+
+
+@deploy("Host preparation")
+def prepare() -> None:
+    """Prepare this host. Needs nothing of the other hosts."""
+    settings, machine = cluster().settings, system()
+    record.remember_host(
+        name="Remember what the host is like now", replaced_files=replaced_files(settings.runtime.config, machine)
+    )
+    kernel.swap_off(name="Turn swap off, now and at boot")
+    placing.put(
+        name="Load the bridge's netfilter module at boot",
+        path=paths.MODULES_FILE,
+        text=templates.render("modules.conf.j2", settings=settings),
+    )
+    kernel.bridge_netfilter(name="Load the bridge's netfilter module now")
+    sysctls = templates.render("sysctl.conf.j2")
+    placing.put(name="Set sysctls at boot", path=paths.SYSCTL_FILE, text=sysctls)
+    kernel.sysctls(name="Set sysctls now", text=sysctls)
+    if settings.cni == "podnet":
+        _guard_boot()
+    hosts.name_nodes(name="Name all nodes in /etc/hosts", text=templates.render("hosts.j2", cluster=cluster()))
+    _use_proxy(machine)
+    _let_nodes_speak(machine)
+
+
+def replaced_files(runtime_config: str, machine: System) -> tuple[str, ...]:
+    """Files that may be there already and that the deploy replaces or changes."""
+    return (runtime_config, paths.ROOT_KUBECONFIG, *((paths.SELINUX_CONFIG,) if machine.selinux else ()))
+
+
+def _guard_boot() -> None:
+    """Upstream's networks keep or write their configuration themselves; only podnet's goes at boot and comes back."""
+    placing.put(
+        name="Start no pod after a boot before policies are in force",
+        path=paths.TMPFILES,
+        text=templates.render("podnet-tmpfiles.conf.j2"),
+    )
+
+
+def _use_proxy(machine: System) -> None:
+    """Have the package manager use the proxy, or none if there is none."""
+    wanted = cluster()
+    if not proxies.is_used(wanted.settings):
+        _use_no_proxy(machine)
+    elif machine.manager == "apt":
+        text = proxies.apt_configuration(wanted)
+        placing.put(name="Have apt use the proxy", path=paths.APT_PROXY, text=text, mode="600")
+    else:
+        text_of_dnf = proxies.dnf_configuration(wanted.settings)
+        hosts.have_block(name="Have dnf use the proxy", path=paths.DNF_CONFIG, text=text_of_dnf)
+
+
+def _use_no_proxy(machine: System) -> None:
+    if machine.manager == "apt":
+        placing.remove(name="Have apt use no proxy", path=paths.APT_PROXY, why="there is no proxy any more")
+    else:
+        hosts.remove_block(name="Have dnf use no proxy", path=paths.DNF_CONFIG)
+
+
+def _let_nodes_speak(machine: System) -> None:
+    """SELinux, firewalld and NetworkManager, where a system comes with them."""
+    wanted = cluster()
+    if machine.selinux and wanted.settings.selinux == "permissive":
+        security.permissive(name="Have SELinux refuse nothing")
+    if machine.firewalld and wanted.settings.firewalld == "ports":
+        security.open_ports(
+            name="Open the ports of a node in firewalld",
+            ports=ports.ports(wanted, node().role),
+            sources=ports.sources(wanted),
+        )
+    if machine.firewalld and wanted.settings.firewalld == "off":
+        security.turn_firewalld_off(name="Turn firewalld off, now and at boot")
+    if machine.network_manager:
+        hosts.configure_service(
+            name="Have NetworkManager leave the pod network's devices alone",
+            path=paths.NETWORK_MANAGER_CONFIG,
+            text=templates.render("networkmanager.conf.j2"),
+            service="NetworkManager.service",
+        )

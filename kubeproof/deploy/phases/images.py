@@ -1,0 +1,25 @@
+"""Images are fetched before they are needed, on all hosts at once, so that nothing later waits for the network."""
+
+from pyinfra.api import deploy
+
+from kubeproof.access.deadlines import RETRIES
+from kubeproof.config.tables.runtimes import references
+from kubeproof.deploy.operations import runtime
+from kubeproof.deploy.operations.runtime import Asked
+from kubeproof.deploy.roles import cluster, node, pod_network
+from kubeproof.node.images import asks_kubeadm, has_present_image, images_for
+
+
+@deploy("Images")
+def pull() -> None:
+    """Pull the images that this host's role needs."""
+    settings, role = cluster().settings, node().role
+    names = asks_kubeadm(role, settings)
+    runtime.pull(
+        name="Pull images",
+        images=references(settings.runtime, images_for(role, settings, pod_network().images)),
+        has_image=f"{{ {has_present_image(settings)}; }}",
+        fetch=settings.runtime.pull,
+        asked=Asked(names, settings) if names else None,
+        _retries=RETRIES,
+    )

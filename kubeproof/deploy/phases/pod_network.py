@@ -1,0 +1,25 @@
+"""The pod network: an agent on every node, which starts there as soon as the node has joined."""
+
+from pyinfra.api import deploy
+
+from kubeproof.deploy.operations import plugins
+from kubeproof.deploy.phases import manifests
+from kubeproof.deploy.roles import cluster, pod_network
+
+
+@deploy("Pod network")
+def require_plugins() -> None:
+    """Make sure that this host has the CNI plugins that the network does not bring itself. Packages come before it."""
+    wanted = pod_network().host_plugins
+    if wanted:
+        plugins.require(name="Find the CNI plugins", plugins=wanted)
+
+
+@deploy("Pod network")
+def apply() -> None:
+    """Apply podnet's objects, or the manifest of the network that is set."""
+    name, network = cluster().settings.cni, pod_network()
+    if network.text:
+        manifests.apply_text(name, f"{name}.yaml", network.text)
+    else:
+        manifests.apply(name, f"{name}.yaml.j2")

@@ -1,0 +1,99 @@
+"""Puts a host back to what it was before the first deploy, from what that deploy has remembered of it."""
+
+from pyinfra import host
+from pyinfra.api import deploy
+from pyinfra.operations import systemd
+
+from kubeproof.config.settings import Settings
+from kubeproof.config.tables.runtimes import Runtime
+from kubeproof.config.tables.systems import System
+from kubeproof.deploy.facts.hosts import Remembered
+from kubeproof.deploy.machines import system
+from kubeproof.deploy.operations import hosts, kernel, resetting, security
+from kubeproof.deploy.phases.host_preparation import replaced_files
+from kubeproof.deploy.roles import cluster, node
+from kubeproof.node import leftovers, paths, ports
+from kubeproof.node.leftovers import Leftovers
+from kubeproof.node.record import SHARED_DIRECTORIES, Record
+from kubeproof.node.removal import Owners
+
+
+@deploy("Restore the host")
+def restore() -> None:
+    """Undo the deploy. A host that had the runtime before keeps it; one without a record of a deploy is left alone."""
+    record = host.get_fact(Remembered)
+    if record is None:
+        return
+    settings, machine = cluster().settings, system()
+    used = settings.runtime
+    runtime = (settings.own_runtime_package or machine.package(used.name)) in record.packages
+    if runtime:
+        _stop(used)
+    owners = Owners(
+        pod_networks=(), docker=runtime and used.name == "docker", runtime=runtime, policies=record.policies
+    )
+    resetting.remove_rules(name="Restore iptables", owners=owners)
+    # While there is still an nft to do it with.
+    resetting.remove_idle_tables(name="Delete nft tables without effect", before=record.nft_tables)
+    resetting.purge(name="Remove packages", packages=record.packages, manager=machine.manager)
+    if runtime and used.group and used.group not in record.groups:
+        resetting.remove_group(name=f"Remove {used.title}'s group", group=used.group)
+    kept = [file for file in replaced_files(used.config, machine) if file != paths.ROOT_KUBECONFIG]
+    restored = resetting.restore_files(name="Put replaced files back", files=kept)
+    _remove_files(record, settings, runtime)
+    if not runtime:
+        systemd.service(
+            name=f"Restart {used.title} with its own configuration",
+            service=used.service,
+            restarted=True,
+            daemon_reload=True,
+            enabled=None,
+            _if=restored.did_change,
+        )
+    _guard_again(record, machine)
+    _forget_source(settings, machine)
+    hosts.forget_nodes(name="Remove the nodes from /etc/hosts")
+    resetting.unload_modules(name="Unload modules", before=record.modules)
+    resetting.restore_sysctls(name="Restore sysctls", before=record.sysctls)
+    kernel.swap_on(name="Give swap back", devices=record.swaps)
+    # Last: until then an interrupted reset can be repeated.
+    resetting.remove_files(name="Forget the host", leftovers=Leftovers(removed=(paths.STATE,)))
+
+
+def _stop(runtime: Runtime) -> None:
+    for unit in host.loop(runtime.stop_units):
+        systemd.service(name=f"Stop {unit}", service=unit, running=False, enabled=None)
+    if runtime.name == "docker":
+        resetting.remove_links(name="Delete Docker's bridge", names=("docker0",))
+
+
+def _remove_files(record: Record, settings: Settings, runtime: bool) -> None:
+    mirrored = ("docker.io",) if settings.registry_mirrors else ()
+    registries = (*mirrored, *settings.insecure_registries) if settings.runtime.name == "containerd" else ()
+    found = leftovers.of_deploy(record, runtime, registries)
+    resetting.remove_files(name="Remove what is left", leftovers=found)
+    shared = [directory for directory in SHARED_DIRECTORIES if directory in record.paths]
+    resetting.restore_directories(name="Make directories that packages took with them", directories=shared)
+
+
+def _guard_again(record: Record, machine: System) -> None:
+    """SELinux and firewalld, as they were."""
+    wanted = cluster()
+    if machine.selinux:
+        security.enforce_again(name="Have SELinux enforce again", before=record.selinux)
+    if machine.firewalld:
+        security.turn_firewalld_on(name="Turn firewalld on again", before="running" in record.firewalld)
+        security.close_ports(
+            name="Close the ports of a node in firewalld",
+            ports=ports.ports(wanted, node().role),
+            sources=ports.sources(wanted),
+            kept=record.firewalld,
+        )
+
+
+def _forget_source(settings: Settings, machine: System) -> None:
+    if machine.manager == "apt":
+        lists = leftovers.apt_lists(settings.kubernetes_apt_url or settings.era.repository("deb"))
+        resetting.remove_files(name="Remove apt's lists of the Kubernetes packages", leftovers=Leftovers(removed=lists))
+    else:
+        hosts.remove_block(name="Have dnf use no proxy", path=paths.DNF_CONFIG)

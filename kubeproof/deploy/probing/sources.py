@@ -1,0 +1,54 @@
+"""Asks hosts whether they reach the places that they fetch from, as they would reach them."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pyinfra.api.host import Host
+
+from kubeproof.access.patience import patient
+from kubeproof.config.cluster import Cluster
+from kubeproof.deploy.operations.remote import try_run
+from kubeproof.node import proxies
+from kubeproof.node.preflight.inspection import Asked
+from kubeproof.node.preflight.sources import ANSWER_SECONDS, Source
+
+SCRIPT = Path(__file__).with_name("sources.sh").read_text()
+ARCHIVES = r"""
+for url in $(apt-get update --print-uris 2>/dev/null | sed -n "s|^'\(https\{0,1\}://.*InRelease\)'.*|\1|p" |
+    awk -F/ '!seen[$1 $3 $4]++'); do
+    ask archive proxied "$url" &
+done
+"""
+"""Those that apt is configured for, one index of each; nothing is fetched."""
+
+
+def ask(host: Host, cluster: Cluster, places: Sequence[Source], *, archives: bool) -> tuple[Asked, ...]:
+    """What each place answers; ``archives`` are those of apt. A place that gets no answer is told with the reason."""
+    done, output = try_run(host, command(places, archives=archives), stdin=stdin(cluster))
+    return answers(output.splitlines()) if done else ()
+
+
+def command(places: Iterable[Source], *, archives: bool) -> list[str]:
+    """Words of a command that asks all of them at once. Pure."""
+    words = [word for item in places for word in (item.kind, "proxied" if item.proxied else "direct", item.url)]
+    script = f"{SCRIPT}{ARCHIVES if archives else ''}wait"
+    return ["sh", "-c", script, "sh", str(patient(ANSWER_SECONDS)), *words]
+
+
+def stdin(cluster: Cluster) -> str:
+    """The proxies, and names that are reached without. Pure."""
+    settings = cluster.settings
+    if not proxies.is_used(settings):
+        return "\n"
+    lines = {
+        "http": settings.http_proxy,
+        "https": settings.https_proxy,
+        "except": ",".join(proxies.exceptions(cluster)),
+    }
+    return "".join(f"{name} {value}\n" for name, value in lines.items())
+
+
+def answers(lines: Iterable[str]) -> tuple[Asked, ...]:
+    """Reads what the script prints: kind, URL and answer in each line. Pure."""
+    rows = [line.split(maxsplit=2) for line in lines]
+    return tuple(Asked(source=row[1], kind=row[0], answer=row[2].strip()) for row in rows if len(row) == 3)

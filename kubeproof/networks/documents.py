@@ -1,0 +1,131 @@
+"""Manifests as data: read and written so that Kubernetes sees the same values before and after. Pure.
+
+kubectl reads YAML with other rules than PyYAML for scalars without quotes: no dates, no numbers to the base of 60, and
+octal numbers as 0644 or 0o644. What is written is quoted wherever two readers could disagree.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from kubeproof.terminal.errors import UserError
+
+Object = dict[str, Any]
+
+_INT = "tag:yaml.org,2002:int"
+_STRING = "tag:yaml.org,2002:str"
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@-]*")
+_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+"""Words that some YAML reader takes for something else than text."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Scalars as kubectl reads them."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("int", "float", "timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    _INT, re.compile(r"[-+]?(?:0[bB][01]+|0[oO]?[0-7]+|0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"),
+    list("-+.0123456789"),
+)
+
+
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node)).lower()
+    sign, digits = (-1 if text.startswith("-") else 1), text.lstrip("+-")
+    octal = re.fullmatch(r"0o?([0-7]+)", digits)
+    return sign * (int(octal[1], 8) if octal else int(digits, 0))
+
+
+_Loader.add_constructor(_INT, _integer)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Text in quotes unless it can be nothing but text; no anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        """Lists are indented below their keys."""
+        super().increase_indent(flow, False)
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
+    style = None if plain else "|" if "\n" in value else '"'
+    return dumper.represent_scalar(_STRING, value, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def load(text: str, origin: str) -> list[Object]:
+    """The objects of a manifest; Lists are taken apart. Raises UserError if it is no manifest."""
+    try:
+        documents = list(yaml.load_all(text, Loader=_Loader))  # a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise UserError(f"cni_manifest: {origin}{line}: is no YAML ({reason}), name a manifest") from None
+    objects: list[Object] = []
+    for position, document in enumerate(documents, start=1):
+        if document is None:
+            continue
+        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
+            raise UserError(f"cni_manifest: {origin}, document {position}: is no object of Kubernetes, name a manifest")
+        objects += _taken_apart(document)
+    if not objects:
+        raise UserError(f"cni_manifest: {origin}: holds no object, name a manifest")
+    for item in objects:
+        _require_identity(item, origin)
+    return objects
+
+
+def _taken_apart(document: Any) -> list[Any]:
+    """The objects of a List, or of a list of one kind such as ConfigMapList, whose objects may leave out what it is."""
+    if not isinstance(document, dict) or not str(document.get("kind", "")).endswith("List"):
+        return [document]
+    items = document.get("items") or []
+    if not isinstance(items, list):
+        return [items]
+    kind = document["kind"].removesuffix("List")
+    common = {"apiVersion": document.get("apiVersion"), "kind": kind} if kind else {}
+    return [part for item in items for part in _taken_apart({**common, **item} if isinstance(item, dict) else item)]
+
+
+def _require_identity(item: Any, origin: str) -> None:
+    complete = (
+        isinstance(item, dict)
+        and isinstance(item.get("apiVersion"), str)
+        and isinstance(item.get("kind"), str)
+        and isinstance(item.get("metadata"), dict)
+        and isinstance(item["metadata"].get("name"), str)
+        and isinstance(item["metadata"].get("namespace"), str | None)
+    )
+    if not complete:
+        raise UserError(f"cni_manifest: {origin}: has an object without apiVersion, kind or name, name a manifest")
+
+
+def dump(objects: Sequence[Object]) -> str:
+    """YAML documents of the objects."""
+    written: str = yaml.dump_all(
+        objects, Dumper=_Dumper, sort_keys=False, explicit_start=True, allow_unicode=True, width=1000
+    )
+    return written
+
+
+def identity(item: Object) -> str:
+    """Kind, namespace and name, such as "DaemonSet kube-system/canal"."""
+    metadata = item["metadata"]
+    return f"{item['kind']} {'/'.join(filter(None, (metadata.get('namespace'), metadata['name'])))}"

@@ -1,0 +1,1 @@
+"""Requests that are really sent to a cluster."""

@@ -1,0 +1,120 @@
+"""Captured packets as values: pcap files, and VXLAN packets with their outer and inner headers. Pure.
+
+Only what the proof needs: classic pcap (pcap-savefile(5)) of Ethernet, IPv4, UDP, VXLAN (RFC 7348), ICMP echo.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from kubeproof.state.errors import ParseError
+
+SOURCE = "pcap"
+MAGIC = {0xA1B2C3D4, 0xA1B23C4D}
+"""Microsecond and nanosecond time stamps."""
+FILE_HEADER = 24
+RECORD_HEADER = 16
+LINKTYPE_ETHERNET = 1
+ETHERTYPE_IPV4 = 0x0800
+PROTOCOL_ICMP = 1
+PROTOCOL_UDP = 17
+ETHERNET_HEADER = 14
+UDP_HEADER = 8
+VXLAN_HEADER = 8
+VXLAN_VNI_VALID = 0x08
+"""The I flag: the VNI field counts."""
+ICMP_ECHO_REPLY = 0
+ICMP_ECHO_REQUEST = 8
+ICMP_ECHO_HEADER = 8
+
+
+@dataclass(frozen=True)
+class Ipv4Packet:
+    """An IPv4 packet: addresses, protocol number, and what it carries."""
+
+    source: IPv4Address
+    destination: IPv4Address
+    protocol: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class VxlanPacket:
+    """A packet on the wire between two nodes: outer addresses and UDP port, VNI, and the pods' own packet."""
+
+    outer: Ipv4Packet
+    port: int
+    vni: int
+    inner: Ipv4Packet
+
+
+@dataclass(frozen=True)
+class Echo:
+    """An ICMP echo message; ``is_request`` or else a reply."""
+
+    is_request: bool
+    data: bytes
+
+
+def parse_pcap(content: bytes) -> tuple[bytes, ...]:
+    """The Ethernet frames of a capture file, each as far as it was captured; a last one that was cut off is left out.
+
+    Raises ParseError for what is no such file.
+    """
+    if len(content) < FILE_HEADER:
+        raise ParseError(SOURCE, "file header", f"has {len(content)} bytes instead of {FILE_HEADER}")
+    order = "<" if struct.unpack("<I", content[:4])[0] in MAGIC else ">"
+    magic, *_, link_type = struct.unpack(f"{order}IHHiIII", content[:FILE_HEADER])
+    if magic not in MAGIC:
+        raise ParseError(SOURCE, "file header", f"magic number {content[:4].hex()} is not that of a pcap file")
+    if link_type & 0xFFFF != LINKTYPE_ETHERNET:
+        raise ParseError(SOURCE, "file header", f"link type {link_type} is not Ethernet")
+    return tuple(_frames(content, order))
+
+
+def _frames(content: bytes, order: str) -> Iterator[bytes]:
+    position = FILE_HEADER
+    while (start := position + RECORD_HEADER) <= len(content):
+        length = struct.unpack(f"{order}IIII", content[position:start])[2]
+        position = start + length
+        if position <= len(content):
+            yield content[start:position]
+
+
+def parse_ethernet(frame: bytes) -> Ipv4Packet | None:
+    """The first fragment of an IPv4 packet in an Ethernet frame; None for anything else."""
+    if len(frame) < ETHERNET_HEADER + 20 or int.from_bytes(frame[12:14], "big") != ETHERTYPE_IPV4:
+        return None
+    packet = frame[ETHERNET_HEADER:]
+    version, header = packet[0] >> 4, (packet[0] & 0x0F) * 4
+    fragment_offset = int.from_bytes(packet[6:8], "big") & 0x1FFF
+    if version != 4 or header < 20 or len(packet) < header or fragment_offset:
+        return None
+    total = int.from_bytes(packet[2:4], "big")
+    return Ipv4Packet(IPv4Address(packet[12:16]), IPv4Address(packet[16:20]), packet[9], packet[header:total])
+
+
+def parse_vxlan(frame: bytes) -> VxlanPacket | None:
+    """A VXLAN packet with an IPv4 packet inside, to whatever UDP port; None for anything else."""
+    outer = parse_ethernet(frame)
+    if outer is None or outer.protocol != PROTOCOL_UDP or len(outer.payload) < UDP_HEADER + VXLAN_HEADER:
+        return None
+    port = int.from_bytes(outer.payload[2:4], "big")
+    vxlan = outer.payload[UDP_HEADER : UDP_HEADER + VXLAN_HEADER]
+    if not vxlan[0] & VXLAN_VNI_VALID:
+        return None
+    inner = parse_ethernet(outer.payload[UDP_HEADER + VXLAN_HEADER :])
+    if inner is None:
+        return None
+    return VxlanPacket(outer, port, int.from_bytes(vxlan[4:7], "big"), inner)
+
+
+def parse_echo(packet: Ipv4Packet) -> Echo | None:
+    """The ICMP echo request or reply in a packet; None for anything else."""
+    if packet.protocol != PROTOCOL_ICMP or len(packet.payload) < ICMP_ECHO_HEADER:
+        return None
+    kind = packet.payload[0]
+    if kind not in (ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY):
+        return None
+    return Echo(kind == ICMP_ECHO_REQUEST, packet.payload[ICMP_ECHO_HEADER:])

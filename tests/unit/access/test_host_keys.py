@@ -1,0 +1,53 @@
+"""What is said when a host has another key than it had."""
+
+from pathlib import Path
+
+import pytest
+
+from kubeproof.access import host_keys
+from kubeproof.config.cluster import LoadedInventory, SshAccess
+from kubeproof.deploy import pyinfra_run
+from kubeproof.proof import hosts
+
+SAID = """@@@@@@@@@@@@@@@
+@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
+IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!
+Host key verification failed."""
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> SshAccess:
+    config = tmp_path / "config"
+    config.write_text(f"Host *\n    UserKnownHostsFile {tmp_path}/known\n")
+    return SshAccess("node-a", config_file=config)
+
+
+def test_the_mend_names_the_host_and_the_file_that_ssh_uses(access: SshAccess, tmp_path: Path) -> None:
+    said = host_keys.explanation(access)
+    assert "\n" not in said
+    assert said.endswith(f"ssh-keygen -R node-a -f {tmp_path}/known")
+
+
+def test_another_port_is_part_of_the_name(tmp_path: Path) -> None:
+    assert "ssh-keygen -R [node-a]:2222 -f " in host_keys.explanation(SshAccess("node-a", port=2222))
+
+
+def test_the_proof_says_it_instead_of_sshs_last_words(access: SshAccess) -> None:
+    error = hosts._unreachable(RuntimeError(SAID), access)
+    assert str(error) == host_keys.explanation(access)
+    assert error.advice == ""
+
+
+def test_other_words_of_ssh_stay_with_advice(access: SshAccess) -> None:
+    error = hosts._unreachable(RuntimeError("a\nConnection refused"), access)
+    assert str(error) == "Connection refused"
+    assert "start the node" in error.advice
+
+
+def test_it_is_found_in_pyinfras_log(access: SshAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory = Path("/x/inventory.py")
+    loaded = LoadedInventory(inventory, None, {"node-a": access})  # type: ignore[arg-type]
+    monkeypatch.setattr(pyinfra_run, "load", lambda _file: loaded)
+    line = "    [\x1b[1mnode-a\x1b[0m] SSH host key error (Host key for 192.0.2.1 does not match.)\n"
+    assert pyinfra_run.changed_host_keys(f"x\n{line}{line}", inventory) == [f"node-a: {host_keys.explanation(access)}"]
+    assert pyinfra_run.changed_host_keys("[node-a] Connected\n", inventory) == []

@@ -1,0 +1,49 @@
+"""Names of hosts that lead ssh nowhere are told before anybody connects."""
+
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from kubeproof.access import host_names
+from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
+from kubeproof.terminal.errors import UserError
+from tests.unit.node.example import cluster
+
+CONFIG = """
+Host configured
+    HostName 127.0.0.1
+Host behind
+    HostName name.invalid
+    ProxyJump 127.0.0.1
+Host piped
+    HostName name.invalid
+    ProxyCommand nc %h %p
+"""
+
+
+@pytest.mark.parametrize(
+    ("hostname", "fine"),
+    [
+        ("localhost", True),
+        ("192.0.2.11", True),
+        ("2001:db8::1", True),
+        ("configured", True),
+        ("behind", True),
+        ("piped", True),
+        ("worker-1.invalid", False),  # RFC 6761: never resolves
+    ],
+)
+def test_names(tmp_path: Path, hostname: str, fine: bool) -> None:
+    (tmp_path / "config").write_text(CONFIG)
+    node = Node("worker-1", IPv4Address("192.0.2.21"), "control-plane")
+    access = SshAccess(hostname, tmp_path / "config", user="admin")
+    loaded = LoadedInventory(Path("mine.py"), Cluster(cluster().settings, (node,)), {"worker-1": access})
+    if fine:
+        host_names.check(loaded)
+        return
+    with pytest.raises(UserError) as error:
+        host_names.check(loaded)
+    (line,) = error.value.problems
+    assert line.startswith(f"worker-1: ssh finds no address of {hostname}, have it resolve")
+    assert '"ssh_hostname": "192.0.2.21"' in line

@@ -1,0 +1,75 @@
+"""The pyinfra command against hosts that do not exist: `python -m … WORLD.json LOG.jsonl ARGUMENT...`.
+
+WORLD.json holds an ordered list of rules; the first that fits a command on a host answers it, any other command
+succeeds and prints nothing. A rule can require or set flags of its host, so that commands change what later ones see.
+Everything that is run is appended to the log.
+"""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from pyinfra.api.exceptions import ConnectError
+from pyinfra.connectors.fake import FakeConnector
+from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra_cli.main import main
+
+WORLD, LOG = sys.argv[1:3]
+RULES: dict[str, Any] = json.loads(Path(WORLD).read_text())
+FLAGS: set[str] = set(RULES["flags"])
+"""As "host flag"; a flag whose name begins with @ belongs to no host."""
+
+
+class ScriptedConnector(FakeConnector):
+    """Answers from the rules."""
+
+    def connect(self) -> None:
+        if self.host.name in RULES["down"]:
+            raise ConnectError("no route to host")
+
+    def run_shell_command(
+        self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
+    ) -> tuple[bool, CommandOutput]:
+        text = command if isinstance(command, str) else command.get_raw_value()
+        rule = self._rule_for(text)
+        with Path(LOG).open("a") as log:
+            log.write(json.dumps({"host": self.host.name, "command": text, "stdin": arguments.get("_stdin")}) + "\n")
+        FLAGS.update(self._named(flag) for flag in rule.get("sets", ()))
+        lines = [OutputLine("stdout", line) for line in rule.get("stdout", "").splitlines()]
+        lines += [OutputLine("stderr", line) for line in rule.get("stderr", "").splitlines()]
+        return rule.get("success", True), CommandOutput(lines)
+
+    def put_file(self, filename_or_io: Any, remote_filename: str, *_: Any, **__: Any) -> bool:
+        content = filename_or_io.getvalue() if hasattr(filename_or_io, "getvalue") else Path(filename_or_io).read_text()
+        with Path(LOG).open("a") as log:
+            log.write(json.dumps({"host": self.host.name, "file": remote_filename, "stdin": content}) + "\n")
+        return True
+
+    def _named(self, flag: str) -> str:
+        return flag if flag.startswith("@") else f"{self.host.name} {flag}"
+
+    def _rule_for(self, text: str) -> dict[str, Any]:
+        for rule in RULES["rules"]:
+            if rule.get("host", self.host.name) != self.host.name or not re.search(rule["match"], text):
+                continue
+            if all(self._named(flag) in FLAGS for flag in rule.get("when", ())):
+                found: dict[str, Any] = rule
+                return found
+        return {}
+
+
+CHECKSUM = os.environ.get("FAKE_CLUSTER_CRI_DOCKERD", "")
+"""SHA-256 of an archive that stands for cri-dockerd's."""
+
+if __name__ == "__main__":
+    sys.argv[1:] = sys.argv[3:]
+    sums = {"amd64": CHECKSUM, "arm64": CHECKSUM} if CHECKSUM else {}
+    with (
+        patch("pyinfra.api.inventory.get_execution_connectors", lambda: {"ssh": ScriptedConnector}),
+        patch.dict("kubeproof.config.tables.cri_dockerd.SHA256", sums),
+    ):
+        main()
