@@ -1,4 +1,4 @@
-"""The doctor: looks at a running or broken cluster, names what is wrong with it, and says how it is mended.
+"""The doctor: looks at a running or broken cluster, names what is wrong with it, and says what to do about it.
 
 Modules that call themselves pure import nothing that does I/O; so does this one, until :func:`examine` is called.
 """

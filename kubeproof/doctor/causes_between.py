@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 from kubeproof.config.cluster import Node
 from kubeproof.doctor.causes_foreign import deletion, interest
-from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause
+from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause
 from kubeproof.doctor.evidence import Evidence, Host
 from kubeproof.doctor.foreign import interfering
 from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
@@ -17,7 +17,7 @@ from kubeproof.proof.context import BRIDGE, Context, UndecidedError
 from kubeproof.state.iptables import Rule, Ruleset
 from kubeproof.state.verdict import Packet, matches
 
-TUNNEL_CHECKS = ("flannel_device", "routes_to_other_nodes", "arp_entries", "fdb_entries")
+TUNNEL_CHECKS = ("flannel-device", "routes-to-other-nodes", "arp-entries", "fdb-entries")
 """What has to hold on both ends before a lost packet says anything of the way between them."""
 INPUT, OUTPUT, BETWEEN = "INPUT", "OUTPUT", "between the nodes"
 
@@ -122,7 +122,7 @@ def _blocked(context: Context, host: Host, place: str, port: int, seen: tuple[st
     if place == BETWEEN:
         # Nothing on the nodes refuses it, and what does only its owner can tell.
         allow_all = f"allow UDP {port} from {settings.node_network} to {settings.node_network}"
-        return Case(node, seen, (Mend(node, allow_all, "firewall"),))
+        return Case(node, seen, (Remedy(node, allow_all, "firewall"),))
     rules = [deletion("filter", rule) for rule in _refusing(context.state.iptables, place, context, port)]
     shown = [str(rule.text or rule) for rule in _refusing(context.state.iptables, place, context, port)]
     more = replace(interest(context), ports=frozenset({port}))
@@ -133,11 +133,11 @@ def _blocked(context: Context, host: Host, place: str, port: int, seen: tuple[st
     shown += [*map(str, others), *map(str, strangers)]
     if rules:
         seen = (*seen, *(f"refused by {line}" for line in shown))
-        return Case(node, seen, (Mend(node, " && ".join(rules)),))
+        return Case(node, seen, (Remedy(node, " && ".join(rules)),))
     if host.firewalld and place == INPUT:
         opened = f"firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload"
-        return Case(node, (*seen, "firewalld is running"), (Mend(node, opened),))
-    return None  # Something else loses it, such as a route, and to open a port would not mend that.
+        return Case(node, (*seen, "firewalld is running"), (Remedy(node, opened),))
+    return None  # Something else loses it, such as a route, and to open a port would not repair that.
 
 
 def _refusing(ruleset: Ruleset, chain: str, context: Context, port: int, depth: int = 8) -> Iterator[Rule]:
@@ -186,7 +186,7 @@ def underlay_mtu_too_large(evidence: Evidence) -> Iterator[Case]:
         context = evidence.snapshot.context(name)
         size, own = min(passes for _, passes in lost), context.underlay
         seen = [f"{own.name} takes {own.mtu} bytes; to {node.name} at most {passes} arrive" for node, passes in lost]
-        yield Case(name, tuple(seen), (Mend(name, _smaller(context, size)),))
+        yield Case(name, tuple(seen), (Remedy(name, _smaller(context, size)),))
 
 
 def _smaller(context: Context, size: int) -> str:
@@ -228,7 +228,7 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
         seen.append(
             f"{device} of {sender} leaves checksums to the interface below (ethtool -k {device}: tx-checksumming)"
         )
-        yield Case(sender, tuple(dict.fromkeys(seen)), (Mend(sender, f"ethtool -K {device} tx off"),))
+        yield Case(sender, tuple(dict.fromkeys(seen)), (Remedy(sender, f"ethtool -K {device} tx off"),))
 
 
 @cause(
@@ -252,4 +252,4 @@ def reset_lost_ssh(evidence: Evidence) -> Iterator[Case]:
         seen = [f"this machine: {reason}"]
         seen += [f"{other}: {address} answers ARP ({ways[other].mac}), neither ping nor ssh" for other in dropped]
         accept = "iptables -P INPUT ACCEPT && iptables -P OUTPUT ACCEPT"
-        yield Case(name, tuple(seen), (Mend(name, accept, "console"),))
+        yield Case(name, tuple(seen), (Remedy(name, accept, "console"),))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.doctor import foreign
-from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause_on_node, command_for
+from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.foreign import NO_WAY, Interest, IpRule
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
@@ -61,8 +61,8 @@ def ip_rule_in_the_way(evidence: Evidence, context: Context) -> Case | None:
     found = [rule for rule in evidence.host(context).ip_rules if _leads_astray(rule, context, wanted)]
     if not found:
         return None
-    mends = " && ".join(rule.removal for rule in found)
-    return Case(context.node.name, tuple(map(str, found)), (Mend(context.node.name, mends),))
+    remedies = " && ".join(rule.removal for rule in found)
+    return Case(context.node.name, tuple(map(str, found)), (Remedy(context.node.name, remedies),))
 
 
 def _leads_astray(rule: IpRule, context: Context, wanted: Interest) -> bool:
@@ -89,7 +89,7 @@ def route_in_the_way(evidence: Evidence, context: Context) -> Case | None:
     return Case(
         context.node.name,
         tuple(f"route {route}" for route in found),
-        (Mend(context.node.name, " && ".join(route_deletion(route) for route in found)),),
+        (Remedy(context.node.name, " && ".join(route_deletion(route) for route in found)),),
     )
 
 
@@ -126,7 +126,7 @@ def neighbour_wrong(evidence: Evidence, context: Context) -> Case | None:
     if not found:
         return None
     seen = tuple(line for line, _ in found)
-    return Case(context.node.name, seen, (Mend(context.node.name, " && ".join(mend for _, mend in found)),))
+    return Case(context.node.name, seen, (Remedy(context.node.name, " && ".join(remedy for _, remedy in found)),))
 
 
 def _wrong_neighbours(context: Context) -> Iterator[tuple[str, str]]:
@@ -183,8 +183,8 @@ def address_taken(evidence: Evidence, context: Context) -> Case | None:
     if not found:
         return None
     seen = tuple(f"{address.device} has {address}" for address in found)
-    mend = " && ".join(f"ip addr del {address} dev {address.device}" for address in found)
-    return Case(context.node.name, seen, (Mend(context.node.name, mend),))
+    remedy = " && ".join(f"ip addr del {address} dev {address.device}" for address in found)
+    return Case(context.node.name, seen, (Remedy(context.node.name, remedy),))
 
 
 @cause_on_node(
@@ -198,9 +198,9 @@ def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Case | N
     found = [name for name in evidence.host(context).not_forwarding if name in devices(context)]
     if not found or not evidence.failing or context.state.sysctls.get("net.ipv4.ip_forward") == "0":
         return None
-    mend = " && ".join(f"sysctl -w net/ipv4/conf/{name}/forwarding=1" for name in found)
+    remedy = " && ".join(f"sysctl -w net/ipv4/conf/{name}/forwarding=1" for name in found)
     return Case(
-        context.node.name, tuple(f"{name}: forwarding is 0" for name in found), (Mend(context.node.name, mend),)
+        context.node.name, tuple(f"{name}: forwarding is 0" for name in found), (Remedy(context.node.name, remedy),)
     )
 
 
@@ -212,7 +212,7 @@ def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Case | N
     symptom="some packets of pods, nodes or Services are lost",
     meaning="a rule that is neither Kubernetes' nor the pod network's refuses packets that may be the cluster's",
     references="kubernetes#40182",
-    follows=Follows(here=("kubelet_reached", "node_ready"), everywhere=("api", "kubelet_reached")),
+    follows=Follows(here=("kubelet-reached", "node-ready"), everywhere=("api", "kubelet-reached")),
 )
 def packets_refused_by_a_rule(evidence: Evidence, context: Context) -> Case | None:
     """Of iptables in any table, and of nftables."""
@@ -221,17 +221,17 @@ def packets_refused_by_a_rule(evidence: Evidence, context: Context) -> Case | No
     rules = [rule for rule in evidence.host(context).nft_rules if rule.concerns(wanted)]
     refusing = [rule for rule in rules if rule.what not in ("redirect", "dnat")]
     seen = [*map(str, tables), *map(str, refusing)]
-    mends = [deletion(item.table, item.rule) for item in tables] + [rule.removal for rule in refusing]
+    remedies = [deletion(item.table, item.rule) for item in tables] + [rule.removal for rule in refusing]
     if not seen:
-        seen, mends = _closed(context)
+        seen, remedies = _closed(context)
     if not seen:
         return None
-    return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(mends)),))
+    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(remedies)),))
 
 
 def _closed(context: Context) -> tuple[list[str], list[str]]:
     """A policy that drops what no rule accepts: the cluster is let in, the rest stays out."""
-    seen, mends = [], []
+    seen, remedies = [], []
     settings = context.cluster.settings
     for name, device, side in (("INPUT", "-i", "-s"), ("OUTPUT", "-o", "-d")):
         chain = context.state.iptables.chain("filter", name)
@@ -239,12 +239,12 @@ def _closed(context: Context) -> tuple[list[str], list[str]]:
             continue
         nodes = [f"{node.address}" for node in context.cluster.nodes]
         seen.append(f"iptables -S {name}: policy DROP")
-        mends += [f"iptables -I {name} {device} lo -j ACCEPT"]
-        mends += [f"iptables -I {name} {side} {network} -j ACCEPT" for network in (*nodes, str(settings.pod_cidr))]
-        mends.append(f"iptables -I {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+        remedies += [f"iptables -I {name} {device} lo -j ACCEPT"]
+        remedies += [f"iptables -I {name} {side} {network} -j ACCEPT" for network in (*nodes, str(settings.pod_cidr))]
+        remedies.append(f"iptables -I {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
         if name == "INPUT" and settings.httpd_node_port:
-            mends.append(f"iptables -I INPUT -p tcp --dport {settings.httpd_node_port} -j ACCEPT")
-    return seen, mends
+            remedies.append(f"iptables -I INPUT -p tcp --dport {settings.httpd_node_port} -j ACCEPT")
+    return seen, remedies
 
 
 @cause_on_node(
@@ -261,25 +261,27 @@ def translated_before_services(evidence: Evidence, context: Context) -> Case | N
     rules = [rule for rule in rules if rule.what in ("redirect", "dnat")]
     if not tables and not rules:
         return None
-    mends = [deletion(item.table, item.rule) for item in tables] + [rule.removal for rule in rules]
+    remedies = [deletion(item.table, item.rule) for item in tables] + [rule.removal for rule in rules]
     return Case(
-        context.node.name, (*map(str, tables), *map(str, rules)), (Mend(context.node.name, " && ".join(mends)),)
+        context.node.name, (*map(str, tables), *map(str, rules)), (Remedy(context.node.name, " && ".join(remedies)),)
     )
 
 
 @cause_on_node(
     symptom="packets are lost at random, or all of one direction",
     meaning="traffic control (tc) on a device of the pod network delays, limits or drops packets",
-    follows=Follows(here=("kubelet_reached", "node_ready"), everywhere=("api", "kubelet_reached")),
+    follows=Follows(here=("kubelet-reached", "node-ready"), everywhere=("api", "kubelet-reached")),
 )
 def traffic_control(evidence: Evidence, context: Context) -> Case | None:
     """Queueing disciplines that can lose packets, of the node's devices."""
     found = [(device, kind) for device, kind in evidence.host(context).shaped if device in devices(context)]
     if not found:
         return None
-    mends = [f"tc qdisc del dev {device} {kind if kind in ('ingress', 'clsact') else 'root'}" for device, kind in found]
+    remedies = [
+        f"tc qdisc del dev {device} {kind if kind in ('ingress', 'clsact') else 'root'}" for device, kind in found
+    ]
     return Case(
         context.node.name,
         tuple(f"{device} has the queueing discipline {kind}" for device, kind in found),
-        (Mend(context.node.name, " && ".join(mends)),),
+        (Remedy(context.node.name, " && ".join(remedies)),),
     )

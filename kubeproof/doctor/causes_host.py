@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from kubeproof.config.cluster import Node
 from kubeproof.doctor.causes_running import ROWS_OF_KUBELET, SERVICE_ROWS
-from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
+from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.checks_membership import CLOCK_SECONDS, clock_offset
 from kubeproof.proof.context import Context, UndecidedError
@@ -35,7 +35,7 @@ def br_netfilter_off(_: Evidence, context: Context) -> Case | None:
         return None
     seen = f"{BRIDGE_CALLS} is {value}" if value is not None else f"there is no {BRIDGE_CALLS}: br_netfilter is missing"
     load = "" if value is not None else "modprobe br_netfilter && "
-    return _on(context, seen, mend=f"{load}sysctl -w {BRIDGE_CALLS}=1")
+    return _on(context, seen, remedy=f"{load}sysctl -w {BRIDGE_CALLS}=1")
 
 
 @cause_on_node(
@@ -51,7 +51,7 @@ def ip_forward_off(_: Evidence, context: Context) -> Case | None:
     value = context.state.sysctls.get(FORWARDING)
     if value in (None, "1"):
         return None
-    return _on(context, f"{FORWARDING} is {value}", mend=f"sysctl -w {FORWARDING}=1")
+    return _on(context, f"{FORWARDING} is {value}", remedy=f"sysctl -w {FORWARDING}=1")
 
 
 @cause_on_node(
@@ -61,15 +61,15 @@ def ip_forward_off(_: Evidence, context: Context) -> Case | None:
     meaning="kubelet refuses to start while swap is on, since it could not keep pods to their memory; one that runs "
     "goes on until it is restarted",
     references="kubernetes#43805 kubeadm#639",
-    follows=Follows(here=(*ROWS_OF_KUBELET, "swap_off"), hides=("kubelet-stopped",), traffic=False),
+    follows=Follows(here=(*ROWS_OF_KUBELET, "swap-off"), hides=("kubelet-stopped",), traffic=False),
 )
 def swap_on(evidence: Evidence, context: Context) -> Case | None:
     """A node must have no swap area in use."""
     if not context.state.swaps:
         return None
     comment_out = "sed -ri 's/^([^#].*[[:space:]]swap[[:space:]])/#\\1/' /etc/fstab"
-    mend = f"swapoff -a && {{ [ ! -e /etc/fstab ] || {comment_out}; }} && systemctl restart kubelet"
-    return _on(context, f"in use: {', '.join(context.state.swaps)}", *_kubelet(evidence, context), mend=mend)
+    remedy = f"swapoff -a && {{ [ ! -e /etc/fstab ] || {comment_out}; }} && systemctl restart kubelet"
+    return _on(context, f"in use: {', '.join(context.state.swaps)}", *_kubelet(evidence, context), remedy=remedy)
 
 
 @cause_on_node(
@@ -91,8 +91,8 @@ def cgroup_driver_mismatch(evidence: Evidence, context: Context) -> Case | None:
     seen = f"cgroupDriver of {KUBELET_CONFIG} is {ours}, that of {runtime} is {theirs}"
     if theirs == wanted:
         edit = f"sed -i 's/^cgroupDriver:.*/cgroupDriver: {wanted}/' {KUBELET_CONFIG} && systemctl restart kubelet"
-        return _on(context, seen, *_kubelet(evidence, context), mend=edit)
-    here = Mend(context.node.name, evidence.apply, "here")
+        return _on(context, seen, *_kubelet(evidence, context), remedy=edit)
+    here = Remedy(context.node.name, evidence.apply, "here")
     return Case(context.node.name, (seen, *_kubelet(evidence, context)), (here,))
 
 
@@ -129,7 +129,7 @@ def clock_skew(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             now = evidence.snapshot.line(right[0], "date +%s") if right else "date +%s"
             # This machine's shell puts the number in, so it cannot be within what is quoted for the host's.
             setting = evidence.snapshot.line(name, "date --set=@0").replace("@0", f"@'$({now})'")
-            yield Case(name, (seen,), (Mend(name, setting, "here"),))
+            yield Case(name, (seen,), (Remedy(name, setting, "here"),))
 
 
 @cause(
@@ -137,14 +137,14 @@ def clock_skew(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     symptom="two nodes become one, or fight over one node object",
     meaning="kubelet registers under the hostname, so the second node takes the first one's node object over",
     references="kubeadm#31",
-    follows=Follows(everywhere=("unique_identity",), traffic=False),
+    follows=Follows(everywhere=("unique-identity",), traffic=False),
 )
 def same_hostname(evidence: Evidence) -> Iterator[Case]:
     """The node whose name in the inventory is another one has the wrong one."""
     for hostname, nodes in _twins(evidence, lambda identity: identity.hostname):
         for node in _all_but_owner(nodes, hostname):
-            mend = f"echo {node.name} >/etc/hostname && hostname {node.name}"
-            yield _twin(node, nodes, f"hostname {hostname}", Mend(node.name, mend))
+            remedy = f"echo {node.name} >/etc/hostname && hostname {node.name}"
+            yield _twin(node, nodes, f"hostname {hostname}", Remedy(node.name, remedy))
 
 
 @cause(
@@ -152,16 +152,16 @@ def same_hostname(evidence: Evidence) -> Iterator[Case]:
     symptom="two nodes become one, or fight: the same DHCP lease, the same node in what tells nodes by it",
     meaning="the machine was cloned with its /etc/machine-id, which has to be unique",
     references="kubeadm#31",
-    follows=Follows(everywhere=("unique_identity",), traffic=False),
+    follows=Follows(everywhere=("unique-identity",), traffic=False),
 )
 def same_machine_id(evidence: Evidence) -> Iterator[Case]:
     """All but the first get a new one: systemd-machine-id-setup would take a clone's from what it was cloned with."""
     new = "tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id"
     of_dbus = "{ [ ! -d /var/lib/dbus ] || ln -sf /etc/machine-id /var/lib/dbus/machine-id; }"
-    mend = f"{new} && {of_dbus} && systemctl restart kubelet"
+    remedy = f"{new} && {of_dbus} && systemctl restart kubelet"
     for value, nodes in _twins(evidence, lambda identity: identity.machine_id):
         for node in _all_but_owner(nodes):
-            yield _twin(node, nodes, f"machine-id {value}", Mend(node.name, mend))
+            yield _twin(node, nodes, f"machine-id {value}", Remedy(node.name, remedy))
 
 
 @cause(
@@ -169,14 +169,14 @@ def same_machine_id(evidence: Evidence) -> Iterator[Case]:
     symptom="two nodes become one for what tells machines by their UUID, such as storage and cloud controllers",
     meaning="the virtual machine was cloned with its UUID; kubeadm's documentation wants it to be unique",
     references="kubeadm#31",
-    follows=Follows(everywhere=("unique_identity",), traffic=False),
+    follows=Follows(everywhere=("unique-identity",), traffic=False),
 )
 def same_product_uuid(evidence: Evidence) -> Iterator[Case]:
     """Containers are left out: they all show their machine's."""
     for value, nodes in _twins(evidence, lambda identity: "" if identity.container else identity.product_uuid):
         for node in _all_but_owner(nodes):
             command = f"virt-xml {node.name} --edit --metadata uuid=$(cat /proc/sys/kernel/random/uuid)"
-            yield _twin(node, nodes, f"product_uuid {value}", Mend(node.name, command, "hypervisor"))
+            yield _twin(node, nodes, f"product_uuid {value}", Remedy(node.name, command, "hypervisor"))
 
 
 def _twins(evidence: Evidence, value: Callable[[Identity], str]) -> Iterator[tuple[str, list[Node]]]:
@@ -194,9 +194,9 @@ def _all_but_owner(nodes: list[Node], owner: str = "") -> list[Node]:
     return [node for node in nodes if node is not kept]
 
 
-def _twin(node: Node, nodes: Iterable[Node], what: str, mend: Mend) -> Case:
+def _twin(node: Node, nodes: Iterable[Node], what: str, remedy: Remedy) -> Case:
     others = ", ".join(other.name for other in nodes if other is not node)
-    return Case(node.name, (f"{what}, which is that of {others} too",), (mend,))
+    return Case(node.name, (f"{what}, which is that of {others} too",), (remedy,))
 
 
 @cause_on_node(
@@ -205,7 +205,7 @@ def _twin(node: Node, nodes: Iterable[Node], what: str, mend: Mend) -> Case:
     symptom="packets are dropped or translated by rules that nobody sees",
     meaning="rules of both variants are in force, each after the other, and `iptables` shows those of one only",
     references="kubernetes#71305",
-    follows=Follows(here=("iptables_variant", *SERVICE_ROWS)),
+    follows=Follows(here=("iptables-variant", *SERVICE_ROWS)),
 )
 def mixed_iptables_variants(_: Evidence, context: Context) -> Case | None:
     """Rules of the variant that is not the node's own; the node's own is wrong if kube-proxy's are in the other."""
@@ -225,11 +225,11 @@ def mixed_iptables_variants(_: Evidence, context: Context) -> Case | None:
     ]
     seen += "; ".join(shown[:3]) + (" …" if len(shown) > 3 else "")
     if other.rules("nat", "KUBE-SERVICES") and not own.rules("nat", "KUBE-SERVICES"):
-        mend = f"update-alternatives --set iptables /usr/sbin/{tool}"
-        return _on(context, seen, "kube-proxy's rules are in the other variant", mend=mend)
+        remedy = f"update-alternatives --set iptables /usr/sbin/{tool}"
+        return _on(context, seen, "kube-proxy's rules are in the other variant", remedy=remedy)
     policies = "".join(f"{tool} -P {chain} ACCEPT && " for chain in ("INPUT", "FORWARD", "OUTPUT"))
     flush = f"for table in {shlex.join(other.tables)}; do {tool} -t $table -F && {tool} -t $table -X; done"
-    return _on(context, seen, mend=f"{check} && {tool}-save >/run/{tool}.saved && {policies}{flush}")
+    return _on(context, seen, remedy=f"{check} && {tool}-save >/run/{tool}.saved && {policies}{flush}")
 
 
 def _hidden_tool(own: Ruleset, other: Ruleset) -> tuple[str, str]:
@@ -251,7 +251,7 @@ def _hidden_tool(own: Ruleset, other: Ruleset) -> tuple[str, str]:
     "inventory, which the other nodes need not reach",
     references="kubernetes#33618 flannel#535",
     follows=Follows(
-        here=("node_ready", "flannel_device", "kubelet_reached"), everywhere=("fdb_entries", *SERVICE_ROWS)
+        here=("node-ready", "flannel-device", "kubelet-reached"), everywhere=("fdb-entries", *SERVICE_ROWS)
     ),
 )
 def wrong_node_address(evidence: Evidence, context: Context) -> Case | None:
@@ -263,12 +263,12 @@ def wrong_node_address(evidence: Evidence, context: Context) -> Case | None:
         seen = [f"the inventory says {wanted}"]
         seen += [f"the API says InternalIP {node.internal_ip}"] if node and node.internal_ip != wanted else []
         seen += [f"kubelet is told --node-ip={told} in {KUBELET_FLAGS}"] if told != str(wanted) and told else []
-        return _on(context, *seen, mend=_node_ip(str(wanted), told))
+        return _on(context, *seen, remedy=_node_ip(str(wanted), told))
     link = context.state.network.link(context.vxlan_device)
     local = link.vxlan.local if link and link.vxlan else None
     if local is not None and local != context.underlay_address:
         seen_of_tunnel = f"{context.vxlan_device} sends from {local}, the node's address is {context.underlay_address}"
-        return Case(context.node.name, (seen_of_tunnel,), (Mend(context.node.name, evidence.apply, "here"),))
+        return Case(context.node.name, (seen_of_tunnel,), (Remedy(context.node.name, evidence.apply, "here"),))
     if isinstance(context.objects, str):
         raise UndecidedError(f"the API could not be read: {context.objects}")
     return None
@@ -279,6 +279,6 @@ def _node_ip(address: str, told: str) -> str:
     return f"sed -i '{edit}' {KUBELET_FLAGS} && systemctl restart kubelet"
 
 
-def _on(context: Context, *seen: str, mend: str) -> Case:
-    """A case that one command on the node itself mends."""
-    return Case(context.node.name, seen, (Mend(context.node.name, mend),))
+def _on(context: Context, *seen: str, remedy: str) -> Case:
+    """A case that one command on the node itself repairs."""
+    return Case(context.node.name, seen, (Remedy(context.node.name, remedy),))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from kubeproof.doctor.causes_running import NODES_ROWS
-from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause
+from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.context import Context, UndecidedError
 
@@ -38,7 +38,7 @@ def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             f"token {item.id} has expired at {item.expires:%H:%M:%S} UTC" for item in tokens if item.id not in valid
         ]
         seen += [] if valid else ["the cluster has no valid token (kubeadm token list)"]
-        yield Case(context.node.name, tuple(seen), (Mend(context.node.name, evidence.apply, "here"),))
+        yield Case(context.node.name, tuple(seen), (Remedy(context.node.name, evidence.apply, "here"),))
 
 
 def _is_outside(evidence: Evidence, context: Context) -> bool:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from kubeproof.config.settings import conflicts_with
 from kubeproof.doctor.causes_foreign import deletion
 from kubeproof.doctor.causes_running import AGENTS_ROWS, KUBECTL
-from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node, command_for
+from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.networks import artifacts
 from kubeproof.networks.networks import NETWORKS
@@ -31,7 +31,7 @@ PODNET = "-n kube-system set env daemonset/podnet"
     meaning="Docker sets the policy of FORWARD to DROP, and the rules by which the pod network lets pods through are "
     "missing or come too late",
     references="kubernetes#40182 flannel#872",
-    follows=Follows(here=("forward_accepts", "forward_verdicts")),
+    follows=Follows(here=("forward-accepts", "forward-verdicts")),
 )
 def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
     """Missing ACCEPTs under the policy DROP, or a rule that refuses all pods before them."""
@@ -43,10 +43,10 @@ def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
         missing = [] if forward_verdicts.decide(context).ok else list(accepts(pods))
     if not missing and not barriers:
         return None
-    mends = [_deletion(rule) for rule in barriers]
-    mends += [f"iptables {rule}" for rule in missing]
+    remedies = [_deletion(rule) for rule in barriers]
+    remedies += [f"iptables {rule}" for rule in missing]
     seen = [f"iptables -S FORWARD: {line}" for line in found.lines]
-    return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(mends)),))
+    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(remedies)),))
 
 
 def _deletion(rule: Rule) -> str:
@@ -60,7 +60,7 @@ def _deletion(rule: Rule) -> str:
     meaning="the first rule that accepts a packet decides; the pod network's ACCEPT comes before the chain that "
     "enforces policies, which then sees nothing",
     references="canal#115",
-    follows=Follows(here=("policy_chains_first", "felix_first"), traffic=False),
+    follows=Follows(here=("policy-chains-first", "felix-first"), traffic=False),
 )
 def policies_after_accept(_: Evidence, context: Context) -> Case | None:
     """A chain of Calico, kube-router or Weave behind an ACCEPT for pods."""
@@ -69,8 +69,8 @@ def policies_after_accept(_: Evidence, context: Context) -> Case | None:
         return None
     seen = [f"before {jump.target}: {rule}" for jump, rules in found for rule in rules]
     # Each is put first, so the last one is begun with.
-    mends = [f"{_deletion(jump)} && {command_for(jump, '-I')}" for jump, _ in found]
-    return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(reversed(mends))),))
+    remedies = [f"{_deletion(jump)} && {command_for(jump, '-I')}" for jump, _ in found]
+    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(reversed(remedies))),))
 
 
 @cause(
@@ -78,7 +78,7 @@ def policies_after_accept(_: Evidence, context: Context) -> Case | None:
     symptom="NetworkPolicy is bypassed",
     meaning="policies are accepted by the API, and nothing enforces them",
     references="canal#115",
-    follows=Follows(here=("policies_in_force",), traffic=False),
+    follows=Follows(here=("policies-in-force",), traffic=False),
 )
 def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """The network cannot, or is told not to, or its rules are not there."""
@@ -118,14 +118,16 @@ def _unenforced(evidence: Evidence, leader: str, seen: str, *, able: bool) -> Ca
     changed = {name: value for name, value in changes.items() if current[name] not in (value, None)}
     lines = [f"{name} = None" if value is None else f'{name} = "{value}"' for name, value in changed.items()]
     written = "".join(f"echo {shlex.quote(line)} >>{data} && " for line in lines)
-    warning = "the mend takes the cluster, and all that is in it, away, and makes a new one: save what is needed first"
+    warning = (
+        "the remedy takes the cluster, and all that is in it, away, and makes a new one: save what is needed first"
+    )
     # Written first: what the new settings lack is then refused before anything is taken away.
     reset = evidence.apply.replace(" apply", " reset")
     return Case(leader, (seen, warning), (_here(leader, f"{written}{reset} && {evidence.apply}"),))
 
 
-def _here(node: str, command: str) -> Mend:
-    return Mend(node, command, "here")
+def _here(node: str, command: str) -> Remedy:
+    return Remedy(node, command, "here")
 
 
 def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Iterator[Case | UndecidedError]:
@@ -140,10 +142,10 @@ def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Itera
         return
     if told_not_to:
         seen.append("NETWORK_POLICY of the DaemonSet podnet is off")
-        yield Case(name, tuple(seen), (Mend(leader, f"{KUBECTL} {PODNET} NETWORK_POLICY=enforce"),))
+        yield Case(name, tuple(seen), (Remedy(leader, f"{KUBECTL} {PODNET} NETWORK_POLICY=enforce"),))
     else:
         pods = f"-n kube-system delete pod -l app=podnet --field-selector spec.nodeName={name}"
-        yield Case(name, tuple(seen), (Mend(leader, f"{KUBECTL} {pods}"),))
+        yield Case(name, tuple(seen), (Remedy(leader, f"{KUBECTL} {pods}"),))
 
 
 @cause_on_node(
@@ -153,7 +155,7 @@ def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Itera
     meaning="the bridge has its address from an earlier cluster or podCIDR, and the bridge plugin does not change it; "
     "pods that are on it have lost their gateway",
     references="kubernetes#39557",
-    follows=Follows(here=("cni0_address", "route_to_own_pods")),
+    follows=Follows(here=("cni0-address", "route-to-own-pods")),
 )
 def stale_cni0(_: Evidence, context: Context) -> Case | None:
     """An address that is not the first of the node's podCIDR."""
@@ -164,8 +166,8 @@ def stale_cni0(_: Evidence, context: Context) -> Case | None:
     if wanted in map(str, addresses) or not context.subnet.subnet_of(context.cluster.settings.pod_cidr):
         return None  # of another network than the cluster's, the podCIDR is what is wrong
     seen = f"{BRIDGE} has {', '.join(map(str, addresses))}; the node's podCIDR {context.subnet} wants {wanted}"
-    mend = f"ip -4 addr flush dev {BRIDGE} && ip addr add {wanted} dev {BRIDGE}"
-    return Case(context.node.name, (seen,), (Mend(context.node.name, mend),))
+    remedy = f"ip -4 addr flush dev {BRIDGE} && ip addr add {wanted} dev {BRIDGE}"
+    return Case(context.node.name, (seen,), (Remedy(context.node.name, remedy),))
 
 
 @cause_on_node(
@@ -174,7 +176,7 @@ def stale_cni0(_: Evidence, context: Context) -> Case | None:
     symptom="the old pod network is still in use after a switch: new pods get its addresses, or none",
     meaning="of the files in /etc/cni/net.d the first by name is taken, and it is not the network's own",
     references="kubernetes#107127 flannel#1608",
-    follows=Follows(here=("cni_configuration",)),
+    follows=Follows(here=("cni-configuration",)),
 )
 def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
     """Files before the network's own."""
@@ -184,7 +186,7 @@ def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
         return None
     files = [f"{artifacts.CONFIGURATIONS}/{name}" for name in before]
     seen = f"{', '.join(files)} before {ours}"
-    return Case(context.node.name, (seen,), (Mend(context.node.name, f"rm {shlex.join(files)}"),))
+    return Case(context.node.name, (seen,), (Remedy(context.node.name, f"rm {shlex.join(files)}"),))
 
 
 @cause_on_node(
@@ -194,7 +196,7 @@ def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
     meaning="a packet that fills its device does not fit into the tunnel any more: VXLAN adds 50 bytes, and what is "
     "larger than the interface between the nodes is cut into pieces or lost",
     references="flannel#841 kubeadm#240",
-    follows=Follows(here=("flannel_mtu", "cni0_mtu", "pod_mtus", "subnet_env")),
+    follows=Follows(here=("flannel-mtu", "cni0-mtu", "pod-mtus", "subnet-env")),
 )
 def mtu_too_large(_: Evidence, context: Context) -> Case | None:
     """Devices of the pod network, and those in pods, that take more than the interface between the nodes leaves."""
@@ -203,16 +205,16 @@ def mtu_too_large(_: Evidence, context: Context) -> Case | None:
     bridge = [BRIDGE] if any(link.master == BRIDGE for link in network.links) else []
     links = [link for name in (context.vxlan_device, *bridge) if (link := network.link(name)) and link.mtu > most]
     seen = [f"{link.name} takes {link.mtu} bytes" for link in links]
-    mends = [f"ip link set dev {link.name} mtu {most}" for link in links]
+    remedies = [f"ip link set dev {link.name} mtu {most}" for link in links]
     for container in context.state.containers:
         inner = container.network.link(POD_DEVICE) if container.network else None
         if inner is not None and inner.mtu > most:
             seen.append(f"{POD_DEVICE} of {container.pod} takes {inner.mtu} bytes")
-            mends.append(f"nsenter -t {container.pid} -n ip link set dev {POD_DEVICE} mtu {most}")
+            remedies.append(f"nsenter -t {container.pid} -n ip link set dev {POD_DEVICE} mtu {most}")
     if not seen:
         return None
     seen.append(f"{context.underlay.name} takes {context.underlay.mtu}, which leaves {most}")
-    return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(mends)),))
+    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(remedies)),))
 
 
 @cause(
@@ -236,17 +238,17 @@ def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     seen += [f"kube-controller-manager has --cluster-cidr={kubeadm}"] if kubeadm else []
     seen += [f"{cluster.settings.cni} is told {cidr}" for cidr in plane.network_cidrs]
     if any(cidr != wanted for cidr in plane.network_cidrs):
-        mend = Mend(leader, f"{KUBECTL} {PODNET} POD_CIDR={wanted}")
-        yield Case(leader, tuple(seen), (mend if cluster.settings.cni == "podnet" else _apply(evidence, leader),))
+        remedy = Remedy(leader, f"{KUBECTL} {PODNET} POD_CIDR={wanted}")
+        yield Case(leader, tuple(seen), (remedy if cluster.settings.cni == "podnet" else _apply(evidence, leader),))
     elif kubeadm not in ("", wanted):
         manifest = "/etc/kubernetes/manifests/kube-controller-manager.yaml"
         edit = f"sed -i 's|--cluster-cidr=.*|--cluster-cidr={wanted}|' {manifest}"
-        yield Case(leader, tuple(seen), (Mend(leader, edit),))
+        yield Case(leader, tuple(seen), (Remedy(leader, edit),))
     yield from _podless(evidence)
 
 
-def _apply(evidence: Evidence, node: str) -> Mend:
-    return Mend(node, evidence.apply, "here")
+def _apply(evidence: Evidence, node: str) -> Remedy:
+    return Remedy(node, evidence.apply, "here")
 
 
 def _podless(evidence: Evidence) -> Iterator[Case | UndecidedError]:
@@ -261,8 +263,8 @@ def _podless(evidence: Evidence) -> Iterator[Case | UndecidedError]:
         if not any(node.name == known.name for known in cluster.nodes):
             continue
         seen = f"the node object has podCIDR {node.pod_cidr or 'none'}, the cluster {cluster.settings.pod_cidr}"
-        again = Mend(cluster.leader.name, f"{KUBECTL} delete node {node.name}")
-        yield Case(node.name, (seen,), (again, Mend(node.name, "systemctl restart kubelet")))
+        again = Remedy(cluster.leader.name, f"{KUBECTL} delete node {node.name}")
+        yield Case(node.name, (seen,), (again, Remedy(node.name, "systemctl restart kubelet")))
 
 
 # Leftovers ------------------------------------------------------------------------------------------------------------
@@ -280,7 +282,7 @@ CLUSTER_CHAINS = ("KUBE-", "CNI-", *artifacts.CHAINS, "WEAVE")
     "they go on deciding about packets",
     references="kubeadm#689",
     outsiders=True,
-    follows=Follows(here=("routes_to_other_nodes", "routes_by_nodes", "route_to_own_pods", "no_bridge", "no_tunnel")),
+    follows=Follows(here=("routes-to-other-nodes", "routes-by-nodes", "route-to-own-pods", "no-bridge", "no-tunnel")),
 )
 def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     """Of another pod network on a member; of any on a host that is no member."""
@@ -301,12 +303,12 @@ def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     seen += [f"nft table {table}" for table in tables]
     if not seen:
         return None
-    mends = [f"ip link delete {shlex.quote(name)}" for name in links]
-    mends += [f"ip route del {shlex.join(route.split())}" for route in routes]
-    mends += [f"nft delete table {table}" for table in tables]
+    remedies = [f"ip link delete {shlex.quote(name)}" for name in links]
+    remedies += [f"ip route del {shlex.join(route.split())}" for route in routes]
+    remedies += [f"nft delete table {table}" for table in tables]
     if chains:
-        mends.append(_without(prefixes, None if member else context.cluster.settings.pod_cidr))
-    return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(mends)),))
+        remedies.append(_without(prefixes, None if member else context.cluster.settings.pod_cidr))
+    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(remedies)),))
 
 
 def _is_leftover(context: Context, name: str, *, member: bool) -> bool:

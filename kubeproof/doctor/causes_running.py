@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 from kubeproof.config.tables.runtimes import CTR
-from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
+from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.node import paths
 from kubeproof.proof.api import Pod
@@ -20,16 +20,16 @@ from kubeproof.proof.context import Context
 from kubeproof.proof.probes import TITLES
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
-NODES_ROWS = ("routes_to_other_nodes", "routes_by_nodes", "arp_entries", "fdb_entries")
+NODES_ROWS = ("routes-to-other-nodes", "routes-by-nodes", "arp-entries", "fdb-entries")
 """Checks that ask the API about the other nodes, too."""
 ROWS_OF_KUBELET = (
-    *("kubelet_healthy", "kubelet_reached", "node_ready", "network_agent_ready", "control_plane_healthy"),
-    "kube_proxy_ready",
-    *("pod_addresses", "pod_default_routes", "pod_veths", "pod_namespaces", "pod_single_addresses"),
+    *("kubelet-healthy", "kubelet-reached", "node-ready", "network-agent-ready", "control-plane-healthy"),
+    "kube-proxy-ready",
+    *("pod-addresses", "pod-default-routes", "pod-veths", "pod-namespaces", "pod-single-addresses"),
 )
 """Checks that fail for want of a kubelet, sooner or later."""
-SERVICE_ROWS = ("service_chains", "service_endpoints", "node_ports", "service_masquerade")
-NAME_ROWS = ("service_by_name", "dns_names", "dns_reverse")
+SERVICE_ROWS = ("service-chains", "service-endpoints", "node-ports", "service-masquerade")
+NAME_ROWS = ("service-by-name", "dns-names", "dns-reverse")
 POD_ROWS = ROWS_OF_KUBELET[6:]
 RESTART = {"docker": "docker unpause", "containerd": f"{CTR} tasks resume"}
 FAMILIAR = 12
@@ -47,7 +47,7 @@ def container_runtime_stopped(evidence: Evidence, context: Context) -> Case | No
     state, runtime = evidence.host(context).runtime, context.cluster.settings.container_runtime
     if state == "active" or not evidence.host(context).joined:
         return None
-    return Case(context.node.name, (f"{runtime} is {state}",), (Mend(context.node.name, _unit(runtime, "start")),))
+    return Case(context.node.name, (f"{runtime} is {state}",), (Remedy(context.node.name, _unit(runtime, "start")),))
 
 
 def _unit(name: str, verb: str) -> str:
@@ -68,13 +68,13 @@ def not_joined(evidence: Evidence) -> Iterator[Case]:
         if evidence.is_member(context) or host.runtime != "active":
             continue
         if not host.joined:
-            yield Case(name, ("has not joined the cluster",), (Mend(name, evidence.apply, "here"),))
+            yield Case(name, ("has not joined the cluster",), (Remedy(name, evidence.apply, "here"),))
         elif not host.token_ids:
             seen = f"it has {paths.KUBELET_CONF}, but the API has no node {name}: kubelet registers it when it starts"
-            yield Case(name, (seen,), (Mend(name, "systemctl restart kubelet"),))
+            yield Case(name, (seen,), (Remedy(name, "systemctl restart kubelet"),))
         else:
             seen = "an attempt to join was not finished: the API has no such node"
-            yield Case(name, (seen,), (Mend(name, evidence.apply, "here"),))
+            yield Case(name, (seen,), (Remedy(name, evidence.apply, "here"),))
 
 
 @cause_on_node(
@@ -92,7 +92,7 @@ def containers_paused(evidence: Evidence, context: Context) -> Case | None:
     one = RESTART[context.cluster.settings.container_runtime]
     command = f"{one} {ids}" if len(paused) == 1 else f"for id in {ids}; do {one} $id; done"
     seen = [f"{item.name} of {item.pod} is paused ({item.id[:FAMILIAR]})" for item in paused]
-    return Case(context.node.name, tuple(seen), (Mend(context.node.name, command),))
+    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, command),))
 
 
 @cause_on_node(
@@ -100,7 +100,7 @@ def containers_paused(evidence: Evidence, context: Context) -> Case | None:
     symptom="the API does not answer, or nothing new is scheduled, repaired or known",
     meaning="a part of the control plane does not run: kubelet starts it from its manifest, and starts it again with "
     "growing pauses when it ends",
-    follows=Follows(here=("control_plane_healthy", "pod_namespaces", "api"), traffic=False),
+    follows=Follows(here=("control-plane-healthy", "pod-namespaces", "api"), traffic=False),
 )
 def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     """By their health ports; why, from the host's own logs, since the API may be what is silent."""
@@ -112,7 +112,7 @@ def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     host = evidence.host(context)
     down = [name for name in CONTROL_PLANE if any(line.startswith(f"{name}: ") for line in result.found.splitlines())]
     running = {item.name for item in context.state.containers}
-    seen, mends = [], []
+    seen, remedies = [], []
     # What runs and does not answer waits for what does not run, if there is something.
     for name in [name for name in down if name not in running] or down[:1]:
         last = host.last_lines.get(name, "")
@@ -120,14 +120,14 @@ def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
             seen.append(f"{name} does not run: {paths.KUBERNETES}/manifests/{name}.yaml is missing")
         elif name in running:
             seen.append(f"{name} runs and does not answer ok")
-            mends.append(kill_containers(context, name))
+            remedies.append(kill_containers(context, name))
             continue
         else:
             seen.append(f"{name} does not run" + (f", its last line: {last}" if last else ""))
         phase = "etcd local" if name == "etcd" else f"control-plane {name.removeprefix('kube-')}"
-        mends.append(f"kubeadm init phase {phase} --config {paths.INIT_CONFIG} >/dev/null")
+        remedies.append(f"kubeadm init phase {phase} --config {paths.INIT_CONFIG} >/dev/null")
     seen += result.found.splitlines()
-    return Case(context.node.name, tuple(seen), (Mend(context.node.name, " && ".join(mends)),))
+    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(remedies)),))
 
 
 def _kubelet_down(context: Context) -> bool:
@@ -150,7 +150,7 @@ def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     if words and kubelet.state == "activating":
         look = evidence.snapshot.line(context.node.name, "journalctl -u kubelet --no-pager -n 30")
         return Case(context.node.name, seen, (), look)
-    return Case(context.node.name, seen, (Mend(context.node.name, _unit("kubelet", "restart")),))
+    return Case(context.node.name, seen, (Remedy(context.node.name, _unit("kubelet", "restart")),))
 
 
 # Pods of kube-system --------------------------------------------------------------------------------------------------
@@ -159,12 +159,12 @@ DNS_DEPLOYMENTS = ("coredns", "kube-dns")
 """kubeadm's, by the type that its configuration names."""
 AGENT_CONTAINERS = {"podnet": "podnet", "flannel": "kube-flannel", "canal": "kube-flannel"}
 """The container of each network that sets routes and devices."""
-CALICO_ROWS = ("felix_chains", "felix_first")
+CALICO_ROWS = ("felix-chains", "felix-first")
 AGENTS_ROWS = (
-    *("network_agent_ready", "node_ready", "cni_configuration", "subnet_env", "subnet_of_node_object"),
-    *("flannel_device", "flannel_address", "flannel_mtu", *NODES_ROWS, "forward_accepts", "forward_verdicts"),
-    *("postrouting_order", "postrouting_verdicts", "policies_in_force", *CALICO_ROWS, *POD_ROWS, "cni0_address"),
-    *("cni0_mtu", "route_to_own_pods", "routes_to_pods", "calico_links", "pod_link_local_gateways", "pod_mtus"),
+    *("network-agent-ready", "node-ready", "cni-configuration", "subnet-env", "subnet-of-node-object"),
+    *("flannel-device", "flannel-address", "flannel-mtu", *NODES_ROWS, "forward-accepts", "forward-verdicts"),
+    *("postrouting-order", "postrouting-verdicts", "policies-in-force", *CALICO_ROWS, *POD_ROWS, "cni0-address"),
+    *("cni0-mtu", "route-to-own-pods", "routes-to-pods", "calico-links", "pod-link-local-gateways", "pod-mtus"),
 )
 
 
@@ -195,7 +195,7 @@ def network_pods_down(evidence: Evidence) -> Iterator[Case]:
             yield _not_running(evidence, context, pods, AGENT_CONTAINERS[cni])
         else:
             seen = f"there is no pod of {cni} on {context.node.name}"
-            yield Case(context.node.name, (seen,), (Mend(context.node.name, evidence.apply, "here"),))
+            yield Case(context.node.name, (seen,), (Remedy(context.node.name, evidence.apply, "here"),))
 
 
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:
@@ -223,12 +223,12 @@ def _not_running(evidence: Evidence, context: Context, pods: list[Pod], containe
     name = context.node.name
     if "/sys/fs/bpf" in text:
         mount = "mkdir -p /sys/fs/bpf && mount -t bpf bpf /sys/fs/bpf"
-        return Case(name, tuple(seen), (Mend(name, mount),))
+        return Case(name, tuple(seen), (Remedy(name, mount),))
     if any(pod.trouble for pod in pods):
         # It says why, and starting it anew would end in the same way.
         return Case(name, tuple(seen), (), _described(evidence, pods[0]))
     again = " && ".join(f"{KUBECTL} -n {pod.namespace} delete pod {pod.name} --force --grace-period=0" for pod in pods)
-    return Case(name, tuple(seen), (Mend(evidence.snapshot.loaded.cluster.leader.name, again),))
+    return Case(name, tuple(seen), (Remedy(evidence.snapshot.loaded.cluster.leader.name, again),))
 
 
 def _reasons(evidence: Evidence, context: Context, pods: list[Pod], container: str) -> Iterator[str]:
@@ -251,7 +251,7 @@ def _described(evidence: Evidence, pod: Pod) -> str:
 @cause(
     symptom="Services do not answer from one node, or keep endpoints that are gone",
     meaning="kube-proxy writes a node's rules for Services, and none of its pods runs there",
-    follows=Follows(here=("kube_proxy_ready", *SERVICE_ROWS)),
+    follows=Follows(here=("kube-proxy-ready", *SERVICE_ROWS)),
 )
 def kube_proxy_down(evidence: Evidence) -> Iterator[Case]:
     """No ready pod of it on a node."""
@@ -264,12 +264,12 @@ def kube_proxy_down(evidence: Evidence) -> Iterator[Case]:
             continue
         wanted = evidence.control_plane.workloads.get("DaemonSet/kube-system/kube-proxy")
         if wanted is None:
-            mend = f"kubeadm init phase addon kube-proxy --config {paths.INIT_CONFIG} >/dev/null"
+            remedy = f"kubeadm init phase addon kube-proxy --config {paths.INIT_CONFIG} >/dev/null"
             seen = "there is no DaemonSet kube-system/kube-proxy"
         else:
-            mend = f"{KUBECTL} -n kube-system patch daemonset kube-proxy --type json -p {shlex.quote(_ANY_LINUX)}"
+            remedy = f"{KUBECTL} -n kube-system patch daemonset kube-proxy --type json -p {shlex.quote(_ANY_LINUX)}"
             seen = f"the DaemonSet kube-proxy wants {wanted} pods, none on {context.node.name}"
-        yield Case(context.node.name, (seen,), (Mend(evidence.snapshot.loaded.cluster.leader.name, mend),))
+        yield Case(context.node.name, (seen,), (Remedy(evidence.snapshot.loaded.cluster.leader.name, remedy),))
 
 
 _ANY_LINUX = '[{"op":"replace","path":"/spec/template/spec/nodeSelector","value":{"kubernetes.io/os":"linux"}}]'
@@ -295,16 +295,16 @@ def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
         return
     if service is None or replicas is None:
         what = "Service kube-system/kube-dns" if service is None else f"Deployment kube-system/{deployment}"
-        mend = f"kubeadm init phase addon coredns --config {paths.INIT_CONFIG} >/dev/null"
-        yield Case(leader, (f"there is no {what}",), (Mend(leader, mend),))
+        remedy = f"kubeadm init phase addon coredns --config {paths.INIT_CONFIG} >/dev/null"
+        yield Case(leader, (f"there is no {what}",), (Remedy(leader, remedy),))
     elif replicas == 0:
-        mend = f"{KUBECTL} -n kube-system scale deployment {deployment} --replicas=2"
-        yield Case(leader, (f"the Deployment kube-system/{deployment} has 0 replicas",), (Mend(leader, mend),))
+        remedy = f"{KUBECTL} -n kube-system scale deployment {deployment} --replicas=2"
+        yield Case(leader, (f"the Deployment kube-system/{deployment} has 0 replicas",), (Remedy(leader, remedy),))
     elif pods:
         seen = list(_reasons(evidence, evidence.snapshot.contexts()[0], pods, deployment))
-        mend = f"{KUBECTL} -n kube-system rollout restart deployment {deployment}"
+        remedy = f"{KUBECTL} -n kube-system rollout restart deployment {deployment}"
         troubled = any(pod.trouble for pod in pods)
-        yield Case(leader, tuple(seen), () if troubled else (Mend(leader, mend),), _described(evidence, pods[0]))
+        yield Case(leader, tuple(seen), () if troubled else (Remedy(leader, remedy),), _described(evidence, pods[0]))
 
 
 @cause(
@@ -319,7 +319,7 @@ def demo_down(evidence: Evidence) -> Iterator[Case]:
         leader = evidence.snapshot.loaded.cluster.leader.name
         pods = [pod for pod in evidence.snapshot.objects.pods if pod.labels.get("app") == "kuard" and not pod.ready]
         seen = [*sorted(lacking), *(f"{pod.full_name}: {pod.trouble}" for pod in pods if pod.trouble)]
-        yield Case(leader, tuple(seen), (Mend(leader, evidence.apply, "here"),))
+        yield Case(leader, tuple(seen), (Remedy(leader, evidence.apply, "here"),))
 
 
 LACKING = ("no pod of the Deployment default/kuard is ready", "there is no Service", "all demo pods are on one node")

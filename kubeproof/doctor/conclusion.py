@@ -72,7 +72,7 @@ def _without_hidden(found: list[Diagnosis]) -> list[Diagnosis]:
 
 def _is_elsewhere(case: Case) -> bool:
     """Whether nothing on the nodes is blamed, which is told only where nothing on them is found."""
-    return any(mend.where == "firewall" for mend in case.mends)
+    return any(remedy.where == "firewall" for remedy in case.remedies)
 
 
 def _hides(other: Diagnosis, item: Diagnosis, case: Case) -> bool:
@@ -97,7 +97,7 @@ def _explained(row: CheckResult, told: Iterable[Diagnosis]) -> bool:
 def _with_rows(
     told: list[Diagnosis], checks: list[CheckResult], evidence: Evidence
 ) -> tuple[list[Diagnosis], list[CheckResult]]:
-    """Add checks that nothing explains as diagnoses of their own; return those, too, that nothing is known to mend."""
+    """Add checks that nothing explains as diagnoses of their own; return those without a remedy, too."""
     by_row: dict[str, list[Case]] = {}
     found: list[Diagnosis] = []
     unknown: list[CheckResult] = []
@@ -118,7 +118,7 @@ def _undecided(row: CheckResult, checks: list[CheckResult]) -> bool:
     """Whether a check only lacks what it compares with, which is a row of its own: the API, or another node."""
     failing = {check.name for check in checks} - {row.name}
     silent = API in failing and NO_API in row.found
-    return silent or (NOT_READ in row.found and bool(failing & {REACHABLE, "flannel_device"}))
+    return silent or (NOT_READ in row.found and bool(failing & {REACHABLE, "flannel-device"}))
 
 
 def _late(row: CheckResult, told: list[Diagnosis]) -> bool:

@@ -9,13 +9,13 @@ from kubeproof.proof.context import Context, UndecidedError
 from kubeproof.state.iptables import Rule
 
 Where = Literal["node", "here", "console", "hypervisor", "firewall"]
-"""Where a mend is run: on the node by ssh, on this machine in the repository's folder, on the node's own console where
+"""Where a remedy is run: on the node by ssh, here in the repository's folder, on the node's own console where
 ssh does not reach it, on what the node is a virtual machine of, or, in words, in whatever filters between the nodes."""
 
 
 @dataclass(frozen=True)
-class Mend:
-    """A command line that mends something; ``node`` is what it is for."""
+class Remedy:
+    """A command line that repairs something; ``node`` is what it is for."""
 
     node: str
     command: str
@@ -32,13 +32,13 @@ def command_for(rule: Rule, option: str, table: str = "filter") -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A cause on one node: what of it was seen, a line for each thing, and what mends it, in this order."""
+    """A cause on one node: what of it was seen, a line for each thing, and what repairs it, in this order."""
 
     node: str
     evidence: tuple[str, ...]
-    mends: tuple[Mend, ...]
+    remedies: tuple[Remedy, ...]
     look: str = ""
-    """Where nothing is known to mend it: the command line to look further with."""
+    """Where nothing is known to repair it: the command line to look further with."""
 
 
 @dataclass(frozen=True)

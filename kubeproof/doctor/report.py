@@ -1,4 +1,4 @@
-"""What the doctor says: diagnoses with evidence, meaning and mend; what could not be looked at. JSON as well."""
+"""What the doctor says: diagnoses with evidence, meaning and remedy; what could not be looked at. JSON as well."""
 
 import json
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from kubeproof.doctor.conclusion import Conclusion
-from kubeproof.doctor.diagnosis import Diagnosis, Mend
+from kubeproof.doctor.diagnosis import Diagnosis, Remedy
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.terminal import output_files
 from kubeproof.terminal.summary import counted
 
 SCHEMA = "kubeproof.doctor"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a field is renamed, removed, or changes its meaning; not when one is added."""
 
 WHERE = {
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def unexplained(self) -> tuple[str, ...]:
-        """Rows of the proof that do not hold, and for which nothing is known that mends them."""
+        """Rows of the proof that do not hold, and for which nothing is known that repairs them."""
         return tuple(f"{row.name} on {row.node}" for row in self.conclusion.unexplained)
 
     @property
@@ -79,7 +79,8 @@ class Report:
     @property
     def headline(self) -> str:
         named = sum(
-            not diagnosis.cause.row_name or any(case.mends for case in diagnosis.cases) for diagnosis in self.diagnoses
+            not diagnosis.cause.row_name or any(case.remedies for case in diagnosis.cases)
+            for diagnosis in self.diagnoses
         )
         parts = [counted(named, "diagnosis").replace("diagnosiss", "diagnoses")] if named else []
         rows = len(self.conclusion.unexplained)
@@ -94,9 +95,9 @@ class Report:
         return ", ".join(parts)
 
 
-def pasted(mend: Mend, evidence: Evidence) -> str:
-    """The mend as a line to paste on this machine, or on the console that it names."""
-    return evidence.snapshot.line(mend.node, mend.command) if mend.where == "node" else mend.command
+def pasted(remedy: Remedy, evidence: Evidence) -> str:
+    """The remedy as a line to paste on this machine, or on the console that it names."""
+    return evidence.snapshot.line(remedy.node, remedy.command) if remedy.where == "node" else remedy.command
 
 
 def show(report: Report, console: Console) -> None:
@@ -123,7 +124,7 @@ def _show(diagnosis: Diagnosis, report: Report, console: Console) -> None:
     ]
     known = f" ({', '.join(cause.references)})" if cause.references else ""
     lines.append(("meaning", f"{cause.meaning}{known}"))
-    lines += [("mend", line) for line in _mends(diagnosis, report.evidence)]
+    lines += [("remedy", line) for line in _remedies(diagnosis, report.evidence)]
     lines += [("look", case.look) for case in diagnosis.cases if case.look]
     last = ""
     for heading, text in lines:
@@ -132,15 +133,15 @@ def _show(diagnosis: Diagnosis, report: Report, console: Console) -> None:
     console.print()
 
 
-def _mends(diagnosis: Diagnosis, evidence: Evidence) -> Iterator[str]:
+def _remedies(diagnosis: Diagnosis, evidence: Evidence) -> Iterator[str]:
     """What several nodes have in common is said once."""
-    for mend in dict.fromkeys(mend for case in diagnosis.cases for mend in case.mends):
-        yield f"{mend.node}{WHERE[mend.where]}:"
-        yield f"  {pasted(mend, evidence)}"
+    for remedy in dict.fromkeys(remedy for case in diagnosis.cases for remedy in case.remedies):
+        yield f"{remedy.node}{WHERE[remedy.where]}:"
+        yield f"  {pasted(remedy, evidence)}"
 
 
 def to_json(report: Report) -> dict[str, object]:
-    """The stable form of a report: see SCHEMA_VERSION. ``mends[].paste`` is what the report prints."""
+    """The stable form of a report: see SCHEMA_VERSION. ``remedies[].paste`` is what the report prints."""
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -166,8 +167,9 @@ def _diagnosis(diagnosis: Diagnosis, evidence: Evidence) -> dict[str, object]:
                 "node": case.node,
                 "evidence": list(case.evidence),
                 "look": case.look,
-                "mends": [
-                    {"node": mend.node, "where": mend.where, "paste": pasted(mend, evidence)} for mend in case.mends
+                "remedies": [
+                    {"node": remedy.node, "where": remedy.where, "paste": pasted(remedy, evidence)}
+                    for remedy in case.remedies
                 ],
             }
             for case in diagnosis.cases

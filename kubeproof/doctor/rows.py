@@ -1,4 +1,4 @@
-"""Rows of the proof that no cause explains: each is told as what it is, with what mends it where that is known. Pure.
+"""Rows of the proof that no cause explains: each is told as what it is, with what repairs it where that is known. Pure.
 
 Whatever is missing of what the pod network's agent sets, the agent sets when it starts; what is too much, it leaves.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from kubeproof.doctor.causes_foreign import deletion, route_deletion
 from kubeproof.doctor.causes_running import KUBECTL, NODES_ROWS, agent_restart, kill_containers
-from kubeproof.doctor.diagnosis import Case, Cause, Diagnosis, Follows, Mend
+from kubeproof.doctor.diagnosis import Case, Cause, Diagnosis, Follows, Remedy
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.checks_paths import pod_routes
 from kubeproof.proof.checks_services import SERVICES
@@ -18,28 +18,28 @@ from kubeproof.proof.result import CheckResult
 from kubeproof.state.iptables import Rule
 from kubeproof.state.verdict import TERMINAL
 
-Mending = Callable[[Context, CheckResult], Iterable[str]]
+FindRemedy = Callable[[Context, CheckResult], Iterable[str]]
 """Commands on the node, in their order; none if nothing is known for what was found."""
 QUIET: tuple[str, ...] = (
-    "subnet_env",
-    "subnet_of_node_object",
-    "swap_off",
-    "unique_identity",
+    "subnet-env",
+    "subnet-of-node-object",
+    "swap-off",
+    "unique-identity",
     "clock",
-    "docker0_down",
-    "node_ready",
+    "docker0-down",
+    "node-ready",
 )
-QUIET += ("kubelet_reached", "cni_configuration", "reachable", "iptables_variant", "control_plane_healthy")
+QUIET += ("kubelet-reached", "cni-configuration", "reachable", "iptables-variant", "control-plane-healthy")
 """Rows for which no packet of the other rows is lost."""
-DEVICE_ROWS = ("flannel_address", "flannel_mtu", *NODES_ROWS)
+DEVICE_ROWS = ("flannel-address", "flannel-mtu", *NODES_ROWS)
 FOLLOWING = {
-    "flannel_device": DEVICE_ROWS,
-    "cni0_address": ("cni0_mtu", "route_to_own_pods", "pod_veths", "network_agent_ready"),
-    "subnet_env": ("subnet_of_node_object",),
-    "pod_addresses": ("pod_default_routes", "pod_veths", "pod_namespaces"),
-    "service_chains": ("service_endpoints", "node_ports", "service_masquerade"),
-    "service_endpoints": ("node_ports",),
-    "cni_configuration": ("node_ready",),
+    "flannel-device": DEVICE_ROWS,
+    "cni0-address": ("cni0-mtu", "route-to-own-pods", "pod-veths", "network-agent-ready"),
+    "subnet-env": ("subnet-of-node-object",),
+    "pod-addresses": ("pod-default-routes", "pod-veths", "pod-namespaces"),
+    "service-chains": ("service-endpoints", "node-ports", "service-masquerade"),
+    "service-endpoints": ("node-ports",),
+    "cni-configuration": ("node-ready",),
     "api": ("*",),
 }
 """Rows of the same node that fail with another one."""
@@ -52,7 +52,7 @@ def cause_of(name: str) -> Cause:
     follows = Follows(here=(name, *FOLLOWING.get(name, ())), traffic=name not in QUIET)
     title = TITLES_BY_NAME.get(name, name)
     return Cause(
-        name.replace("_", "-"),
+        name,
         0,
         "a part of the proof does not hold",
         f"it should be so: {title}",
@@ -68,15 +68,15 @@ def _none(_: Evidence) -> Iterator[Case]:
 
 
 def case_of(evidence: Evidence, row: CheckResult) -> Case | None:
-    """A failing check as a case with what mends it; None if that is not known."""
-    mending = MENDING.get(row.name)
-    if UNREADABLE in row.found and not (row.name == "subnet_env" and "No such file" in row.found):
+    """A failing check as a case with what repairs it; None if that is not known."""
+    find = REMEDIES.get(row.name)
+    if UNREADABLE in row.found and not (row.name == "subnet-env" and "No such file" in row.found):
         return None  # nothing is known of it
-    if mending is None or row.node not in evidence.snapshot.states or row.node not in evidence.hosts:
+    if find is None or row.node not in evidence.snapshot.states or row.node not in evidence.hosts:
         return None
     context = evidence.snapshot.context(row.node)
     try:
-        commands = list(dict.fromkeys(mending(context, row)))
+        commands = list(dict.fromkeys(find(context, row)))
     except UndecidedError:
         return None
     if not commands:
@@ -88,9 +88,11 @@ def case_of(evidence: Evidence, row: CheckResult) -> Case | None:
         f"found {line}" for line in row.found.splitlines()[:6]
     ]
     seen += (
-        [f"the mend makes these pods anew: {', '.join(_pods(row))}"] if by_api and " delete pod " in commands[0] else []
+        [f"the remedy makes these pods anew: {', '.join(_pods(row))}"]
+        if by_api and " delete pod " in commands[0]
+        else []
     )
-    return Case(row.node, tuple(seen), (Mend(node, " && ".join(commands)),))
+    return Case(row.node, tuple(seen), (Remedy(node, " && ".join(commands)),))
 
 
 def nameless(evidence: Evidence, unknown: Iterable[CheckResult]) -> list[Diagnosis]:
@@ -108,7 +110,7 @@ def nameless(evidence: Evidence, unknown: Iterable[CheckResult]) -> list[Diagnos
     return [Diagnosis(cause_of(name), tuple(cases)) for name, cases in by_row.items()]
 
 
-# What mends a row -----------------------------------------------------------------------------------------------------
+# What remedies a row ------------------------------------------------------------------------------------------------
 
 
 def _lines(row: CheckResult, prefix: str) -> list[str]:
@@ -289,46 +291,46 @@ def _services(context: Context, row: CheckResult) -> Iterator[str]:
         jumps = [rule for rule in context.state.iptables.rules("nat", chain) if rule.target == SERVICES]
         surplus = jumps[1:] if jumps else []
         yield from (deletion("nat", rule) for rule in surplus)
-        if surplus and row.name == "service_chains":
+        if surplus and row.name == "service-chains":
             return
     yield f"iptables -t nat -F {SERVICES} 2>/dev/null; {kill_containers(context, 'kube-proxy')}"
 
 
-MENDING: dict[str, Mending] = {
-    "subnet_env": _restart,
-    "subnet_of_node_object": _restart,
-    "cni_configuration": _restart,
-    "flannel_device": _restart,
-    "flannel_address": _tunnel_address,
-    "flannel_mtu": _restart,
-    "cni0_address": _bridge_address,
-    "cni0_mtu": _bridge_mtu,
-    "docker0_down": _docker_bridge,
-    "route_to_own_pods": _own_route,
-    "routes_to_other_nodes": _routes,
-    "routes_by_nodes": _routes,
-    "arp_entries": _neighbours,
-    "fdb_entries": _forwarding_entries,
-    "pod_addresses": _pods_anew,
-    "pod_single_addresses": _pods_anew,
-    "pod_link_local_gateways": _pods_anew,
-    "calico_links": _pods_anew,
-    "pod_mtus": _pods_anew,
-    "routes_to_pods": _felix,
-    "pod_default_routes": _default_routes,
-    "pod_veths": _veths,
-    "pod_namespaces": _pods_anew,
+REMEDIES: dict[str, FindRemedy] = {
+    "subnet-env": _restart,
+    "subnet-of-node-object": _restart,
+    "cni-configuration": _restart,
+    "flannel-device": _restart,
+    "flannel-address": _tunnel_address,
+    "flannel-mtu": _restart,
+    "cni0-address": _bridge_address,
+    "cni0-mtu": _bridge_mtu,
+    "docker0-down": _docker_bridge,
+    "route-to-own-pods": _own_route,
+    "routes-to-other-nodes": _routes,
+    "routes-by-nodes": _routes,
+    "arp-entries": _neighbours,
+    "fdb-entries": _forwarding_entries,
+    "pod-addresses": _pods_anew,
+    "pod-single-addresses": _pods_anew,
+    "pod-link-local-gateways": _pods_anew,
+    "calico-links": _pods_anew,
+    "pod-mtus": _pods_anew,
+    "routes-to-pods": _felix,
+    "pod-default-routes": _default_routes,
+    "pod-veths": _veths,
+    "pod-namespaces": _pods_anew,
     "sysctls": _sysctls,
-    "forward_accepts": _forward_policy,
-    "forward_verdicts": _restart,
-    "postrouting_order": _masquerading,
-    "postrouting_verdicts": _translating,
-    "policies_in_force": _restart,
-    "felix_chains": _felix,
-    "felix_first": _felix,
-    "service_chains": _services,
-    "service_endpoints": _services,
-    "node_ports": _services,
-    "service_masquerade": _services,
+    "forward-accepts": _forward_policy,
+    "forward-verdicts": _restart,
+    "postrouting-order": _masquerading,
+    "postrouting-verdicts": _translating,
+    "policies-in-force": _restart,
+    "felix-chains": _felix,
+    "felix-first": _felix,
+    "service-chains": _services,
+    "service-endpoints": _services,
+    "node-ports": _services,
+    "service-masquerade": _services,
 }
-"""By the names of checks. Those that are not here are causes of their own, or nothing is known that mends them."""
+"""By the names of checks. Those that are not here are causes of their own, or nothing is known that repairs them."""

@@ -223,7 +223,7 @@ def check(
     """Declare a check, named as its function."""
 
     def declare(decide: Callable[[Context], Finding]) -> Check:
-        return Check(decide.__name__, title, needs, look, decide)
+        return Check(decide.__name__.replace("_", "-"), title, needs, look, decide)
 
     return declare
 

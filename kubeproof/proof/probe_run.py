@@ -30,7 +30,7 @@ from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.state.errors import ParseError
 
-NODE_PORT = "node_port"
+NODE_PORT = "node-port"
 REQUESTS_PER_NODE = 3
 """Each goes to an endpoint at random, on the node itself or on another one."""
 

@@ -47,24 +47,24 @@ ICMP_HEADERS = 28
 """Bytes of IPv4 and ICMP headers: what an echo's data is shorter than the packet."""
 
 TITLES = {
-    "pod_to_pod_same_node": "a pod reaches a pod of its node, which sees the client's own address and port",
-    "pod_to_pod_other_node": "a pod reaches a pod of another node, which sees the client's own address and port",
-    "pod_to_node": "a pod reaches each node's address",
-    "node_to_pod": "a node reaches each demo pod, which sees an address of that node",
-    "service_by_address": "a pod reaches a Service by its cluster IP, and an endpoint answers",
-    "service_by_name": "a pod reaches Services by DNS name",
-    "dns_names": "names of Services resolve to their cluster IPs in a pod",
-    "dns_reverse": "a cluster IP resolves to the name of its Service in a pod",
-    "node_port": "a client outside of the cluster reaches the demo by its NodePort on this node",
-    "large_transfer": f"{LARGE_BYTES >> 20} MiB arrive whole from a pod of another node",
-    "path_mtu": "a packet of the pod network's MTU passes with DF set, one byte more is refused",
-    "packet_on_the_wire": "between nodes: outer addresses of the nodes, VXLAN, inner addresses of the pods unchanged",
+    "pod-to-pod-same-node": "a pod reaches a pod of its node, which sees the client's own address and port",
+    "pod-to-pod-other-node": "a pod reaches a pod of another node, which sees the client's own address and port",
+    "pod-to-node": "a pod reaches each node's address",
+    "node-to-pod": "a node reaches each demo pod, which sees an address of that node",
+    "service-by-address": "a pod reaches a Service by its cluster IP, and an endpoint answers",
+    "service-by-name": "a pod reaches Services by DNS name",
+    "dns-names": "names of Services resolve to their cluster IPs in a pod",
+    "dns-reverse": "a cluster IP resolves to the name of its Service in a pod",
+    "node-port": "a client outside of the cluster reaches the demo by its NodePort on this node",
+    "large-transfer": f"{LARGE_BYTES >> 20} MiB arrive whole from a pod of another node",
+    "path-mtu": "a packet of the pod network's MTU passes with DF set, one byte more is refused",
+    "packet-on-the-wire": "between nodes: outer addresses of the nodes, VXLAN, inner addresses of the pods unchanged",
 }
 """Rows of the matrix, in the order in which a person reads them."""
 LOOK_AT_DEMO = "kubectl get pods,services,endpoints -o wide"
-BETWEEN_NODES = ("pod_to_pod_other_node", "large_transfer", "path_mtu", "packet_on_the_wire")
+BETWEEN_NODES = ("pod-to-pod-other-node", "large-transfer", "path-mtu", "packet-on-the-wire")
 """Rows that need a demo pod on another node, too."""
-FROM_PODS = tuple(name for name in TITLES if name not in ("node_to_pod", "node_port"))
+FROM_PODS = tuple(name for name in TITLES if name not in ("node-to-pod", "node-port"))
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,11 @@ class _Planner:
         kuards = self._isolating(*self.kuards)
         clients = () if self.servers else kuards
         return dict.fromkeys(TITLES, clients) | {
-            "service_by_address": kuards,
-            "service_by_name": tuple(sorted({*kuards, *names, *pages})),
-            "dns_names": clients or names,
-            "dns_reverse": clients or names,
-            "node_port": pages or (kuards if self.objects.isolated is None else ()),
+            "service-by-address": kuards,
+            "service-by-name": tuple(sorted({*kuards, *names, *pages})),
+            "dns-names": clients or names,
+            "dns-reverse": clients or names,
+            "node-port": pages or (kuards if self.objects.isolated is None else ()),
         }
 
     # Addresses ------------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ class _Planner:
         """The rule of a node that masquerades its own packets to a pod, which may give them another port.
 
         flannel has it for sources outside of the pod CIDR, so that it matters with host-gw alone, and only to pods of
-        other nodes. Where the rules cannot be read, nothing is known of ports, and `postrouting_verdicts` fails.
+        other nodes. Where the rules cannot be read, nothing is known of ports, and `postrouting-verdicts` fails.
         """
         context = self.snapshot.context(node)
         source = sources[0] if len(sources) == 1 else None
@@ -225,7 +225,7 @@ class _Planner:
                 continue
             same = server.node == client.pod.node
             yield Probe(
-                name="pod_to_pod_same_node" if same else "pod_to_pod_other_node",
+                name="pod-to-pod-same-node" if same else "pod-to-pod-other-node",
                 node=client.pod.node,
                 label=f"{client.pod.name} to {server.name}",
                 command=in_namespace(client.pid, curl(self._url(server, "/whoami"))),
@@ -238,12 +238,12 @@ class _Planner:
         for pod in self.objects.labelled("default", "name", "networkpolicy-demo"):
             client = None if self._isolating(pod) else self._client(pod)
             probes = self._to_pods(client) if client else iter(())
-            yield from (probe for probe in probes if probe.name == "pod_to_pod_same_node")
+            yield from (probe for probe in probes if probe.name == "pod-to-pod-same-node")
 
     def _to_nodes(self, client: Client) -> Iterator[Probe]:
         for node in self.nodes:
             yield Probe(
-                name="pod_to_node",
+                name="pod-to-node",
                 node=client.pod.node,
                 label=f"{client.pod.name} to {node.name} {node.address}",
                 command=in_namespace(client.pid, f"ping -n -c 1 -W {patient(REQUEST_SECONDS)} {node.address}"),
@@ -255,7 +255,7 @@ class _Planner:
         service = self._service(KUARD)
         for number in range(REPETITIONS):
             yield Probe(
-                name="service_by_address",
+                name="service-by-address",
                 node=client.pod.node,
                 label=f"{client.pod.name} to {service.cluster_ip}, request {number + 1}",
                 command=in_namespace(client.pid, curl(f"http://{service.cluster_ip}:{service.ports[0].port}/whoami")),
@@ -294,7 +294,7 @@ class _Planner:
         full = f"kuard.default.svc.{domain}"
         for name, service in ((full, kuard), ("httpd-svc", httpd), ("kubernetes.default", self._service(KUBERNETES))):
             yield Probe(
-                name="dns_names",
+                name="dns-names",
                 node=client.pod.node,
                 label=f"{name} in {client.pod.name}",
                 command=f"getent ahostsv4 {name}",
@@ -305,7 +305,7 @@ class _Planner:
                 late=NO_DNS_ANSWER,
             )
         yield Probe(
-            name="dns_reverse",
+            name="dns-reverse",
             node=client.pod.node,
             label=f"{kuard.cluster_ip} in {client.pod.name}",
             command=f"getent hosts {kuard.cluster_ip}",
@@ -316,7 +316,7 @@ class _Planner:
             late=NO_DNS_ANSWER,
         )
         yield Probe(
-            name="service_by_name",
+            name="service-by-name",
             node=client.pod.node,
             label=f"{client.pod.name} to {full}",
             command=curl(f"http://{full}:{kuard.ports[0].port}/whoami"),
@@ -327,7 +327,7 @@ class _Planner:
             late=NO_DNS_ANSWER,
         )
         yield Probe(
-            name="service_by_name",
+            name="service-by-name",
             node=client.pod.node,
             label=f"{client.pod.name} to httpd-svc",
             command=curl(f"http://httpd-svc:{httpd.ports[0].port}/"),
@@ -347,7 +347,7 @@ class _Planner:
                 rule = self._masquerading(node.name, server, sources)
                 port = f"any port, since it is masqueraded ({rule})" if rule else "the client's own port"
                 yield Probe(
-                    name="node_to_pod",
+                    name="node-to-pod",
                     node=node.name,
                     label=f"{node.name} to {server.name}",
                     command=curl(self._url(server, "/whoami")),
@@ -369,7 +369,7 @@ class _Planner:
         for client, server in self._pairs():
             label = f"{server.name} to {client.pod.name}"
             yield Probe(
-                name="large_transfer",
+                name="large-transfer",
                 node=client.pod.node,
                 label=label,
                 command=_large_transfer(client, self._url(server, f"/bytes/{LARGE_BYTES}")),
@@ -389,7 +389,7 @@ class _Planner:
         pings = (f"{ping} -M do -s {size} {server.ip}" for size in (fits, too_large))
         commands = [*pings, f"ip -4 route get {server.ip}"]
         yield Probe(
-            name="path_mtu",
+            name="path-mtu",
             node=client.pod.node,
             label=f"{client.pod.name} to {server.name}",
             command="; ".join(f'{in_namespace(client.pid, command)} 2>&1; echo "code $?"' for command in commands),
@@ -409,7 +409,7 @@ class _Planner:
             return
         nonce = secrets.token_hex(4)
         yield Probe(
-            name="packet_on_the_wire",
+            name="packet-on-the-wire",
             node=here.name,
             label=f"{client.pod.name} to {server.name} on {underlay.name}",
             command=capture_command(
@@ -467,9 +467,9 @@ class _Planner:
             return Status.BROKEN, TITLES[name], f"{node} cannot be reached, its demo pods cannot be asked"
         if not any(client.pod.node == node for client in self.clients):
             return Status.BROKEN, TITLES[name], "no pause container was found for the demo pods here"
-        if name == "packet_on_the_wire" and self.cluster.settings.cni_backend != "vxlan":
+        if name == "packet-on-the-wire" and self.cluster.settings.cni_backend != "vxlan":
             return Status.NOT_RUN, TITLES[name], "host-gw wraps no packet: the routes and the other rows show its way"
-        if name == "pod_to_pod_same_node":
+        if name == "pod-to-pod-same-node":
             return Status.NOT_RUN, TITLES[name], "only one demo pod runs here"
         if len({pod.node for pod in self.servers}) == 1:
             several = len(self.cluster.workers) > 1

@@ -12,7 +12,7 @@ from tests.lab.remote import kubectl, ssh
 
 AGENT = "docker ps -q --filter label=io.kubernetes.container.name=podnet"
 FROZEN = f"docker kill --signal STOP $({AGENT}) >/dev/null && "
-"""podnet mends what it sets at once; agents that set it only when they start are common."""
+"""podnet repairs what it sets at once; agents that set it only when they start are common."""
 THAW = f"docker kill --signal CONT $({AGENT}) >/dev/null"
 NETWORK_DOWN = "network-pods-down"
 """What is told as well, or instead, once kubelet has found out that the agent does not answer."""
@@ -43,8 +43,8 @@ class Breakage:
     on: Callable[[], LabNode] = worker
     usual: bool = False
     """Whether it is run in every run of the tests, and not only where all are asked for."""
-    mended: bool = True
-    """Whether a mend is printed; else what to look at is."""
+    has_remedy: bool = True
+    """Whether a remedy is printed; else what to look at is."""
     seconds: float = 90
 
 

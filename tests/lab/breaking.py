@@ -1,4 +1,4 @@
-"""Ways to break a lab that last until somebody mends them: one for each diagnosis of the doctor."""
+"""Ways to break a lab that last until somebody repairs them: one for each diagnosis of the doctor."""
 
 import subprocess
 from collections.abc import Callable
@@ -326,7 +326,7 @@ class Fault:
     """A way to break the lab that has one cause.
 
     ``reason`` says why something had to stand in for the cause itself, where that is so. ``frozen`` is whether the
-    worker's agent was stopped for it; then only the checks about the agent may fail after the mend.
+    worker's agent was stopped for it; then only the checks about the agent may fail after the remedy.
     """
 
     name: str

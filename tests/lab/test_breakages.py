@@ -1,4 +1,4 @@
-"""What is broken by hand: verify fails, the doctor names it and nothing else, and what it prints mends it.
+"""What is broken by hand: verify fails, the doctor names it and nothing else, and what it prints repairs it.
 
 Those marked as usual run each time; KUBEPROOF_EVERY_BREAKAGE=1 runs all of them, which takes most of an hour.
 """
@@ -17,7 +17,7 @@ from lab.wait import wait_until
 from tests.lab import breakages
 from tests.lab.breakages import BREAKAGES, Breakage
 from tests.lab.proving import Prover
-from tests.lab.test_doctor import EVERY, apply_mends, mends_of
+from tests.lab.test_doctor import EVERY, apply_remedies, remedies_of
 
 pytestmark = pytest.mark.usefixtures("running_lab")
 SHOWN = [breakage for breakage in BREAKAGES if EVERY or breakage.usual]
@@ -37,7 +37,7 @@ def prover(inventory: LoadedInventory) -> Prover:
 
 
 @pytest.mark.parametrize("breakage", SHOWN, ids=lambda breakage: breakage.name.replace(" ", "-"))
-def test_a_breakage_is_named_and_mended(
+def test_a_breakage_is_named_and_repaired(
     breakage: Breakage, inventory: LoadedInventory, prover: Prover, tmp_path: Path
 ) -> None:
     undone = breakages.filled(breakage.undo)
@@ -45,7 +45,7 @@ def test_a_breakage_is_named_and_mended(
         breakages.make(breakage)
         report = diagnose(inventory)
         found: dict[str, Any] = to_json(report)
-        apply_mends(found, tmp_path)
+        apply_remedies(found, tmp_path)
         prover.wait(seconds=breakage.seconds)
     finally:
         breakages.undo(breakage, undone)
@@ -55,5 +55,5 @@ def test_a_breakage_is_named_and_mended(
     names = {item["name"] for item in found["diagnoses"]}
     assert names & set(breakage.told), shown
     assert names <= {*breakage.told, *breakage.also}, shown
-    assert bool(mends_of(found)) == breakage.mended, shown
+    assert bool(remedies_of(found)) == breakage.has_remedy, shown
     prover.wait(seconds=breakage.seconds)

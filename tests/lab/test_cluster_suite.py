@@ -64,66 +64,66 @@ PROXY = "$(docker ps --quiet --filter label=io.kubernetes.container.name=kube-pr
 
 ON_WORKER = (
     Broken("test_is_on", "sysctls", "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1"),
-    Broken("test_subnet_env", "subnet_env", "rm /run/flannel/subnet.env"),
+    Broken("test_subnet_env", "subnet-env", "rm /run/flannel/subnet.env"),
     Broken(
         "test_cni_configuration_that_counts",
-        "cni_configuration",
+        "cni-configuration",
         "cp /etc/cni/net.d/10-podnet.conflist /etc/cni/net.d/05-old.conflist",
         "rm -f /etc/cni/net.d/05-old.conflist",
     ),
-    Broken("test_pods_of_other_nodes", "routes_to_other_nodes", "ip route del {far}"),
+    Broken("test_pods_of_other_nodes", "routes-to-other-nodes", "ip route del {far}"),
     Broken(
-        "test_own_pods", "route_to_own_pods", "ip route add {near} dev cni0 metric 7", "ip route del {near} metric 7"
+        "test_own_pods", "route-to-own-pods", "ip route add {near} dev cni0 metric 7", "ip route del {near} metric 7"
     ),
-    Broken("test_arp_entries", "arp_entries", "ip neigh del {vtep} dev flannel.1"),
-    Broken("test_fdb_entries", "fdb_entries", "bridge fdb del {mac} dev flannel.1"),
-    Broken("test_tunnel", "flannel_mtu", "ip link set flannel.1 mtu 1400", "ip link set flannel.1 mtu 1450"),
+    Broken("test_arp_entries", "arp-entries", "ip neigh del {vtep} dev flannel.1"),
+    Broken("test_fdb_entries", "fdb-entries", "bridge fdb del {mac} dev flannel.1"),
+    Broken("test_tunnel", "flannel-mtu", "ip link set flannel.1 mtu 1400", "ip link set flannel.1 mtu 1450"),
     Broken(
         "test_address_of_the_tunnel",
-        "flannel_address",
+        "flannel-address",
         "ip addr add 198.18.0.1/32 dev flannel.1",
         "ip addr del 198.18.0.1/32 dev flannel.1 2>/dev/null; true",
     ),
-    Broken("test_bridge", "cni0_address", "ip addr add 198.18.0.2/32 dev cni0", "ip addr del 198.18.0.2/32 dev cni0"),
+    Broken("test_bridge", "cni0-address", "ip addr add 198.18.0.2/32 dev cni0", "ip addr del 198.18.0.2/32 dev cni0"),
     Broken(
         "test_pods_are_plugged_into_the_bridge",
-        "pod_veths",
+        "pod-veths",
         f"{FIRST_PORT} >{SAVED}/port && ip link set $(cat {SAVED}/port) nomaster",
         f"ip link set $(cat {SAVED}/port) master cni0 && bridge link set dev $(cat {SAVED}/port) hairpin on",
     ),
     Broken(
-        "test_forward_drops_by_default", "forward_accepts", "iptables -P FORWARD ACCEPT", "iptables -P FORWARD DROP"
+        "test_forward_drops_by_default", "forward-accepts", "iptables -P FORWARD ACCEPT", "iptables -P FORWARD DROP"
     ),
-    Broken("test_forward_accepts_pods", "forward_accepts", "iptables -D FORWARD -s {pods} -j ACCEPT"),
-    Broken("test_masquerading", "postrouting_order", "iptables -t nat -D POSTROUTING -s {pods} -d {pods} -j RETURN"),
+    Broken("test_forward_accepts_pods", "forward-accepts", "iptables -D FORWARD -s {pods} -j ACCEPT"),
+    Broken("test_masquerading", "postrouting-order", "iptables -t nat -D POSTROUTING -s {pods} -d {pods} -j RETURN"),
     Broken(
         "test_cluster_addresses",
-        "service_endpoints",
+        "service-endpoints",
         f"docker pause {PROXY} && iptables -t nat -F $({FIRST_ENDPOINT})",
         f"docker unpause {PROXY}",
     ),
-    Broken("test_node_ports", "node_ports", "iptables -t nat -F KUBE-NODEPORTS"),
-    Broken("test_rules_of_podnet", "policies_in_force", "nft delete table inet podnet"),
-    Broken("test_podnet_knows_the_policies", "policies_in_force", "true"),
-    Broken("test_every_pod_answers", "node_to_pod", "true"),
+    Broken("test_node_ports", "node-ports", "iptables -t nat -F KUBE-NODEPORTS"),
+    Broken("test_rules_of_podnet", "policies-in-force", "nft delete table inet podnet"),
+    Broken("test_podnet_knows_the_policies", "policies-in-force", "true"),
+    Broken("test_every_pod_answers", "node-to-pod", "true"),
 )
 """With podnet stopped there, which would put most of it back. The policy is one that it has not heard of then, and what
 is above keeps pods from answering."""
 
 ON_OTHER = (
-    Broken("test_kubelet", "kubelet_healthy", "systemctl stop kubelet", "systemctl start kubelet"),
-    Broken("test_node_is_ready", "node_ready", "true"),
+    Broken("test_kubelet", "kubelet-healthy", "systemctl stop kubelet", "systemctl start kubelet"),
+    Broken("test_node_is_ready", "node-ready", "true"),
     Broken(
         "test_no_swap",
-        "swap_off",
+        "swap-off",
         f"{{ cat /proc/swaps; echo '/swapfile file 1048572 0 -2'; }} >{SAVED}/swaps && "
         f"mount --bind {SAVED}/swaps /proc/swaps",
         "umount /proc/swaps",
     ),
     Broken(
-        "test_dockers_own_bridge_has_no_carrier", "docker0_down", f"docker run --detach --name stray {STRAY} {{image}}"
+        "test_dockers_own_bridge_has_no_carrier", "docker0-down", f"docker run --detach --name stray {STRAY} {{image}}"
     ),
-    Broken("test_containers_share_the_namespace_of_their_pause", "pod_namespaces", "true", "docker rm --force stray"),
+    Broken("test_containers_share_the_namespace_of_their_pause", "pod-namespaces", "true", "docker rm --force stray"),
     Broken("test_service", "", "systemctl disable docker", "systemctl enable docker"),
     Broken(
         "test_cgroup_driver_of_kubelet", "", "sed -i.kept s/cgroupfs/systemd/ {config}", "mv {config}.kept {config}"

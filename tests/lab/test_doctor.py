@@ -1,4 +1,4 @@
-"""The doctor on the live lab: each cause is made, named and no other, mended as printed, and the proof holds again."""
+"""The doctor on the live lab: each cause is made, it alone is named, repaired as printed, and the proof holds again."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def _report(inventory: LoadedInventory, file: Path, *, by_command: bool) -> dict
     assert outcome.code == 1, outcome.output
     assert "Traceback" not in outcome.output
     found: dict[str, Any] = json.loads(file.read_text())
-    # What a person reads has the same mends as what a program reads.
+    # What a person reads has the same remedies as what a program reads.
     assert all(line in outcome.output for line in _lines(found))
     return found
 
@@ -89,25 +89,25 @@ def _names(report: dict[str, Any]) -> list[str]:
     return [diagnosis["name"] for diagnosis in report["diagnoses"]]
 
 
-def mends_of(report: dict[str, Any]) -> list[dict[str, str]]:
-    return [mend for item in report["diagnoses"] for case in item["cases"] for mend in case["mends"]]
+def remedies_of(report: dict[str, Any]) -> list[dict[str, str]]:
+    return [remedy for item in report["diagnoses"] for case in item["cases"] for remedy in case["remedies"]]
 
 
 def _lines(report: dict[str, Any]) -> list[str]:
-    return [mend["paste"] for mend in mends_of(report)]
+    return [remedy["paste"] for remedy in remedies_of(report)]
 
 
-def apply_mends(report: dict[str, Any], tools: Path) -> None:
-    """Run every mend where it says, exactly as it is printed."""
+def apply_remedies(report: dict[str, Any], tools: Path) -> None:
+    """Run every remedy where it says, exactly as it is printed."""
     (tools / "virt-xml").write_text(breaking.HYPERVISOR)
     (tools / "virt-xml").chmod(0o755)
-    for mend in mends_of(report):
-        if mend["where"] == "console":
-            console(mend["node"], mend["paste"])
+    for remedy in remedies_of(report):
+        if remedy["where"] == "console":
+            console(remedy["node"], remedy["paste"])
             continue
-        more = {"PATH": f"{tools}:{os.environ['PATH']}"} if mend["where"] == "hypervisor" else {}
+        more = {"PATH": f"{tools}:{os.environ['PATH']}"} if remedy["where"] == "hypervisor" else {}
         done = subprocess.run(
-            ["bash", "-c", mend["paste"]],
+            ["bash", "-c", remedy["paste"]],
             cwd=REPOSITORY,
             env={**os.environ, **more},
             stdin=subprocess.DEVNULL,
@@ -115,7 +115,7 @@ def apply_mends(report: dict[str, Any], tools: Path) -> None:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{mend['paste']}: {done.stderr}{done.stdout[-2000:]}"
+        assert done.returncode == 0, f"{remedy['paste']}: {done.stderr}{done.stdout[-2000:]}"
 
 
 def test_there_is_a_fault_for_each_diagnosis() -> None:
@@ -134,7 +134,7 @@ def test_a_healthy_cluster_has_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", SHOWN, ids=lambda fault: fault.name)
-def test_a_fault_is_named_and_mended(
+def test_a_fault_is_named_and_repaired(
     fault: Fault, inventory: LoadedInventory, tmp_path: Path, undo: list[Callable[[], None]]
 ) -> None:
     undo.append(fault.restore)
@@ -145,10 +145,10 @@ def test_a_fault_is_named_and_mended(
         assert _failing(inventory), "the proof does not see it"
     report = _report(inventory, tmp_path / "doctor.json", by_command=fault.by_command)
     assert _names(report) == [fault.name], json.dumps(report, indent=1)
-    apply_mends(report, tmp_path)
+    apply_remedies(report, tmp_path)
     if fault.frozen:
-        # The agent must not be what mended it.
-        _settles(inventory, but="network_agent_ready")
+        # The agent must not be what repaired it.
+        _settles(inventory, but="network-agent-ready")
         fault.restore()
     _settles(inventory)
 
@@ -165,11 +165,11 @@ def test_a_node_that_was_reset_by_hand_is_cleaned_and_joins_again(
     report = _report(inventory, tmp_path / "doctor.json", by_command=False)
     assert sorted(_names(report)) == sorted(["leftovers-of-a-reset", JOINING]), json.dumps(report, indent=1)
     leftovers = [item for item in report["diagnoses"] if item["name"] != JOINING]
-    apply_mends({"diagnoses": leftovers}, tmp_path)
+    apply_remedies({"diagnoses": leftovers}, tmp_path)
     report = _report(inventory, tmp_path / "doctor.json", by_command=False)
     assert _names(report) == [JOINING], json.dumps(report, indent=1)
     assert any("left token" in line for line in report["diagnoses"][0]["cases"][0]["evidence"])
-    apply_mends(report, tmp_path)
+    apply_remedies(report, tmp_path)
     breaking.spread_the_demo()
     _settles(inventory)
 

@@ -75,8 +75,8 @@ def _pod_network(mtu: int | None) -> tuple[PodNetwork | None, list[Finding]]:
     try:
         network = source.pod_network(settings, mtu)
     except UserError as error:
-        breaks, mend = "so there would be no pod network", "nothing can be applied before that is so"
-        return None, [Finding("cni-manifest", "", problem, breaks, mend) for problem in error.problems]
+        breaks, remedy = "so there would be no pod network", "nothing can be applied before that is so"
+        return None, [Finding("cni-manifest", "", problem, breaks, remedy) for problem in error.problems]
     return network, image_registry.missing(settings, network)
 
 

@@ -10,7 +10,7 @@ LIMIT_SECONDS = 10.0
 """kubeadm's certificates are valid from the second in which they are made (`kubeadm init` takes 23 s here, its
 certificates come first, a worker joins right after it): a worker whose clock is further behind than that refuses the
 API server's (kubernetes#42791). Half of it leaves room; clocks that are kept by NTP differ by milliseconds."""
-MEND = "run `timedatectl set-ntp true` there (with systemd-timesyncd or chrony installed), or `date --set`"
+REMEDY = "run `timedatectl set-ntp true` there (with systemd-timesyncd or chrony installed), or `date --set`"
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
@@ -24,7 +24,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         reading = inspection.clocks.get(node.name)
         if reading is None and node.name in inspection.clocks:
             breaks = "and joins fail where clocks differ"
-            yield Finding("clock-skew", node.name, "has a clock that cannot be read", breaks, MEND, "warning")
+            yield Finding("clock-skew", node.name, "has a clock that cannot be read", breaks, REMEDY, "warning")
         if reading is None:
             continue
         skew = reading.ahead - middle
@@ -35,5 +35,5 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
                 node.name,
                 f"has a clock {abs(skew):.0f} s {way} the median of all hosts",
                 f"and with more than {LIMIT_SECONDS:.0f} s certificates and tokens are not valid yet, or any more",
-                MEND,
+                REMEDY,
             )

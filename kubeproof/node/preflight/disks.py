@@ -63,7 +63,7 @@ def _space(settings: Settings, node: Node, facts: HostFacts, paths: list[str], r
     free = 100 * room.free_mib / room.size_mib
     where = f"has {room.free_mib} MiB free of {room.size_mib} for {', '.join(paths)} (at {room.mount})"
     quoted = shlex.quote(room.mount)
-    mend = f"make room (`du -xh --max-depth 2 {quoted} | sort -h | tail` there shows what takes it)"
+    remedy = f"make room (`du -xh --max-depth 2 {quoted} | sort -h | tail` there shows what takes it)"
     if free < percent:
         breaks = f"and kubelet takes no pods with less than {percent} % free"
     elif images and not facts.kubelet and room.free_mib < NEEDED_MIB:
@@ -71,10 +71,10 @@ def _space(settings: Settings, node: Node, facts: HostFacts, paths: list[str], r
     elif room.inodes and 100 * room.free_inodes < FEW_INODES * room.inodes:
         where = f"has {room.free_inodes} inodes free of {room.inodes} for {', '.join(paths)} (at {room.mount})"
         breaks = f"and kubelet takes no pods with less than {FEW_INODES} % free"
-        mend = f"remove small files (`du --inodes -xd 2 {quoted} | sort -n | tail` there shows where they are)"
+        remedy = f"remove small files (`du --inodes -xd 2 {quoted} | sort -n | tail` there shows where they are)"
     else:
         return
-    yield Finding("disk-space", node.name, where, breaks, mend, "warning" if facts.kubelet else "error")
+    yield Finding("disk-space", node.name, where, breaks, remedy, "warning" if facts.kubelet else "error")
 
 
 def _kind(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:

@@ -142,7 +142,7 @@ def _same(inspection: Inspection, what: str, of: Callable[[HostFacts], str]) -> 
     for node, facts in inspection.answered():
         if value := of(facts):
             by_value[value].append(node.name)
-    found, breaks, mend = _SAME[what]
+    found, breaks, remedy = _SAME[what]
     for value, names in by_value.items():
         if len(names) > 1:
-            yield Finding(f"duplicate-{what}", ", ".join(names), f"{found} ({value})", breaks, mend)
+            yield Finding(f"duplicate-{what}", ", ".join(names), f"{found} ({value})", breaks, remedy)

@@ -20,7 +20,7 @@ FEATURES = {
 }
 """By name: what is wrong if it fails, and what that breaks."""
 OK = "ok"
-MEND = "boot a kernel whose modules are installed (`uname -r` against `ls /lib/modules` there), or one that has it"
+REMEDY = "boot a kernel whose modules are installed (`uname -r` against `ls /lib/modules` there), or one that has it"
 
 
 def wanted(settings: Settings) -> tuple[str, ...]:
@@ -46,4 +46,4 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
                     "warning",
                 )
             elif tried[name] != OK:
-                yield Finding("kernel-feature", node.name, f"{found} ({tried[name]})", breaks, MEND)
+                yield Finding("kernel-feature", node.name, f"{found} ({tried[name]})", breaks, REMEDY)

@@ -139,15 +139,15 @@ def _conflict(
     docker = name == "Docker's bridge"
     severity: Literal["error", "warning"] = "error" if inside and not docker else "warning"
     lost = "the cluster's packets would go there" if inside else "what it shares with them cannot be reached any more"
-    mend = f"choose another {name}, e.g. {free}, or " if free else ""
+    remedy = f"choose another {name}, e.g. {free}, or " if free else ""
     if docker:
-        mend = "set default-address-pools in /etc/docker/daemon.json there, or "
+        remedy = "set default-address-pools in /etc/docker/daemon.json there, or "
     return Finding(
         "cidr-conflict",
         node.name,
         f"has {network} on {link or 'a route'}, which overlaps {name} {own}",
         lost,
-        f"{mend}remove that route (`ip route show table all {network}` there)",
+        f"{remedy}remove that route (`ip route show table all {network}` there)",
         severity,
     )
 

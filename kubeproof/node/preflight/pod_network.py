@@ -15,7 +15,7 @@ from kubeproof.node.network_artifacts import NetworkTraces, tunnel_mtu
 from kubeproof.node.preflight.inspection import Inspection
 
 BPF = "/sys/fs/bpf"
-BPF_MEND = "run `mount -t bpf bpf /sys/fs/bpf` there, with a kernel that has it (CONFIG_BPF_SYSCALL)"
+BPF_REMEDY = "run `mount -t bpf bpf /sys/fs/bpf` there, with a kernel that has it (CONFIG_BPF_SYSCALL)"
 SHOWN = 4
 """How many leftovers a line names."""
 
@@ -58,8 +58,8 @@ def _packets(inspection: Inspection) -> Iterator[Finding]:
 def _untried(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
     if network.doubt:
         older = " (Calico v3.20 and v3.21 name 1.20 and 1.21)" if settings.kubernetes_minor in ("1.20", "1.21") else ""
-        mend = f"name a manifest of your own in cni_manifest{older}, or have it tried with ignore_findings"
-        yield Finding("cni-untried", "", *network.doubt, f"{mend} = ['cni-untried']")
+        remedy = f"name a manifest of your own in cni_manifest{older}, or have it tried with ignore_findings"
+        yield Finding("cni-untried", "", *network.doubt, f"{remedy} = ['cni-untried']")
 
 
 def _ports_of_cluster(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
@@ -203,7 +203,7 @@ def _host_paths(settings: Settings, network: PodNetwork, node: Node, there: Mapp
             node.name,
             f"has {'no' if found is None else 'another thing at'} {path}, a {kind} that this manifest mounts",
             f"so pods of {settings.cni} do not start there (FailedMount)",
-            BPF_MEND if path == BPF and found is None else "make it there, or name a manifest without it",
+            BPF_REMEDY if path == BPF and found is None else "make it there, or name a manifest without it",
         )
 
 

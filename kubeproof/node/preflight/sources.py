@@ -99,10 +99,10 @@ def _reached(item: Asked) -> bool:
 
 
 def _untried(node: Node, item: Asked) -> Finding:
-    found, breaks, mend = f"could not ask for {item.source}", "so nothing is known of it", "install curl there"
+    found, breaks, remedy = f"could not ask for {item.source}", "so nothing is known of it", "install curl there"
     if item.kind == "images":
-        return Finding("image-source", node.name, found, breaks, mend, "warning")
-    return Finding("package-source", node.name, found, breaks, mend, "warning")
+        return Finding("image-source", node.name, found, breaks, remedy, "warning")
+    return Finding("package-source", node.name, found, breaks, remedy, "warning")
 
 
 def _unreached(node: Node, item: Asked) -> Finding:

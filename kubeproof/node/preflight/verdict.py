@@ -26,7 +26,7 @@ class Verdict:
         number = len(self.errors)
         count = f"{number} error{'s' if number > 1 else ''}"
         otherwise = ", or name it in ignore_findings" if ignorable else ""
-        end = f"preflight: {count}, nothing has been changed on any host; mend what is named{otherwise}"
+        end = f"preflight: {count}, nothing has been changed on any host; correct what is named{otherwise}"
         return [*map(str, self.errors), end]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeproof.config.cluster import SshAccess
-from kubeproof.doctor.diagnosis import Mend
+from kubeproof.doctor.diagnosis import Remedy
 from kubeproof.doctor.report import pasted
 from kubeproof.policy.walkthrough.attempt import InPod, OnNode, fetch
 from kubeproof.proof.checks import run_all
@@ -88,24 +88,24 @@ def test_every_row_of_the_proof(ssh: dict[str, SshAccess]) -> None:
 
 
 @pytest.mark.parametrize("ssh", [ROOT, SUDO])
-def test_every_mend_of_the_doctor(ssh: dict[str, SshAccess], tools: dict[str, str]) -> None:
-    mends: list[Mend] = []
+def test_every_remedy_of_the_doctor(ssh: dict[str, SshAccess], tools: dict[str, str]) -> None:
+    remedies: list[Remedy] = []
     for _, change, *_ in BAD:
         evidence = change(patient.evidence())
         loaded = replace(evidence.snapshot.loaded, ssh=ssh)
         evidence = replace(evidence, snapshot=replace(evidence.snapshot, loaded=loaded))
         for diagnosis in patient.found(evidence):
-            for mend in (mend for case in diagnosis.cases for mend in case.mends):
-                line = pasted(mend, evidence)
-                mends.append(mend)
-                if mend.where != "firewall":
+            for remedy in (remedy for case in diagnosis.cases for remedy in case.remedies):
+                line = pasted(remedy, evidence)
+                remedies.append(remedy)
+                if remedy.where != "firewall":
                     subprocess.run(["bash", "-n", "-c", line], check=True)
-                if mend.where == "node":
-                    assert told(ssh[mend.node], line) == mend.command
+                if remedy.where == "node":
+                    assert told(ssh[remedy.node], line) == remedy.command
                 if "date --set" in line:
                     assert run(line, tools).split() == [*(["yes"] if ssh is SUDO else []), "--set=@1234"]
-    assert len(mends) > 40
-    assert any("date --set" in mend.command for mend in mends)
+    assert len(remedies) > 40
+    assert any("date --set" in remedy.command for remedy in remedies)
 
 
 @pytest.mark.parametrize("ssh", [ROOT, SUDO])

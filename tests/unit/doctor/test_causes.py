@@ -165,7 +165,7 @@ def taken(text: str) -> patient.Change:
 
 
 BAD: list[tuple[str, patient.Change, str, str, str]] = [
-    # diagnosis, what is changed, the node it is for, what the evidence says, what the mend says
+    # diagnosis, what is changed, the node it is for, what the evidence says, what the remedy says
     ("br-netfilter-off", sysctl("net.bridge.bridge-nf-call-iptables", "0"), "node-b", "is 0", "sysctl -w net.bridge"),
     ("br-netfilter-off", sysctl("net.bridge.bridge-nf-call-iptables", None), "node-b", "missing", "modprobe br_netf"),
     ("ip-forward-off", sysctl("net.ipv4.ip_forward", "0"), "node-b", "ip_forward is 0", "net.ipv4.ip_forward=1"),
@@ -476,49 +476,49 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
     ),
     (
         "cluster-dns-down",
-        both(lost("dns_names", "node-b"), with_dns(0)),
+        both(lost("dns-names", "node-b"), with_dns(0)),
         "node-a",
         "kube-system/coredns has 0 replicas",
         "scale deployment coredns --replicas=2",
     ),
     (
         "demo-down",
-        lost("pod_to_node", "node-b", "no pod of the Deployment default/kuard is ready"),
+        lost("pod-to-node", "node-b", "no pod of the Deployment default/kuard is ready"),
         "node-a",
         "default/kuard",
         "./inv apply",
     ),
     (
         "ip-rule-in-the-way",
-        both(lost("node_to_pod", "node-b"), on_host("node-b", ip_rules=parse_ip_rules(PROHIBIT))),
+        both(lost("node-to-pod", "node-b"), on_host("node-b", ip_rules=parse_ip_rules(PROHIBIT))),
         "node-b",
         "ip rule 70: to 10.98.2.0/24 prohibit",
         "ip rule del pref 70 to 10.98.2.0/24",
     ),
     (
         "route-in-the-way",
-        both(lost("node_to_pod", "node-b"), more_routes(Route(IPv4Network("10.99.0.13/32"), None, type="blackhole"))),
+        both(lost("node-to-pod", "node-b"), more_routes(Route(IPv4Network("10.99.0.13/32"), None, type="blackhole"))),
         "node-b",
         "route blackhole 10.99.0.13/32",
         "ip route del blackhole 10.99.0.13/32",
     ),
     (
         "neighbour-wrong",
-        both(lost("node_to_pod", "node-b"), neighbour("10.99.0.13", "eth9", "02:00:00:00:00:99")),
+        both(lost("node-to-pod", "node-b"), neighbour("10.99.0.13", "eth9", "02:00:00:00:00:99")),
         "node-b",
         "10.99.0.13 dev eth9 is permanently 02:00:00:00:00:99",
         "ip neigh del 10.99.0.13 dev eth9",
     ),
     (
         "address-taken",
-        both(lost("node_to_pod", "node-b"), taken("10.99.0.13/32")),
+        both(lost("node-to-pod", "node-b"), taken("10.99.0.13/32")),
         "node-b",
         "lo has 10.99.0.13/32",
         "ip addr del 10.99.0.13/32 dev lo",
     ),
     (
         "forwarding-off-on-a-device",
-        both(lost("node_to_pod", "node-b"), on_host("node-b", not_forwarding=("cni0", "docker0"))),
+        both(lost("node-to-pod", "node-b"), on_host("node-b", not_forwarding=("cni0", "docker0"))),
         "node-b",
         "cni0: forwarding is 0",
         "sysctl -w net/ipv4/conf/cni0/forwarding=1",
@@ -533,7 +533,7 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
     (
         "packets-refused-by-a-rule",
         both(
-            lost("pod_to_node", "node-b"),
+            lost("pod-to-node", "node-b"),
             rules(INPUT, ("-A DOCKER-USER -j RETURN\n", f"-A DOCKER-USER -j RETURN\n{ODD}")),
         ),
         "node-b",
@@ -543,7 +543,7 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
     (
         "translated-before-services",
         both(
-            lost("node_port", "node-b"),
+            lost("node-port", "node-b"),
             rules(
                 (":PREROUTING ACCEPT [0:0]", ":PREROUTING ACCEPT [0:0]\n:OTHER - [0:0]"),
                 ("-A PREROUTING -m comment", f"{REDIRECT}-A PREROUTING -m comment"),
@@ -555,7 +555,7 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
     ),
     (
         "traffic-control",
-        both(lost("large_transfer", "node-b"), on_host("node-b", shaped=(("eth9", "netem"), ("docker0", "tbf")))),
+        both(lost("large-transfer", "node-b"), on_host("node-b", shaped=(("eth9", "netem"), ("docker0", "tbf")))),
         "node-b",
         "eth9 has the queueing discipline netem",
         "tc qdisc del dev eth9 root",
@@ -563,8 +563,8 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
 ]
 
 
-def mends(diagnosis: Diagnosis) -> str:
-    return "\n".join(mend.command for case in diagnosis.cases for mend in case.mends)
+def remedies(diagnosis: Diagnosis) -> str:
+    return "\n".join(remedy.command for case in diagnosis.cases for remedy in case.remedies)
 
 
 @pytest.mark.parametrize("settings", [{}, {"network_policy": False}, {"demo": False}])
@@ -601,14 +601,14 @@ def test_a_bridge_without_ports_has_the_mtu_that_the_kernel_gives_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "node", "seen", "mend"), BAD, ids=[f"{row[0]}-{number}" for number, row in enumerate(BAD)]
+    ("name", "change", "node", "seen", "remedy"), BAD, ids=[f"{row[0]}-{number}" for number, row in enumerate(BAD)]
 )
-def test_a_cause_is_named_and_no_other(name: str, change: patient.Change, node: str, seen: str, mend: str) -> None:
+def test_a_cause_is_named_and_no_other(name: str, change: patient.Change, node: str, seen: str, remedy: str) -> None:
     found = patient.found(change(patient.evidence()))
     assert [item.name for item in found] == [name], found
     assert [case.node for case in found[0].cases] == [node]
     assert seen in "\n".join(line for case in found[0].cases for line in case.evidence)
-    assert mend in mends(found[0])
+    assert remedy in remedies(found[0])
 
 
 def test_every_cause_was_seen_and_every_row_has_one() -> None:
@@ -643,7 +643,7 @@ def test_what_is_lost_between_the_nodes_is_told_apart() -> None:
     (found,) = patient.found(lost(patient.evidence()))
     assert found.name == "vxlan-port-blocked"
     assert "leaves one node and does not arrive" in found.cases[0].evidence[0]
-    assert all(mend.where == "firewall" for case in found.cases for mend in case.mends)
+    assert all(remedy.where == "firewall" for case in found.cases for remedy in case.remedies)
 
 
 def test_rules_about_other_ports_and_senders_are_not_taken_for_the_one() -> None:
@@ -671,7 +671,7 @@ def test_a_host_that_may_still_join_has_no_expired_token() -> None:
     for token in (VALID, Token("aaaaaa", None)):
         (found,) = patient.found(both(not_joined(), plane(tokens=(token,)))(patient.evidence()))
         assert found.name == "not-joined"
-        assert mends(found) == "./inv apply"
+        assert remedies(found) == "./inv apply"
 
 
 def test_containers_share_their_machines_uuid_rightly() -> None:
@@ -687,7 +687,7 @@ def test_policies_on_a_network_that_enforces_none() -> None:
     assert found.name == "policies-not-enforced"
     assert found.cases[0].evidence[0] == "flannel enforces none, and the cluster has 1: elsewhere/deny"
     data = "inventory/group_data/inventory.py"
-    assert mends(found) == f"echo 'cni = \"canal\"' >>{data} && ./inv reset && ./inv apply"
+    assert remedies(found) == f"echo 'cni = \"canal\"' >>{data} && ./inv reset && ./inv apply"
     assert "takes the cluster, and all that is in it, away" in found.cases[0].evidence[1]
 
 
@@ -706,8 +706,8 @@ def test_settings_that_another_network_refuses_are_set_back_with_it(settings: di
     item = patient.evidence(**told)
     item = replace(item, snapshot=replace(item.snapshot, objects=networks.api("flannel")))
     (found,) = [each for each in patient.found(item) if each.name == "policies-not-enforced"]
-    assert line in mends(found)
-    assert mends(found).index(line) < mends(found).index("./inv reset")
+    assert line in remedies(found)
+    assert remedies(found).index(line) < remedies(found).index("./inv reset")
 
 
 def test_a_network_that_is_refused_is_not_advised() -> None:
@@ -715,7 +715,7 @@ def test_a_network_that_is_refused_is_not_advised() -> None:
     item = patient.evidence(**{**networks.settings("flannel", "vxlan"), "vxlan_vni": 16_000_000})
     item = replace(item, snapshot=replace(item.snapshot, objects=networks.api("flannel")))
     (found,) = [each for each in patient.found(item) if each.name == "policies-not-enforced"]
-    assert found.cases[0].mends == ()
+    assert found.cases[0].remedies == ()
     assert "longer than 15 characters" in found.cases[0].look
 
 
@@ -752,37 +752,37 @@ def test_what_an_agent_does_not_set_again_by_itself_it_sets_when_it_starts(
     (found,) = patient.found(on_b(change)(item))
     assert found.name == name
     container = "podnet" if cni == "podnet" else "kube-flannel"
-    (mend,) = found.cases[0].mends
-    assert (mend.node, mend.where) == ("node-b", "node")
-    assert f"io.kubernetes.container.name{'=' if runtime == 'docker' else chr(34) + '=='}{container}" in mend.command
-    assert " kill " in mend.command
+    (remedy,) = found.cases[0].remedies
+    assert (remedy.node, remedy.where) == ("node-b", "node")
+    assert f"io.kubernetes.container.name{'=' if runtime == 'docker' else chr(34) + '=='}{container}" in remedy.command
+    assert " kill " in remedy.command
 
 
 @pytest.mark.parametrize(
-    ("trouble", "event", "mend"),
+    ("trouble", "event", "remedy"),
     [
         ("container install-cni: CrashLoopBackOff: back-off 40s (restarted 4 times)", "BackOff: restarting", ""),
         ("", "FailedMount: hostPath type check failed: /sys/fs/bpf is not a directory", "mount -t bpf bpf /sys/fs/bpf"),
     ],
 )
 def test_pods_of_the_network_that_do_not_run_come_first_and_hide_what_follows(
-    trouble: str, event: str, mend: str
+    trouble: str, event: str, remedy: str
 ) -> None:
-    """Without Felix and flanneld no rule accepts pods: to add one by hand would mend nothing."""
+    """Without Felix and flanneld no rule accepts pods: to add one by hand would repair nothing."""
     item = patient.evidence(**networks.settings("canal", "vxlan"))
     states = {each: networks.state(each, "canal", "vxlan") for each in good.NAMES}
     objects = changes.pod("proxy-b", ready=False, phase="Pending", trouble=trouble)(networks.api("canal"))
     bare = replace(states["node-b"], iptables=parse_iptables_save(f"{VARIANT}*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"))
     states["node-b"] = changes.without_link("flannel.1")(bare)
     item = replace(item, snapshot=replace(item.snapshot, states=states, objects=replace(objects, policies={})))
-    item = both(plane(events={"kube-system/proxy-b": event}), lost("pod_to_pod_other_node", "node-b"))(item)
+    item = both(plane(events={"kube-system/proxy-b": event}), lost("pod-to-pod-other-node", "node-b"))(item)
     told = patient.found(item)
     assert [each.name for each in told] == ["network-pods-down"]
     seen = "\n".join(told[0].cases[0].evidence)
     assert event in seen
     assert trouble in seen
-    assert mends(told[0]) == (f"mkdir -p /sys/fs/bpf && {mend}" if mend else "")
-    assert mend or "describe pod proxy-b" in told[0].cases[0].look
+    assert remedies(told[0]) == (f"mkdir -p /sys/fs/bpf && {remedy}" if remedy else "")
+    assert remedy or "describe pod proxy-b" in told[0].cases[0].look
 
 
 def test_kube_proxys_rules_in_the_other_variant_make_the_nodes_own_the_wrong_one() -> None:
@@ -793,7 +793,7 @@ def test_kube_proxys_rules_in_the_other_variant_make_the_nodes_own_the_wrong_one
     empty = on_b(lambda node: replace(node, iptables=parse_iptables_save(LEGACY.replace("legacy", "nf_tables"))))
     item = both(empty, other_rules(KUBE_PROXYS))(patient.evidence())
     (found,) = [each for each in patient.found(item) if each.name == "mixed-iptables-variants"]
-    assert mends(found) == "update-alternatives --set iptables /usr/sbin/iptables-legacy"
+    assert remedies(found) == "update-alternatives --set iptables /usr/sbin/iptables-legacy"
 
 
 def test_the_clock_of_two_nodes_is_held_against_the_control_planes() -> None:
@@ -815,7 +815,7 @@ def test_what_a_reset_leaves_on_a_host_that_is_no_node() -> None:
     assert all(
         word in seen for word in ("link flannel.1", "link cni0", "KUBE-", "inet podnet", "route 10.98.9.0/24 via")
     )
-    command = mends(found)
+    command = remedies(found)
     pattern = command.partition("grep -vE '")[2].partition("'")[0]
     kept = [line for line in good.RULES.splitlines() if not re.search(pattern, line)]
     assert not any(word in line for line in kept for word in ("KUBE-", "10.98.0.0/16"))
@@ -834,7 +834,7 @@ def test_nothing_that_cannot_be_read_is_a_diagnosis() -> None:
     }
     item = patient.no_api(replace(item, hosts=hosts, snapshot=replace(item.snapshot, states=states)))
     told = patient.found(item)
-    assert not any(case.mends for each in told for case in each.cases)
+    assert not any(case.remedies for each in told for case in each.cases)
     assert all(each.cause.row_name for each in told)
     assert any("no such program" in line for line in patient.undecided(item))
     assert any("packets could not be sent (it took too long)" in line for line in patient.undecided(item))
@@ -874,5 +874,5 @@ def test_the_host_tells_of_its_agent_where_the_api_is_silent() -> None:
     told = patient.found(both(patient.no_api, gone)(patient.evidence()))
     assert [each.name for each in told] == ["network-pods-down", "api"]
     assert "the last line of podnet: cannot open /sys/fs/bpf" in told[0].cases[0].evidence
-    assert told[0].cases[0].mends == ()
+    assert told[0].cases[0].remedies == ()
     assert "/var/log/pods/*/podnet/*.log" in told[0].cases[0].look

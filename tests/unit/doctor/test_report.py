@@ -42,7 +42,7 @@ def test_nothing_is_one_line() -> None:
     assert shown(report()) == "nothing found (1.5s)\n"
 
 
-def test_a_diagnosis_has_evidence_meaning_and_a_mend_to_paste() -> None:
+def test_a_diagnosis_has_evidence_meaning_and_a_remedy_to_paste() -> None:
     text = shown(report(FAULTS["stale-cni0"]))
     assert text.splitlines()[0] == "✗ stale-cni0  node-b"
     for words in (
@@ -52,12 +52,12 @@ def test_a_diagnosis_has_evidence_meaning_and_a_mend_to_paste() -> None:
         "(kubernetes#39557)",
     ):
         assert words in text
-    assert "mend      node-b:" in text
+    assert "remedy    node-b:" in text
     assert "ssh -o BatchMode=yes node-b 'ip -4 addr flush dev cni0 && ip addr add 10.98.1.1/24 dev cni0'" in text
     assert text.endswith("1 diagnosis (1.5s)\n")
 
 
-def test_a_mend_is_for_where_it_can_be_run() -> None:
+def test_a_remedy_is_for_where_it_can_be_run() -> None:
     text = shown(report(LOST))
     assert "node-b, at its own console:" in text
     assert "\n              iptables -P INPUT ACCEPT && iptables -P OUTPUT ACCEPT\n" in text
@@ -88,9 +88,9 @@ def test_without_an_api_the_reason_is_said_once() -> None:
     assert "the API could not be read: connection refused" in shown(made)
 
 
-def test_what_nothing_is_known_to_mend_is_no_clean_bill() -> None:
-    made = report(patient.lost("pod_to_node", "node-b"))
-    assert made.unexplained == ("pod_to_node on node-b",)
+def test_what_nothing_is_known_to_repair_is_no_clean_bill() -> None:
+    made = report(patient.lost("pod-to-node", "node-b"))
+    assert made.unexplained == ("pod-to-node on node-b",)
     assert not made.is_clear
     text = shown(made)
     assert "✗ pod-to-node  node-b" in text
@@ -99,10 +99,10 @@ def test_what_nothing_is_known_to_mend_is_no_clean_bill() -> None:
 
 
 def test_what_follows_from_a_diagnosis_is_said_in_one_line() -> None:
-    made = report(patient.both(FAULTS["stale-cni0"], patient.lost("pod_to_node", "node-b")))
-    assert made.following == ("cni0_address on node-b", "pod_to_node on node-b")
+    made = report(patient.both(FAULTS["stale-cni0"], patient.lost("pod-to-node", "node-b")))
+    assert made.following == ("cni0-address on node-b", "pod-to-node on node-b")
     text = shown(made)
-    assert "! does not hold either  cni0_address on node-b, pod_to_node on node-b; `./inv verify`" in text
+    assert "! does not hold either  cni0-address on node-b, pod-to-node on node-b; `./inv verify`" in text
     assert text.endswith("1 diagnosis (1.5s)\n")
 
 
@@ -138,8 +138,8 @@ def test_verify_and_doctor_never_disagree(
     following = {line.partition(" on ")[0] for line in made.following}
     assert {row.name for row in item.failing} <= told | following
     for case in [case for diagnosis in made.diagnoses for case in diagnosis.cases]:
-        assert case.mends or case.look, case
-        assert all(shlex.split(mend.command) for mend in case.mends)
+        assert case.remedies or case.look, case
+        assert all(shlex.split(remedy.command) for remedy in case.remedies)
 
 
 def _probes(item: Evidence) -> list[CheckResult]:
@@ -152,7 +152,7 @@ def test_each_row_is_known_to_follow_or_to_be_told_by_its_own_name() -> None:
     for cause in (*CAUSES, *SUSPECTS):
         assert {*cause.follows.here, *cause.follows.everywhere} <= known, cause.name
         assert {*cause.follows.hides} <= {"*", *(other.name for other in (*CAUSES, *SUSPECTS))}, cause.name
-    assert {*rows.MENDING, *rows.QUIET, *rows.FOLLOWING} <= known
+    assert {*rows.REMEDIES, *rows.QUIET, *rows.FOLLOWING} <= known
     assert {name for names in rows.FOLLOWING.values() for name in names} <= known
 
 
@@ -161,13 +161,13 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     write_json(made, tmp_path / "doctor.json")
     found = json.loads((tmp_path / "doctor.json").read_text())
     assert found == to_json(made)
-    assert (found["schema"], found["schema_version"], found["clear"]) == ("kubeproof.doctor", 1, False)
+    assert (found["schema"], found["schema_version"], found["clear"]) == ("kubeproof.doctor", 2, False)
     (diagnosis,) = found["diagnoses"]
     assert diagnosis["name"] == "stale-cni0"
     assert diagnosis["references"] == ["kubernetes#39557"]
-    (mend,) = diagnosis["cases"][0]["mends"]
-    assert mend["paste"] in shown(made)
-    assert (mend["node"], mend["where"]) == ("node-b", "node")
+    (remedy,) = diagnosis["cases"][0]["remedies"]
+    assert remedy["paste"] in shown(made)
+    assert (remedy["node"], remedy["where"]) == ("node-b", "node")
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,8 @@ def test_the_doubt_is_a_finding_that_can_be_ignored() -> None:
     network = replace(of_podnet(cluster().settings), doubt=catalogue.doubt(which, "1.20"))
     (finding,) = pod_network.findings(Inspection(cluster(cni="canal"), network=network))
     assert (finding.name, finding.severity) == ("cni-untried", "error")
-    assert "ignore_findings = ['cni-untried']" in finding.mend
-    assert "v3.20 and v3.21" in finding.mend
+    assert "ignore_findings = ['cni-untried']" in finding.remedy
+    assert "v3.20 and v3.21" in finding.remedy
     assert parse({**RAW, "ignore_findings": ["cni-untried"]}).ignore_findings == ("cni-untried",)
     assert not list(pod_network.findings(Inspection(cluster(), network=of_podnet(cluster().settings))))
 

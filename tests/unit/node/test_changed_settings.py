@@ -69,7 +69,7 @@ def test_each_setting_is_told_with_the_old_value(changed: dict[str, Any], host: 
     assert finding.found.startswith(f"{found} in the running cluster and ")
     (value,) = changed.values()
     assert finding.found.endswith(f"and {value} in the settings")
-    assert "`./inv reset` and then `./inv apply`" in finding.mend
+    assert "`./inv reset` and then `./inv apply`" in finding.remedy
     assert "\n" not in str(finding)
 
 

@@ -61,7 +61,7 @@ def test_what_is_missing_is_one_finding_with_what_to_do(
         return
     (finding,) = found
     assert finding.found == f"{address} (cni_image_repository) lacks example.net/flannel-io/plugin:v1"
-    assert "./inv mirror.add example.net/flannel-io/plugin:v1`" in finding.mend
+    assert "./inv mirror.add example.net/flannel-io/plugin:v1`" in finding.remedy
 
 
 def test_a_registry_that_cannot_be_asked_is_the_nodes_affair() -> None:

@@ -15,21 +15,21 @@ from tests.unit.proof.captures import context, states
 
 VXLAN = ("flannel-v0.14.0-vxlan", "flannel-v0.20.2-vxlan", "canal-v3.24.6")
 HOST_GW = "flannel-v0.20.2-host-gw"
-TUNNEL = ("flannel_device", "flannel_address", "flannel_mtu", "routes_to_other_nodes", "arp_entries", "fdb_entries")
-BRIDGE = ("subnet_env", "subnet_of_node_object", "cni0_address", "cni0_mtu", "route_to_own_pods")
-RULES = ("forward_verdicts", "postrouting_verdicts")
+TUNNEL = ("flannel-device", "flannel-address", "flannel-mtu", "routes-to-other-nodes", "arp-entries", "fdb-entries")
+BRIDGE = ("subnet-env", "subnet-of-node-object", "cni0-address", "cni0-mtu", "route-to-own-pods")
+RULES = ("forward-verdicts", "postrouting-verdicts")
 FIRST = "k8s-node1"
 """The node whose rules the captures have."""
 CASES = [
-    *((capture, name, check) for capture in VXLAN for name in captures.NAMES for check in (*TUNNEL, "docker0_down")),
+    *((capture, name, check) for capture in VXLAN for name in captures.NAMES for check in (*TUNNEL, "docker0-down")),
     *((capture, name, check) for capture in VXLAN[:2] for name in captures.NAMES for check in BRIDGE),
     *((capture, FIRST, check) for capture in (*VXLAN, HOST_GW) for check in RULES),
-    *((capture, FIRST, "policy_chains_first") for capture in (*VXLAN[:2], HOST_GW)),
-    *((HOST_GW, FIRST, check) for check in ("no_tunnel", "routes_by_nodes", "docker0_down", *BRIDGE)),
-    *((VXLAN[2], name, "no_bridge") for name in captures.NAMES),
-    (VXLAN[2], FIRST, "iptables_variant"),
-    (VXLAN[2], FIRST, "felix_first"),
-    (VXLAN[2], FIRST, "felix_chains"),
+    *((capture, FIRST, "policy-chains-first") for capture in (*VXLAN[:2], HOST_GW)),
+    *((HOST_GW, FIRST, check) for check in ("no-tunnel", "routes-by-nodes", "docker0-down", *BRIDGE)),
+    *((VXLAN[2], name, "no-bridge") for name in captures.NAMES),
+    (VXLAN[2], FIRST, "iptables-variant"),
+    (VXLAN[2], FIRST, "felix-first"),
+    (VXLAN[2], FIRST, "felix-chains"),
 ]
 
 
@@ -63,7 +63,7 @@ def without(part: str, place: int = 0) -> Callable[[NodeState], NodeState]:
 @pytest.mark.parametrize("capture", VXLAN)
 @pytest.mark.parametrize(
     ("check", "part"),
-    [("routes_to_other_nodes", "routes"), ("arp_entries", "neighbours"), ("fdb_entries", "fdb")],
+    [("routes-to-other-nodes", "routes"), ("arp-entries", "neighbours"), ("fdb-entries", "fdb")],
 )
 def test_one_entry_less_is_noticed(capture: str, check: str, part: str) -> None:
     changed = without(part)(states(capture)[FIRST])
@@ -75,11 +75,11 @@ def test_one_entry_less_is_noticed(capture: str, check: str, part: str) -> None:
 @pytest.mark.parametrize(
     ("capture", "chain", "place", "check"),
     [
-        ("flannel-v0.20.2-vxlan", "filter/FORWARD", 0, "forward_verdicts"),
-        ("flannel-v0.20.2-vxlan", "filter/FLANNEL-FWD", 1, "forward_verdicts"),
-        (HOST_GW, "nat/FLANNEL-POSTRTG", 3, "postrouting_verdicts"),
-        ("canal-v3.24.6", "filter/FORWARD", 0, "felix_first"),
-        ("canal-v3.24.6", "filter/INPUT", 0, "felix_chains"),
+        ("flannel-v0.20.2-vxlan", "filter/FORWARD", 0, "forward-verdicts"),
+        ("flannel-v0.20.2-vxlan", "filter/FLANNEL-FWD", 1, "forward-verdicts"),
+        (HOST_GW, "nat/FLANNEL-POSTRTG", 3, "postrouting-verdicts"),
+        ("canal-v3.24.6", "filter/FORWARD", 0, "felix-first"),
+        ("canal-v3.24.6", "filter/INPUT", 0, "felix-chains"),
     ],
 )
 def test_one_rule_less_is_noticed(capture: str, chain: str, place: int, check: str) -> None:
@@ -112,7 +112,7 @@ def after_reboot(name: str, *lines: str, capture: str = VXLAN[0]) -> str | None:
     node2 = replace(node2, network=replace(node2.network, links=links))
     here = replace(found[name], fdb=parse_fdb(json.dumps(captures.fdb(list(lines)))))
     changed = {name.replace("-", "_"): here, "k8s_node2": node2}
-    result = by_name("fdb_entries").run(context(name, capture, **changed))
+    result = by_name("fdb-entries").run(context(name, capture, **changed))
     return None if result.ok else result.found
 
 
@@ -145,10 +145,10 @@ def test_an_arp_entry_that_no_route_leads_to_does_no_harm() -> None:
     (first, *_) = (entry for entry in state.network.neighbours if entry.device == "flannel.1")
     gone = replace(first, address=IPv4Address("10.244.9.0"))
     left = replace(state.network, neighbours=(*state.network.neighbours, gone))
-    assert by_name("arp_entries").run(context(FIRST, VXLAN[1], k8s_node1=replace(state, network=left))).ok
+    assert by_name("arp-entries").run(context(FIRST, VXLAN[1], k8s_node1=replace(state, network=left))).ok
     (route, *_) = (item for item in left.routes if item.device == "flannel.1" and item.via)
     routed = replace(left, routes=(*left.routes, replace(route, via=gone.address)))
-    assert not by_name("arp_entries").run(context(FIRST, VXLAN[1], k8s_node1=replace(state, network=routed))).ok
+    assert not by_name("arp-entries").run(context(FIRST, VXLAN[1], k8s_node1=replace(state, network=routed))).ok
     wrong = tuple(replace(entry, mac=OLD) if entry == first else entry for entry in state.network.neighbours)
     changed = replace(state, network=replace(state.network, neighbours=wrong))
-    assert not by_name("arp_entries").run(context(FIRST, VXLAN[1], k8s_node1=changed)).ok
+    assert not by_name("arp-entries").run(context(FIRST, VXLAN[1], k8s_node1=changed)).ok

@@ -175,65 +175,65 @@ LAST_ENDPOINT = '-A KUBE-SVC-WEB -m comment --comment "default/web" -j KUBE-SEP-
 
 ON_NODE_B: list[tuple[str, Change, str]] = [
     # check, what is changed on node-b, what `found` has to say
-    ("subnet_env", subnet_env(mtu=1500), "FLANNEL_MTU=1500"),
-    ("subnet_env", subnet_env(masquerade=False), "FLANNEL_IPMASQ=false"),
-    ("subnet_env", subnet_env(network=IPv4Network("10.0.0.0/8")), "FLANNEL_NETWORK=10.0.0.0/8"),
-    ("subnet_env", subnet_env(subnet=IPv4Interface("10.98.1.2/24")), "FLANNEL_SUBNET=10.98.1.2/24"),
-    ("subnet_env", lambda s: replace(s, subnet_env=None, unreadable={"subnet_env": "No such file"}), "No such file"),
-    ("subnet_of_node_object", subnet_env(subnet=IPv4Interface("10.98.7.1/24")), "10.98.7.0/24"),
-    ("subnet_of_node_object", subnet_env(subnet=IPv4Interface("10.98.1.1/25")), "10.98.1.0/25"),
+    ("subnet-env", subnet_env(mtu=1500), "FLANNEL_MTU=1500"),
+    ("subnet-env", subnet_env(masquerade=False), "FLANNEL_IPMASQ=false"),
+    ("subnet-env", subnet_env(network=IPv4Network("10.0.0.0/8")), "FLANNEL_NETWORK=10.0.0.0/8"),
+    ("subnet-env", subnet_env(subnet=IPv4Interface("10.98.1.2/24")), "FLANNEL_SUBNET=10.98.1.2/24"),
+    ("subnet-env", lambda s: replace(s, subnet_env=None, unreadable={"subnet_env": "No such file"}), "No such file"),
+    ("subnet-of-node-object", subnet_env(subnet=IPv4Interface("10.98.7.1/24")), "10.98.7.0/24"),
+    ("subnet-of-node-object", subnet_env(subnet=IPv4Interface("10.98.1.1/25")), "10.98.1.0/25"),
     ("sysctls", lambda s: replace(s, sysctls={**s.sysctls, "net.ipv4.ip_forward": "0"}), "ip_forward=0"),
     ("sysctls", lambda s: replace(s, sysctls={"net.ipv4.ip_forward": "1"}), "iptables=not there"),
-    ("swap_off", lambda s: replace(s, swaps=("/dev/dm-1",)), "/dev/dm-1"),
+    ("swap-off", lambda s: replace(s, swaps=("/dev/dm-1",)), "/dev/dm-1"),
     (
-        "iptables_variant",
+        "iptables-variant",
         lambda s: replace(s, other_iptables=parse_iptables_save("*nat\n:X -\n-A X -j DROP\nCOMMIT\n")),
         "1 rules in the other variant too",
     ),
-    ("iptables_variant", lambda s: replace(s, iptables=parse_iptables_save("")), "no variant"),
+    ("iptables-variant", lambda s: replace(s, iptables=parse_iptables_save("")), "no variant"),
     (
-        "iptables_variant",
+        "iptables-variant",
         lambda s: replace(s, iptables=replace(s.iptables, incompatible=("nat",))),
         "cannot show: nat",
     ),
-    ("flannel_device", without_link("flannel.1"), "there is no link flannel.1"),
-    ("flannel_device", tunnel(vni=2), "id 2"),
-    ("flannel_device", tunnel(port=4789), "dstport 4789"),
-    ("flannel_device", tunnel(learning=True), " learning"),
-    ("flannel_device", tunnel(local=IPv4Address("10.99.0.200")), "local 10.99.0.200"),
-    ("flannel_device", tunnel(underlay="docker0"), "dev docker0"),
-    ("flannel_device", link("flannel.1", flags=frozenset()), "down"),
-    ("flannel_device", link("flannel.1", kind="dummy", vxlan=None), "of kind dummy"),
-    ("flannel_device", less("addresses", lambda a: a.device == "eth9"), "no interface of this node carries"),
-    ("flannel_address", less("addresses", lambda a: a.device == "flannel.1"), "no IPv4 address"),
-    ("flannel_address", more("addresses", Address("flannel.1", IPv4Interface("10.98.9.0/32"), "global")), "10.98.9.0"),
-    ("flannel_mtu", link("flannel.1", mtu=1500), "1500"),
-    ("flannel_mtu", link("eth9", mtu=9000), "1450"),
-    ("cni0_address", without_link("cni0"), "there is no link cni0"),
-    ("cni0_address", more("addresses", Address("cni0", IPv4Interface("10.98.7.1/24"), "global")), "10.98.7.1/24"),
-    ("cni0_address", less("addresses", lambda a: a.device == "cni0"), "no IPv4 address"),
-    ("cni0_address", link("cni0", flags=frozenset()), "down"),
-    ("cni0_mtu", link("cni0", mtu=1500), "1500"),
-    ("cni0_mtu", without_link("cni0"), "there is no link cni0"),
-    ("docker0_down", link("docker0", flags=frozenset({"UP", "LOWER_UP"})), "carrier"),
-    ("docker0_down", more("links", Link(60, "veth60", "", 1500, "DOWN", master="docker0")), "ports: veth60"),
-    ("route_to_own_pods", less("routes", lambda r: r.device == "cni0"), "missing: 10.98.1.0/24 dev cni0"),
-    ("route_to_own_pods", more("routes", Route(IPv4Network("10.98.1.7/32"), "eth9")), "not expected: 10.98.1.7/32"),
-    ("route_to_own_pods", more("routes", Route(SUBNET_B, "cni0", table="100")), "more than once"),
-    ("routes_to_other_nodes", less("routes", lambda r: r.destination == SUBNET_C), f"missing: {SUBNET_C}"),
-    ("routes_to_other_nodes", more("routes", STALE_ROUTE), "not expected: 10.98.9.0/24"),
-    ("routes_to_other_nodes", more("routes", Route(UNREACHABLE_POD, None, type="blackhole")), "blackhole"),
+    ("flannel-device", without_link("flannel.1"), "there is no link flannel.1"),
+    ("flannel-device", tunnel(vni=2), "id 2"),
+    ("flannel-device", tunnel(port=4789), "dstport 4789"),
+    ("flannel-device", tunnel(learning=True), " learning"),
+    ("flannel-device", tunnel(local=IPv4Address("10.99.0.200")), "local 10.99.0.200"),
+    ("flannel-device", tunnel(underlay="docker0"), "dev docker0"),
+    ("flannel-device", link("flannel.1", flags=frozenset()), "down"),
+    ("flannel-device", link("flannel.1", kind="dummy", vxlan=None), "of kind dummy"),
+    ("flannel-device", less("addresses", lambda a: a.device == "eth9"), "no interface of this node carries"),
+    ("flannel-address", less("addresses", lambda a: a.device == "flannel.1"), "no IPv4 address"),
+    ("flannel-address", more("addresses", Address("flannel.1", IPv4Interface("10.98.9.0/32"), "global")), "10.98.9.0"),
+    ("flannel-mtu", link("flannel.1", mtu=1500), "1500"),
+    ("flannel-mtu", link("eth9", mtu=9000), "1450"),
+    ("cni0-address", without_link("cni0"), "there is no link cni0"),
+    ("cni0-address", more("addresses", Address("cni0", IPv4Interface("10.98.7.1/24"), "global")), "10.98.7.1/24"),
+    ("cni0-address", less("addresses", lambda a: a.device == "cni0"), "no IPv4 address"),
+    ("cni0-address", link("cni0", flags=frozenset()), "down"),
+    ("cni0-mtu", link("cni0", mtu=1500), "1500"),
+    ("cni0-mtu", without_link("cni0"), "there is no link cni0"),
+    ("docker0-down", link("docker0", flags=frozenset({"UP", "LOWER_UP"})), "carrier"),
+    ("docker0-down", more("links", Link(60, "veth60", "", 1500, "DOWN", master="docker0")), "ports: veth60"),
+    ("route-to-own-pods", less("routes", lambda r: r.device == "cni0"), "missing: 10.98.1.0/24 dev cni0"),
+    ("route-to-own-pods", more("routes", Route(IPv4Network("10.98.1.7/32"), "eth9")), "not expected: 10.98.1.7/32"),
+    ("route-to-own-pods", more("routes", Route(SUBNET_B, "cni0", table="100")), "more than once"),
+    ("routes-to-other-nodes", less("routes", lambda r: r.destination == SUBNET_C), f"missing: {SUBNET_C}"),
+    ("routes-to-other-nodes", more("routes", STALE_ROUTE), "not expected: 10.98.9.0/24"),
+    ("routes-to-other-nodes", more("routes", Route(UNREACHABLE_POD, None, type="blackhole")), "blackhole"),
     (
-        "routes_to_other_nodes",
+        "routes-to-other-nodes",
         lambda s: more("routes", Route(SUBNET_C, "flannel.1", via=SUBNET_C[0]))(
             less("routes", lambda r: r.destination == SUBNET_C)(s)
         ),
         "missing: 10.98.2.0/24 via 10.98.2.0 dev flannel.1 onlink",
     ),
-    ("arp_entries", less("neighbours", lambda n: n.address == SUBNET_C[0]), "missing: 10.98.2.0"),
-    ("arp_entries", more("neighbours", Neighbour(UNREACHABLE_POD[0], "flannel.1", "02::9", PERMANENT)), "not expected"),
+    ("arp-entries", less("neighbours", lambda n: n.address == SUBNET_C[0]), "missing: 10.98.2.0"),
+    ("arp-entries", more("neighbours", Neighbour(UNREACHABLE_POD[0], "flannel.1", "02::9", PERMANENT)), "not expected"),
     (
-        "arp_entries",
+        "arp-entries",
         lambda s: replace(
             s,
             network=replace(s.network, neighbours=tuple(replace(n, states=frozenset()) for n in s.network.neighbours)),
@@ -241,96 +241,96 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
         "missing",
     ),
     (
-        "arp_entries",
+        "arp-entries",
         lambda s: replace(
             s, network=replace(s.network, neighbours=tuple(replace(n, mac="02::8") for n in s.network.neighbours))
         ),
         "not expected: 10.98.0.0 lladdr 02::8",
     ),
-    ("fdb_entries", fdb(drop=lambda e: e.mac == good.mac("node-c")), "missing: 02:00:00:00:00:0c dst 10.99.0.13"),
-    ("fdb_entries", fdb(FdbEntry("02::9", "flannel.1", IPv4Address("10.99.0.99"), SELF, "permanent")), "not expected"),
+    ("fdb-entries", fdb(drop=lambda e: e.mac == good.mac("node-c")), "missing: 02:00:00:00:00:0c dst 10.99.0.13"),
+    ("fdb-entries", fdb(FdbEntry("02::9", "flannel.1", IPv4Address("10.99.0.99"), SELF, "permanent")), "not expected"),
     (
-        "fdb_entries",
+        "fdb-entries",
         lambda s: fdb(FdbEntry(good.mac("node-c"), "flannel.1", IPv4Address("10.99.0.99"), SELF, "permanent"))(
             fdb(drop=lambda e: e.mac == good.mac("node-c"))(s)
         ),
         "not expected: 02:00:00:00:00:0c dst 10.99.0.99",
     ),
     (
-        "fdb_entries",
+        "fdb-entries",
         lambda s: replace(s, fdb=tuple(replace(e, state="") for e in s.fdb)),
         "missing",
     ),
-    ("pod_addresses", in_pod("web-b2", addresses=()), "default/web-b2: expected 10.98.1.2/24"),
+    ("pod-addresses", in_pod("web-b2", addresses=()), "default/web-b2: expected 10.98.1.2/24"),
     (
-        "pod_addresses",
+        "pod-addresses",
         in_pod("web-b2", addresses=(Address("eth0", IPv4Interface("10.98.1.9/24"), "global"),)),
         "found 10.98.1.9/24",
     ),
-    ("pod_addresses", without_containers(lambda c: c.pod_name == "web-b2"), "expected a pause container, found none"),
-    ("pod_addresses", container("web-b2", True, network=None, network_mode="bridge"), "found NetworkMode bridge"),
-    ("pod_default_routes", in_pod("web-b3", routes=()), "missing: 0.0.0.0/0 via 10.98.1.1 dev eth0"),
+    ("pod-addresses", without_containers(lambda c: c.pod_name == "web-b2"), "expected a pause container, found none"),
+    ("pod-addresses", container("web-b2", True, network=None, network_mode="bridge"), "found NetworkMode bridge"),
+    ("pod-default-routes", in_pod("web-b3", routes=()), "missing: 0.0.0.0/0 via 10.98.1.1 dev eth0"),
     (
-        "pod_default_routes",
+        "pod-default-routes",
         in_pod("web-b3", routes=(Route(IPv4Network("0.0.0.0/0"), "eth0", via=IPv4Address("10.98.1.254")),)),
         "not expected: 0.0.0.0/0 via 10.98.1.254",
     ),
-    ("pod_veths", in_pod("web-b3", links=()), "no eth0 in the pod"),
-    ("pod_veths", link("veth3", master="docker0"), "veth in docker0"),
-    ("pod_veths", link("veth3", master=None, bridge_port=None), "in no bridge"),
-    ("pod_veths", without_link("veth3"), "without an end on the node"),
+    ("pod-veths", in_pod("web-b3", links=()), "no eth0 in the pod"),
+    ("pod-veths", link("veth3", master="docker0"), "veth in docker0"),
+    ("pod-veths", link("veth3", master=None, bridge_port=None), "in no bridge"),
+    ("pod-veths", without_link("veth3"), "without an end on the node"),
     (
-        "pod_veths",
+        "pod-veths",
         lambda s: link("veth3", bridge_port=replace(s.network.link("veth3").bridge_port, hairpin=False))(s),  # type: ignore[union-attr,type-var]
         "hairpin off",
     ),
     (
-        "pod_veths",
+        "pod-veths",
         lambda s: link("veth3", bridge_port=replace(s.network.link("veth3").bridge_port, state="disabled"))(s),  # type: ignore[union-attr,type-var]
         "disabled",
     ),
-    ("pod_namespaces", container("web-b2", False, network_mode="bridge"), "main NetworkMode bridge"),
-    ("pod_namespaces", container("web-b2", False, netns="net:[666]"), "in net:[666]"),
-    ("pod_namespaces", container("web-b2", True, network_mode="host"), "pause NetworkMode host"),
-    ("pod_namespaces", without_containers(lambda c: c.is_sandbox), "expected a pause container, found none"),
-    ("pod_namespaces", without_containers(lambda c: not c.is_sandbox), "expected containers beside the pause"),
-    ("forward_accepts", rules((":FORWARD DROP", ":FORWARD ACCEPT")), "policy ACCEPT"),
-    ("forward_accepts", rules((FORWARD_SOURCE, "")), "missing: -A FORWARD -s 10.98.0.0/16 -j ACCEPT"),
-    ("forward_accepts", rules((FORWARD_SOURCE, FORWARD_SOURCE.replace("-j", "-p tcp -j"))), "missing"),
-    ("forward_accepts", rules((FORWARD_SOURCE, "-A FORWARD -j DROP\n" + FORWARD_SOURCE)), "refused by: -A FORWARD"),
-    ("forward_accepts", rules(("-A DOCKER-USER -j RETURN", "-A DOCKER-USER -j DROP")), "-A DOCKER-USER -j DROP"),
-    ("postrouting_order", rules((POD_TO_POD, "")), "MASQUERADE"),
-    ("postrouting_order", rules((POD_TO_POD + POD_OUT, POD_OUT + POD_TO_POD)), "MASQUERADE"),
-    ("postrouting_order", rules((POD_OUT, POD_OUT.replace("! -d 224.0.0.0/4 ", ""))), "-s 10.98.0.0/16 -j MASQUERADE"),
-    ("postrouting_order", rules((KUBE_FIRST, "-A POSTROUTING -o eth9 -j MASQUERADE\n" + KUBE_FIRST)), "-o eth9"),
-    ("postrouting_order", rules((KUBE_FIRST, "")), "RETURN"),
-    ("postrouting_order", rules((f"-d {SUBNET_B} -j RETURN", f"-d {SUBNET_C} -j RETURN")), f"-d {SUBNET_C}"),
-    ("service_chains", rules((TO_WEB, "")), "default/web/tcp"),
-    ("service_chains", rules((TO_WEB, TO_WEB * 2)), "default/web/tcp"),
-    ("service_chains", rules((TO_WEB, TO_WEB + TO_WEB.replace("10.97.0.50", "10.97.9.9"))), "other cluster IPs"),
-    ("service_chains", rules((TO_WEB, TO_WEB.replace("-j", "-s 10.0.0.0/8 -j"))), "default/web/tcp"),
+    ("pod-namespaces", container("web-b2", False, network_mode="bridge"), "main NetworkMode bridge"),
+    ("pod-namespaces", container("web-b2", False, netns="net:[666]"), "in net:[666]"),
+    ("pod-namespaces", container("web-b2", True, network_mode="host"), "pause NetworkMode host"),
+    ("pod-namespaces", without_containers(lambda c: c.is_sandbox), "expected a pause container, found none"),
+    ("pod-namespaces", without_containers(lambda c: not c.is_sandbox), "expected containers beside the pause"),
+    ("forward-accepts", rules((":FORWARD DROP", ":FORWARD ACCEPT")), "policy ACCEPT"),
+    ("forward-accepts", rules((FORWARD_SOURCE, "")), "missing: -A FORWARD -s 10.98.0.0/16 -j ACCEPT"),
+    ("forward-accepts", rules((FORWARD_SOURCE, FORWARD_SOURCE.replace("-j", "-p tcp -j"))), "missing"),
+    ("forward-accepts", rules((FORWARD_SOURCE, "-A FORWARD -j DROP\n" + FORWARD_SOURCE)), "refused by: -A FORWARD"),
+    ("forward-accepts", rules(("-A DOCKER-USER -j RETURN", "-A DOCKER-USER -j DROP")), "-A DOCKER-USER -j DROP"),
+    ("postrouting-order", rules((POD_TO_POD, "")), "MASQUERADE"),
+    ("postrouting-order", rules((POD_TO_POD + POD_OUT, POD_OUT + POD_TO_POD)), "MASQUERADE"),
+    ("postrouting-order", rules((POD_OUT, POD_OUT.replace("! -d 224.0.0.0/4 ", ""))), "-s 10.98.0.0/16 -j MASQUERADE"),
+    ("postrouting-order", rules((KUBE_FIRST, "-A POSTROUTING -o eth9 -j MASQUERADE\n" + KUBE_FIRST)), "-o eth9"),
+    ("postrouting-order", rules((KUBE_FIRST, "")), "RETURN"),
+    ("postrouting-order", rules((f"-d {SUBNET_B} -j RETURN", f"-d {SUBNET_C} -j RETURN")), f"-d {SUBNET_C}"),
+    ("service-chains", rules((TO_WEB, "")), "default/web/tcp"),
+    ("service-chains", rules((TO_WEB, TO_WEB * 2)), "default/web/tcp"),
+    ("service-chains", rules((TO_WEB, TO_WEB + TO_WEB.replace("10.97.0.50", "10.97.9.9"))), "other cluster IPs"),
+    ("service-chains", rules((TO_WEB, TO_WEB.replace("-j", "-s 10.0.0.0/8 -j"))), "default/web/tcp"),
     (
-        "service_chains",
+        "service-chains",
         rules(('-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES\n', "")),
         "PREROUTING: expected -A PREROUTING -j KUBE-SERVICES, found none",
     ),
-    ("service_chains", rules(("-A KUBE-SERVICES -d 10.97.0.77/32", "-A KUBE-SERVICES -d 10.97.0.79/32")), "idle"),
-    ("service_endpoints", rules((TO_WEB, "")), "no jump to one from KUBE-SERVICES"),
-    ("service_endpoints", rules((LAST_ENDPOINT, "")), "probabilities"),
-    ("service_endpoints", rules(("0.33333333349", "0.50000000000")), "0.5000000\n0.5000000\n1.0000000"),
-    ("service_endpoints", rules((LAST_ENDPOINT, LAST_ENDPOINT.replace("SEP-3", "SEP-1"))), "KUBE-SEP chains"),
-    ("service_endpoints", rules(("--to-destination 10.98.2.2:8080", "--to-destination 10.98.2.9:8080")), "10.98.2.9"),
-    ("service_endpoints", rules(("--to-destination 10.98.2.2:8080", "--to-destination 10.98.2.2:80")), "10.98.2.2:80"),
+    ("service-chains", rules(("-A KUBE-SERVICES -d 10.97.0.77/32", "-A KUBE-SERVICES -d 10.97.0.79/32")), "idle"),
+    ("service-endpoints", rules((TO_WEB, "")), "no jump to one from KUBE-SERVICES"),
+    ("service-endpoints", rules((LAST_ENDPOINT, "")), "probabilities"),
+    ("service-endpoints", rules(("0.33333333349", "0.50000000000")), "0.5000000\n0.5000000\n1.0000000"),
+    ("service-endpoints", rules((LAST_ENDPOINT, LAST_ENDPOINT.replace("SEP-3", "SEP-1"))), "KUBE-SEP chains"),
+    ("service-endpoints", rules(("--to-destination 10.98.2.2:8080", "--to-destination 10.98.2.9:8080")), "10.98.2.9"),
+    ("service-endpoints", rules(("--to-destination 10.98.2.2:8080", "--to-destination 10.98.2.2:80")), "10.98.2.2:80"),
     (
-        "service_endpoints",
+        "service-endpoints",
         rules(('-A KUBE-SEP-3 -s 10.98.2.2/32 -m comment --comment "default/web" -j KUBE-MARK-MASQ\n', "")),
         "missing: -A KUBE-SEP -s 10.98.2.2/32 -j KUBE-MARK-MASQ",
     ),
-    ("node_ports", rules((WEB_NODE_PORT + "KUBE-MARK-MASQ\n", "")), "default/web/tcp"),
-    ("node_ports", rules((WEB_NODE_PORT + "KUBE-SVC-WEB\n", "")), "default/web/tcp"),
-    ("node_ports", rules((WEB_NODE_PORT + "KUBE-SVC-WEB", WEB_NODE_PORT + "KUBE-SVC-API")), "KUBE-SVC-API"),
+    ("node-ports", rules((WEB_NODE_PORT + "KUBE-MARK-MASQ\n", "")), "default/web/tcp"),
+    ("node-ports", rules((WEB_NODE_PORT + "KUBE-SVC-WEB\n", "")), "default/web/tcp"),
+    ("node-ports", rules((WEB_NODE_PORT + "KUBE-SVC-WEB", WEB_NODE_PORT + "KUBE-SVC-API")), "KUBE-SVC-API"),
     (
-        "node_ports",
+        "node-ports",
         rules(
             (
                 WEB_NODE_PORT + "KUBE-SVC-WEB\n",
@@ -339,59 +339,59 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
         ),
         "other ports",
     ),
-    ("node_ports", rules(("-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS", "-j KUBE-NODEPORTS")), "KUBE-SERVICES"),
-    ("service_masquerade", rules(("--set-xmark 0x4000/0x4000", "--set-xmark 0x8000/0x8000")), "0x8000"),
-    ("service_masquerade", rules(("-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n", "")), "MARK"),
-    ("policies_in_force", lambda state: replace(state, nft_tables=("ip filter",)), "inet podnet not there"),
-    ("policies_in_force", in_force(enforced=False), "not enforced"),
-    ("policies_in_force", in_force(policies={}), "0 policies enforced"),
-    ("policies_in_force", in_force(inexpressible={"elsewhere/deny": "no such operator"}), "no such operator"),
-    ("kubelet_healthy", lambda s: replace(s, kubelet=Kubelet("activating", "")), "kubelet is activating, and answers"),
-    ("kubelet_healthy", lambda s: replace(s, kubelet=Kubelet("active", "unhealthy")), "answers unhealthy"),
-    ("control_plane_healthy", lambda s: replace(s, unreadable={"control_plane": "no curl"}), "no curl"),
-    ("cni_configuration", lambda s: replace(s, cni_files=("05-old.conf", *s.cni_files)), "05-old.conf"),
-    ("cni_configuration", lambda s: replace(s, cni_files=("10-podnet.conflist.tmp",)), "nothing"),
-    ("unique_identity", identity(hostname="node-a"), "hostname node-a is that of node-a too"),
-    ("unique_identity", identity(machine_id=f"{2:032d}"), "2 is that of node-c too"),
-    ("unique_identity", identity(product_uuid="uuid-node-c"), "product_uuid uuid-node-c is that of node-c too"),
+    ("node-ports", rules(("-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS", "-j KUBE-NODEPORTS")), "KUBE-SERVICES"),
+    ("service-masquerade", rules(("--set-xmark 0x4000/0x4000", "--set-xmark 0x8000/0x8000")), "0x8000"),
+    ("service-masquerade", rules(("-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN\n", "")), "MARK"),
+    ("policies-in-force", lambda state: replace(state, nft_tables=("ip filter",)), "inet podnet not there"),
+    ("policies-in-force", in_force(enforced=False), "not enforced"),
+    ("policies-in-force", in_force(policies={}), "0 policies enforced"),
+    ("policies-in-force", in_force(inexpressible={"elsewhere/deny": "no such operator"}), "no such operator"),
+    ("kubelet-healthy", lambda s: replace(s, kubelet=Kubelet("activating", "")), "kubelet is activating, and answers"),
+    ("kubelet-healthy", lambda s: replace(s, kubelet=Kubelet("active", "unhealthy")), "answers unhealthy"),
+    ("control-plane-healthy", lambda s: replace(s, unreadable={"control_plane": "no curl"}), "no curl"),
+    ("cni-configuration", lambda s: replace(s, cni_files=("05-old.conf", *s.cni_files)), "05-old.conf"),
+    ("cni-configuration", lambda s: replace(s, cni_files=("10-podnet.conflist.tmp",)), "nothing"),
+    ("unique-identity", identity(hostname="node-a"), "hostname node-a is that of node-a too"),
+    ("unique-identity", identity(machine_id=f"{2:032d}"), "2 is that of node-c too"),
+    ("unique-identity", identity(product_uuid="uuid-node-c"), "product_uuid uuid-node-c is that of node-c too"),
     ("clock", lambda s: replace(s, clock=1_800_000_000.0 - 40), "40 seconds behind"),
     ("clock", lambda s: replace(s, clock=1_800_000_000.0 + 400), "398 seconds ahead"),
     (
-        "policy_chains_first",
+        "policy-chains-first",
         rules(("-A FORWARD -d 10.98.0.0/16 -j ACCEPT\n", AFTER_ACCEPT)),
         "before KUBE-ROUTER-FORWARD",
     ),
 ]
 
 IN_API: list[tuple[str, ApiChange, str]] = [
-    ("network_agent_ready", pod("proxy-b", ready=False), "kube-system/proxy-b is Running, not ready"),
-    ("network_agent_ready", pod("proxy-b", terminating=True), "kube-system/proxy-b is Running"),
-    ("network_agent_ready", pod("proxy-b", labels={}), "none"),
-    ("kubelet_reached", lambda api: replace(api, kubelets={"node-b": "curl: (28) timed out 000"}), "timed out"),
-    ("kubelet_reached", lambda api: replace(api, kubelets={"node-b": "Unauthorized 401"}), "401"),
-    ("kubelet_reached", lambda api: replace(api, kubelets={}), "did not ask"),
-    ("kube_proxy_ready", pod("kube-proxy-b", ready=False), "kube-system/kube-proxy-b is Running, not ready"),
-    ("kube_proxy_ready", pod("kube-proxy-b", labels={}), "none"),
-    ("node_ready", node_object("node-b", ready="False", ready_message="cni config uninitialized"), "uninitialized"),
-    ("node_ready", node_object("node-b", ready="Unknown"), "Ready=Unknown"),
-    ("node_ready", node_object("node-b", internal_ip=IPv4Address("10.99.0.200")), "InternalIP 10.99.0.200"),
-    ("node_ready", without_node("node-b"), "no node node-b: it has not joined"),
-    ("subnet_env", node_object("node-b", pod_cidr=UNREACHABLE_POD), "FLANNEL_SUBNET=10.98.1.1/24"),
-    ("subnet_of_node_object", node_object("node-b", pod_cidr=None), "has no podCIDR"),
-    ("subnet_of_node_object", node_object("node-c", pod_cidr=SUBNET_B), "also the podCIDR of node-c"),
-    ("flannel_address", node_object("node-b", pod_cidr=UNREACHABLE_POD), "10.98.1.0/32"),
-    ("cni0_address", node_object("node-b", pod_cidr=UNREACHABLE_POD), "10.98.1.1/24"),
-    ("routes_to_other_nodes", node_object("node-c", pod_cidr=UNREACHABLE_POD), "missing: 10.98.9.0/24"),
-    ("routes_to_other_nodes", without_node("node-c"), "no node node-c"),
-    ("pod_addresses", pod("web-b2", ip=IPv4Address("10.98.1.9")), "expected 10.98.1.9/24"),
-    ("pod_addresses", pod("web-b2", ip=None, phase="Pending"), "default/web-b2: expected an address, found none"),
-    ("service_chains", service("web", cluster_ip=IPv4Address("10.97.0.51")), "default/web/tcp"),
-    ("service_chains", endpoints(), "default/web/tcp"),
-    ("service_endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080", "10.98.2.9:8080"), "missing"),
-    ("service_endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080"), "probabilities"),
-    ("node_ports", service("web", local_traffic_only=True), "default/web/tcp"),
-    ("policies_in_force", lambda api: replace(api, policies={**api.policies, "default/new": "18"}), "default/new"),
-    ("policies_in_force", lambda api: replace(api, policies={"elsewhere/deny": "99"}), "resourceVersion 99"),
+    ("network-agent-ready", pod("proxy-b", ready=False), "kube-system/proxy-b is Running, not ready"),
+    ("network-agent-ready", pod("proxy-b", terminating=True), "kube-system/proxy-b is Running"),
+    ("network-agent-ready", pod("proxy-b", labels={}), "none"),
+    ("kubelet-reached", lambda api: replace(api, kubelets={"node-b": "curl: (28) timed out 000"}), "timed out"),
+    ("kubelet-reached", lambda api: replace(api, kubelets={"node-b": "Unauthorized 401"}), "401"),
+    ("kubelet-reached", lambda api: replace(api, kubelets={}), "did not ask"),
+    ("kube-proxy-ready", pod("kube-proxy-b", ready=False), "kube-system/kube-proxy-b is Running, not ready"),
+    ("kube-proxy-ready", pod("kube-proxy-b", labels={}), "none"),
+    ("node-ready", node_object("node-b", ready="False", ready_message="cni config uninitialized"), "uninitialized"),
+    ("node-ready", node_object("node-b", ready="Unknown"), "Ready=Unknown"),
+    ("node-ready", node_object("node-b", internal_ip=IPv4Address("10.99.0.200")), "InternalIP 10.99.0.200"),
+    ("node-ready", without_node("node-b"), "no node node-b: it has not joined"),
+    ("subnet-env", node_object("node-b", pod_cidr=UNREACHABLE_POD), "FLANNEL_SUBNET=10.98.1.1/24"),
+    ("subnet-of-node-object", node_object("node-b", pod_cidr=None), "has no podCIDR"),
+    ("subnet-of-node-object", node_object("node-c", pod_cidr=SUBNET_B), "also the podCIDR of node-c"),
+    ("flannel-address", node_object("node-b", pod_cidr=UNREACHABLE_POD), "10.98.1.0/32"),
+    ("cni0-address", node_object("node-b", pod_cidr=UNREACHABLE_POD), "10.98.1.1/24"),
+    ("routes-to-other-nodes", node_object("node-c", pod_cidr=UNREACHABLE_POD), "missing: 10.98.9.0/24"),
+    ("routes-to-other-nodes", without_node("node-c"), "no node node-c"),
+    ("pod-addresses", pod("web-b2", ip=IPv4Address("10.98.1.9")), "expected 10.98.1.9/24"),
+    ("pod-addresses", pod("web-b2", ip=None, phase="Pending"), "default/web-b2: expected an address, found none"),
+    ("service-chains", service("web", cluster_ip=IPv4Address("10.97.0.51")), "default/web/tcp"),
+    ("service-chains", endpoints(), "default/web/tcp"),
+    ("service-endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080", "10.98.2.9:8080"), "missing"),
+    ("service-endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080"), "probabilities"),
+    ("node-ports", service("web", local_traffic_only=True), "default/web/tcp"),
+    ("policies-in-force", lambda api: replace(api, policies={**api.policies, "default/new": "18"}), "default/new"),
+    ("policies-in-force", lambda api: replace(api, policies={"elsewhere/deny": "99"}), "resourceVersion 99"),
 ]
 
 
@@ -443,8 +443,8 @@ def test_what_cannot_be_read_holds_for_nobody(check: Any) -> None:
 def test_an_empty_state_holds_for_nobody(check: Any) -> None:
     """A state where nothing was found, and nothing was reported unreadable, cannot pass but where none is right."""
     result = check.run(good.context("node-b", here=NodeState("node-b")))
-    of_the_api = ("node_ready", "network_agent_ready", "kube_proxy_ready", "kubelet_reached", "control_plane_healthy")
-    assert result.ok == (check.name in (*of_the_api, "swap_off", "docker0_down"))
+    of_the_api = ("node-ready", "network-agent-ready", "kube-proxy-ready", "kubelet-reached", "control-plane-healthy")
+    assert result.ok == (check.name in (*of_the_api, "swap-off", "docker0-down"))
 
 
 # Where no pod of the pod network runs ---------------------------------------------------------------------------------
@@ -453,13 +453,13 @@ def test_an_empty_state_holds_for_nobody(check: Any) -> None:
 def test_without_pods_the_bridge_may_be_absent_but_not_wrong() -> None:
     here = good.state("node-a")
     assert here.network.link("cni0") is None
-    result = by_name("cni0_address").run(good.context("node-a"))
+    result = by_name("cni0-address").run(good.context("node-a"))
     assert result.ok
     assert "no pod of the pod network runs here (API)" in result.found
     stale = more("links", Link(5, "cni0", "", 1450, "DOWN", frozenset({"UP"})))(here)
     stale = more("addresses", Address("cni0", IPv4Interface("10.98.7.1/24"), "global"))(stale)
-    assert not by_name("cni0_address").run(good.context("node-a", here=stale)).ok
-    assert not by_name("route_to_own_pods").run(good.context("node-a", here=stale)).ok
+    assert not by_name("cni0-address").run(good.context("node-a", here=stale)).ok
+    assert not by_name("route-to-own-pods").run(good.context("node-a", here=stale)).ok
 
 
 def test_a_bridge_that_its_last_pod_has_left_has_the_kernels_mtu() -> None:
@@ -467,14 +467,14 @@ def test_a_bridge_that_its_last_pod_has_left_has_the_kernels_mtu() -> None:
         links = tuple(replace(item, master=None) if item.master == "cni0" else item for item in state.network.links)
         return link("cni0", mtu=1500)(replace(state, network=replace(state.network, links=links)))
 
-    result = by_name("cni0_mtu").run(good.context("node-b", here=emptied(good.context("node-b").state)))
+    result = by_name("cni0-mtu").run(good.context("node-b", here=emptied(good.context("node-b").state)))
     assert result.ok
     assert "no pod attached" in result.found
 
 
 def test_that_no_pod_runs_is_asked_from_the_api_and_not_assumed() -> None:
     objects = pod("web-b2", node="node-a", ip=IPv4Address("10.98.0.2"))(good.api())
-    for name in ("cni0_address", "cni0_mtu", "route_to_own_pods", "pod_addresses"):
+    for name in ("cni0-address", "cni0-mtu", "route-to-own-pods", "pod-addresses"):
         assert not by_name(name).run(good.context("node-a", objects=objects)).ok, name
 
 
@@ -485,20 +485,20 @@ def test_the_mac_of_a_node_that_cannot_be_read_is_taken_from_its_announcement() 
     context = good.context("node-b")
     states = {name: state for name, state in context.states.items() if name != "node-c"}
     without = replace(context, states=states)
-    assert not by_name("arp_entries").run(without).ok
+    assert not by_name("arp-entries").run(without).ok
     for annotation in (
         {"podnet.kubeproof.dev/vtep-mac": good.mac("node-c")},
         {"flannel.alpha.coreos.com/backend-data": f'{{"VNI":1,"VtepMAC":"{good.mac("node-c")}"}}'},
     ):
         announced = replace(without, objects=node_object("node-c", annotations=annotation)(good.api()))
-        assert by_name("arp_entries").run(announced).ok
-        assert by_name("fdb_entries").run(announced).ok
+        assert by_name("arp-entries").run(announced).ok
+        assert by_name("fdb-entries").run(announced).ok
 
 
 def test_rules_of_others_that_cannot_match_pods_are_nobodys_business() -> None:
     harmless = "-A POSTROUTING -s 192.168.122.0/24 ! -d 192.168.122.0/24 -j MASQUERADE\n"
     here = rules((KUBE_FIRST, harmless + KUBE_FIRST))(good.state("node-b"))
-    assert by_name("postrouting_order").run(good.context("node-b", here=here)).ok
+    assert by_name("postrouting-order").run(good.context("node-b", here=here)).ok
 
 
 def test_session_affinity_adds_rules_that_are_right() -> None:
@@ -513,9 +513,9 @@ def test_session_affinity_adds_rules_that_are_right() -> None:
         )
         changes.append((old, old.replace("-p tcp", f"-p tcp {name}")))
     here = rules(*changes)(good.state("node-b"))
-    assert not by_name("service_endpoints").run(good.context("node-b", here=here)).ok
+    assert not by_name("service-endpoints").run(good.context("node-b", here=here)).ok
     sticky_service = service("web", session_affinity=True)(good.api())
-    result = by_name("service_endpoints").run(good.context("node-b", here=here, objects=sticky_service))
+    result = by_name("service-endpoints").run(good.context("node-b", here=here, objects=sticky_service))
     assert result.ok, result.found
 
 
@@ -526,7 +526,7 @@ def test_external_traffic_policy_local() -> None:
         (WEB_NODE_PORT + "KUBE-SVC-WEB", WEB_NODE_PORT + "KUBE-XLB-WEB"),
     )(good.state("node-b"))
     local = service("web", local_traffic_only=True)(good.api())
-    assert by_name("node_ports").run(good.context("node-b", here=here, objects=local)).ok
+    assert by_name("node-ports").run(good.context("node-b", here=here, objects=local)).ok
 
 
 def test_a_node_with_no_other_needs_no_routes() -> None:
@@ -540,13 +540,13 @@ def test_a_node_with_no_other_needs_no_routes() -> None:
             network=Namespace(routes=(Route(SUBNET_B, "cni0"),), links=context.state.network.links),
         ),
     )
-    for name in ("routes_to_other_nodes", "arp_entries", "fdb_entries"):
+    for name in ("routes-to-other-nodes", "arp-entries", "fdb-entries"):
         assert by_name(name).run(alone).ok
 
 
 def test_subnet_env_prints_as_the_file_does() -> None:
     env = SubnetEnv(good.PODS, IPv4Interface("10.98.1.1/24"), 1450, masquerade=True)
-    result = by_name("subnet_env").run(good.context("node-b"))
+    result = by_name("subnet-env").run(good.context("node-b"))
     assert (result.expected, result.found) == (str(env), str(env))
 
 
@@ -555,9 +555,9 @@ def test_subnet_env_prints_as_the_file_does() -> None:
 def test_each_part_of_the_control_plane_has_to_answer(name: str, answer: str) -> None:
     here = good.state("node-a")
     parts = {**here.control_plane, name: answer}
-    result = by_name("control_plane_healthy").run(good.context("node-a", here=replace(here, control_plane=parts)))
+    result = by_name("control-plane-healthy").run(good.context("node-a", here=replace(here, control_plane=parts)))
     assert result.status is Status.FAILS
     assert f"{name}: {answer or 'nothing'}" in result.found
     parts.pop(name)
-    result = by_name("control_plane_healthy").run(good.context("node-a", here=replace(here, control_plane=parts)))
+    result = by_name("control-plane-healthy").run(good.context("node-a", here=replace(here, control_plane=parts)))
     assert f"{name}: was not asked" in result.found

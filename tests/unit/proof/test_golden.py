@@ -32,13 +32,13 @@ ENDPOINTS = {
     ),
 }
 CHECKS = (
-    "forward_accepts",
-    "postrouting_order",
-    "service_chains",
-    "service_endpoints",
-    "node_ports",
-    "service_masquerade",
-    "iptables_variant",
+    "forward-accepts",
+    "postrouting-order",
+    "service-chains",
+    "service-endpoints",
+    "node-ports",
+    "service-masquerade",
+    "iptables-variant",
 )
 
 
@@ -64,10 +64,10 @@ def test_one_endpoint_less_in_the_api_is_noticed(node1: Context) -> None:
     fewer = dict(ENDPOINTS)
     fewer["default", "httpd-svc", ""] = frozenset({Backend(IPv4Address("10.244.1.2"), 80)})
     objects = ApiObjects(nodes=node1.api.nodes, services=SERVICES, endpoints=fewer)
-    assert not by_name("service_endpoints").run(replace(node1, objects=objects)).ok
+    assert not by_name("service-endpoints").run(replace(node1, objects=objects)).ok
 
 
-@pytest.mark.parametrize("name", ["forward_verdicts", "postrouting_verdicts"])
+@pytest.mark.parametrize("name", ["forward-verdicts", "postrouting-verdicts"])
 def test_what_the_real_rules_of_flannel_do_to_packets(name: str, node1: Context) -> None:
     """By flannel v0.14.0, without chains of its own; later ones are written out by hand in networks.py."""
     other = Node("k8s-node2", IPv4Address("192.168.200.13"), "worker")

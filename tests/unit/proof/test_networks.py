@@ -36,70 +36,70 @@ def rules(cni: str, *changes: tuple[str, str]) -> Change:
 
 
 ON_CANAL: list[tuple[str, Change, str]] = [
-    ("no_bridge", more("links", Link(50, "cni0", "", 1450, "DOWN", kind="bridge")), "cni0 of kind bridge"),
-    ("calico_links", link(LINK, name="veth7"), "veth veth7"),
-    ("calico_links", link(LINK, flags=frozenset()), "down"),
-    ("calico_links", link(LINK, master="docker0"), "in docker0"),
-    ("calico_links", without_link(LINK), "no eth0 with an end on the node"),
+    ("no-bridge", more("links", Link(50, "cni0", "", 1450, "DOWN", kind="bridge")), "cni0 of kind bridge"),
+    ("calico-links", link(LINK, name="veth7"), "veth veth7"),
+    ("calico-links", link(LINK, flags=frozenset()), "down"),
+    ("calico-links", link(LINK, master="docker0"), "in docker0"),
+    ("calico-links", without_link(LINK), "no eth0 with an end on the node"),
     (
-        "pod_mtus",
+        "pod-mtus",
         in_pod("web-b2", links=(Link(2, "eth0", "", 1500, "UP", good.UP, kind="veth", peer_index=12),)),
         "1500",
     ),
-    ("routes_to_pods", less("routes", lambda r: r.destination == POD), f"missing: {POD} dev {LINK}"),
-    ("routes_to_pods", more("routes", Route(good.subnet("node-b"), "cni0")), "not expected: 10.98.1.0/24 dev cni0"),
-    ("routes_to_pods", more("routes", Route(IPv4Network("10.98.1.9/32"), "cali00000000000")), "10.98.1.9/32"),
-    ("pod_single_addresses", in_pod("web-b2", addresses=()), "no address on eth0"),
+    ("routes-to-pods", less("routes", lambda r: r.destination == POD), f"missing: {POD} dev {LINK}"),
+    ("routes-to-pods", more("routes", Route(good.subnet("node-b"), "cni0")), "not expected: 10.98.1.0/24 dev cni0"),
+    ("routes-to-pods", more("routes", Route(IPv4Network("10.98.1.9/32"), "cali00000000000")), "10.98.1.9/32"),
+    ("pod-single-addresses", in_pod("web-b2", addresses=()), "no address on eth0"),
     (
-        "pod_single_addresses",
+        "pod-single-addresses",
         in_pod("web-b2", addresses=(Address("eth0", IPv4Interface("10.98.1.2/24"), "global"),)),
         "found 10.98.1.2/24",
     ),
-    ("pod_link_local_gateways", in_pod("web-b3", routes=()), "missing: 0.0.0.0/0 via 169.254.1.1 dev eth0"),
+    ("pod-link-local-gateways", in_pod("web-b3", routes=()), "missing: 0.0.0.0/0 via 169.254.1.1 dev eth0"),
     (
-        "pod_link_local_gateways",
+        "pod-link-local-gateways",
         in_pod("web-b3", routes=(Route(IPv4Network("0.0.0.0/0"), "eth0", via=IPv4Address("10.98.1.1")),)),
         "not expected: 0.0.0.0/0 via 10.98.1.1",
     ),
-    ("felix_chains", rules("canal", (FELIX_FORWARD, "")), "missing: FORWARD -> cali-FORWARD"),
-    ("felix_chains", rules("canal", (f"-A cali-to-wl-dispatch -o {LINK} -g cali-tw-{LINK}\n", "")), f"cali-tw-{LINK}"),
-    ("felix_chains", rules("canal", ("-A cali-FORWARD -i cali+ -j cali-from-wl-dispatch\n", "")), f"cali-fw-{LINK}"),
-    ("felix_first", rules("canal", (FELIX_FORWARD, "")), "no jump to cali-FORWARD"),
+    ("felix-chains", rules("canal", (FELIX_FORWARD, "")), "missing: FORWARD -> cali-FORWARD"),
+    ("felix-chains", rules("canal", (f"-A cali-to-wl-dispatch -o {LINK} -g cali-tw-{LINK}\n", "")), f"cali-tw-{LINK}"),
+    ("felix-chains", rules("canal", ("-A cali-FORWARD -i cali+ -j cali-from-wl-dispatch\n", "")), f"cali-fw-{LINK}"),
+    ("felix-first", rules("canal", (FELIX_FORWARD, "")), "no jump to cali-FORWARD"),
     (
-        "felix_first",
+        "felix-first",
         rules("canal", (FELIX_FORWARD, ""), ("-A FLANNEL-FWD -s", f"{FELIX_FORWARD}-A FLANNEL-FWD -s")),
         "before it: -A FLANNEL-FWD -s 10.98.0.0/16 -j ACCEPT",
     ),
     (
-        "felix_first",
+        "felix-first",
         rules("canal", (FELIX_FORWARD, f"-A FORWARD -s 10.0.0.0/8 -j ACCEPT\n{FELIX_FORWARD}")),
         "before it: -A FORWARD -s 10.0.0.0/8 -j ACCEPT",
     ),
-    ("forward_verdicts", rules("canal", ("-j FLANNEL-FWD\n", "-j DOCKER-USER\n")), "no rule accepts it"),
-    ("flannel_device", without_link("flannel.1"), "there is no link flannel.1"),
-    ("routes_to_other_nodes", less("routes", lambda r: r.device == "flannel.1"), "missing: 10.98.2.0/24 via"),
+    ("forward-verdicts", rules("canal", ("-j FLANNEL-FWD\n", "-j DOCKER-USER\n")), "no rule accepts it"),
+    ("flannel-device", without_link("flannel.1"), "there is no link flannel.1"),
+    ("routes-to-other-nodes", less("routes", lambda r: r.device == "flannel.1"), "missing: 10.98.2.0/24 via"),
 ]
 ON_FLANNEL: list[tuple[str, Change, str]] = [
     (
-        "forward_verdicts",
+        "forward-verdicts",
         rules("flannel", ("-A FLANNEL-FWD -d 10.98.0.0/16", "-A FLANNEL-FWD -d 10.9.0.0/16")),
         "no rule",
     ),
     (
-        "forward_verdicts",
+        "forward-verdicts",
         rules("flannel", (KUBE_FORWARD, f"{KUBE_FORWARD}-A FORWARD -i cni0 -j REJECT\n")),
         "refused by -A FORWARD -i cni0 -j REJECT",
     ),
     (
-        "postrouting_verdicts",
+        "postrouting-verdicts",
         rules(
             "flannel", ("-A FLANNEL-POSTRTG -s SUBNET -d 10.98.0.0/16", "-A FLANNEL-POSTRTG -s SUBNET -d 10.9.0.0/16")
         ),
         "pod to a pod of another node: masqueraded",
     ),
-    ("postrouting_verdicts", rules("flannel", ('masq" -j FLANNEL-POSTRTG', 'masq" -j DOCKER')), "unchanged"),
+    ("postrouting-verdicts", rules("flannel", ('masq" -j FLANNEL-POSTRTG', 'masq" -j DOCKER')), "unchanged"),
     (
-        "postrouting_verdicts",
+        "postrouting-verdicts",
         rules(
             "flannel",
             (
@@ -109,24 +109,24 @@ ON_FLANNEL: list[tuple[str, Change, str]] = [
         ),
         "masqueraded",
     ),
-    ("cni0_mtu", link("cni0", mtu=1500), "1500"),
+    ("cni0-mtu", link("cni0", mtu=1500), "1500"),
 ]
 ON_HOST_GW: list[tuple[str, Change, str]] = [
-    ("no_tunnel", more("links", Link(60, "flannel.1", "", 1450, "UP", good.UP, kind="vxlan")), "flannel.1"),
-    ("routes_by_nodes", less("routes", lambda r: r == TO_C), "missing: 10.98.2.0/24 via 10.99.0.13 dev eth9"),
-    ("routes_by_nodes", more("routes", replace(TO_C, via=IPv4Address("10.99.0.99"))), "via 10.99.0.99"),
+    ("no-tunnel", more("links", Link(60, "flannel.1", "", 1450, "UP", good.UP, kind="vxlan")), "flannel.1"),
+    ("routes-by-nodes", less("routes", lambda r: r == TO_C), "missing: 10.98.2.0/24 via 10.99.0.13 dev eth9"),
+    ("routes-by-nodes", more("routes", replace(TO_C, via=IPv4Address("10.99.0.99"))), "via 10.99.0.99"),
     (
-        "routes_by_nodes",
+        "routes-by-nodes",
         more("routes", Route(IPv4Network("10.98.9.0/24"), "eth9", via=good.address("node-c"))),
         "10.98.9.0",
     ),
-    ("cni0_mtu", link("cni0", mtu=1450), "1450"),
+    ("cni0-mtu", link("cni0", mtu=1450), "1450"),
     (
-        "postrouting_verdicts",
+        "postrouting-verdicts",
         rules("flannel", (KUBE_POSTROUTING, f"-A POSTROUTING -o eth9 -j MASQUERADE\n{KUBE_POSTROUTING}")),
         "pod to a pod of another node: masqueraded",
     ),
-    ("route_to_own_pods", less("routes", lambda r: r.device == "cni0"), "missing: 10.98.1.0/24 dev cni0"),
+    ("route-to-own-pods", less("routes", lambda r: r.device == "cni0"), "missing: 10.98.1.0/24 dev cni0"),
 ]
 MUTATIONS = [
     pytest.param(*network, name, change, words, id=f"{'-'.join(network)}-{name}-{number}")
@@ -207,21 +207,21 @@ def test_another_vni_and_interface() -> None:
     here = changed(networks.state("node-b", "flannel", "vxlan"))
     settings = {"vxlan_vni": 7, "cni_interface": "eth1"}
     context = networks.context("node-b", "flannel", "vxlan", here=here, settings=settings)
-    for name in ("flannel_device", "flannel_address", "flannel_mtu"):
+    for name in ("flannel-device", "flannel-address", "flannel-mtu"):
         result = by_name(name).run(context)
         assert result.ok, result
     unnamed = networks.context("node-b", "flannel", "vxlan", settings={"cni_interface": ""})
-    assert by_name("flannel_device").run(unnamed).ok
+    assert by_name("flannel-device").run(unnamed).ok
     missing = networks.context("node-b", "flannel", "vxlan", settings={"cni_interface": "eth5"})
-    result = by_name("flannel_device").run(missing)
+    result = by_name("flannel-device").run(missing)
     assert "there is no interface eth5" in result.found
 
 
 def test_smaller_packets_of_pods() -> None:
     here = link("cni0", mtu=1400)(networks.state("node-b", "flannel", "vxlan"))
     context = networks.context("node-b", "flannel", "vxlan", here=here, settings={"cni_mtu": 1400})
-    assert by_name("cni0_mtu").run(context).ok
-    assert not by_name("cni0_mtu").run(networks.context("node-b", "flannel", "vxlan", here=here)).ok
+    assert by_name("cni0-mtu").run(context).ok
+    assert not by_name("cni0-mtu").run(networks.context("node-b", "flannel", "vxlan", here=here)).ok
 
 
 @pytest.mark.parametrize(
@@ -284,10 +284,10 @@ def planned(cni: str, backend: str) -> Matrix:
 
 def test_no_capture_where_no_packet_is_wrapped() -> None:
     matrix = planned("flannel", "host-gw")
-    assert not [probe for probe in matrix.probes if probe.name == "packet_on_the_wire"]
-    reasons = {row.found: row.status for row in matrix.not_run if row.name == "packet_on_the_wire"}
+    assert not [probe for probe in matrix.probes if probe.name == "packet-on-the-wire"]
+    reasons = {row.found: row.status for row in matrix.not_run if row.name == "packet-on-the-wire"}
     assert reasons == {"host-gw wraps no packet: the routes and the other rows show its way": Status.NOT_RUN}
-    assert [probe for probe in planned("canal", "vxlan").probes if probe.name == "packet_on_the_wire"]
+    assert [probe for probe in planned("canal", "vxlan").probes if probe.name == "packet-on-the-wire"]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_no_capture_where_no_packet_is_wrapped() -> None:
     ],
 )
 def test_what_a_pod_sees_of_a_node(cni: str, backend: str, label: str, seen: str) -> None:
-    probe = test_probes.find("node_to_pod", label, planned(cni, backend))
+    probe = test_probes.find("node-to-pod", label, planned(cni, backend))
     assert f" sees {seen} with " in probe.expected
 
 
@@ -319,7 +319,7 @@ def test_what_a_pod_sees_of_a_node(cni: str, backend: str, label: str, seen: str
 def test_with_host_gw_a_node_is_masqueraded_to_other_nodes_pods(
     label: str, client: str, port: int, holds: bool
 ) -> None:
-    probe = test_probes.find("node_to_pod", label, planned("flannel", "host-gw"))
+    probe = test_probes.find("node-to-pod", label, planned("flannel", "host-gw"))
     node = {"web-b2": "node-b", "web-c2": "node-c"}[label.split()[-1]]
     ip = {"web-b2": "10.98.1.2", "web-c2": "10.98.2.2"}[label.split()[-1]]
     got = test_probes.whoami(label.split()[-1], ip, client, port=port, node=node, local=client)
@@ -332,11 +332,11 @@ def test_without_the_rule_the_port_has_to_be_the_clients_own() -> None:
     bare = networks.rules("node-b", "flannel", ("-j FLANNEL-POSTRTG", "-j DOCKER-USER"))
     states["node-b"] = replace(states["node-b"], iptables=bare)
     matrix = test_probes.planned(loaded=good.loaded(**networks.settings("flannel", "host-gw")), states=states)
-    assert "with the client's own port" in test_probes.find("node_to_pod", "node-b to web-c2", matrix).expected
-    assert "with any port" in test_probes.find("node_to_pod", "node-a to web-c2", matrix).expected
+    assert "with the client's own port" in test_probes.find("node-to-pod", "node-b to web-c2", matrix).expected
+    assert "with any port" in test_probes.find("node-to-pod", "node-a to web-c2", matrix).expected
 
 
 def test_packets_are_as_large_as_the_network_lets_them() -> None:
     for cni, backend, mtu in (("flannel", "vxlan", 1450), ("flannel", "host-gw", 1500), ("canal", "vxlan", 1450)):
-        probe = test_probes.find("path_mtu", matrix=planned(cni, backend))
+        probe = test_probes.find("path-mtu", matrix=planned(cni, backend))
         assert probe.expected == f"packets of {mtu} bytes pass, {mtu + 1} bytes are refused as too long"

@@ -219,7 +219,7 @@ def test_a_check_that_fails_beside_an_odd_line_names_it_and_one_that_holds_does_
     state = replace(good.state("node-b"), odd={"network": ("ip route: [3].dst: is odd",)})
     failing = replace(state, network=replace(state.network, routes=()))
     fails, holds = (
-        by_name("routes_to_other_nodes").run(good.context("node-b", here=here)) for here in (failing, state)
+        by_name("routes-to-other-nodes").run(good.context("node-b", here=here)) for here in (failing, state)
     )
     assert "not understood: ip route: [3].dst: is odd" in fails.found
     assert holds.ok

@@ -57,36 +57,36 @@ def output(out: str = "", code: int = 0, err: str = "") -> Output:
 
 
 def test_every_pair_of_pods_is_probed_in_both_directions() -> None:
-    labels = {probe.label: probe.name for probe in planned().probes if probe.name.startswith("pod_to_pod")}
+    labels = {probe.label: probe.name for probe in planned().probes if probe.name.startswith("pod-to-pod")}
     assert labels == {
-        "web-b2 to web-b3": "pod_to_pod_same_node",
-        "web-b3 to web-b2": "pod_to_pod_same_node",
-        "web-b2 to web-c2": "pod_to_pod_other_node",
-        "web-b3 to web-c2": "pod_to_pod_other_node",
-        "web-c2 to web-b2": "pod_to_pod_other_node",
-        "web-c2 to web-b3": "pod_to_pod_other_node",
+        "web-b2 to web-b3": "pod-to-pod-same-node",
+        "web-b3 to web-b2": "pod-to-pod-same-node",
+        "web-b2 to web-c2": "pod-to-pod-other-node",
+        "web-b3 to web-c2": "pod-to-pod-other-node",
+        "web-c2 to web-b2": "pod-to-pod-other-node",
+        "web-c2 to web-b3": "pod-to-pod-other-node",
     }
 
 
 def test_every_node_probes_every_pod() -> None:
-    labels = {probe.label for probe in planned().probes if probe.name == "node_to_pod"}
+    labels = {probe.label for probe in planned().probes if probe.name == "node-to-pod"}
     assert labels == {f"{node} to {pod}" for node in good.NAMES for pod in ("web-b2", "web-b3", "web-c2")}
 
 
 def test_every_row_is_probed_somewhere_but_the_one_from_outside() -> None:
-    assert {probe.name for probe in planned().probes} == TITLES.keys() - {"node_port"}
+    assert {probe.name for probe in planned().probes} == TITLES.keys() - {"node-port"}
 
 
 def test_commands_run_in_the_pods_own_namespace_or_container() -> None:
-    assert find("pod_to_pod_same_node", "web-b2 to").command.startswith("nsenter -t 1002 -n curl ")
-    names = find("dns_names", "web-b2")
+    assert find("pod-to-pod-same-node", "web-b2 to").command.startswith("nsenter -t 1002 -n curl ")
+    names = find("dns-names", "web-b2")
     assert (names.container, names.command) == ("main-web-b2", "getent ahostsv4 kuard.default.svc.cluster.local")
-    assert "--noproxy '*'" in find("node_to_pod").command
+    assert "--noproxy '*'" in find("node-to-pod").command
 
 
 def test_a_row_that_cannot_run_on_a_node_says_so() -> None:
     gaps = {(row.name, row.node): (row.status, row.found) for row in planned().not_run}
-    assert gaps == {("pod_to_pod_same_node", "node-c"): (Status.NOT_RUN, "only one demo pod runs here")}
+    assert gaps == {("pod-to-pod-same-node", "node-c"): (Status.NOT_RUN, "only one demo pod runs here")}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_cannot_be_probed_at_all_is_never_passed(changes: dict[str, Any], s
 def test_pods_of_a_node_that_cannot_be_reached_are_broken_rows() -> None:
     states = {name: good.state(name) for name in ("node-a", "node-b")}
     matrix = planned(states=states, unreachable={"node-c": "timed out"})
-    row = next(row for row in matrix.not_run if (row.name, row.node) == ("pod_to_pod_other_node", "node-c"))
+    row = next(row for row in matrix.not_run if (row.name, row.node) == ("pod-to-pod-other-node", "node-c"))
     assert (row.status, row.found) == (Status.BROKEN, "node-c cannot be reached, its demo pods cannot be asked")
 
 
@@ -126,7 +126,7 @@ def test_all_pods_on_one_node_prove_nothing_between_nodes() -> None:
     objects = demo()
     on_b = replace(objects, pods=tuple(pod for pod in objects.pods if pod.name != "web-c2"))
     rows = {(row.name, row.node): row for row in planned(objects=on_b).not_run}
-    row = rows["packet_on_the_wire", "node-b"]
+    row = rows["packet-on-the-wire", "node-b"]
     assert row.status is Status.BROKEN
     assert "all demo pods are on one node" in row.found
 
@@ -161,18 +161,18 @@ def test_where_no_policy_is_enforced_none_hides_a_row() -> None:
 def test_a_policy_hides_only_rows_about_pods_that_it_isolates() -> None:
     assert hidden_rows(isolated()) == set()
     assert hidden_rows(isolated("default/somebody-elses")) == set()
-    assert hidden_rows(isolated("default/httpd-1")) == {"node_port", "service_by_name"}
+    assert hidden_rows(isolated("default/httpd-1")) == {"node-port", "service-by-name"}
     some = isolated("default/web-b2")
-    assert hidden_rows(some) == {"service_by_address", "service_by_name", "pod_to_pod_same_node"}
+    assert hidden_rows(some) == {"service-by-address", "service-by-name", "pod-to-pod-same-node"}
     assert not [probe for probe in some.probes if "web-b2" in probe.label]
-    assert find("node_to_pod", "node-a to web-b3", some)
+    assert find("node-to-pod", "node-a to web-b3", some)
 
 
 def test_with_all_demo_pods_isolated_no_row_is_passed_in_silence() -> None:
     matrix = isolated("default/web-b2", "default/web-b3", "default/web-c2")
     assert matrix.probes == ()
     rows = {(row.name, row.node) for row in matrix.not_run}
-    assert rows == {(name, node) for name in TITLES if name != "node_port" for node in good.NAMES}
+    assert rows == {(name, node) for name in TITLES if name != "node-port" for node in good.NAMES}
     assert {row.status for row in matrix.not_run} == {Status.NOT_RUN}
 
 
@@ -215,7 +215,7 @@ def assert_judged(probe: Probe, got: Output, status: Status, words: str) -> None
 
 @pytest.mark.parametrize(("got", "status", "words"), DIRECT)
 def test_pod_to_pod(got: Output, status: Status, words: str) -> None:
-    assert_judged(find("pod_to_pod_other_node", "web-b2 to web-c2"), got, status, words)
+    assert_judged(find("pod-to-pod-other-node", "web-b2 to web-c2"), got, status, words)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_pod_to_pod(got: Output, status: Status, words: str) -> None:
 )
 def test_node_to_pod(label: str, pod: str, ip: str, node: str, source: str) -> None:
     """The route's device gives a node's source address: cni0 for its own pods, flannel.1 for the others."""
-    probe = find("node_to_pod", label)
+    probe = find("node-to-pod", label)
     assert_judged(probe, whoami(pod, ip, source, node=node, local=source), Status.HOLDS, source)
     assert_judged(probe, whoami(pod, ip, "10.99.0.12", node=node, local="10.99.0.12"), Status.FAILS, "10.99.0.12")
 
@@ -243,7 +243,7 @@ def test_node_to_pod(label: str, pod: str, ip: str, node: str, source: str) -> N
         ("stranger", "10.98.2.2", "10.98.1.2", Status.FAILS),
     ],
 )
-@pytest.mark.parametrize("name", ["service_by_address", "service_by_name"])
+@pytest.mark.parametrize("name", ["service-by-address", "service-by-name"])
 def test_services_mind_that_a_pod_may_reach_itself(name: str, pod: str, ip: str, client: str, status: Status) -> None:
     assert_judged(find(name, "web-b2"), whoami(pod, ip, client), status, pod)
 
@@ -251,41 +251,41 @@ def test_services_mind_that_a_pod_may_reach_itself(name: str, pod: str, ip: str,
 @pytest.mark.parametrize(
     ("name", "label", "got", "status", "words"),
     [
-        ("pod_to_node", "web-b2 to node-c", output(), Status.HOLDS, "an echo reply"),
-        ("pod_to_node", "web-b2 to node-c", output(code=1), Status.FAILS, "no echo reply"),
-        ("pod_to_node", "web-b2 to node-c", output(code=2, err="ping: socket"), Status.BROKEN, "ping: socket"),
+        ("pod-to-node", "web-b2 to node-c", output(), Status.HOLDS, "an echo reply"),
+        ("pod-to-node", "web-b2 to node-c", output(code=1), Status.FAILS, "no echo reply"),
+        ("pod-to-node", "web-b2 to node-c", output(code=2, err="ping: socket"), Status.BROKEN, "ping: socket"),
         (
-            "pod_to_node",
+            "pod-to-node",
             "web-b2 to node-c",
             output(code=2, err="ping: connect: Network is unreachable"),
             Status.FAILS,
             "cannot be sent (ping: connect: Network is unreachable)",
         ),
         (
-            "pod_to_node",
+            "pod-to-node",
             "web-b2 to node-c",
             output(code=2, err="ping: sendmsg: Operation not permitted"),
             Status.FAILS,
             "cannot be sent",
         ),
-        ("dns_names", "httpd-svc", output(code=124), Status.FAILS, "no answer of the cluster DNS within 5 s"),
-        ("dns_names", "httpd-svc", output(code=143), Status.FAILS, "no answer of the cluster DNS within 5 s"),
-        ("dns_reverse", "", output(code=124), Status.FAILS, "no answer of the cluster DNS within 5 s"),
-        ("service_by_name", "to httpd-svc", output(code=124), Status.FAILS, "no answer of the cluster DNS"),
-        ("service_by_address", "", output(code=124), Status.BROKEN, "did not end in time"),
-        ("dns_names", "httpd-svc", output("10.97.0.61 STREAM x\n10.97.0.61 DGRAM\n"), Status.HOLDS, "10.97.0.61"),
-        ("dns_names", "httpd-svc", output("10.97.0.99 STREAM x\n"), Status.FAILS, "10.97.0.99"),
-        ("dns_names", "httpd-svc", output("10.97.0.61 A\n10.97.0.99 A\n"), Status.FAILS, "10.97.0.61, 10.97.0.99"),
-        ("dns_names", "httpd-svc", output(code=2), Status.FAILS, "cannot be resolved"),
-        ("dns_names", "httpd-svc", output(code=3), Status.BROKEN, "exit code 3"),
-        ("dns_reverse", "", output("10.97.0.60  kuard.default.svc.cluster.local\n"), Status.HOLDS, "kuard"),
-        ("dns_reverse", "", output("10.97.0.60  other.default.svc.cluster.local\n"), Status.FAILS, "other"),
-        ("dns_reverse", "", output(code=2), Status.FAILS, "no name"),
-        ("dns_reverse", "", output("one\n"), Status.BROKEN, "exit code 0"),
-        ("service_by_name", "to httpd-svc", answer("<h1>It works"), Status.HOLDS, "HTTP status 200"),
-        ("service_by_name", "to httpd-svc", answer("no", status=503), Status.FAILS, "HTTP status 503"),
-        ("service_by_name", "to httpd-svc", answer(" "), Status.FAILS, "1 characters"),
-        ("service_by_name", "to httpd-svc", output(code=6), Status.FAILS, "cannot be resolved"),
+        ("dns-names", "httpd-svc", output(code=124), Status.FAILS, "no answer of the cluster DNS within 5 s"),
+        ("dns-names", "httpd-svc", output(code=143), Status.FAILS, "no answer of the cluster DNS within 5 s"),
+        ("dns-reverse", "", output(code=124), Status.FAILS, "no answer of the cluster DNS within 5 s"),
+        ("service-by-name", "to httpd-svc", output(code=124), Status.FAILS, "no answer of the cluster DNS"),
+        ("service-by-address", "", output(code=124), Status.BROKEN, "did not end in time"),
+        ("dns-names", "httpd-svc", output("10.97.0.61 STREAM x\n10.97.0.61 DGRAM\n"), Status.HOLDS, "10.97.0.61"),
+        ("dns-names", "httpd-svc", output("10.97.0.99 STREAM x\n"), Status.FAILS, "10.97.0.99"),
+        ("dns-names", "httpd-svc", output("10.97.0.61 A\n10.97.0.99 A\n"), Status.FAILS, "10.97.0.61, 10.97.0.99"),
+        ("dns-names", "httpd-svc", output(code=2), Status.FAILS, "cannot be resolved"),
+        ("dns-names", "httpd-svc", output(code=3), Status.BROKEN, "exit code 3"),
+        ("dns-reverse", "", output("10.97.0.60  kuard.default.svc.cluster.local\n"), Status.HOLDS, "kuard"),
+        ("dns-reverse", "", output("10.97.0.60  other.default.svc.cluster.local\n"), Status.FAILS, "other"),
+        ("dns-reverse", "", output(code=2), Status.FAILS, "no name"),
+        ("dns-reverse", "", output("one\n"), Status.BROKEN, "exit code 0"),
+        ("service-by-name", "to httpd-svc", answer("<h1>It works"), Status.HOLDS, "HTTP status 200"),
+        ("service-by-name", "to httpd-svc", answer("no", status=503), Status.FAILS, "HTTP status 503"),
+        ("service-by-name", "to httpd-svc", answer(" "), Status.FAILS, "1 characters"),
+        ("service-by-name", "to httpd-svc", output(code=6), Status.FAILS, "cannot be resolved"),
     ],
 )
 def test_other_rows(name: str, label: str, got: Output, status: Status, words: str) -> None:
@@ -307,7 +307,7 @@ OWN = f"size {probes.LARGE_BYTES}\n{'a' * 64}  -\n"
     ],
 )
 def test_large_transfer(got: Output, status: Status, words: str) -> None:
-    assert_judged(find("large_transfer"), got, status, words)
+    assert_judged(find("large-transfer"), got, status, words)
 
 
 TOO_LONG = "ping: local error: message too long, mtu=1450\ncode 1\n"
@@ -326,7 +326,7 @@ TOO_LONG = "ping: local error: message too long, mtu=1450\ncode 1\n"
     ],
 )
 def test_path_mtu(text: str, status: Status, words: str) -> None:
-    assert_judged(find("path_mtu"), output(text), status, words)
+    assert_judged(find("path-mtu"), output(text), status, words)
 
 
 # As seen on a kernel 6.1 after a router's link was lowered to 1350 and set back.
@@ -356,11 +356,11 @@ PASSED = "1 received\ncode 0\n"
     ],
 )
 def test_a_path_mtu_that_is_only_remembered_is_told_as_what_it_is(text: str, status: Status, words: str) -> None:
-    assert_judged(find("path_mtu"), output(text), status, words)
+    assert_judged(find("path-mtu"), output(text), status, words)
 
 
 def test_path_mtu_sends_the_overlays_mtu() -> None:
-    command = find("path_mtu").command
+    command = find("path-mtu").command
     assert "-M do -s 1422 10.98.2.2" in command
     assert "-M do -s 1423 10.98.2.2" in command
 
@@ -402,11 +402,11 @@ def test_the_packet_on_the_wire(got: Output, status: Status, words: str) -> None
         port=8472,
         vni=1,
     )
-    assert_judged(replace(find("packet_on_the_wire"), judge=judge), got, status, words)
+    assert_judged(replace(find("packet-on-the-wire"), judge=judge), got, status, words)
 
 
 def test_the_capture_is_on_the_interface_with_the_nodes_address() -> None:
-    probe = find("packet_on_the_wire", "web-b2 to web-c2")
+    probe = find("packet-on-the-wire", "web-b2 to web-c2")
     assert "tcpdump -i eth9 " in probe.command
     assert "udp dst port 8472 and host 10.99.0.12 and host 10.99.0.13" in probe.command
     assert probe.expected.startswith("10.99.0.12 > 10.99.0.13 UDP 8472 VNI 1 around 10.98.1.2 > 10.98.2.2")
@@ -416,7 +416,7 @@ def test_the_capture_is_on_the_interface_with_the_nodes_address() -> None:
 
 
 def probe(label: str, node: str = "node-b", container: str | None = None) -> Probe:
-    return Probe("pod_to_node", node, label, f"echo {label}", f"{label} comes", lambda got: holds(got.out), container)
+    return Probe("pod-to-node", node, label, f"echo {label}", f"{label} comes", lambda got: holds(got.out), container)
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def probe(label: str, node: str = "node-b", container: str | None = None) -> Pro
 def test_the_worst_outcome_counts(verdicts: list[Verdict], status: Status, found: str) -> None:
     outcomes = [(probe(str(number)), verdict) for number, verdict in enumerate(verdicts)]
     (result,) = summarize(outcomes, lambda node, text: SshAccess(node).line(text))
-    assert (result.status, result.found, result.node, result.name) == (status, found, "node-b", "pod_to_node")
+    assert (result.status, result.found, result.node, result.name) == (status, found, "node-b", "pod-to-node")
     assert result.look_further.startswith("ssh -o BatchMode=yes node-b 'echo ")
 
 

@@ -50,10 +50,10 @@ def shown(made: Report) -> str:
 
 def test_the_headline_counts_what_was_run() -> None:
     made = report(
-        result("swap_off", "node-a"),
-        result("swap_off", "node-b", Status.FAILS),
-        result("dns_names", "node-b", Status.BROKEN),
-        result("dns_names", "node-c", Status.NOT_RUN),
+        result("swap-off", "node-a"),
+        result("swap-off", "node-b", Status.FAILS),
+        result("dns-names", "node-b", Status.BROKEN),
+        result("dns-names", "node-c", Status.NOT_RUN),
     )
     assert made.headline == "1 of 3 hold, 1 do not, 1 probes did not work, 1 not run"
     assert not made.holds
@@ -71,17 +71,17 @@ def test_the_headline_counts_what_was_run() -> None:
     ],
 )
 def test_a_proof_holds_only_if_something_was_run_and_all_of_it_holds(statuses: list[Status], holds: bool) -> None:
-    assert report(*(result("swap_off", "node-a", status) for status in statuses)).holds is holds
+    assert report(*(result("swap-off", "node-a", status) for status in statuses)).holds is holds
 
 
 def test_the_table_has_a_row_for_each_check_and_a_column_for_each_node() -> None:
-    text = shown(report(result("swap_off", "node-a"), result("swap_off", "node-c", Status.FAILS)))
-    (row,) = [line for line in text.splitlines() if line.strip("│ ").startswith("swap_off") and "✓" in line]
-    assert [cell.strip() for cell in row.strip("│").split("│")] == ["swap_off", "✓", "–", "✗"]
+    text = shown(report(result("swap-off", "node-a"), result("swap-off", "node-c", Status.FAILS)))
+    (row,) = [line for line in text.splitlines() if line.strip("│ ").startswith("swap-off") and "✓" in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["swap-off", "✓", "–", "✗"]
 
 
 def test_a_failure_shows_expected_found_and_where_to_look() -> None:
-    text = shown(report(result("swap_off", "node-b", Status.FAILS)))
+    text = shown(report(result("swap-off", "node-b", Status.FAILS)))
     assert "no swap is in use" in text
     assert "[expected]" in text
     assert "found [this]" in text
@@ -89,21 +89,21 @@ def test_a_failure_shows_expected_found_and_where_to_look() -> None:
 
 
 def test_it_says_which_cni_is_in_force_and_what_it_does_not_do() -> None:
-    text = " ".join(shown(report(result("swap_off", "node-a"))).split())
+    text = " ".join(shown(report(result("swap-off", "node-a"))).split())
     assert "podnet, this project's own pod network, not flannel; it enforces NetworkPolicy" in text
 
 
 def test_rows_that_were_not_run_have_their_reason() -> None:
-    text = shown(report(result("dns_names", "node-b", Status.NOT_RUN)))
-    assert "not run, since found [this]: dns_names@node-b" in text
+    text = shown(report(result("dns-names", "node-b", Status.NOT_RUN)))
+    assert "not run, since found [this]: dns-names@node-b" in text
 
 
 def test_results_are_in_the_order_of_rows_and_nodes() -> None:
-    made = [result("dns_names", "node-b"), result("swap_off", "node-c"), result("swap_off", "node-a")]
+    made = [result("dns-names", "node-b"), result("swap-off", "node-c"), result("swap-off", "node-a")]
     assert [(item.name, item.node) for item in ordered(made, good.cluster())] == [
-        ("swap_off", "node-a"),
-        ("swap_off", "node-c"),
-        ("dns_names", "node-b"),
+        ("swap-off", "node-a"),
+        ("swap-off", "node-c"),
+        ("dns-names", "node-b"),
     ]
 
 
@@ -111,7 +111,7 @@ def test_results_are_in_the_order_of_rows_and_nodes() -> None:
 
 
 def test_the_json_form() -> None:
-    made = to_json(report(result("swap_off", "node-a"), result("dns_names", "node-b", Status.NOT_RUN)))
+    made = to_json(report(result("swap-off", "node-a"), result("dns-names", "node-b", Status.NOT_RUN)))
     assert made == {
         "schema": "kubeproof.proof",
         "schema_version": 1,
@@ -134,7 +134,7 @@ def test_the_json_form() -> None:
         "results": [
             {
                 "node": "node-a",
-                "name": "swap_off",
+                "name": "swap-off",
                 "kind": "check",
                 "title": "no swap is in use",
                 "status": "holds",
@@ -144,7 +144,7 @@ def test_the_json_form() -> None:
             },
             {
                 "node": "node-b",
-                "name": "dns_names",
+                "name": "dns-names",
                 "kind": "probe",
                 "title": "names of Services resolve to their cluster IPs in a pod",
                 "status": "not run",
@@ -159,7 +159,7 @@ def test_the_json_form() -> None:
 def test_the_file_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
     file.write_text("old")
-    write_json(report(result("swap_off", "node-a")), file)
+    write_json(report(result("swap-off", "node-a")), file)
     assert json.loads(file.read_text())["schema_version"] == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["proof.json"]
 
@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_other(tmp_path:
     folder = tmp_path / "proof.json"
     folder.mkdir()
     with pytest.raises(UserError, match="cannot be written"):
-        write_json(report(result("swap_off", "node-a")), folder)
+        write_json(report(result("swap-off", "node-a")), folder)
     assert [entry.name for entry in tmp_path.iterdir()] == ["proof.json"]
 
 
@@ -186,7 +186,7 @@ def test_a_bad_path_is_refused_before_any_work(
 
 @pytest.mark.parametrize(("status", "code"), [(Status.HOLDS, 0), (Status.FAILS, 1), (Status.BROKEN, 1)])
 def test_exit_codes(status: Status, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(proving, "prove", lambda _: report(result("swap_off", "node-a", status)))
+    monkeypatch.setattr(proving, "prove", lambda _: report(result("swap-off", "node-a", status)))
     assert verify(good.loaded(), tmp_path / "proof.json") == code
     assert json.loads((tmp_path / "proof.json").read_text())["holds"] is (code == 0)
 
@@ -308,7 +308,7 @@ def from_outside(port: int, address: str = "127.0.0.1") -> CheckResult:
 def test_node_port(status: int, body: bytes, expected: Status, words: str) -> None:
     with serving(status, body) as port:
         row = from_outside(port)
-    assert (row.status, row.name, row.node) == (expected, "node_port", "node-b")
+    assert (row.status, row.name, row.node) == (expected, "node-port", "node-b")
     assert words in row.found
 
 

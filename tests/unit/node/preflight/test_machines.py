@@ -116,7 +116,7 @@ class TestDisks:
 
     def test_a_folder_with_a_blank_is_quoted(self) -> None:
         rooms = (Room("/var/lib/docker", "xfs", 8000, 900, "/srv/my disk"), *ROOMS[2:])
-        assert "2 '/srv/my disk' |" in only(disks.findings, inspection(node1={"rooms": rooms})).mend
+        assert "2 '/srv/my disk' |" in only(disks.findings, inspection(node1={"rooms": rooms})).remedy
 
     def test_overlay_on_overlay(self) -> None:
         rooms = (Room("/var/lib/docker", "overlayfs", 20000, 15000, "/"), *ROOMS[2:])
@@ -164,8 +164,10 @@ def test_a_system_that_is_not_known_is_named_and_those_that_are(system: str, tit
         if item.name == "os"
     ]
     assert finding.found == shown
-    assert "like it" not in finding.mend
-    assert all(name in finding.mend for name in ("Debian 13", "Ubuntu 24.04", "RHEL 9", "Rocky Linux 9", "AlmaLinux 8"))
+    assert "like it" not in finding.remedy
+    assert all(
+        name in finding.remedy for name in ("Debian 13", "Ubuntu 24.04", "RHEL 9", "Rocky Linux 9", "AlmaLinux 8")
+    )
 
 
 class TestIdentity:
@@ -236,7 +238,7 @@ class TestIdentity:
         file = tmp_path / "hosts"
         file.write_text(f"127.0.0.1 localhost\n{line}\n192.0.2.13 node2\n", newline="")
         (finding,) = set(identity.findings(inspection(node1={"hosts_file": file.read_text()})))
-        command = finding.mend.removeprefix("run `").removesuffix("` there").replace("/etc/hosts", str(file))
+        command = finding.remedy.removeprefix("run `").removesuffix("` there").replace("/etc/hosts", str(file))
         subprocess.run(["sh", "-c", command], check=True)
         assert file.read_text() == f"127.0.0.1 localhost\n{left}192.0.2.13 node2\n"
         assert found(identity.findings, inspection(node1={"hosts_file": file.read_text()})) == []

@@ -90,7 +90,7 @@ class TestNetworks:
     def test_beside_it_a_route_of_pods_is_one(self) -> None:
         routes = (("0.0.0.0/1", "tun0"), ("128.0.0.0/1", "tun0"), ("10.244.3.0/24", "tun0"))
         finding = only(networks.findings, with_traces(routes=routes))
-        assert (finding.severity, finding.mend) == (
+        assert (finding.severity, finding.remedy) == (
             "error",
             "remove that route (`ip route show table all 10.244.3.0/24` there)",
         )
@@ -99,7 +99,7 @@ class TestNetworks:
         looked_at = with_traces(routes=(("10.0.0.0/8", "tun0"),))
         others = {**looked_at.traces, "node2": traces("node2", routes=(("172.16.0.0/15", "eth0"),))}
         first, _ = [item for item in networks.findings(replace(looked_at, traces=others)) if item.host == "node1"]
-        assert first.mend.startswith("choose another pod_cidr, e.g. 172.18.0.0/16, or remove that route")
+        assert first.remedy.startswith("choose another pod_cidr, e.g. 172.18.0.0/16, or remove that route")
 
     @pytest.mark.parametrize(
         ("destination", "remembered", "wrong"),

@@ -137,7 +137,7 @@ class TestRuntimes:
     def test_rules_of_the_other_kind(self, variant: str, other: str) -> None:
         finding = only(runtimes.findings, inspection(node1={"iptables": variant, "other_rules": ("nat",)}))
         assert (finding.name, finding.severity) == ("iptables-mixed", "warning")
-        assert f"iptables-{other}-save" in finding.mend
+        assert f"iptables-{other}-save" in finding.remedy
 
 
 class TestSources:

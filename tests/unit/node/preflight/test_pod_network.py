@@ -192,7 +192,7 @@ def test_typed_host_paths_are_looked_for(kind: str, path: str, there: str | None
     found = list(pod_network.findings(inspection(wanted, network=network, host_paths=answers)))
     assert [(item.name, item.host) for item in found] == ([("cni-host-path", "node1")] if said else [])
     assert all(item.found.startswith(said) for item in found)
-    assert all(("mount -t bpf" in item.mend) is (path == "/sys/fs/bpf") for item in found)
+    assert all(("mount -t bpf" in item.remedy) is (path == "/sys/fs/bpf") for item in found)
 
 
 def test_the_fact_tells_what_paths_are(tmp_path: Path) -> None:
