@@ -12,8 +12,8 @@ from kubeproof.doctor.foreign import interfering
 from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
 from kubeproof.networks.networks import VXLAN_OVERHEAD
 from kubeproof.proof.checks import by_name
-from kubeproof.proof.checks_rules import REFUSALS
-from kubeproof.proof.context import BRIDGE, Context, UndecidedError
+from kubeproof.rules.checks_rules import REFUSALS
+from kubeproof.rules.context import BRIDGE, Context, UndecidedError
 from kubeproof.state.iptables import Rule, Ruleset
 from kubeproof.state.verdict import Packet, matches
 

@@ -7,7 +7,7 @@ from kubeproof.doctor import foreign
 from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.foreign import NO_WAY, Interest, IpRule
-from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
+from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.proof.probes import KUARD_PORT
 from kubeproof.state.iptables import Rule
 from kubeproof.state.model import UNICAST, Route

@@ -8,8 +8,8 @@ from kubeproof.config.cluster import Node
 from kubeproof.doctor.causes_running import ROWS_OF_KUBELET, SERVICE_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.proof.checks_membership import CLOCK_SECONDS, clock_offset
-from kubeproof.proof.context import Context, UndecidedError
+from kubeproof.rules.membership import CLOCK_SECONDS, clock_offset
+from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.state.hostfiles import Identity
 from kubeproof.state.iptables import LEGACY, NF_TABLES, Ruleset
 

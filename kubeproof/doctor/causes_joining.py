@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kubeproof.doctor.causes_running import NODES_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.proof.context import Context, UndecidedError
+from kubeproof.rules.context import Context, UndecidedError
 
 
 @cause(

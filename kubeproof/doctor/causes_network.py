@@ -14,10 +14,10 @@ from kubeproof.doctor.evidence import Evidence
 from kubeproof.networks import artifacts
 from kubeproof.networks.networks import NETWORKS
 from kubeproof.proof.checks import checks_of
-from kubeproof.proof.checks_filters import bypassed, forward_verdicts
-from kubeproof.proof.checks_membership import configurations
-from kubeproof.proof.checks_rules import accepts, forwarding
-from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
+from kubeproof.rules.filters import bypassed, forward_verdicts
+from kubeproof.rules.membership import configurations
+from kubeproof.rules.checks_rules import accepts, forwarding
+from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.state.iptables import Rule
 from kubeproof.state.policies import POLICY_TABLE
 

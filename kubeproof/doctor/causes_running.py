@@ -8,7 +8,7 @@ from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause, cause_on_no
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.node import paths
 from kubeproof.proof.api import Pod
-from kubeproof.proof.checks_membership import (
+from kubeproof.rules.membership import (
     CONTROL_PLANE,
     control_plane_healthy,
     kube_proxy_ready,
@@ -16,7 +16,7 @@ from kubeproof.proof.checks_membership import (
     network_agents,
     proxies,
 )
-from kubeproof.proof.context import Context
+from kubeproof.rules.context import Context
 from kubeproof.proof.probes import TITLES
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"

@@ -8,10 +8,10 @@ from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
 from kubeproof.doctor.causes_running import LACKING, SERVICE_ROWS, demo_down
 from kubeproof.doctor.diagnosis import Answer, Case, Cause, Diagnosis
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.proof.checks_membership import kubelet_reached
-from kubeproof.proof.context import NO_API, NOT_READ
+from kubeproof.rules.membership import kubelet_reached
+from kubeproof.rules.context import NO_API, NOT_READ
 from kubeproof.proof.probes import TITLES
-from kubeproof.proof.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.proof.snapshot import API, REACHABLE
 
 

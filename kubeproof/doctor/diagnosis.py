@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.proof.context import Context, UndecidedError
+from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.state.iptables import Rule
 
 Where = Literal["node", "here", "console", "hypervisor", "firewall"]

@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 from kubeproof.config.cluster import Node
 from kubeproof.doctor.foreign import IpRule, NftRule
 from kubeproof.doctor.paths_between import Journey
-from kubeproof.proof.context import Context, UndecidedError
-from kubeproof.proof.result import CheckResult
+from kubeproof.rules.context import Context, UndecidedError
+from kubeproof.rules.result import CheckResult
 from kubeproof.proof.snapshot import Snapshot
 
 

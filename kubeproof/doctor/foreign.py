@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-from kubeproof.proof.checks_services import SERVICES
+from kubeproof.rules.services import SERVICES
 from kubeproof.state.errors import ParseError
 from kubeproof.state.iptables import Match, Ports, Rule, Ruleset
 from kubeproof.state.verdict import is_named

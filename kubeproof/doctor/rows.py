@@ -10,11 +10,11 @@ from kubeproof.doctor.causes_foreign import deletion, route_deletion
 from kubeproof.doctor.causes_running import KUBECTL, NODES_ROWS, agent_restart, kill_containers
 from kubeproof.doctor.diagnosis import Case, Cause, Diagnosis, Follows, Remedy
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.proof.checks_paths import pod_routes
-from kubeproof.proof.checks_services import SERVICES
-from kubeproof.proof.context import BRIDGE, DOCKER_BRIDGE, POD_DEVICE, Context, UndecidedError
+from kubeproof.rules.paths import pod_routes
+from kubeproof.rules.services import SERVICES
+from kubeproof.rules.context import BRIDGE, DOCKER_BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.proof.report import TITLES_BY_NAME
-from kubeproof.proof.result import CheckResult
+from kubeproof.rules.result import CheckResult
 from kubeproof.state.iptables import Rule
 from kubeproof.state.verdict import TERMINAL
 

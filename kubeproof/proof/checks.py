@@ -7,8 +7,8 @@ projects document (tests/unit/proof/test_networks.py).
 from collections.abc import Iterable
 
 from kubeproof.config.settings import Settings
-from kubeproof.proof.checks_canal import CANAL_DEVICE_CHECKS, CANAL_PATH_CHECKS, CANAL_POD_CHECKS
-from kubeproof.proof.checks_devices import (
+from kubeproof.rules.canal import CANAL_DEVICE_CHECKS, CANAL_PATH_CHECKS, CANAL_POD_CHECKS
+from kubeproof.rules.devices import (
     DEVICE_CHECKS,
     cni0_address,
     cni0_mtu,
@@ -17,23 +17,23 @@ from kubeproof.proof.checks_devices import (
     flannel_device,
     flannel_mtu,
 )
-from kubeproof.proof.checks_filters import CANAL_RULE_CHECKS, FLANNEL_RULE_CHECKS
-from kubeproof.proof.checks_host import HOST_CHECKS, iptables_variant, node_ready, swap_off, sysctls
-from kubeproof.proof.checks_host_gw import HOST_GW_DEVICE_CHECKS, HOST_GW_PATH_CHECKS
-from kubeproof.proof.checks_membership import MEMBERSHIP_CHECKS
-from kubeproof.proof.checks_paths import (
+from kubeproof.rules.filters import CANAL_RULE_CHECKS, FLANNEL_RULE_CHECKS
+from kubeproof.rules.host import HOST_CHECKS, iptables_variant, node_ready, swap_off, sysctls
+from kubeproof.rules.host_gw import HOST_GW_DEVICE_CHECKS, HOST_GW_PATH_CHECKS
+from kubeproof.rules.membership import MEMBERSHIP_CHECKS
+from kubeproof.rules.paths import (
     PATH_CHECKS,
     arp_entries,
     fdb_entries,
     route_to_own_pods,
     routes_to_other_nodes,
 )
-from kubeproof.proof.checks_pods import POD_CHECKS, pod_namespaces
-from kubeproof.proof.checks_policies import POLICY_CHECKS
-from kubeproof.proof.checks_rules import RULE_CHECKS
-from kubeproof.proof.checks_services import SERVICE_CHECKS
-from kubeproof.proof.context import Check, Context
-from kubeproof.proof.result import CheckResult
+from kubeproof.rules.pods import POD_CHECKS, pod_namespaces
+from kubeproof.rules.policies import POLICY_CHECKS
+from kubeproof.rules.checks_rules import RULE_CHECKS
+from kubeproof.rules.services import SERVICE_CHECKS
+from kubeproof.rules.context import Check, Context
+from kubeproof.rules.result import CheckResult
 
 CHECKS: tuple[Check, ...] = (
     *HOST_CHECKS,

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 from kubeproof.networks.artifacts import CONFIGURATIONS
 from kubeproof.node import paths
-from kubeproof.proof.checks_host import SYSCTLS
-from kubeproof.proof.checks_membership import CONTROL_PLANE
+from kubeproof.rules.host import SYSCTLS
+from kubeproof.rules.membership import CONTROL_PLANE
 from kubeproof.proof.containers import DOCKER, Tool
 from kubeproof.proof.script import NOT_FOUND, Output
 from kubeproof.state.errors import ParseError

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 from kubeproof.access.patience import patient
 from kubeproof.proof.containers import DOCKER, Tool
-from kubeproof.proof.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.proof.script import NOT_EXECUTABLE, NOT_FOUND, Output
 
 REQUEST_SECONDS = 4

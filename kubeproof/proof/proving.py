@@ -10,7 +10,7 @@ from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
 from kubeproof.proof.report import Report, ordered, show, write_json
-from kubeproof.proof.result import CheckResult
+from kubeproof.rules.result import CheckResult
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.terminal.console import step
 from kubeproof.terminal.reporting import reported

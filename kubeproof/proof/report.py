@@ -15,7 +15,7 @@ from kubeproof.config.cluster import Cluster
 from kubeproof.networks.networks import NETWORKS
 from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.proof.probes import TITLES
-from kubeproof.proof.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.proof.snapshot import API, REACHABLE
 from kubeproof.terminal import output_files
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof.api import ApiObjects
-from kubeproof.proof.context import Context
-from kubeproof.proof.result import CheckResult, Status
+from kubeproof.rules.context import Context
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.state.node import NodeState
 
 API = "api"

@@ -7,7 +7,7 @@ from kubeproof.proof import probes
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
-from kubeproof.proof.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.terminal.errors import CommandError
 
 PAUSE_SECONDS = 0.5

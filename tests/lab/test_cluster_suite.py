@@ -16,7 +16,7 @@ from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.probes import FROM_PODS, TITLES
 from kubeproof.proof.proving import prove
-from kubeproof.proof.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult, Status
 from lab.paths import REPOSITORY, SSH_CONFIG
 from lab.settings import LabNode
 from tests.lab.breaking import freeze_agent, leader, other, subnet, thaw_agent, worker

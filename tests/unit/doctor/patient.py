@@ -12,7 +12,7 @@ from kubeproof.doctor.paths_between import CONNECTED, Journey, Seen, Tunnel, Way
 from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.probes import TITLES
-from kubeproof.proof.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.state.node import NodeState
 from tests.unit.proof import good
 

@@ -16,7 +16,7 @@ from kubeproof.doctor.foreign import parse_ip_rules, parse_nft
 from kubeproof.doctor.paths_between import CONNECTED, NO_ROUTE, REFUSED, TIMED_OUT, Tunnel, Way
 from kubeproof.node import removal
 from kubeproof.proof.api import Service, ServicePort
-from kubeproof.proof.checks_membership import CONTROL_PLANE
+from kubeproof.rules.membership import CONTROL_PLANE
 from kubeproof.state.hostfiles import Kubelet
 from kubeproof.state.iptables import parse_iptables_save
 from kubeproof.state.model import Address, Link, Neighbour, Route

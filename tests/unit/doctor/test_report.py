@@ -19,7 +19,7 @@ from kubeproof.proof import report as proof_report
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.probes import TITLES
 from kubeproof.proof.report import TITLES_BY_NAME, ordered
-from kubeproof.proof.result import CheckResult
+from kubeproof.rules.result import CheckResult
 from tests.unit.doctor import patient
 from tests.unit.doctor.test_causes import BAD, LOST
 from tests.unit.proof import good, test_checks

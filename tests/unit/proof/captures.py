@@ -14,7 +14,7 @@ from typing import Any
 
 from kubeproof.config.cluster import Cluster, Node, SshAccess
 from kubeproof.proof.api import ApiObjects, NodeObject
-from kubeproof.proof.context import Context
+from kubeproof.rules.context import Context
 from kubeproof.state.hostfiles import parse_subnet_env
 from kubeproof.state.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes
 from kubeproof.state.iptables import parse_iptables_save

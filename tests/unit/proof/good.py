@@ -12,9 +12,9 @@ from typing import Any
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
 from kubeproof.config.settings import Settings
 from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Pod, Service, ServicePort
-from kubeproof.proof.checks_host import SYSCTLS
-from kubeproof.proof.checks_membership import CONTROL_PLANE
-from kubeproof.proof.context import Context
+from kubeproof.rules.host import SYSCTLS
+from kubeproof.rules.membership import CONTROL_PLANE
+from kubeproof.rules.context import Context
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.state.hostfiles import Identity, Kubelet, SubnetEnv
 from kubeproof.state.iptables import Ruleset, parse_iptables_save

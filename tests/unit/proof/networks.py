@@ -10,7 +10,7 @@ from typing import Any
 
 from kubeproof.config.cluster import SshAccess
 from kubeproof.proof.api import ApiObjects
-from kubeproof.proof.context import Context
+from kubeproof.rules.context import Context
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
 from kubeproof.state.model import Address, Link, Namespace, Neighbour, Route
 from kubeproof.state.node import NodeState

@@ -9,9 +9,9 @@ import pytest
 
 from kubeproof.proof.api import ApiObjects, Backend
 from kubeproof.proof.checks import CHECKS, by_name
-from kubeproof.proof.checks_membership import CONTROL_PLANE
-from kubeproof.proof.context import Context
-from kubeproof.proof.result import Status
+from kubeproof.rules.membership import CONTROL_PLANE
+from kubeproof.rules.context import Context
+from kubeproof.rules.result import Status
 from kubeproof.state.hostfiles import Kubelet, SubnetEnv
 from kubeproof.state.iptables import parse_iptables_save
 from kubeproof.state.model import Address, FdbEntry, Link, Namespace, Neighbour, Route

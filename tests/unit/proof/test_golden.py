@@ -9,7 +9,7 @@ import pytest
 from kubeproof.config.cluster import Cluster, Node, SshAccess
 from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Service, ServicePort
 from kubeproof.proof.checks import by_name
-from kubeproof.proof.context import Context
+from kubeproof.rules.context import Context
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
 from kubeproof.state.model import Address, Link, Namespace
 from kubeproof.state.node import NodeState

@@ -10,7 +10,7 @@ import pytest
 from kubeproof.proof.checks import ALL_CHECKS, BY_NETWORK, CHECKS, by_name, run_all
 from kubeproof.proof.probes import Matrix
 from kubeproof.proof.report import cni_line
-from kubeproof.proof.result import Status
+from kubeproof.rules.result import Status
 from kubeproof.state.iptables import parse_iptables_save
 from kubeproof.state.model import Address, Link, Route
 from kubeproof.state.node import NodeState

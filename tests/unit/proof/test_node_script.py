@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubeproof.proof.checks import by_name
-from kubeproof.proof.checks_host import iptables_variant
+from kubeproof.rules.host import iptables_variant
 from kubeproof.proof.containers import CONTAINERD, DOCKER, TOOLS
 from kubeproof.proof.node_script import commands, parse_state
 from kubeproof.proof.script import Output

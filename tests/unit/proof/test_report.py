@@ -22,7 +22,7 @@ from kubeproof.proof import hosts, probe_run, proving, verify
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probes import Matrix
 from kubeproof.proof.report import Report, ordered, show, to_json, write_json
-from kubeproof.proof.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.terminal.errors import UserError

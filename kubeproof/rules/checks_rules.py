@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
-from kubeproof.proof.checks_filters import policy_chains_first
-from kubeproof.proof.context import Context, Finding, check, same_sequence
+from kubeproof.rules.filters import policy_chains_first
+from kubeproof.rules.context import Context, Finding, check, same_sequence
 from kubeproof.state.iptables import Match, Rule, Ruleset
 
 MULTICAST = IPv4Network("224.0.0.0/4")

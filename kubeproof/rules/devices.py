@@ -1,6 +1,6 @@
 """Checks of flannel.1, cni0 and docker0."""
 
-from kubeproof.proof.context import BRIDGE, DOCKER_BRIDGE, VXLAN_DEVICE, Context, Finding, UndecidedError, check, same
+from kubeproof.rules.context import BRIDGE, DOCKER_BRIDGE, VXLAN_DEVICE, Context, Finding, UndecidedError, check, same
 from kubeproof.state.model import Link
 
 NO_BRIDGE_YET = f"no {BRIDGE}: no pod of the pod network runs here (API), and the bridge comes with the first"

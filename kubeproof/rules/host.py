@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Interface
 
-from kubeproof.proof.context import Context, Finding, UndecidedError, check, same
+from kubeproof.rules.context import Context, Finding, UndecidedError, check, same
 from kubeproof.state.hostfiles import SUBNET_ENV, SubnetEnv
 
 SYSCTLS = (

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from kubeproof.config.cluster import Cluster, Node, SshAccess
 from kubeproof.networks.networks import NODE_ADDRESS, VXLAN_OVERHEAD
 from kubeproof.proof.api import ApiObjects, Pod
-from kubeproof.proof.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.state.model import Link
 from kubeproof.state.node import NodeState
 

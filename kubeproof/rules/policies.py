@@ -1,6 +1,6 @@
 """Checks of what enforces NetworkPolicy."""
 
-from kubeproof.proof.context import Context, Finding, UndecidedError, check
+from kubeproof.rules.context import Context, Finding, UndecidedError, check
 from kubeproof.state.policies import POLICIES_FILE, POLICY_TABLE, PoliciesInForce
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kubeproof.proof.context import Context, Finding, UndecidedError, check, same_sequence
+from kubeproof.rules.context import Context, Finding, UndecidedError, check, same_sequence
 from kubeproof.state.iptables import UNREAD, Rule
 from kubeproof.state.verdict import Packet, doubtful, verdict
 

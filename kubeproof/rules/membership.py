@@ -7,7 +7,7 @@ from kubeproof.networks.artifacts import CONFIGURATION_ENDINGS, CONFIGURATIONS
 from kubeproof.networks.networks import NETWORKS
 from kubeproof.node import paths
 from kubeproof.proof.api import Pod
-from kubeproof.proof.context import Context, Finding, UndecidedError, check, same
+from kubeproof.rules.context import Context, Finding, UndecidedError, check, same
 from kubeproof.state.hostfiles import Identity
 
 CLOCK_SECONDS = 30

@@ -9,10 +9,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from kubeproof.networks.artifacts import CALICO_LINK
 from kubeproof.proof.api import Pod
-from kubeproof.proof.checks_filters import pod_links
-from kubeproof.proof.checks_paths import pod_routes
-from kubeproof.proof.checks_pods import NEEDS, NO_PODS, each_pod, look_at_pods
-from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, Finding, all_of, check, same, same_set
+from kubeproof.rules.filters import pod_links
+from kubeproof.rules.paths import pod_routes
+from kubeproof.rules.pods import NEEDS, NO_PODS, each_pod, look_at_pods
+from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context, Finding, all_of, check, same, same_set
 from kubeproof.state.iproute import DEFAULT_ROUTE
 from kubeproof.state.model import Namespace, Route
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.proof.api import Backend, Service, ServicePort
-from kubeproof.proof.context import Context, Finding, all_of, check, same_sequence, same_set
+from kubeproof.rules.context import Context, Finding, all_of, check, same_sequence, same_set
 from kubeproof.state.iptables import Endpoint, Mark, Match, Ports, Rule, Ruleset
 
 SERVICES = "KUBE-SERVICES"

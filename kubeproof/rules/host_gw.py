@@ -1,7 +1,7 @@
 """Checks of flannel's backend host-gw: plain routes by the other nodes' addresses, and no tunnel."""
 
-from kubeproof.proof.checks_paths import pod_routes
-from kubeproof.proof.context import VXLAN_DEVICE, Context, Finding, check, same_set
+from kubeproof.rules.paths import pod_routes
+from kubeproof.rules.context import VXLAN_DEVICE, Context, Finding, check, same_set
 from kubeproof.state.model import Route
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from kubeproof.networks.networks import NETWORKS
-from kubeproof.proof.checks_devices import NO_BRIDGE_YET, bridge_expected
-from kubeproof.proof.context import BRIDGE, VXLAN_DEVICE, Context, Finding, check, same_set
+from kubeproof.rules.devices import NO_BRIDGE_YET, bridge_expected
+from kubeproof.rules.context import BRIDGE, VXLAN_DEVICE, Context, Finding, check, same_set
 from kubeproof.state.model import FdbEntry, Neighbour, Route
 
 
