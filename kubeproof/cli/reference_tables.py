@@ -84,6 +84,13 @@ def findings_table(findings: Mapping[str, tuple[Severities, str]]) -> str:
     return _table([*rows, *((f"`{name}`", shown[severity], about) for name, (severity, about) in findings.items())])
 
 
+def diagnoses_table() -> str:
+    """What the doctor knows. Pure."""
+    rows = [("Diagnosis", "What people see", "Known from"), ("---",) * 3]
+    rules = [cause.rule for cause in (*catalogue.CAUSES, *catalogue.SUSPECTS)]
+    return _table([*rows, *((f"`{rule.id}`", rule.symptom, ", ".join(rule.references)) for rule in rules)])
+
+
 def manifests_table(minors: Iterable[str]) -> str:
     """Pinned manifests: what their projects name, what was run here, and which one a minor gets. Pure."""
     head = ("Manifest", "Named by its project for", "Run here with", "Chosen for", "Chosen, and refused as untried")
@@ -130,7 +137,7 @@ def tables() -> dict[str, str]:
         "findings": findings_table(FINDINGS),
         "manifests": manifests_table(ERAS),
         "lab.toml": lab_table(declared(lab_text), tomllib.loads(lab_text)),
-        "diagnoses": catalogue.table(),
+        "diagnoses": diagnoses_table(),
     }
 
 

@@ -5,16 +5,20 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from kubeproof.config.cluster import Node
-from kubeproof.doctor.causes_foreign import deletion, interest
-from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause
+from kubeproof.doctor.causes_foreign import interest
+from kubeproof.doctor.diagnosis import Case, Follows, cause
 from kubeproof.doctor.evidence import Evidence, Host
 from kubeproof.doctor.foreign import interfering
 from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
 from kubeproof.networks.networks import VXLAN_OVERHEAD
+from kubeproof.node.preflight.udp_paths import udp_path
 from kubeproof.proof.checks import by_name
-from kubeproof.rules.checks_rules import REFUSALS
 from kubeproof.rules.context import BRIDGE, Context, UndecidedError
-from kubeproof.state.iptables import Rule, Ruleset
+from kubeproof.rules.filters import REFUSALS
+from kubeproof.rules.repair import deletion
+from kubeproof.rules.result import Remedy
+from kubeproof.rules.rule import Rule
+from kubeproof.state import iptables
 from kubeproof.state.verdict import Packet, matches
 
 TUNNEL_CHECKS = ("flannel-device", "routes-to-other-nodes", "arp-entries", "fdb-entries")
@@ -55,14 +59,11 @@ def _owner(evidence: Evidence, context: Context, gateway: IPv4Address) -> Node |
 
 
 def _set_up(pair: Pair) -> bool:
-    return all(by_name(name).run(context).ok for name in TUNNEL_CHECKS for context in (pair.here, pair.there))
+    return all(by_name(name).check(context).ok for name in TUNNEL_CHECKS for context in (pair.here, pair.there))
 
 
 @cause(
-    3,
-    symptom="traffic of pods across nodes is dropped",
-    meaning="packets between pods of different nodes travel in UDP packets between these, and something refuses them",
-    references="flannel#1039",
+    udp_path,
 )
 def vxlan_port_blocked(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """By real packets: where the last trace of them is seen."""
@@ -140,7 +141,9 @@ def _blocked(context: Context, host: Host, place: str, port: int, seen: tuple[st
     return None  # Something else loses it, such as a route, and to open a port would not repair that.
 
 
-def _refusing(ruleset: Ruleset, chain: str, context: Context, port: int, depth: int = 8) -> Iterator[Rule]:
+def _refusing(
+    ruleset: iptables.Ruleset, chain: str, context: Context, port: int, depth: int = 8
+) -> Iterator[iptables.Rule]:
     """Rules of a chain of the filter table, and of chains that it calls, that refuse VXLAN packets of another node."""
     for rule in ruleset.rules("filter", chain):
         if not _matches(rule, chain, context, port):
@@ -151,7 +154,7 @@ def _refusing(ruleset: Ruleset, chain: str, context: Context, port: int, depth: 
             yield from _refusing(ruleset, rule.target, context, port, depth - 1)
 
 
-def _matches(rule: Rule, chain: str, context: Context, port: int) -> bool:
+def _matches(rule: iptables.Rule, chain: str, context: Context, port: int) -> bool:
     ports = rule.destination_port
     if ports is not None and (ports.value.first <= port <= ports.value.last) == ports.negated:
         return False
@@ -168,11 +171,17 @@ def _matches(rule: Rule, chain: str, context: Context, port: int) -> bool:
 
 
 @cause(
-    4,
-    symptom="large packets hang, small ones pass",
-    meaning="something between the nodes, such as a tunnel or a cloud's network, carries smaller packets than the "
-    "interfaces say, and does not tell; they have to be set to what it carries",
-    references="flannel#841 kubeadm#240",
+    Rule(
+        "underlay-mtu-too-large",
+        "what is between the nodes carries packets as large as their interfaces say",
+        symptom="large packets hang, small ones pass",
+        meaning="something between the nodes, such as a tunnel or a cloud's network, carries smaller packets than the "
+        "interfaces say, and does not tell; they have to be set to what it carries",
+        references=(
+            "flannel#841",
+            "kubeadm#240",
+        ),
+    ),
 )
 def underlay_mtu_too_large(evidence: Evidence) -> Iterator[Case]:
     """By real packets with DF set, of each node's own interface."""
@@ -203,11 +212,14 @@ def _smaller(context: Context, size: int) -> str:
 
 
 @cause(
-    4,
-    symptom="connections between pods of different nodes hang while ping works",
-    meaning="the VXLAN device leaves checksums to the interface below, whose driver gets those inside of a tunnel "
-    "wrong; the receiver drops what it cannot verify",
-    references="flannel#1279",
+    Rule(
+        "vxlan-checksum-offload",
+        "packets that leave the tunnel have right checksums",
+        symptom="connections between pods of different nodes hang while ping works",
+        meaning="the VXLAN device leaves checksums to the interface below, whose driver gets those inside of a tunnel "
+        "wrong; the receiver drops what it cannot verify",
+        references=("flannel#1279",),
+    ),
 )
 def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
     """By real packets: TCP through the tunnel dies, ICMP passes, and the receiver counts wrong checksums."""
@@ -232,11 +244,17 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
 
 
 @cause(
-    13,
-    symptom="ssh to a node is lost, as after a reset",
-    meaning="the host is up and answers ARP, but drops what is sent to it: a blanket flush of iptables took the rules "
-    "away that accept, and left a policy that drops",
-    references="kubespray#5812 kubespray#6119",
+    Rule(
+        "reset-lost-ssh",
+        "a host that is up lets ssh in",
+        symptom="ssh to a node is lost, as after a reset",
+        meaning="the host is up and answers ARP, but drops what is sent to it: a blanket flush of iptables took the "
+        "rules away that accept, and left a policy that drops",
+        references=(
+            "kubespray#5812",
+            "kubespray#6119",
+        ),
+    ),
     follows=Follows(here=("reachable",), everywhere=("api",)),
 )
 def reset_lost_ssh(evidence: Evidence) -> Iterator[Case]:

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.doctor import foreign
-from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause_on_node, command_for
+from kubeproof.doctor.diagnosis import Case, Follows, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.foreign import NO_WAY, Interest, IpRule
-from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.proof.probes import KUARD_PORT
-from kubeproof.state.iptables import Rule
+from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context, UndecidedError
+from kubeproof.rules.repair import deletion, route_deletion
+from kubeproof.rules.result import Remedy
+from kubeproof.rules.rule import Rule
 from kubeproof.state.model import UNICAST, Route
 
 FIXED_PORTS = (53, 80, 443, 2379, 2380, 6443, 10250, KUARD_PORT)
@@ -39,19 +41,18 @@ def devices(context: Context) -> tuple[str, ...]:
     return (*own, context.vxlan_device, BRIDGE, *ports)
 
 
-def deletion(table: str, rule: Rule) -> str:
-    """Shell text that deletes a rule."""
-    return command_for(rule, "-D", table)
-
-
 # Certain by themselves ------------------------------------------------------------------------------------------------
 
 
 @cause_on_node(
-    needs=("network",),
-    symptom="pods or nodes reach some others and some not",
-    meaning="a rule of policy routing takes packets of the cluster away from the main table, which has the pod "
-    "network's routes, to one that leads nowhere",
+    Rule(
+        "ip-rule-in-the-way",
+        "no rule of policy routing takes packets of the cluster out of the main table",
+        symptom="pods or nodes reach some others and some not",
+        meaning="a rule of policy routing takes packets of the cluster away from the main table, which has the pod "
+        "network's routes, to one that leads nowhere",
+        needs=("network",),
+    ),
 )
 def ip_rule_in_the_way(evidence: Evidence, context: Context) -> Case | None:
     """About networks of the cluster, and into a table that refuses them, or has another way."""
@@ -75,9 +76,14 @@ def _leads_astray(rule: IpRule, context: Context, wanted: Interest) -> bool:
 
 
 @cause_on_node(
-    needs=("network",),
-    symptom="a node does not reach another one, or Services",
-    meaning="a route that is more specific than the interface's own leads packets for a node, or Services, elsewhere",
+    Rule(
+        "route-in-the-way",
+        "no route leads packets for nodes or Services elsewhere",
+        symptom="a node does not reach another one, or Services",
+        meaning="a route that is more specific than the interface's own leads packets for a node, or Services, "
+        "elsewhere",
+        needs=("network",),
+    ),
 )
 def route_in_the_way(evidence: Evidence, context: Context) -> Case | None:
     """Routes into the pod CIDR are the proof's own affair."""
@@ -91,11 +97,6 @@ def route_in_the_way(evidence: Evidence, context: Context) -> Case | None:
         tuple(f"route {route}" for route in found),
         (Remedy(context.node.name, " && ".join(route_deletion(route) for route in found)),),
     )
-
-
-def route_deletion(route: Route) -> str:
-    table = "" if route.table == "main" else f" table {route.table}"
-    return f"ip route del {str(route).replace(' onlink', '')}{table}"
 
 
 def _is_astray(route: Route, context: Context) -> bool:
@@ -114,9 +115,14 @@ def _is_astray(route: Route, context: Context) -> bool:
 
 
 @cause_on_node(
-    needs=("network", "containers"),
-    symptom="one node or pod does not answer from here, and answers others",
-    meaning="a permanent ARP entry has a MAC that is not that of the address any more, and the kernel never asks again",
+    Rule(
+        "neighbour-wrong",
+        "permanent ARP entries have the MAC of the interface with that address",
+        symptom="one node or pod does not answer from here, and answers others",
+        meaning="a permanent ARP entry has a MAC that is not that of the address any more, and the kernel never "
+        "asks again",
+        needs=("network", "containers"),
+    ),
 )
 def neighbour_wrong(evidence: Evidence, context: Context) -> Case | None:
     """Of other nodes, of the node's own pods, and of the gateway in these."""
@@ -160,9 +166,14 @@ def _node_macs(context: Context) -> Iterator[tuple[IPv4Address, str]]:
 
 
 @cause_on_node(
-    needs=("network",),
-    symptom="connections to one node, pod or Service end at another machine, or nowhere",
-    meaning="this node has an address that is another node's, a pod's or a Service's, and keeps its packets for itself",
+    Rule(
+        "address-taken",
+        "no node has an address of another node, a pod or a Service",
+        symptom="connections to one node, pod or Service end at another machine, or nowhere",
+        meaning="this node has an address that is another node's, a pod's or a Service's, and keeps its packets "
+        "for itself",
+        needs=("network",),
+    ),
 )
 def address_taken(evidence: Evidence, context: Context) -> Case | None:
     """On any link but that of its owner."""
@@ -188,10 +199,14 @@ def address_taken(evidence: Evidence, context: Context) -> Case | None:
 
 
 @cause_on_node(
-    symptom="pods on one node reach nothing beyond it, and nothing reaches them",
-    meaning="the kernel forwards between two devices only if both are set to; the setting for all is no more than what "
-    "is written into each at that moment",
-    references="flannel#2068",
+    Rule(
+        "forwarding-off-on-a-device",
+        "each device that packets of the cluster go by forwards them",
+        symptom="pods on one node reach nothing beyond it, and nothing reaches them",
+        meaning="the kernel forwards between two devices only if both are set to; the setting for all is no more than "
+        "what is written into each at that moment",
+        references=("flannel#2068",),
+    ),
 )
 def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Case | None:
     """net.ipv4.conf.DEVICE.forwarding; with ip_forward off it is that."""
@@ -208,10 +223,14 @@ def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Case | N
 
 
 @cause_on_node(
-    needs=("iptables",),
-    symptom="some packets of pods, nodes or Services are lost",
-    meaning="a rule that is neither Kubernetes' nor the pod network's refuses packets that may be the cluster's",
-    references="kubernetes#40182",
+    Rule(
+        "packets-refused-by-a-rule",
+        "no rule of somebody else refuses packets of the cluster",
+        symptom="some packets of pods, nodes or Services are lost",
+        meaning="a rule that is neither Kubernetes' nor the pod network's refuses packets that may be the cluster's",
+        references=("kubernetes#40182",),
+        needs=("iptables",),
+    ),
     follows=Follows(here=("kubelet-reached", "node-ready"), everywhere=("api", "kubelet-reached")),
 )
 def packets_refused_by_a_rule(evidence: Evidence, context: Context) -> Case | None:
@@ -248,9 +267,13 @@ def _closed(context: Context) -> tuple[list[str], list[str]]:
 
 
 @cause_on_node(
-    needs=("iptables",),
-    symptom="a Service or NodePort does not answer, or something else does",
-    meaning="a rule takes packets before kube-proxy's rules for Services see them",
+    Rule(
+        "translated-before-services",
+        "no rule takes packets before those of Services see them",
+        symptom="a Service or NodePort does not answer, or something else does",
+        meaning="a rule takes packets before kube-proxy's rules for Services see them",
+        needs=("iptables",),
+    ),
     follows=Follows(everywhere=("api",)),
 )
 def translated_before_services(evidence: Evidence, context: Context) -> Case | None:
@@ -268,8 +291,12 @@ def translated_before_services(evidence: Evidence, context: Context) -> Case | N
 
 
 @cause_on_node(
-    symptom="packets are lost at random, or all of one direction",
-    meaning="traffic control (tc) on a device of the pod network delays, limits or drops packets",
+    Rule(
+        "traffic-control",
+        "no queueing discipline (tc) may lose packets of the cluster",
+        symptom="packets are lost at random, or all of one direction",
+        meaning="traffic control (tc) on a device of the pod network delays, limits or drops packets",
+    ),
     follows=Follows(here=("kubelet-reached", "node-ready"), everywhere=("api", "kubelet-reached")),
 )
 def traffic_control(evidence: Evidence, context: Context) -> Case | None:

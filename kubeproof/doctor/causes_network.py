@@ -7,77 +7,23 @@ from fnmatch import fnmatch
 from ipaddress import IPv4Network
 
 from kubeproof.config.settings import conflicts_with
-from kubeproof.doctor.causes_foreign import deletion
-from kubeproof.doctor.causes_running import AGENTS_ROWS, KUBECTL
-from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause, cause_on_node, command_for
+from kubeproof.doctor.causes_running import AGENTS_ROWS
+from kubeproof.doctor.diagnosis import Case, Follows, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.networks import artifacts
 from kubeproof.networks.networks import NETWORKS
-from kubeproof.proof.checks import checks_of
-from kubeproof.rules.filters import bypassed, forward_verdicts
-from kubeproof.rules.membership import configurations
-from kubeproof.rules.checks_rules import accepts, forwarding
-from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context, UndecidedError
-from kubeproof.state.iptables import Rule
+from kubeproof.node.preflight.pod_network import cni_leftovers
+from kubeproof.rules.context import BRIDGE, Context, UndecidedError
+from kubeproof.rules.policies import policies_in_force
+from kubeproof.rules.result import Remedy
+from kubeproof.rules.rule import KUBECTL, Rule
 from kubeproof.state.policies import POLICY_TABLE
 
 PODNET = "-n kube-system set env daemonset/podnet"
 
 
-@cause_on_node(
-    3,
-    needs=("iptables",),
-    symptom="traffic of pods across nodes is dropped",
-    meaning="Docker sets the policy of FORWARD to DROP, and the rules by which the pod network lets pods through are "
-    "missing or come too late",
-    references="kubernetes#40182 flannel#872",
-    follows=Follows(here=("forward-accepts", "forward-verdicts")),
-)
-def forward_policy_drop(_: Evidence, context: Context) -> Case | None:
-    """Missing ACCEPTs under the policy DROP, or a rule that refuses all pods before them."""
-    pods = context.cluster.settings.pod_cidr
-    found = forwarding(context.state.iptables, pods)
-    barriers, missing = found.barriers, list(found.missing) if found.policy == "DROP" else []
-    if forward_verdicts in checks_of(context.cluster.settings):
-        # These networks are free to write it in another way: what becomes of packets decides.
-        missing = [] if forward_verdicts.decide(context).ok else list(accepts(pods))
-    if not missing and not barriers:
-        return None
-    remedies = [_deletion(rule) for rule in barriers]
-    remedies += [f"iptables {rule}" for rule in missing]
-    seen = [f"iptables -S FORWARD: {line}" for line in found.lines]
-    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(remedies)),))
-
-
-def _deletion(rule: Rule) -> str:
-    return deletion("filter", rule)
-
-
-@cause_on_node(
-    8,
-    needs=("iptables",),
-    symptom="NetworkPolicy is bypassed",
-    meaning="the first rule that accepts a packet decides; the pod network's ACCEPT comes before the chain that "
-    "enforces policies, which then sees nothing",
-    references="canal#115",
-    follows=Follows(here=("policy-chains-first", "felix-first"), traffic=False),
-)
-def policies_after_accept(_: Evidence, context: Context) -> Case | None:
-    """A chain of Calico, kube-router or Weave behind an ACCEPT for pods."""
-    found = list(bypassed(context))
-    if not found:
-        return None
-    seen = [f"before {jump.target}: {rule}" for jump, rules in found for rule in rules]
-    # Each is put first, so the last one is begun with.
-    remedies = [f"{_deletion(jump)} && {command_for(jump, '-I')}" for jump, _ in found]
-    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(reversed(remedies))),))
-
-
 @cause(
-    8,
-    symptom="NetworkPolicy is bypassed",
-    meaning="policies are accepted by the API, and nothing enforces them",
-    references="canal#115",
+    policies_in_force,
     follows=Follows(here=("policies-in-force",), traffic=False),
 )
 def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]:
@@ -148,82 +94,19 @@ def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Itera
         yield Case(name, tuple(seen), (Remedy(leader, f"{KUBECTL} {pods}"),))
 
 
-@cause_on_node(
-    6,
-    needs=("network",),
-    symptom='new pods do not start: "cni0 already has an IP address different from …"',
-    meaning="the bridge has its address from an earlier cluster or podCIDR, and the bridge plugin does not change it; "
-    "pods that are on it have lost their gateway",
-    references="kubernetes#39557",
-    follows=Follows(here=("cni0-address", "route-to-own-pods")),
-)
-def stale_cni0(_: Evidence, context: Context) -> Case | None:
-    """An address that is not the first of the node's podCIDR."""
-    addresses = context.state.network.addresses_of(BRIDGE)
-    if not NETWORKS[context.cluster.settings.cni].bridge or not addresses:
-        return None
-    wanted = f"{context.gateway}/{context.subnet.prefixlen}"
-    if wanted in map(str, addresses) or not context.subnet.subnet_of(context.cluster.settings.pod_cidr):
-        return None  # of another network than the cluster's, the podCIDR is what is wrong
-    seen = f"{BRIDGE} has {', '.join(map(str, addresses))}; the node's podCIDR {context.subnet} wants {wanted}"
-    remedy = f"ip -4 addr flush dev {BRIDGE} && ip addr add {wanted} dev {BRIDGE}"
-    return Case(context.node.name, (seen,), (Remedy(context.node.name, remedy),))
-
-
-@cause_on_node(
-    7,
-    needs=("cni_files",),
-    symptom="the old pod network is still in use after a switch: new pods get its addresses, or none",
-    meaning="of the files in /etc/cni/net.d the first by name is taken, and it is not the network's own",
-    references="kubernetes#107127 flannel#1608",
-    follows=Follows(here=("cni-configuration",)),
-)
-def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
-    """Files before the network's own."""
-    ours = NETWORKS[context.cluster.settings.cni].conflist
-    before = [name for name in configurations(context.state.cni_files) if name < ours]
-    if not before:
-        return None
-    files = [f"{artifacts.CONFIGURATIONS}/{name}" for name in before]
-    seen = f"{', '.join(files)} before {ours}"
-    return Case(context.node.name, (seen,), (Remedy(context.node.name, f"rm {shlex.join(files)}"),))
-
-
-@cause_on_node(
-    4,
-    needs=("network", "containers"),
-    symptom="large packets hang, small ones pass",
-    meaning="a packet that fills its device does not fit into the tunnel any more: VXLAN adds 50 bytes, and what is "
-    "larger than the interface between the nodes is cut into pieces or lost",
-    references="flannel#841 kubeadm#240",
-    follows=Follows(here=("flannel-mtu", "cni0-mtu", "pod-mtus", "subnet-env")),
-)
-def mtu_too_large(_: Evidence, context: Context) -> Case | None:
-    """Devices of the pod network, and those in pods, that take more than the interface between the nodes leaves."""
-    most, network = context.network_mtu, context.state.network
-    # A bridge without ports has Ethernet's MTU, whatever it had with some (br_mtu_auto_adjust), and carries nothing.
-    bridge = [BRIDGE] if any(link.master == BRIDGE for link in network.links) else []
-    links = [link for name in (context.vxlan_device, *bridge) if (link := network.link(name)) and link.mtu > most]
-    seen = [f"{link.name} takes {link.mtu} bytes" for link in links]
-    remedies = [f"ip link set dev {link.name} mtu {most}" for link in links]
-    for container in context.state.containers:
-        inner = container.network.link(POD_DEVICE) if container.network else None
-        if inner is not None and inner.mtu > most:
-            seen.append(f"{POD_DEVICE} of {container.pod} takes {inner.mtu} bytes")
-            remedies.append(f"nsenter -t {container.pid} -n ip link set dev {POD_DEVICE} mtu {most}")
-    if not seen:
-        return None
-    seen.append(f"{context.underlay.name} takes {context.underlay.mtu}, which leaves {most}")
-    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(remedies)),))
-
-
 @cause(
-    5,
-    symptom='"node does not have a podCIDR", pods without addresses',
-    meaning="kube-controller-manager gives nodes their parts of one network, and the pod network expects them in "
-    "another one",
-    references="flannel#728 flannel#1428",
-    follows=Follows(everywhere=AGENTS_ROWS, hides=("network-pods-down",)),
+    Rule(
+        "pod-cidr-mismatch",
+        "kubeadm, the pod network and the node objects have the pod CIDR of the settings",
+        symptom='"node does not have a podCIDR", pods without addresses',
+        meaning="kube-controller-manager gives nodes their parts of one network, and the pod network expects them in "
+        "another one",
+        references=(
+            "flannel#728",
+            "flannel#1428",
+        ),
+    ),
+    follows=Follows(everywhere=AGENTS_ROWS, hides=("network-agent-ready",)),
 )
 def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """The CIDR of kubeadm, of the pod network, and of the settings."""
@@ -275,12 +158,7 @@ CLUSTER_CHAINS = ("KUBE-", "CNI-", *artifacts.CHAINS, "WEAVE")
 
 
 @cause_on_node(
-    13,
-    needs=("network", "iptables"),
-    symptom="a node that was reset, or had another pod network, sends packets nowhere or joins badly",
-    meaning="`kubeadm reset` leaves links, routes and rules of the pod network and of kube-proxy in the kernel, and "
-    "they go on deciding about packets",
-    references="kubeadm#689",
+    cni_leftovers,
     outsiders=True,
     follows=Follows(here=("routes-to-other-nodes", "routes-by-nodes", "route-to-own-pods", "no-bridge", "no-tunnel")),
 )

@@ -4,22 +4,25 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 from kubeproof.config.tables.runtimes import CTR
-from kubeproof.doctor.diagnosis import Case, Follows, Remedy, cause, cause_on_node
+from kubeproof.doctor.diagnosis import Case, Follows, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.node import paths
 from kubeproof.proof.api import Pod
+from kubeproof.proof.probes import TITLES
+from kubeproof.rules.context import Context
 from kubeproof.rules.membership import (
     CONTROL_PLANE,
     control_plane_healthy,
     kube_proxy_ready,
+    kubelet_healthy,
     network_agent_ready,
     network_agents,
     proxies,
 )
-from kubeproof.rules.context import Context
-from kubeproof.proof.probes import TITLES
+from kubeproof.rules.repair import AGENT_CONTAINERS, kill_containers, unit
+from kubeproof.rules.result import Remedy
+from kubeproof.rules.rule import KUBECTL, Rule
 
-KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 NODES_ROWS = ("routes-to-other-nodes", "routes-by-nodes", "arp-entries", "fdb-entries")
 """Checks that ask the API about the other nodes, too."""
 ROWS_OF_KUBELET = (
@@ -37,8 +40,12 @@ FAMILIAR = 12
 
 
 @cause_on_node(
-    symptom="the node is NotReady, and its pods are gone",
-    meaning="without its container runtime a node runs nothing: no pods, and no kubelet for long",
+    Rule(
+        "container-runtime-stopped",
+        "the container runtime runs",
+        symptom="the node is NotReady, and its pods are gone",
+        meaning="without its container runtime a node runs nothing: no pods, and no kubelet for long",
+    ),
     outsiders=True,
     follows=Follows(here=("*",), hides=("*",)),
 )
@@ -47,18 +54,17 @@ def container_runtime_stopped(evidence: Evidence, context: Context) -> Case | No
     state, runtime = evidence.host(context).runtime, context.cluster.settings.container_runtime
     if state == "active" or not evidence.host(context).joined:
         return None
-    return Case(context.node.name, (f"{runtime} is {state}",), (Remedy(context.node.name, _unit(runtime, "start")),))
-
-
-def _unit(name: str, verb: str) -> str:
-    """Shell text: start or restart a unit of systemd, also one that was masked or has given up."""
-    return f"systemctl unmask {name} 2>/dev/null; systemctl reset-failed {name} 2>/dev/null; systemctl {verb} {name}"
+    return Case(context.node.name, (f"{runtime} is {state}",), (Remedy(context.node.name, unit(runtime, "start")),))
 
 
 @cause(
-    symptom="a host of the inventory is no node",
-    meaning="the host has not joined the cluster, or its node object was deleted; nothing that is said of a node "
-    "holds for it until it does",
+    Rule(
+        "not-joined",
+        "each host of the inventory is a node of the cluster",
+        symptom="a host of the inventory is no node",
+        meaning="the host has not joined the cluster, or its node object was deleted; nothing that is said of a node "
+        "holds for it until it does",
+    ),
     follows=Follows(here=("*",), everywhere=NODES_ROWS),
 )
 def not_joined(evidence: Evidence) -> Iterator[Case]:
@@ -78,8 +84,12 @@ def not_joined(evidence: Evidence) -> Iterator[Case]:
 
 
 @cause_on_node(
-    symptom="something of the cluster hangs, and no container has ended",
-    meaning="the runtime holds containers of pods still; their connections are open and nobody answers",
+    Rule(
+        "containers-paused",
+        "no container of a pod is paused",
+        symptom="something of the cluster hangs, and no container has ended",
+        meaning="the runtime holds containers of pods still; their connections are open and nobody answers",
+    ),
     outsiders=True,
     follows=Follows(here=("*",), everywhere=("api", *NODES_ROWS, *SERVICE_ROWS), hides=("*",)),
 )
@@ -96,17 +106,14 @@ def containers_paused(evidence: Evidence, context: Context) -> Case | None:
 
 
 @cause_on_node(
-    needs=("control_plane",),
-    symptom="the API does not answer, or nothing new is scheduled, repaired or known",
-    meaning="a part of the control plane does not run: kubelet starts it from its manifest, and starts it again with "
-    "growing pauses when it ends",
+    control_plane_healthy,
     follows=Follows(here=("control-plane-healthy", "pod-namespaces", "api"), traffic=False),
 )
 def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     """By their health ports; why, from the host's own logs, since the API may be what is silent."""
     if context.node.role != "control-plane":
         return None
-    result = control_plane_healthy.run(context)
+    result = control_plane_healthy.check(context)
     if result.ok or _kubelet_down(context):
         return None
     host = evidence.host(context)
@@ -135,9 +142,7 @@ def _kubelet_down(context: Context) -> bool:
 
 
 @cause_on_node(
-    needs=("kubelet",),
-    symptom="the node is NotReady, pods of it are neither started nor stopped",
-    meaning="kubelet does not run or does not answer; what it started goes on without it",
+    kubelet_healthy,
     follows=Follows(here=ROWS_OF_KUBELET, traffic=False),
 )
 def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
@@ -150,36 +155,29 @@ def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     if words and kubelet.state == "activating":
         look = evidence.snapshot.line(context.node.name, "journalctl -u kubelet --no-pager -n 30")
         return Case(context.node.name, seen, (), look)
-    return Case(context.node.name, seen, (Remedy(context.node.name, _unit("kubelet", "restart")),))
+    return Case(context.node.name, seen, (Remedy(context.node.name, unit("kubelet", "restart")),))
 
 
 # Pods of kube-system --------------------------------------------------------------------------------------------------
 
 DNS_DEPLOYMENTS = ("coredns", "kube-dns")
 """kubeadm's, by the type that its configuration names."""
-AGENT_CONTAINERS = {"podnet": "podnet", "flannel": "kube-flannel", "canal": "kube-flannel"}
-"""The container of each network that sets routes and devices."""
 CALICO_ROWS = ("felix-chains", "felix-first")
 AGENTS_ROWS = (
-    *("network-agent-ready", "node-ready", "cni-configuration", "subnet-env", "subnet-of-node-object"),
-    *("flannel-device", "flannel-address", "flannel-mtu", *NODES_ROWS, "forward-accepts", "forward-verdicts"),
+    *("network-agent-ready", "node-ready", "cni-order", "subnet-env", "subnet-of-node-object"),
+    *("flannel-device", "flannel-address", "cni-mtu", *NODES_ROWS, "forward-accepts", "forward-verdicts"),
     *("postrouting-order", "postrouting-verdicts", "policies-in-force", *CALICO_ROWS, *POD_ROWS, "cni0-address"),
-    *("cni0-mtu", "route-to-own-pods", "routes-to-pods", "calico-links", "pod-link-local-gateways", "pod-mtus"),
+    *("route-to-own-pods", "routes-to-pods", "calico-links", "pod-link-local-gateways"),
 )
 
 
 @cause(
-    symptom="nodes stay NotReady, pods get no address, or what changes in the cluster does not reach a node",
-    meaning="the pods of the pod network do not run; everything that they set is missing or not kept up to date",
-    references="flannel#728 kubernetes#48798",
+    network_agent_ready,
     follows=Follows(
         here=AGENTS_ROWS,
         hides=(
-            "forward-policy-drop",
-            "policies-not-enforced",
-            "policies-after-accept",
-            "vxlan-port-blocked",
-            "stale-cni0",
+            "policies-in-force",
+            "udp-path",
         ),
     ),
 )
@@ -187,7 +185,7 @@ def network_pods_down(evidence: Evidence) -> Iterator[Case]:
     """And why: kubelet's word by the API, the last warning about them, the last line that they logged."""
     cni = evidence.snapshot.loaded.cluster.settings.cni
     for context in _members(evidence):
-        if network_agent_ready.run(context).ok or _kubelet_down(context):
+        if network_agent_ready.check(context).ok or _kubelet_down(context):
             continue
         if isinstance(context.objects, str):
             yield from _without_agent(evidence, context)
@@ -249,14 +247,13 @@ def _described(evidence: Evidence, pod: Pod) -> str:
 
 
 @cause(
-    symptom="Services do not answer from one node, or keep endpoints that are gone",
-    meaning="kube-proxy writes a node's rules for Services, and none of its pods runs there",
+    kube_proxy_ready,
     follows=Follows(here=("kube-proxy-ready", *SERVICE_ROWS)),
 )
 def kube_proxy_down(evidence: Evidence) -> Iterator[Case]:
     """No ready pod of it on a node."""
     for context in _members(evidence):
-        if isinstance(context.objects, str) or kube_proxy_ready.run(context).ok or _kubelet_down(context):
+        if isinstance(context.objects, str) or kube_proxy_ready.check(context).ok or _kubelet_down(context):
             continue
         pods = proxies(context)
         if pods:
@@ -277,8 +274,12 @@ _ANY_LINUX = '[{"op":"replace","path":"/spec/template/spec/nodeSelector","value"
 
 
 @cause(
-    symptom="pods resolve no names",
-    meaning="no pod answers behind the Service kube-dns, so no name of the cluster or of others is resolved",
+    Rule(
+        "cluster-dns-down",
+        "a pod answers behind the Service kube-dns",
+        symptom="pods resolve no names",
+        meaning="no pod answers behind the Service kube-dns, so no name of the cluster or of others is resolved",
+    ),
     follows=Follows(everywhere=NAME_ROWS, traffic=False),
 )
 def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
@@ -308,8 +309,13 @@ def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
 
 
 @cause(
-    symptom="the proof has nobody to send packets from, or to",
-    meaning="the demo's pods are what the proof's probes run in; without them nothing is known of packets between pods",
+    Rule(
+        "demo-down",
+        "the demo's pods and Services are there, on two nodes at least",
+        symptom="the proof has nobody to send packets from, or to",
+        meaning="the demo's pods are what the proof's probes run in; without them nothing is known of packets between "
+        "pods",
+    ),
     follows=Follows(everywhere=tuple(TITLES), traffic=False),
 )
 def demo_down(evidence: Evidence) -> Iterator[Case]:
@@ -323,21 +329,3 @@ def demo_down(evidence: Evidence) -> Iterator[Case]:
 
 
 LACKING = ("no pod of the Deployment default/kuard is ready", "there is no Service", "all demo pods are on one node")
-
-
-def agent_restart(context: Context) -> str:
-    """Shell text: end the container that sets routes and devices; kubelet starts it again, and it sets all anew.
-
-    Deleting the pod takes ten times as long, and a process that goes on does not look again at what it has set.
-    """
-    name = AGENT_CONTAINERS[context.cluster.settings.cni]
-    return kill_containers(context, name)
-
-
-def kill_containers(context: Context, name: str) -> str:
-    """Shell text: kill the running containers of a name."""
-    label = f"io.kubernetes.container.name={name}"
-    if context.cluster.settings.container_runtime == "docker":
-        return f"docker kill $(docker ps -q --filter label={label})"
-    listed = f"{CTR} containers list -q {shlex.quote(f'labels.{chr(34)}io.kubernetes.container.name{chr(34)}=={name}')}"
-    return f"for id in $({listed}); do {CTR} tasks kill --signal SIGKILL $id 2>/dev/null; done; true"

@@ -8,11 +8,11 @@ from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
 from kubeproof.doctor.causes_running import LACKING, SERVICE_ROWS, demo_down
 from kubeproof.doctor.diagnosis import Answer, Case, Cause, Diagnosis
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.rules.membership import kubelet_reached
-from kubeproof.rules.context import NO_API, NOT_READ
 from kubeproof.proof.probes import TITLES
-from kubeproof.rules.result import CheckResult, Status
 from kubeproof.proof.snapshot import API, REACHABLE
+from kubeproof.rules.context import NO_API, NOT_READ
+from kubeproof.rules.membership import kubelet_reached
+from kubeproof.rules.result import CheckResult, Status
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def conclude(evidence: Evidence) -> Conclusion:
     told = _without_hidden([answer.diagnosis for answer in answers.values() if answer.diagnosis])
     checks = [row for row in evidence.failing if row.name not in TITLES]
     probes = [row for row in evidence.failing if row.name in TITLES and not _unsent(row, checks)]
-    told, unknown = _with_rows(told, checks, evidence)
+    told, unknown = _with_rows(told, checks)
     if not any(item.cause.follows.traffic for item in told) and (probes or unknown):
         suspects = {cause: cause.look(evidence) for cause in SUSPECTS}
         answers |= suspects
@@ -45,9 +45,9 @@ def conclude(evidence: Evidence) -> Conclusion:
         unknown = [row for row in unknown if not _explained(row, found)]
         told += found
     unknown += [row for row in probes if not _explained(row, told) and not (told and row.found.startswith(LACKING))]
-    told += rows.nameless(evidence, unknown)
+    told += rows.without_remedy(unknown)
     known = [row for row in evidence.failing if row not in unknown]
-    following = [row for row in known if not any(item.cause.row_name == row.name for item in told)]
+    following = [row for row in known if not any(item.cause.is_row and item.name == row.name for item in told)]
     return Conclusion(tuple(told), answers, tuple(following), tuple(unknown))
 
 
@@ -88,30 +88,25 @@ def _hides(other: Diagnosis, item: Diagnosis, case: Case) -> bool:
 def _explained(row: CheckResult, told: Iterable[Diagnosis]) -> bool:
     """Whether a failing row follows from what is told: lost packets fail any probe, and the way to kubelets."""
     return any(
-        ((row.name in TITLES or row.name == kubelet_reached.name) and item.cause.follows.traffic)
+        ((row.name in TITLES or row.name == kubelet_reached.id) and item.cause.follows.traffic)
         or any(item.cause.follows.covers(case.node, row.name, row.node) for case in item.cases)
         for item in told
     )
 
 
-def _with_rows(
-    told: list[Diagnosis], checks: list[CheckResult], evidence: Evidence
-) -> tuple[list[Diagnosis], list[CheckResult]]:
+def _with_rows(told: list[Diagnosis], checks: list[CheckResult]) -> tuple[list[Diagnosis], list[CheckResult]]:
     """Add checks that nothing explains as diagnoses of their own; return those without a remedy, too."""
     by_row: dict[str, list[Case]] = {}
     found: list[Diagnosis] = []
-    unknown: list[CheckResult] = []
     for row in checks:
-        known = [*told, *found]
-        if _undecided(row, checks) or _late(row, known) or _explained(row, known):
+        known = [*told, *(item for item in found if item.name != row.name)]
+        if not row.remedies or _undecided(row, checks) or _late(row, known) or _explained(row, known):
             continue
-        case = rows.case_of(evidence, row)
-        if case is None:
-            unknown.append(row)
-            continue
-        by_row.setdefault(row.name, []).append(case)
+        by_row.setdefault(row.name, []).append(rows.case_of(row))
         found = [Diagnosis(rows.cause_of(name), tuple(cases)) for name, cases in by_row.items()]
-    return [*told, *found], unknown
+    known = [*told, *found]
+    others = [row for row in checks if not (row.remedies or _undecided(row, checks) or _late(row, known))]
+    return known, [row for row in others if not _explained(row, known)]
 
 
 def _undecided(row: CheckResult, checks: list[CheckResult]) -> bool:
@@ -124,7 +119,7 @@ def _undecided(row: CheckResult, checks: list[CheckResult]) -> bool:
 def _late(row: CheckResult, told: list[Diagnosis]) -> bool:
     """Whether Services may only not be up to date: pods that are not reached leave them, at each node in its time."""
     lost = (item.cause for item in told if item.cause.follows.traffic)
-    return row.name in SERVICE_ROWS and any(cause.row_name not in SERVICE_ROWS for cause in lost)
+    return row.name in SERVICE_ROWS and any(cause.name not in SERVICE_ROWS for cause in lost)
 
 
 def _unsent(row: CheckResult, checks: list[CheckResult]) -> bool:

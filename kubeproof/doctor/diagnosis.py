@@ -2,32 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.rules.context import Context, UndecidedError
-from kubeproof.state.iptables import Rule
-
-Where = Literal["node", "here", "console", "hypervisor", "firewall"]
-"""Where a remedy is run: on the node by ssh, here in the repository's folder, on the node's own console where
-ssh does not reach it, on what the node is a virtual machine of, or, in words, in whatever filters between the nodes."""
-
-
-@dataclass(frozen=True)
-class Remedy:
-    """A command line that repairs something; ``node`` is what it is for."""
-
-    node: str
-    command: str
-    where: Where = "node"
-
-
-def command_for(rule: Rule, option: str, table: str = "filter") -> str:
-    """Shell text that deletes a rule (-D) or inserts it first (-I). Raises UndecidedError where none can."""
-    try:
-        return rule.command(option, table)
-    except ValueError as error:
-        raise UndecidedError(str(error)) from None
+from kubeproof.rules.result import Remedy
+from kubeproof.rules.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -83,21 +62,19 @@ class Follows:
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that goes wrong in the field.
+    """A rule that the doctor asks, what looks for where it does not hold, and what else fails for it.
 
-    ``row`` is the line of NETWORK.md's table "What goes wrong in the field", from 1, or 0; ``symptom`` what people see,
-    ``meaning`` why that is; ``references`` are public issues.
+    ``is_row`` is said of what is no more than a row of the proof.
     """
 
-    name: str
-    row: int
-    symptom: str
-    meaning: str
-    references: tuple[str, ...]
+    rule: Rule
     find: Callable[[Evidence], Iterable[Case | UndecidedError]] = field(repr=False)
     follows: Follows = field(default_factory=Follows, repr=False)
-    row_name: str = ""
-    """Of what is no more than a row of the proof that does not hold: that row's name."""
+    is_row: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.rule.id
 
     def look(self, evidence: Evidence) -> Answer:
         """Look for it. Never raises for what could not be read."""
@@ -119,28 +96,16 @@ _NOTHING = Follows()
 
 
 def cause(
-    row: int = 0, *, symptom: str, meaning: str, references: str = "", follows: Follows = _NOTHING
+    rule: Rule, *, follows: Follows = _NOTHING
 ) -> Callable[[Callable[[Evidence], Iterable[Case | UndecidedError]]], Cause]:
-    """Declare a cause that is looked for in all evidence at once; it is named as its function."""
-
-    def declare(find: Callable[[Evidence], Iterable[Case | UndecidedError]]) -> Cause:
-        name = find.__name__.replace("_", "-")
-        return Cause(name, row, symptom, meaning, tuple(references.split()), find, follows)
-
-    return declare
+    """Declare what looks for a rule that does not hold, in all evidence at once."""
+    return lambda find: Cause(rule, find, follows)
 
 
 def cause_on_node(
-    row: int = 0,
-    *,
-    needs: tuple[str, ...] = (),
-    symptom: str,
-    meaning: str,
-    references: str = "",
-    outsiders: bool = False,
-    follows: Follows = _NOTHING,
+    rule: Rule, *, outsiders: bool = False, follows: Follows = _NOTHING
 ) -> Callable[[Callable[[Evidence, Context], Case | None]], Cause]:
-    """Declare a cause that is looked for on each node by itself; ``needs`` are the parts of NodeState that it reads.
+    """Declare what looks for a rule that does not hold on each node by itself, where what it needs was read.
 
     Hosts that have not joined the cluster are looked at only for what is about ``outsiders``: they owe it nothing.
     """
@@ -151,21 +116,13 @@ def cause_on_node(
                 if not evidence.is_member(context) and not outsiders:
                     continue
                 try:
-                    _require(context, needs)
+                    rule.require(context)
                     found = decide(evidence, context)
                 except UndecidedError as error:
                     yield UndecidedError(f"{context.node.name}: {error}")
                 else:
-                    odd = tuple(f"not understood: {line}" for part in needs for line in context.state.odd.get(part, ()))
-                    yield from [replace(found, evidence=(*found.evidence, *odd))] if found else []
+                    yield from [replace(found, evidence=(*found.evidence, *rule.odd(context)))] if found else []
 
-        name = decide.__name__.replace("_", "-")
-        return Cause(name, row, symptom, meaning, tuple(references.split()), find, follows)
+        return Cause(rule, find, follows)
 
     return declare
-
-
-def _require(context: Context, needs: tuple[str, ...]) -> None:
-    for part in needs:
-        if part in context.state.unreadable:
-            raise UndecidedError(f"{part} could not be read ({context.state.unreadable[part]})")

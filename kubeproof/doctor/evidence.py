@@ -8,9 +8,9 @@ from ipaddress import IPv4Address
 from kubeproof.config.cluster import Node
 from kubeproof.doctor.foreign import IpRule, NftRule
 from kubeproof.doctor.paths_between import Journey
+from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.result import CheckResult
-from kubeproof.proof.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

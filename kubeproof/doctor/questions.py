@@ -11,11 +11,12 @@ from typing import TypeVar
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node
 from kubeproof.config.tables.runtimes import CTR
 from kubeproof.doctor import foreign, paths_between
-from kubeproof.doctor.causes_host import KUBELET_CONFIG, KUBELET_FLAGS
+from kubeproof.doctor.causes_host import KUBELET_CONFIG
 from kubeproof.doctor.evidence import ControlPlane, Host, Paused, Token
 from kubeproof.doctor.paths_between import Journey
 from kubeproof.node import paths
 from kubeproof.proof.script import Output
+from kubeproof.rules.host import KUBELET_FLAGS
 from kubeproof.state.hostfiles import parse_values
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kubeproof.doctor.conclusion import Conclusion
-from kubeproof.doctor.diagnosis import Diagnosis, Remedy
+from kubeproof.doctor.diagnosis import Diagnosis
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.terminal import output_files
 from kubeproof.terminal.summary import counted
@@ -79,8 +79,7 @@ class Report:
     @property
     def headline(self) -> str:
         named = sum(
-            not diagnosis.cause.row_name or any(case.remedies for case in diagnosis.cases)
-            for diagnosis in self.diagnoses
+            not diagnosis.cause.is_row or any(case.remedies for case in diagnosis.cases) for diagnosis in self.diagnoses
         )
         parts = [counted(named, "diagnosis").replace("diagnosiss", "diagnoses")] if named else []
         rows = len(self.conclusion.unexplained)
@@ -93,11 +92,6 @@ class Report:
         )
         parts += [counted(len(self.not_looked_at), "thing") + " could not be looked at"] if self.not_looked_at else []
         return ", ".join(parts)
-
-
-def pasted(remedy: Remedy, evidence: Evidence) -> str:
-    """The remedy as a line to paste on this machine, or on the console that it names."""
-    return evidence.snapshot.line(remedy.node, remedy.command) if remedy.where == "node" else remedy.command
 
 
 def show(report: Report, console: Console) -> None:
@@ -116,18 +110,17 @@ def show(report: Report, console: Console) -> None:
 def _show(diagnosis: Diagnosis, report: Report, console: Console) -> None:
     nodes = ", ".join(case.node for case in diagnosis.cases)
     console.print(f"[bold red]✗[/bold red] [bold]{escape(diagnosis.name)}[/bold]  {escape(nodes)}")
-    cause = diagnosis.cause
+    rule = diagnosis.cause.rule
     several = len(diagnosis.cases) > 1
-    lines = [("symptom", cause.symptom)]
+    lines = [("rule", rule.holds), ("symptom", rule.symptom)]
     lines += [
         ("evidence", f"{case.node}: {line}" if several else line) for case in diagnosis.cases for line in case.evidence
     ]
-    known = f" ({', '.join(cause.references)})" if cause.references else ""
-    lines.append(("meaning", f"{cause.meaning}{known}"))
+    lines.append(("meaning", rule.explained))
     lines += [("remedy", line) for line in _remedies(diagnosis, report.evidence)]
     lines += [("look", case.look) for case in diagnosis.cases if case.look]
     last = ""
-    for heading, text in lines:
+    for heading, text in [(heading, text) for heading, text in lines if text]:
         console.print(f"  [dim]{'' if heading == last else heading:8}[/dim]  {escape(text)}")
         last = heading
     console.print()
@@ -137,7 +130,7 @@ def _remedies(diagnosis: Diagnosis, evidence: Evidence) -> Iterator[str]:
     """What several nodes have in common is said once."""
     for remedy in dict.fromkeys(remedy for case in diagnosis.cases for remedy in case.remedies):
         yield f"{remedy.node}{WHERE[remedy.where]}:"
-        yield f"  {pasted(remedy, evidence)}"
+        yield f"  {remedy.paste(evidence.snapshot.loaded.ssh)}"
 
 
 def to_json(report: Report) -> dict[str, object]:
@@ -156,19 +149,20 @@ def to_json(report: Report) -> dict[str, object]:
 
 
 def _diagnosis(diagnosis: Diagnosis, evidence: Evidence) -> dict[str, object]:
-    cause = diagnosis.cause
+    rule = diagnosis.cause.rule
     return {
-        "name": cause.name,
-        "symptom": cause.symptom,
-        "meaning": cause.meaning,
-        "references": list(cause.references),
+        "name": rule.id,
+        "holds": rule.holds,
+        "symptom": rule.symptom,
+        "meaning": rule.meaning,
+        "references": list(rule.references),
         "cases": [
             {
                 "node": case.node,
                 "evidence": list(case.evidence),
                 "look": case.look,
                 "remedies": [
-                    {"node": remedy.node, "where": remedy.where, "paste": pasted(remedy, evidence)}
+                    {"node": remedy.node, "where": remedy.where, "paste": remedy.paste(evidence.snapshot.loaded.ssh)}
                     for remedy in case.remedies
                 ],
             }

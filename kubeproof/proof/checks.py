@@ -1,4 +1,4 @@
-"""All checks, and which of them each pod network is held to, in the order in which a person reads them. Pure.
+"""Which rules each pod network is held to, in the order in which a person reads them. Pure.
 
 What was seen live is podnet. Those of flannel and Canal were tried on states written out by hand from what their
 projects document (tests/unit/proof/test_networks.py).
@@ -7,99 +7,81 @@ projects document (tests/unit/proof/test_networks.py).
 from collections.abc import Iterable
 
 from kubeproof.config.settings import Settings
-from kubeproof.rules.canal import CANAL_DEVICE_CHECKS, CANAL_PATH_CHECKS, CANAL_POD_CHECKS
-from kubeproof.rules.devices import (
-    DEVICE_CHECKS,
-    cni0_address,
-    cni0_mtu,
-    docker0_down,
-    flannel_address,
-    flannel_device,
-    flannel_mtu,
-)
-from kubeproof.rules.filters import CANAL_RULE_CHECKS, FLANNEL_RULE_CHECKS
-from kubeproof.rules.host import HOST_CHECKS, iptables_variant, node_ready, swap_off, sysctls
-from kubeproof.rules.host_gw import HOST_GW_DEVICE_CHECKS, HOST_GW_PATH_CHECKS
-from kubeproof.rules.membership import MEMBERSHIP_CHECKS
-from kubeproof.rules.paths import (
-    PATH_CHECKS,
-    arp_entries,
-    fdb_entries,
-    route_to_own_pods,
-    routes_to_other_nodes,
-)
-from kubeproof.rules.pods import POD_CHECKS, pod_namespaces
-from kubeproof.rules.policies import POLICY_CHECKS
-from kubeproof.rules.checks_rules import RULE_CHECKS
-from kubeproof.rules.services import SERVICE_CHECKS
-from kubeproof.rules.context import Check, Context
+from kubeproof.rules import devices, filters, host, identity, membership, paths, pods, policies, services
+from kubeproof.rules.context import Context
 from kubeproof.rules.result import CheckResult
+from kubeproof.rules.rule import Rule
 
-CHECKS: tuple[Check, ...] = (
-    *HOST_CHECKS,
-    *MEMBERSHIP_CHECKS,
-    *DEVICE_CHECKS,
-    *PATH_CHECKS,
-    *POD_CHECKS,
-    *RULE_CHECKS,
-    *POLICY_CHECKS,
-    *SERVICE_CHECKS,
+ANY_HOST = (
+    membership.node_ready,
+    host.node_address,
+    host.bridge_netfilter,
+    host.ip_forward,
+    host.swap,
+    host.iptables_mixed,
+    host.clock_skew,
+    identity.duplicate_hostname,
+    identity.duplicate_machine_id,
+    identity.duplicate_product_uuid,
+    membership.kubelet_healthy,
+    membership.control_plane_healthy,
+    membership.kubelet_reached,
+    membership.network_agent_ready,
+    membership.kube_proxy_ready,
+    membership.cni_order,
+)
+SUBNET_ENV = (membership.subnet_env, membership.subnet_of_node_object)
+TUNNEL = (devices.flannel_device, devices.flannel_address)
+BRIDGE = (devices.cni0_address, devices.cni_mtu, devices.docker0_down, paths.route_to_own_pods)
+THROUGH_TUNNEL = (paths.routes_to_other_nodes, paths.arp_entries, paths.fdb_entries)
+PODS_ON_BRIDGE = (pods.pod_addresses, pods.pod_default_routes, pods.pod_veths, pods.pod_namespaces)
+VERDICTS = (filters.forward_verdicts, filters.postrouting_verdicts)
+SERVICES = (
+    services.service_chains,
+    services.service_endpoints,
+    services.node_ports,
+    services.service_masquerade,
+)
+
+CHECKS: tuple[Rule, ...] = (
+    *(*ANY_HOST, *SUBNET_ENV, *TUNNEL, *BRIDGE, *THROUGH_TUNNEL, *PODS_ON_BRIDGE),
+    *(filters.forward_accepts, filters.postrouting_order, policies.policy_chains_first, policies.policies_in_force),
+    *SERVICES,
 )
 """Of podnet."""
 
-BY_NETWORK: dict[tuple[str, str], tuple[Check, ...]] = {
+BY_NETWORK: dict[tuple[str, str], tuple[Rule, ...]] = {
     ("podnet", "vxlan"): CHECKS,
     ("flannel", "vxlan"): (
-        *HOST_CHECKS,
-        *MEMBERSHIP_CHECKS,
-        *DEVICE_CHECKS,
-        *PATH_CHECKS,
-        *POD_CHECKS,
-        *FLANNEL_RULE_CHECKS,
-        *SERVICE_CHECKS,
+        *(*ANY_HOST, *SUBNET_ENV, *TUNNEL, *BRIDGE, *THROUGH_TUNNEL, *PODS_ON_BRIDGE),
+        *(*VERDICTS, policies.policy_chains_first, *SERVICES),
     ),
     ("flannel", "host-gw"): (
-        *HOST_CHECKS,
-        *MEMBERSHIP_CHECKS,
-        *HOST_GW_DEVICE_CHECKS,
-        cni0_address,
-        cni0_mtu,
-        docker0_down,
-        route_to_own_pods,
-        *HOST_GW_PATH_CHECKS,
-        *POD_CHECKS,
-        *FLANNEL_RULE_CHECKS,
-        *SERVICE_CHECKS,
+        *(*ANY_HOST, *SUBNET_ENV, devices.no_tunnel, *BRIDGE, paths.routes_by_nodes, *PODS_ON_BRIDGE),
+        *(*VERDICTS, policies.policy_chains_first, *SERVICES),
     ),
     # Canal's flanneld has no /run/flannel of the host mounted: its subnet.env is nobody else's.
     ("canal", "vxlan"): (
-        *(node_ready, sysctls, swap_off, iptables_variant),
-        *MEMBERSHIP_CHECKS,
-        *(flannel_device, flannel_address, flannel_mtu),
-        *CANAL_DEVICE_CHECKS,
-        docker0_down,
-        *CANAL_PATH_CHECKS,
-        *(routes_to_other_nodes, arp_entries, fdb_entries),
-        *CANAL_POD_CHECKS,
-        pod_namespaces,
-        *CANAL_RULE_CHECKS,
-        *SERVICE_CHECKS,
+        *(*ANY_HOST, *TUNNEL, devices.cni_mtu, devices.no_bridge, pods.calico_links, devices.docker0_down),
+        *(paths.routes_to_pods, *THROUGH_TUNNEL),
+        *(pods.pod_single_addresses, pods.pod_link_local_gateways, pods.pod_namespaces),
+        *(*VERDICTS, policies.felix_chains, policies.felix_first, *SERVICES),
     ),
 }
 """By the settings cni and cni_backend."""
 
-ALL_CHECKS: tuple[Check, ...] = tuple({check.name: check for each in BY_NETWORK.values() for check in each}.values())
+ALL_CHECKS: tuple[Rule, ...] = tuple({rule.id: rule for each in BY_NETWORK.values() for rule in each}.values())
 
 
-def checks_of(settings: Settings) -> tuple[Check, ...]:
+def checks_of(settings: Settings) -> tuple[Rule, ...]:
     """What a cluster with these settings is held to."""
     return BY_NETWORK[settings.cni, settings.cni_backend]
 
 
 def run_all(contexts: Iterable[Context]) -> list[CheckResult]:
-    """Every check of the pod network on every node that could be read."""
-    return [check.run(context) for context in contexts for check in checks_of(context.cluster.settings)]
+    """Every rule of the pod network on every node that could be read."""
+    return [rule.check(context) for context in contexts for rule in checks_of(context.cluster.settings)]
 
 
-def by_name(name: str) -> Check:
-    return next(check for check in ALL_CHECKS if check.name == name)
+def by_name(name: str) -> Rule:
+    return next(rule for rule in ALL_CHECKS if rule.id == name)

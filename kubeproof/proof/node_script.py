@@ -5,10 +5,10 @@ from typing import TypeVar
 
 from kubeproof.networks.artifacts import CONFIGURATIONS
 from kubeproof.node import paths
-from kubeproof.rules.host import SYSCTLS
-from kubeproof.rules.membership import CONTROL_PLANE
 from kubeproof.proof.containers import DOCKER, Tool
 from kubeproof.proof.script import NOT_FOUND, Output
+from kubeproof.rules.host import SYSCTLS
+from kubeproof.rules.membership import CONTROL_PLANE
 from kubeproof.state.errors import ParseError
 from kubeproof.state.hostfiles import (
     SUBNET_ENV,

@@ -25,9 +25,9 @@ from kubeproof.proof.probe import (
     summarize,
 )
 from kubeproof.proof.probes import TITLES, Matrix, node_port_url
-from kubeproof.rules.result import CheckResult, Status
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.state.errors import ParseError
 
 NODE_PORT = "node-port"

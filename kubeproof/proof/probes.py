@@ -12,7 +12,6 @@ from kubeproof.networks.networks import Source, source_of_node
 from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
 from kubeproof.proof.containers import TOOLS
-from kubeproof.rules.context import UndecidedError
 from kubeproof.proof.probe import (
     NO_DNS_ANSWER,
     REQUEST_SECONDS,
@@ -27,9 +26,10 @@ from kubeproof.proof.probe import (
     read_answer,
     read_whoami,
 )
-from kubeproof.rules.result import CheckResult, Status
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.rules.context import UndecidedError
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.state.iptables import Rule
 from kubeproof.state.verdict import Packet, verdict
 

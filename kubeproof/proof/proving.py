@@ -10,8 +10,8 @@ from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
 from kubeproof.proof.report import Report, ordered, show, write_json
-from kubeproof.rules.result import CheckResult
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.rules.result import CheckResult
 from kubeproof.terminal.console import step
 from kubeproof.terminal.reporting import reported
 
@@ -30,7 +30,7 @@ def prove(loaded: LoadedInventory) -> Report:
     started, taken_at = time.monotonic(), datetime.now(UTC)
     with step(f"Reading {len(loaded.cluster.nodes)} nodes and the API"):
         snapshot = collect(loaded)
-    return Report(loaded.cluster, rows(snapshot), taken_at, time.monotonic() - started)
+    return Report(loaded, rows(snapshot), taken_at, time.monotonic() - started)
 
 
 def rows(snapshot: Snapshot) -> tuple[CheckResult, ...]:

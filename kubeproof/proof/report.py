@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kubeproof.config.cluster import Cluster
+from kubeproof.config.cluster import Cluster, LoadedInventory, SshAccess
 from kubeproof.networks.networks import NETWORKS
 from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.proof.probes import TITLES
-from kubeproof.rules.result import CheckResult, Status
 from kubeproof.proof.snapshot import API, REACHABLE
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.terminal import output_files
 
 SCHEMA = "kubeproof.proof"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised when a field is renamed, removed, or changes its meaning; not when one is added."""
 
 SYMBOLS = {
@@ -29,9 +29,10 @@ SYMBOLS = {
     Status.BROKEN: "[bold yellow]![/bold yellow]",
     Status.NOT_RUN: "[dim]not run[/dim]",
 }
+RULES = {rule.id: rule for rule in ALL_CHECKS}
 TITLES_BY_NAME = (
     {REACHABLE: "the node answers by ssh", API: "the API answers"}
-    | {check.name: check.title for check in ALL_CHECKS}
+    | {name: rule.holds for name, rule in RULES.items()}
     | TITLES
 )
 
@@ -40,10 +41,14 @@ TITLES_BY_NAME = (
 class Report:
     """All results of one proof. ``seconds`` is what it took."""
 
-    cluster: Cluster
+    loaded: LoadedInventory
     results: tuple[CheckResult, ...]
     taken_at: datetime
     seconds: float
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.loaded.cluster
 
     @property
     def counts(self) -> Counter[Status]:
@@ -88,7 +93,7 @@ def show(report: Report, console: Console) -> None:
     console.print(_table(report))
     for result in report.results:
         if result.status in (Status.FAILS, Status.BROKEN):
-            _show_failure(result, console)
+            _show_failure(result, report.loaded.ssh, console)
     _show_not_run(report, console)
     console.print(cni_line(report.cluster), markup=False)
     colour = "green" if report.holds else "red"
@@ -109,16 +114,18 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _show_failure(result: CheckResult, console: Console) -> None:
+def _show_failure(result: CheckResult, ssh: Mapping[str, SshAccess], console: Console) -> None:
     console.print(f"\n{SYMBOLS[result.status]} [bold]{escape(result.node)}  {escape(result.name)}[/bold]")
-    title = TITLES_BY_NAME.get(result.name, "")
     for heading, text in (
-        ("what", title),
+        ("what", TITLES_BY_NAME.get(result.name, "")),
         ("expected", result.expected),
         ("found", result.found),
+        ("meaning", RULES[result.name].explained if result.name in RULES else ""),
         ("look further", result.look_further),
+        ("remedy", "\n".join(remedy.paste(ssh) for remedy in result.remedies)),
     ):
-        console.print(f"  [dim]{heading:12}[/dim]  {escape(text).replace(chr(10), chr(10) + ' ' * 16)}")
+        if text:
+            console.print(f"  [dim]{heading:12}[/dim]  {escape(text).replace(chr(10), chr(10) + ' ' * 16)}")
 
 
 def _show_not_run(report: Report, console: Console) -> None:
@@ -153,11 +160,12 @@ def to_json(report: Report) -> dict[str, object]:
                 {"name": node.name, "address": str(node.address), "role": node.role} for node in report.cluster.nodes
             ],
         },
-        "results": [_result(result) for result in report.results],
+        "results": [_result(result, report.loaded.ssh) for result in report.results],
     }
 
 
-def _result(result: CheckResult) -> dict[str, str]:
+def _result(result: CheckResult, ssh: Mapping[str, SshAccess]) -> dict[str, object]:
+    rule = RULES.get(result.name)
     return {
         "node": result.node,
         "name": result.name,
@@ -166,7 +174,12 @@ def _result(result: CheckResult) -> dict[str, str]:
         "status": result.status.value,
         "expected": result.expected,
         "found": result.found,
+        "meaning": rule.meaning if rule else "",
+        "references": list(rule.references) if rule else [],
         "look_further": result.look_further,
+        "remedies": [
+            {"node": remedy.node, "where": remedy.where, "paste": remedy.paste(ssh)} for remedy in result.remedies
+        ],
     }
 
 

@@ -32,11 +32,10 @@ class Snapshot:
     def context(self, name: str) -> Context:
         return Context(
             node=self.loaded.cluster.node(name),
-            cluster=self.loaded.cluster,
+            loaded=self.loaded,
             state=self.states[name],
             states=self.states,
             objects=self.objects,
-            access=self.loaded.ssh[name],
         )
 
     def line(self, name: str, text: str) -> str:

@@ -1,14 +1,13 @@
-"""What a check is given, what it answers, and how one is declared. Pure."""
+"""What a rule is given to evaluate a node: its state, the others', the API, and the inventory. Pure."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.config.cluster import Cluster, Node, SshAccess
+from kubeproof.config.cluster import Cluster, LoadedInventory, Node
 from kubeproof.networks.networks import NODE_ADDRESS, VXLAN_OVERHEAD
 from kubeproof.proof.api import ApiObjects, Pod
-from kubeproof.rules.result import CheckResult, Status
 from kubeproof.state.model import Link
 from kubeproof.state.node import NodeState
 
@@ -24,23 +23,25 @@ VTEP_ANNOTATIONS = ("podnet.kubeproof.dev/vtep-mac", "flannel.alpha.coreos.com/b
 
 
 class UndecidedError(Exception):
-    """A check cannot be decided, because what it compares with is not known; it then fails with this text."""
+    """A rule cannot be evaluated, because something that it needs is not known; what asks it then fails with this."""
 
 
 @dataclass(frozen=True)
 class Context:
     """One node, as read, together with the others and the API.
 
-    ``states`` holds each node that could be read, by name; ``objects`` the API's, or why they could not be read;
-    ``access`` is how the node is reached, for commands to paste.
+    ``states`` holds each node that could be read, by name; ``objects`` the API's, or why they could not be read.
     """
 
     node: Node
-    cluster: Cluster
+    loaded: LoadedInventory
     state: NodeState
     states: Mapping[str, NodeState]
     objects: ApiObjects | str
-    access: SshAccess
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.loaded.cluster
 
     @property
     def api(self) -> ApiObjects:
@@ -164,98 +165,3 @@ def _announced_mac(annotations: Mapping[str, str]) -> str | None:
     except (ValueError, AttributeError):
         return None
     return str(mac) if mac else None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The answer of a check: what was expected and what was found, for people."""
-
-    ok: bool
-    expected: str
-    found: str
-
-
-@dataclass(frozen=True)
-class Check:
-    """A line of what must be true on every node. ``needs`` are the parts of NodeState that it reads.
-
-    ``look`` is the command to look further with, run on the node, or what makes it of a context.
-    """
-
-    name: str
-    title: str
-    needs: tuple[str, ...]
-    look: str | Callable[[Context], str]
-    decide: Callable[[Context], Finding] = field(repr=False)
-
-    def run(self, context: Context) -> CheckResult:
-        """Decide it for one node. Never raises for what a node or the API may lack."""
-        finding = self._finding(context)
-        look = self.look if isinstance(self.look, str) else self.look(context)
-        return CheckResult(
-            node=context.node.name,
-            name=self.name,
-            status=Status.HOLDS if finding.ok else Status.FAILS,
-            expected=finding.expected,
-            found=finding.found,
-            look_further=context.access.line(look),
-        )
-
-    def _finding(self, context: Context) -> Finding:
-        unreadable = [
-            f"{part} could not be read: {context.state.unreadable[part]}"
-            for part in self.needs
-            if part in context.state.unreadable
-        ]
-        if unreadable:
-            return Finding(False, self.title, "; ".join(unreadable))
-        odd = [f"not understood: {line}" for part in self.needs for line in context.state.odd.get(part, ())]
-        try:
-            found = self.decide(context)
-        except UndecidedError as undecided:
-            found = Finding(False, self.title, str(undecided))
-        return found if found.ok else replace(found, found="\n".join([found.found, *odd]))
-
-
-def check(
-    title: str, *, needs: tuple[str, ...] = (), look: str | Callable[[Context], str]
-) -> Callable[[Callable[[Context], Finding]], Check]:
-    """Declare a check, named as its function."""
-
-    def declare(decide: Callable[[Context], Finding]) -> Check:
-        return Check(decide.__name__.replace("_", "-"), title, needs, look, decide)
-
-    return declare
-
-
-def same(expected: object, found: object) -> Finding:
-    """Whether two values are equal, shown as they print."""
-    return Finding(expected == found, str(expected), "nothing" if found is None else str(found))
-
-
-def same_set(expected: Iterable[object], found: Iterable[object], *, nothing: str = "none") -> Finding:
-    """Whether two collections hold the same lines in any order; what is missing and what is too much is named."""
-    wanted, present = sorted(map(str, expected)), sorted(map(str, found))
-    missing = [line for line in wanted if line not in present]
-    surplus = [line for line in present if line not in wanted]
-    doubled = [line for line in set(present) if present.count(line) > wanted.count(line) and line in wanted]
-    notes = [f"missing: {line}" for line in missing]
-    notes += [f"not expected: {line}" for line in surplus]
-    notes += [f"more than once: {line}" for line in sorted(doubled)]
-    shown = "\n".join(notes) if notes else ("\n".join(present) or nothing)
-    return Finding(wanted == present, "\n".join(wanted) or nothing, shown)
-
-
-def same_sequence(expected: Iterable[object], found: Iterable[object], *, nothing: str = "none") -> Finding:
-    """Whether two collections hold the same lines in the same order."""
-    wanted, present = list(map(str, expected)), list(map(str, found))
-    return Finding(wanted == present, "\n".join(wanted) or nothing, "\n".join(present) or nothing)
-
-
-def all_of(findings: Iterable[tuple[str, Finding]], *, expected: str, nothing: str) -> Finding:
-    """Many findings about things with names: holds if all hold, and names those that do not."""
-    made = list(findings)
-    wrong = [f"{name}: expected {item.expected}, found {item.found}" for name, item in made if not item.ok]
-    if wrong:
-        return Finding(False, expected, "\n".join(wrong))
-    return Finding(True, expected, ", ".join(name for name, _ in made) or nothing)

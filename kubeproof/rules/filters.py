@@ -1,27 +1,145 @@
-"""Checks of rules by what they do to packets: for networks that are free to write them in another way."""
+"""Rules of iptables for packets of pods: FORWARD lets them through, POSTROUTING masquerades what leaves. Pure.
+
+podnet's are held to how they are written, those of other networks, which are free in that, to what they do to packets.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 
-from kubeproof.rules.context import Context, Finding, UndecidedError, check, same_sequence
-from kubeproof.state.iptables import UNREAD, Rule
-from kubeproof.state.verdict import Packet, doubtful, verdict
+from kubeproof.rules.context import Context, UndecidedError
+from kubeproof.rules.outcome import Outcome, same_sequence
+from kubeproof.rules.repair import agent_restart, deletion
+from kubeproof.rules.rule import rule
+from kubeproof.state.iptables import UNREAD, Match, Rule, Ruleset
+from kubeproof.state.verdict import TERMINAL, Packet, doubtful, verdict
 
 FELIX = "cali-"
-ENFORCERS = ("cali-FORWARD", "KUBE-ROUTER-FORWARD", "WEAVE-NPC")
-"""Chains for policies that FORWARD calls: those of Calico, kube-router (which k3s has beside flannel), Weave."""
+MULTICAST = IPv4Network("224.0.0.0/4")
+"""RFC 5771; flannel leaves multicast unmasqueraded."""
+REFUSALS = ("DROP", "REJECT")
 _OUTSIDE = 1
 """An address of the node network stands for clients and servers outside of the pod network: the first host."""
+UNACCEPTED = "no rule accepts it"
+DROPPED = "traffic of pods across nodes is dropped"
+DOCKERS_POLICY = (
+    "Docker sets the policy of FORWARD to DROP, and the rules by which the pod network lets pods through are missing "
+    "or come too late"
+)
+KNOWN_FROM = "kubernetes#40182 flannel#872"
+UNTRANSLATED = (
+    "what leaves the pod network keeps an address that nobody outside answers to, or pods see another address than the "
+    "one that packets came from"
+)
 
 
-@check(
+# FORWARD --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Forwarding:
+    """What FORWARD does with pods: its policy, the ACCEPTs that it lacks, and what refuses pods before them."""
+
+    policy: str | None
+    missing: tuple[Rule, ...]
+    barriers: tuple[Rule, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """The same in words."""
+        notes = [f"policy {self.policy or 'unknown (no chain FORWARD)'}"]
+        notes += [f"missing: {rule}" for rule in self.missing]
+        notes += [f"before it, all pod traffic is refused by: {rule}" for rule in self.barriers]
+        return [*notes, *([] if self.missing else ["ACCEPT both ways"])]
+
+
+def accepts(pods: IPv4Network) -> tuple[Rule, Rule]:
+    """The rules that let pods pass in spite of the policy DROP."""
+    return Rule("FORWARD", "ACCEPT", source=Match(pods)), Rule("FORWARD", "ACCEPT", destination=Match(pods))
+
+
+def forwarding(ruleset: Ruleset, pods: IPv4Network) -> Forwarding:
+    """Read FORWARD for traffic of the pod CIDR."""
+    wanted = accepts(pods)
+    chain = ruleset.chain("filter", "FORWARD")
+    rules = chain.rules if chain else ()
+    last = max((rules.index(rule) for rule in wanted if rule in rules), default=len(rules))
+    return Forwarding(
+        policy=chain.policy if chain else None,
+        missing=tuple(rule for rule in wanted if rule not in rules),
+        barriers=tuple(_barriers(ruleset, rules[:last], pods)),
+    )
+
+
+def _barriers(ruleset: Ruleset, rules: tuple[Rule, ...], pods: IPv4Network, depth: int = 8) -> Iterator[Rule]:
+    """Rules, here or in chains that are jumped to, that refuse everything of the pod network."""
+    for each in rules:
+        if not _takes_all(each, pods):
+            continue
+        if each.target in REFUSALS:
+            yield each
+        elif depth > 0:
+            yield from _barriers(ruleset, ruleset.rules("filter", each.target), pods, depth - 1)
+
+
+def _takes_all(rule: Rule, pods: IPv4Network) -> bool:
+    """Whether every packet between pods matches."""
+    bare = replace(rule, source=None, destination=None)
+    unconditional = bare == Rule(rule.chain, rule.target, goto=rule.goto, target_options=rule.target_options)
+    return unconditional and all(
+        side is None or (not side.negated and pods.subnet_of(side.value)) for side in (rule.source, rule.destination)
+    )
+
+
+def _accept_and_drop(context: Context, _: Outcome) -> Iterator[str]:
+    found = forwarding(context.state.iptables, context.cluster.settings.pod_cidr)
+    yield from (deletion("filter", rule) for rule in found.barriers)
+    yield from (f"iptables {rule}" for rule in found.missing)
+    if found.policy == "ACCEPT":
+        yield "iptables -P FORWARD DROP"
+
+
+@rule(
+    "FORWARD drops by default, and accepts what comes from and what goes to the pod CIDR",
+    symptom=DROPPED,
+    meaning=DOCKERS_POLICY,
+    references=KNOWN_FROM,
+    needs=("iptables",),
+    look="iptables -S FORWARD",
+    remedies=_accept_and_drop,
+)
+def forward_accepts(context: Context) -> Outcome:
+    """As podnet writes them."""
+    found = forwarding(context.state.iptables, context.cluster.settings.pod_cidr)
+    return Outcome(
+        found.policy == "DROP" and not found.missing and not found.barriers,
+        "\n".join(["policy DROP", *map(str, accepts(context.cluster.settings.pod_cidr))]),
+        "\n".join(found.lines),
+    )
+
+
+def _accept(context: Context, outcome: Outcome) -> Iterator[str]:
+    pods = context.cluster.settings.pod_cidr
+    found = forwarding(context.state.iptables, pods)
+    commands = [deletion("filter", rule) for rule in found.barriers]
+    if found.policy == "DROP" and UNACCEPTED in outcome.found:
+        commands += [f"iptables {rule}" for rule in accepts(pods)]
+    yield from commands or [agent_restart(context)]
+
+
+@rule(
     "packets from and to pods pass FORWARD, whatever its policy is",
+    symptom=DROPPED,
+    meaning=DOCKERS_POLICY,
+    references=KNOWN_FROM,
     needs=("iptables",),
     look="iptables -S FORWARD; iptables -S FLANNEL-FWD",
+    remedies=_accept,
 )
-def forward_verdicts(context: Context) -> Finding:
+def forward_verdicts(context: Context) -> Outcome:
     """A rule accepts them, directly or in flannel's FLANNEL-FWD (0.16.2 and later); Calico's own chains left out."""
-    rules = tuple(rule for rule in _rules(context, "filter", "FORWARD") if not rule.target.startswith(FELIX))
-    packets = {name: packet for name, packet, _ in _flows(context)}
+    rules = tuple(rule for rule in rules_of(context, "filter", "FORWARD") if not rule.target.startswith(FELIX))
+    packets = {name: packet for name, packet, _ in flows(context)}
     found = [f"{name}: {_filtered(context, rules, name, packet)}" for name, packet in packets.items()]
     return same_sequence([f"{name}: accepted" for name in packets], found)
 
@@ -32,30 +150,11 @@ def _filtered(context: Context, rules: tuple[Rule, ...], name: str, packet: Pack
         for rule in doubtful(context.state.iptables, "filter", rules, packet):
             if rule.target in ("ACCEPT", UNREAD) or context.state.iptables.chain("filter", rule.target):
                 raise UndecidedError(f"not known whether {name} is accepted by this rule, not understood: {rule.text}")
-        return "no rule accepts it"
+        return UNACCEPTED
     return "accepted" if decided.target == "ACCEPT" else f"refused by {decided}"
 
 
-@check(
-    "POSTROUTING: pod to pod unchanged, pod to elsewhere masqueraded, elsewhere to S unchanged, "
-    "elsewhere to other pods masqueraded",
-    needs=("iptables",),
-    look="iptables -t nat -S POSTROUTING; iptables -t nat -S FLANNEL-POSTRTG",
-)
-def postrouting_verdicts(context: Context) -> Finding:
-    """What happens to a packet of each kind, in rules of POSTROUTING or in flannel's FLANNEL-POSTRTG."""
-    rules = _rules(context, "nat", "POSTROUTING")
-    flows = list(_flows(context))
-    found = [f"{name}: {_translated(context, rules, packet)}" for name, packet, _ in flows]
-    return same_sequence([f"{name}: {wanted}" for name, _, wanted in flows], found)
-
-
-def _translated(context: Context, rules: tuple[Rule, ...], packet: Packet) -> str:
-    decided = verdict(context.state.iptables, "nat", rules, packet)
-    return "masqueraded" if decided is not None and decided.target in ("MASQUERADE", "SNAT") else "unchanged"
-
-
-def _flows(context: Context) -> Iterator[tuple[str, Packet, str]]:
+def flows(context: Context) -> Iterator[tuple[str, Packet, str]]:
     """Kinds of packets with one of each, and what POSTROUTING makes of it."""
     here, outside = context.subnet[2], context.cluster.settings.node_network[_OUTSIDE]
     uplink, tunnel = context.underlay.name, context.vxlan_device
@@ -70,97 +169,111 @@ def _flows(context: Context) -> Iterator[tuple[str, Packet, str]]:
         yield "elsewhere to a pod of another node", Packet(outside, there, uplink, across), "masqueraded"
 
 
-def _rules(context: Context, table: str, chain: str) -> tuple[Rule, ...]:
+def rules_of(context: Context, table: str, chain: str) -> tuple[Rule, ...]:
     found = context.state.iptables.chain(table, chain)
     if found is None:
         raise UndecidedError(f"there is no chain {chain} in table {table}")
     return found.rules
 
 
-@check(
-    "felix's chains are there and called: cali-FORWARD, cali-INPUT, cali-OUTPUT, and those of each pod's link",
-    needs=("iptables", "network", "containers"),
-    look="iptables-save -t filter | grep cali-",
+# POSTROUTING ----------------------------------------------------------------------------------------------------------
+
+
+def _without_strangers(context: Context, outcome: Outcome) -> Iterator[str]:
+    """Rules that come before the pod network's are deleted; what is missing is set when its agent starts."""
+    wanted, found = outcome.expected.splitlines(), outcome.found.splitlines()
+    surplus = [line for line in found if line not in wanted]
+    strangers = [rule for rule in context.state.iptables.rules("nat", "POSTROUTING") if _is_stranger(rule)]
+    named = [rule for rule in strangers if any(_same(rule, line) for line in surplus)]
+    yield from (deletion("nat", rule) for rule in named)
+    if not named and any(line not in found for line in wanted):
+        yield agent_restart(context)
+
+
+def _same(rule: Rule, line: str) -> bool:
+    return str(rule).removesuffix(" --random-fully") == line.removesuffix(" --random-fully")
+
+
+def _is_stranger(rule: Rule) -> bool:
+    return rule.target in (*TERMINAL, "RETURN")
+
+
+@rule(
+    "POSTROUTING: pod to pod unchanged, pod to elsewhere masqueraded, elsewhere to S unchanged, "
+    "elsewhere to other pods masqueraded",
+    meaning=UNTRANSLATED,
+    needs=("iptables",),
+    look="iptables -t nat -S POSTROUTING",
+    remedies=_without_strangers,
 )
-def felix_chains(context: Context) -> Finding:
-    """Calico's agent makes cali-tw-LINK and cali-fw-LINK for each pod; a pod without them is not policed."""
-    ruleset = context.state.iptables
-    expected = [f"{chain} -> {FELIX}{chain}" for chain in ("FORWARD", "INPUT", "OUTPUT")]
-    found = [
-        line
-        for line, chain in zip(expected, ("FORWARD", "INPUT", "OUTPUT"), strict=True)
-        if any(rule.target == f"{FELIX}{chain}" for rule in ruleset.rules("filter", chain))
+def postrouting_order(context: Context) -> Outcome:
+    """The four rules in their order, after kube-proxy's KUBE-POSTROUTING, with nothing before that could match pods.
+
+    KUBE-POSTROUTING has to come first: a marked packet from pod to pod (a pod that reaches itself by a Service) would
+    otherwise return unmasqueraded.
+    """
+    pods = context.cluster.settings.pod_cidr
+    rules = context.state.iptables.rules("nat", "POSTROUTING")
+    first_kept, expected = "KUBE-POSTROUTING", _masquerading(pods, context.subnet)
+    relevant = [rule for rule in rules if _may_match_pods(rule, pods)]
+    wanted = [f"-A POSTROUTING -j {first_kept}", *map(str, expected)]
+    ours = [str(replace(rule, random_fully=False)) for rule in relevant]
+    return same_sequence(wanted, ours[: len(wanted)])
+
+
+def _masquerading(pods: IPv4Network, subnet: IPv4Network) -> list[Rule]:
+    inside, outside = Match(pods), Match(pods, negated=True)
+    return [
+        Rule("POSTROUTING", "RETURN", source=inside, destination=inside),
+        Rule("POSTROUTING", "MASQUERADE", source=inside, destination=Match(MULTICAST, negated=True)),
+        Rule("POSTROUTING", "RETURN", source=outside, destination=Match(subnet)),
+        Rule("POSTROUTING", "MASQUERADE", source=outside, destination=inside),
     ]
-    for direction, dispatch in (("tw", "cali-to-wl-dispatch"), ("fw", "cali-from-wl-dispatch")):
-        reached = _reached(context, "cali-FORWARD") & _reached(context, dispatch)
-        for pod, link in pod_links(context):
-            line = f"{dispatch} -> {FELIX}{direction}-{link} ({pod})"
-            expected.append(line)
-            found += [line] if f"{FELIX}{direction}-{link}" in reached else []
-    return Finding(expected == found, "\n".join(expected), "\n".join(_missing(expected, found)) or "all of them")
 
 
-def _missing(expected: list[str], found: list[str]) -> list[str]:
-    return [f"missing: {line}" for line in expected if line not in found]
+def _may_match_pods(rule: Rule, pods: IPv4Network) -> bool:
+    """Whether a rule may change what happens to pod traffic: not if it is about another network on one side.
+
+    A rule with the source of another network counts only if it names pods as its destination.
+    """
+    from_elsewhere = _names_other(rule.source, pods)
+    to_pods = rule.destination is not None and not rule.destination.negated and not _names_other(rule.destination, pods)
+    to_others_from_anywhere = _names_other(rule.destination, pods) and rule.source is None
+    return not ((from_elsewhere and not to_pods) or to_others_from_anywhere)
 
 
-def _reached(context: Context, chain: str) -> set[str]:
-    """Chains of the filter table that are called from a chain, directly or not."""
-    reached: set[str] = set()
-    waiting = [chain]
-    while waiting:
-        for rule in context.state.iptables.rules("filter", waiting.pop()):
-            if rule.target.startswith(FELIX) and rule.target not in reached:
-                reached.add(rule.target)
-                waiting.append(rule.target)
-    return reached
+def _names_other(side: Match[IPv4Network] | None, pods: IPv4Network) -> bool:
+    return side is not None and not side.negated and not side.value.overlaps(pods)
 
 
-@check(
-    "no rule of FORWARD accepts packets of pods before felix has seen them",
+def _put_first(context: Context, _: Outcome) -> Iterator[str]:
+    """flannel and Calico put their chains first again and again, but a stranger's rule may come before."""
+    pods = context.cluster.settings.pod_cidr
+    for each in context.state.iptables.rules("nat", "POSTROUTING"):
+        if each.target.startswith(("FLANNEL-", FELIX)) or "flanneld" in (each.comment or ""):
+            break
+        sides = (each.source, each.destination)
+        if _is_stranger(each) and all(side is None or side.negated or side.value.overlaps(pods) for side in sides):
+            yield deletion("nat", each)
+    yield agent_restart(context)
+
+
+@rule(
+    "POSTROUTING: pod to pod unchanged, pod to elsewhere masqueraded, elsewhere to S unchanged, "
+    "elsewhere to other pods masqueraded",
+    meaning=UNTRANSLATED,
     needs=("iptables",),
-    look="iptables -S FORWARD",
+    look="iptables -t nat -S POSTROUTING; iptables -t nat -S FLANNEL-POSTRTG",
+    remedies=_put_first,
 )
-def felix_first(context: Context) -> Finding:
-    """With flannel's ACCEPT before cali-FORWARD every NetworkPolicy is without effect (canal#115)."""
-    expected = "cali-FORWARD, and before it nothing that accepts packets of pods"
-    if not any(rule.target == "cali-FORWARD" for rule in _rules(context, "filter", "FORWARD")):
-        return Finding(False, expected, "no jump to cali-FORWARD")
-    accepting = [rule for jump, rules in bypassed(context) if jump.target == "cali-FORWARD" for rule in rules]
-    return Finding(not accepting, expected, "\n".join(f"before it: {rule}" for rule in accepting) or expected)
+def postrouting_verdicts(context: Context) -> Outcome:
+    """What happens to a packet of each kind, in rules of POSTROUTING or in flannel's FLANNEL-POSTRTG."""
+    rules = rules_of(context, "nat", "POSTROUTING")
+    kinds = list(flows(context))
+    found = [f"{name}: {_translated(context, rules, packet)}" for name, packet, _ in kinds]
+    return same_sequence([f"{name}: {wanted}" for name, _, wanted in kinds], found)
 
 
-@check(
-    "no rule of FORWARD accepts packets of pods before the chains of what enforces policies by iptables",
-    needs=("iptables",),
-    look="iptables -S FORWARD",
-)
-def policy_chains_first(context: Context) -> Finding:
-    """With the pod network's ACCEPT before them every NetworkPolicy that they stand for is without effect."""
-    found = [f"before {jump.target}: {rule}" for jump, rules in bypassed(context) for rule in rules]
-    return Finding(not found, "nothing before such a chain", "\n".join(found) or "nothing before such a chain")
-
-
-def bypassed(context: Context) -> Iterator[tuple[Rule, list[str]]]:
-    """Jumps to chains of ENFORCERS, each with the rules before it that accept packets of pods."""
-    rules = _rules(context, "filter", "FORWARD")
-    for place, jump in enumerate(rules):
-        if jump.target in ENFORCERS:
-            decided = (verdict(context.state.iptables, "filter", rules[:place], item) for _, item, _ in _flows(context))
-            accepting = [str(rule) for rule in decided if rule is not None and rule.target == "ACCEPT"]
-            if accepting:
-                yield jump, list(dict.fromkeys(accepting))
-
-
-def pod_links(context: Context) -> Iterator[tuple[str, str]]:
-    """Each pod that runs here with the name of its link on the node; pods without one are other checks' affair."""
-    for pod in context.pods:
-        pause = context.state.sandbox(pod.full_name)
-        inner = pause.network.link("eth0") if pause and pause.network else None
-        outer = context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index else None
-        if outer is not None:
-            yield pod.full_name, outer.name
-
-
-FLANNEL_RULE_CHECKS = (forward_verdicts, postrouting_verdicts, policy_chains_first)
-CANAL_RULE_CHECKS = (forward_verdicts, postrouting_verdicts, felix_chains, felix_first)
+def _translated(context: Context, rules: tuple[Rule, ...], packet: Packet) -> str:
+    decided = verdict(context.state.iptables, "nat", rules, packet)
+    return "masqueraded" if decided is not None and decided.target in ("MASQUERADE", "SNAT") else "unchanged"

@@ -1,18 +1,19 @@
-"""Checks of a node as a member of its cluster: kubelet, the pod network's agent, identity, clock."""
+"""Rules of a node as a member of its cluster: kubelet, the control plane, and the agents that every node has. Pure."""
 
-import statistics
+import shlex
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Interface
 
 from kubeproof.networks.artifacts import CONFIGURATION_ENDINGS, CONFIGURATIONS
 from kubeproof.networks.networks import NETWORKS
 from kubeproof.node import paths
 from kubeproof.proof.api import Pod
-from kubeproof.rules.context import Context, Finding, UndecidedError, check, same
-from kubeproof.state.hostfiles import Identity
+from kubeproof.rules.context import Context, UndecidedError
+from kubeproof.rules.outcome import Outcome, same
+from kubeproof.rules.repair import agent_restart, restart_agent, unit
+from kubeproof.rules.rule import KUBECTL, rule
+from kubeproof.state.hostfiles import SUBNET_ENV, SubnetEnv
 
-CLOCK_SECONDS = 30
-"""Apart from the others' clocks. Nodes are read within seconds of each other, and certificates and tokens, which are
-what a wrong clock breaks, live for minutes at least (kubernetes#42791)."""
 CONTROL_PLANE = {
     "etcd": "http://127.0.0.1:2381/health",
     "kube-apiserver": "https://127.0.0.1:6443/livez",
@@ -24,152 +25,193 @@ WELL = ("ok", '{"health":"true"}')
 MANIFESTS = f"{paths.KUBERNETES}/manifests"
 AGENT_LABELS = {"podnet": ("app", "podnet"), "flannel": ("app", "flannel"), "canal": ("k8s-app", "canal")}
 """What the pods of each network's DaemonSet are labelled with."""
+KUBELETS_LOG = "journalctl -u kubelet --no-pager -n 30"
 
 
-@check("kubelet answers at its health port", needs=("kubelet",), look="journalctl -u kubelet --no-pager -n 30")
-def kubelet_healthy(context: Context) -> Finding:
+def _runtimes_look(context: Context) -> str:
+    return context.cluster.settings.runtime.look
+
+
+@rule(
+    "the API says that the node is Ready",
+    meaning="nothing new is scheduled on the node, and what is there is moved away after five minutes",
+    look=KUBELETS_LOG,
+)
+def node_ready(context: Context) -> Outcome:
+    """Kubelet's own word, by the API."""
+    found = context.api.node(context.node.name)
+    if found is None:
+        raise UndecidedError(f"the API has no node {context.node.name}: it has not joined the cluster")
+    why = "" if found.ready == "True" else f" ({found.ready_message})"
+    return Outcome(found.ready == "True", "Ready=True", f"Ready={found.ready}{why}")
+
+
+def _restart_kubelet(_: Context, __: Outcome) -> Iterator[str]:
+    yield unit("kubelet", "restart")
+
+
+@rule(
+    "kubelet answers at its health port",
+    symptom="the node is NotReady, pods of it are neither started nor stopped",
+    meaning="kubelet does not run or does not answer; what it started goes on without it",
+    needs=("kubelet",),
+    look=KUBELETS_LOG,
+    remedies=_restart_kubelet,
+)
+def kubelet_healthy(context: Context) -> Outcome:
     """Sooner than the API, which calls a node NotReady 40 seconds after kubelet's last word."""
     kubelet = context.state.kubelet
     if kubelet is None:
         raise UndecidedError("kubelet was not asked")
     found = f"kubelet is {kubelet.state or 'unknown to systemd'}, and answers {kubelet.health or 'nothing'}"
-    return Finding(kubelet.is_healthy, "kubelet is active, and answers ok", found)
+    return Outcome(kubelet.is_healthy, "kubelet is active, and answers ok", found)
 
 
-@check(
+@rule(
     "the control plane's parts answer at their health ports",
+    symptom="the API does not answer, or nothing new is scheduled, repaired or known",
+    meaning="a part of the control plane does not run: kubelet starts it from its manifest, and starts it again with "
+    "growing pauses when it ends",
     needs=("control_plane",),
-    look=lambda context: f"ls {MANIFESTS}; {context.cluster.settings.runtime.look}",
+    look=lambda context: f"ls {MANIFESTS}; {_runtimes_look(context)}",
 )
-def control_plane_healthy(context: Context) -> Finding:
+def control_plane_healthy(context: Context) -> Outcome:
     """Without one of them what is there goes on, but nothing new is scheduled, repaired or known."""
     if context.node.role != "control-plane":
-        return Finding(True, "a worker has none", "a worker has none")
+        return Outcome(True, "a worker has none", "a worker has none")
     answers = {name: context.state.control_plane.get(name, "was not asked") for name in CONTROL_PLANE}
     wrong = [f"{name}: {answer or 'nothing'}" for name, answer in answers.items() if not answer.startswith(WELL)]
-    return Finding(not wrong, f"{', '.join(CONTROL_PLANE)} answer ok", "\n".join(wrong) or "all answer ok")
+    return Outcome(not wrong, f"{', '.join(CONTROL_PLANE)} answer ok", "\n".join(wrong) or "all answer ok")
 
 
-@check(
-    "the control plane reaches this node's kubelet, by which logs and exec go",
+@rule(
+    "the control plane reaches this node's kubelet",
+    meaning="kubectl logs, exec and port-forward fail for all pods of the node",
     look="ss -ltnp 'sport = :10250'; nft list ruleset | grep -n 10250",
 )
-def kubelet_reached(context: Context) -> Finding:
+def kubelet_reached(context: Context) -> Outcome:
     """As the API server asks it: from the control plane host, at port 10250, with the API server's certificate."""
     found = context.api.kubelets.get(context.node.name)
     if found is None:
         raise UndecidedError("the control plane host did not ask it")
-    return Finding(found == "ok 200", "ok 200", found)
+    return Outcome(found == "ok 200", "ok 200", found)
 
 
-@check(
-    "the pod network's agent is ready on this node",
-    look=lambda context: context.cluster.settings.runtime.look,
-)
-def network_agent_ready(context: Context) -> Finding:
-    """Without it what is there stays, but nothing that changes in the cluster reaches this node."""
-    pods = network_agents(context)
+def _ready(pods: Sequence[Pod], what: str) -> Outcome:
     found = [f"{pod.full_name} is {pod.phase}{', ready' if pod.ready else ', not ready'}" for pod in pods]
-    return Finding(
-        any(pod.ready and pod.is_running for pod in pods),
-        f"a ready pod of {context.cluster.settings.cni}",
-        ", ".join(found) or "none",
-    )
+    ok = any(pod.ready and pod.is_running for pod in pods)
+    return Outcome(ok, f"a ready pod of {what}", ", ".join(found) or "none")
 
 
-@check(
-    "kube-proxy is ready on this node",
-    look=lambda context: context.cluster.settings.runtime.look,
+def _delete(pods: Sequence[Pod]) -> Iterator[str]:
+    for pod in pods:
+        if not pod.trouble:  # which says why, and starting it anew would end in the same way
+            yield f"{KUBECTL} -n {pod.namespace} delete pod {pod.name} --force --grace-period=0"
+
+
+@rule(
+    "the pod network's agent is ready on this node",
+    symptom="nodes stay NotReady, pods get no address, or what changes in the cluster does not reach a node",
+    meaning="the pods of the pod network do not run; everything that they set is missing or not kept up to date",
+    references="flannel#728 kubernetes#48798",
+    look=_runtimes_look,
+    remedies=lambda context, _: _delete(network_agents(context)),
 )
-def kube_proxy_ready(context: Context) -> Finding:
-    """Without it the rules for Services stay as they are, while pods come and go."""
-    found = [f"{pod.full_name} is {pod.phase}{', ready' if pod.ready else ', not ready'}" for pod in proxies(context)]
-    return Finding(
-        any(pod.ready and pod.is_running for pod in proxies(context)), "a ready pod of it", ", ".join(found) or "none"
-    )
+def network_agent_ready(context: Context) -> Outcome:
+    """Without it what is there stays, but nothing that changes in the cluster reaches this node."""
+    return _ready(network_agents(context), context.cluster.settings.cni)
+
+
+@rule(
+    "kube-proxy is ready on this node",
+    symptom="Services lead to pods that are gone, or nowhere",
+    meaning="kube-proxy does not run on the node: its rules for Services stay as they are, while pods come and go",
+    look=_runtimes_look,
+    remedies=lambda context, _: _delete(proxies(context)),
+)
+def kube_proxy_ready(context: Context) -> Outcome:
+    """Without it the rules for Services stay as they are."""
+    return _ready(proxies(context), "kube-proxy")
 
 
 def proxies(context: Context) -> list[Pod]:
     """kube-proxy's pods on this node (kubeadm, addons/proxy/manifests.go)."""
-    here = (pod for pod in context.api.pods if pod.node == context.node.name)
-    return [pod for pod in here if pod.labels.get("k8s-app") == "kube-proxy"]
+    return _labelled(context, "k8s-app", "kube-proxy")
 
 
 def network_agents(context: Context) -> list[Pod]:
     """The pods of the pod network's DaemonSet on this node."""
-    label, value = AGENT_LABELS[context.cluster.settings.cni]
+    return _labelled(context, *AGENT_LABELS[context.cluster.settings.cni])
+
+
+def _labelled(context: Context, label: str, value: str) -> list[Pod]:
     return [pod for pod in context.api.pods if pod.node == context.node.name and pod.labels.get(label) == value]
 
 
-@check(
+# What the agent leaves for kubelet and CNI plugins --------------------------------------------------------------------
+
+
+def configurations_before(names: Sequence[str], cni: str) -> list[str]:
+    """Configurations in /etc/cni/net.d that kubelet takes rather than the pod network's own, in its order."""
+    ours = NETWORKS[cni].conflist
+    return sorted(name for name in names if name < ours and name.endswith(CONFIGURATION_ENDINGS))
+
+
+def _remove_configurations(context: Context, _: Outcome) -> Iterator[str]:
+    if before := configurations_before(context.state.cni_files, context.cluster.settings.cni):
+        yield f"rm {shlex.join(f'{CONFIGURATIONS}/{name}' for name in before)}"
+    else:
+        yield agent_restart(context)
+
+
+@rule(
     "the pod network's configuration is the first by name, the one that kubelet takes",
+    symptom="the old pod network is still in use after a switch: new pods get its addresses, or none",
+    meaning="of the files in /etc/cni/net.d the first by name is taken, and it is not the network's own",
+    references="kubernetes#107127 flannel#1608",
     needs=("cni_files",),
     look=f"ls {CONFIGURATIONS}",
+    remedies=_remove_configurations,
 )
-def cni_configuration(context: Context) -> Finding:
-    """A file of an earlier network that comes before it is used instead (kubernetes#107127)."""
-    names = configurations(context.state.cni_files)
-    return same(NETWORKS[context.cluster.settings.cni].conflist, names[0] if names else None)
+def cni_order(context: Context) -> Outcome:
+    """A file of an earlier network that comes before it is used instead."""
+    ours, names = NETWORKS[context.cluster.settings.cni].conflist, context.state.cni_files
+    first = [*configurations_before(names, context.cluster.settings.cni), *(name for name in names if name == ours)]
+    return same(ours, first[0] if first else None)
 
 
-def configurations(names: Sequence[str]) -> list[str]:
-    """Those that kubelet and container runtimes take for CNI configurations, in their order."""
-    return sorted(name for name in names if name.endswith(CONFIGURATION_ENDINGS))
-
-
-@check(
-    "hostname, machine-id and product_uuid are of no other node",
-    needs=("identity",),
-    look="hostname; cat /etc/machine-id /sys/class/dmi/id/product_uuid",
+@rule(
+    f"{SUBNET_ENV} holds pod CIDR, first address of S, MTU and masquerading",
+    meaning="CNI plugins read this file for each new pod: without it none starts, with another one it gets wrong "
+    "addresses or an MTU that loses packets",
+    needs=("subnet_env", "network"),
+    look=f"cat {SUBNET_ENV}",
+    remedies=restart_agent,
 )
-def unique_identity(context: Context) -> Finding:
-    """Two nodes with one identity become one, or fight (kubeadm#31). Containers have their machine's product_uuid."""
-    own = context.state.identity
-    if own is None:
-        raise UndecidedError("what identifies the node was not read")
-    others = [(node.name, context.states[node.name].identity) for node in context.others if node.name in context.states]
-    wrong = [line for name, other in others if other is not None for line in in_common(own, name, other)]
-    return Finding(not wrong, "values of its own", "\n".join(wrong) or "values of its own")
+def subnet_env(context: Context) -> Outcome:
+    """The file that the agent leaves for CNI plugins."""
+    first = IPv4Interface((context.gateway, context.subnet.prefixlen))
+    expected = SubnetEnv(context.cluster.settings.pod_cidr, first, context.network_mtu, masquerade=True)
+    return same(expected, context.state.subnet_env)
 
 
-def in_common(own: Identity, name: str, other: Identity) -> Iterator[str]:
-    """A line for each value that two nodes share."""
-    if own.hostname == other.hostname:
-        yield f"hostname {own.hostname} is that of {name} too"
-    if own.machine_id and own.machine_id == other.machine_id:
-        yield f"machine-id {own.machine_id} is that of {name} too"
-    if own.product_uuid and own.product_uuid == other.product_uuid and not (own.container or other.container):
-        yield f"product_uuid {own.product_uuid} is that of {name} too"
-
-
-@check(f"the clock is within {CLOCK_SECONDS} seconds of the other nodes'", needs=("clock",), look="date --utc")
-def clock(context: Context) -> Finding:
-    """A node whose clock is off sees tokens as expired and certificates as not yet valid."""
-    offset = clock_offset(context)
-    return Finding(
-        abs(offset) <= CLOCK_SECONDS,
-        f"at most {CLOCK_SECONDS} seconds off",
-        f"{abs(offset):.0f} seconds {'ahead of' if offset > 0 else 'behind'} the others",
+@rule(
+    "the subnet in subnet.env is the podCIDR of the node object, and a part of the pod CIDR",
+    meaning="pods get addresses that the other nodes have routes for to somewhere else",
+    needs=("subnet_env",),
+    look=f"cat {SUBNET_ENV}; hostname",
+    remedies=restart_agent,
+)
+def subnet_of_node_object(context: Context) -> Outcome:
+    """S equals .spec.podCIDR, lies in the cluster's pod CIDR, has the node mask and belongs to no other node."""
+    if context.state.subnet_env is None:
+        raise UndecidedError(f"there is no {SUBNET_ENV}")
+    settings = context.cluster.settings
+    found = context.state.subnet_env.subnet.network
+    inside = found.subnet_of(settings.pod_cidr) and found.prefixlen == settings.pod_subnet_bits
+    sharing = [node.name for node in context.api.nodes if node.pod_cidr == found and node.name != context.node.name]
+    return Outcome(
+        found == context.subnet and inside and not sharing,
+        f"{context.subnet} (podCIDR of {context.node.name}), a /{settings.pod_subnet_bits} of {settings.pod_cidr}",
+        str(found) + (f", which is also the podCIDR of {', '.join(sharing)}" if sharing else ""),
     )
-
-
-def clock_offset(context: Context) -> float:
-    """Seconds by which the clock is ahead of the median; of two nodes the control plane's is the one that counts."""
-    own, read = context.state.clock, {name: state.clock for name, state in context.states.items()}
-    if own is None:
-        raise UndecidedError("the node's clock was not read")
-    known = [value for value in read.values() if value is not None]
-    leader = read.get(context.cluster.leader.name)
-    return own - (leader if len(known) == 2 and leader is not None else statistics.median(known))
-
-
-MEMBERSHIP_CHECKS = (
-    kubelet_healthy,
-    control_plane_healthy,
-    kubelet_reached,
-    network_agent_ready,
-    kube_proxy_ready,
-    cni_configuration,
-    unique_identity,
-    clock,
-)

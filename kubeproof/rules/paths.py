@@ -1,31 +1,70 @@
-"""Checks of how packets for pods leave a node: routes, ARP, FDB."""
+"""Rules of how packets for pods leave a node: routes, ARP, FDB. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
 
 from kubeproof.networks.networks import NETWORKS
+from kubeproof.rules.context import BRIDGE, VXLAN_DEVICE, Context
 from kubeproof.rules.devices import NO_BRIDGE_YET, bridge_expected
-from kubeproof.rules.context import BRIDGE, VXLAN_DEVICE, Context, Finding, check, same_set
+from kubeproof.rules.outcome import Outcome, same_set
+from kubeproof.rules.pods import pod_links
+from kubeproof.rules.repair import agent_restart, kill_containers, route_deletion
+from kubeproof.rules.rule import rule
 from kubeproof.state.model import FdbEntry, Neighbour, Route
 
+ROUTES = "ip -4 route show table all"
 
-@check("the only route to S leads to cni0", needs=("network",), look="ip -4 route show table all")
-def route_to_own_pods(context: Context) -> Finding:
+
+def pod_routes(context: Context) -> list[Route]:
+    """Routes into the pod CIDR, of any table but the kernel's own (`local`)."""
+    pods = context.cluster.settings.pod_cidr
+    return [
+        route for route in context.state.network.routes if route.table != "local" and route.destination.subnet_of(pods)
+    ]
+
+
+def _surplus(context: Context, outcome: Outcome) -> Iterator[str]:
+    surplus = outcome.lines("not expected: ")
+    yield from (route_deletion(route) for route in pod_routes(context) if str(route) in surplus)
+
+
+def _own_route(context: Context, outcome: Outcome) -> Iterator[str]:
+    yield from _surplus(context, outcome)
+    if outcome.lines("missing: "):
+        yield f"ip route replace {context.subnet} dev {BRIDGE} proto kernel scope link src {context.gateway}"
+
+
+@rule(
+    "the only route to S leads to cni0",
+    meaning="nothing on the node, and nothing that comes from other nodes, reaches the pods here",
+    needs=("network",),
+    look=ROUTES,
+    remedies=_own_route,
+)
+def route_to_own_pods(context: Context) -> Outcome:
     """S dev cni0; none where cni0 may be absent and is."""
     subnet = context.subnet
     found = [route for route in pod_routes(context) if route.destination.subnet_of(subnet)]
     if not bridge_expected(context) and not found:
-        return Finding(True, f"{subnet} dev {BRIDGE}, or none where no pod runs", NO_BRIDGE_YET)
+        return Outcome(True, f"{subnet} dev {BRIDGE}, or none where no pod runs", NO_BRIDGE_YET)
     return same_set([Route(subnet, BRIDGE)], found)
 
 
-@check(
+def _others_routes(context: Context, outcome: Outcome) -> Iterator[str]:
+    yield from _surplus(context, outcome)
+    if outcome.lines("missing: "):
+        yield agent_restart(context)
+
+
+@rule(
     "each other node's subnet has one route, onlink over flannel.1; there is no other route into the pod CIDR",
+    meaning="packets for pods of another node leave by the wrong device, or are refused",
     needs=("network",),
-    look="ip -4 route show table all",
+    look=ROUTES,
+    remedies=_others_routes,
 )
-def routes_to_other_nodes(context: Context) -> Finding:
+def routes_to_other_nodes(context: Context) -> Outcome:
     """a.b.M.0/24 via a.b.M.0 dev flannel.1 onlink for each other node M, and none that is stale."""
     own = context.subnet
     expected = [_route_to(context, context.subnet_of(node.name)) for node in context.others]
@@ -37,20 +76,40 @@ def _route_to(context: Context, subnet: IPv4Network) -> Route:
     return Route(subnet, context.vxlan_device, via=subnet[0], flags=frozenset({"onlink"}))
 
 
-def pod_routes(context: Context) -> list[Route]:
-    """Routes into the pod CIDR, of any table but the kernel's own (`local`)."""
-    pods = context.cluster.settings.pod_cidr
-    return [
-        route for route in context.state.network.routes if route.table != "local" and route.destination.subnet_of(pods)
+@rule(
+    "each other node's subnet has one route, by that node's address; there is no other route into the pod CIDR",
+    meaning="packets for pods of another node are sent to the wrong node, or nowhere",
+    needs=("network",),
+    look=ROUTES,
+    remedies=_others_routes,
+)
+def routes_by_nodes(context: Context) -> Outcome:
+    """a.b.M.0/24 via NODE dev eth0 for each other node M, and none that is stale."""
+    device = context.underlay.name
+    expected = [
+        Route(context.subnet_of(node.name), device, via=context.underlay_address_of(node)) for node in context.others
     ]
+    found = [route for route in pod_routes(context) if not route.destination.subnet_of(context.subnet)]
+    return same_set(expected, found)
 
 
-@check(
+def _neighbours(context: Context, outcome: Outcome) -> Iterator[str]:
+    missing = outcome.lines("missing: ")
+    kept = {line.split()[0] for line in missing}
+    surplus = [line.split()[0] for line in outcome.lines("not expected: ")]
+    yield from (f"ip neigh del {address} dev {context.vxlan_device}" for address in surplus if address not in kept)
+    if missing:
+        yield agent_restart(context)
+
+
+@rule(
     "each other node's flannel.1 has a permanent ARP entry; no other has, but what flannel left and no route leads to",
+    meaning="the kernel does not know which frame to make for pods of another node, and drops their packets",
     needs=("network",),
     look=f"ip -4 neigh show dev {VXLAN_DEVICE}",
+    remedies=_neighbours,
 )
-def arp_entries(context: Context) -> Finding:
+def arp_entries(context: Context) -> Outcome:
     """a.b.M.0 -> the MAC of M's flannel.1, PERMANENT."""
     wanted = {context.subnet_of(node.name)[0]: context.vtep_mac(node.name) for node in context.others}
     entries = [
@@ -68,13 +127,23 @@ def _arp(entry: Neighbour) -> str:
     return f"{entry.address} lladdr {entry.mac}"
 
 
-@check(
+def _forwarding_entries(context: Context, outcome: Outcome) -> Iterator[str]:
+    for line in outcome.lines("not expected: "):
+        words = line.split()
+        yield f"bridge fdb del {words[0]} dev {context.vxlan_device}" + (f" dst {words[2]}" if "dst" in words else "")
+    if outcome.lines("missing: "):
+        yield agent_restart(context)
+
+
+@rule(
     "the MAC of each other node's flannel.1 leads to that node's address; no other MAC anywhere, but what flannel left "
     "of earlier MACs to nodes of the cluster",
+    meaning="frames for pods of another node go to a node that is not theirs, or to none",
     needs=("fdb", "network"),
     look=f"bridge fdb show dev {VXLAN_DEVICE}",
+    remedies=_forwarding_entries,
 )
-def fdb_entries(context: Context) -> Finding:
+def fdb_entries(context: Context) -> Outcome:
     """MAC -> M's node address, self permanent."""
     macs = {node.name: context.vtep_mac(node.name) for node in context.others}
     addresses = {node.name: context.underlay_address_of(node) for node in context.others}
@@ -111,11 +180,29 @@ def _leaves_old(context: Context) -> bool:
     return NETWORKS[context.cluster.settings.cni].upstream
 
 
-def _but_for(old: Iterable[str], finding: Finding) -> Finding:
-    """A finding that also names the entries that do no harm."""
+def _but_for(old: Iterable[str], outcome: Outcome) -> Outcome:
+    """With the entries that do no harm named as well."""
     return replace(
-        finding, found="\n".join([finding.found, *(f"left by flanneld, without effect: {line}" for line in old)])
+        outcome, found="\n".join([outcome.found, *(f"left by flanneld, without effect: {line}" for line in old)])
     )
 
 
-PATH_CHECKS = (route_to_own_pods, routes_to_other_nodes, arp_entries, fdb_entries)
+def _restart_felix(context: Context, _: Outcome) -> Iterator[str]:
+    yield kill_containers(context, "calico-node")
+
+
+@rule(
+    "the only routes into S are one to each pod, by its own link",
+    meaning="a pod without its route is not reached, from this node or any other",
+    needs=("network", "containers"),
+    look=ROUTES,
+    remedies=_restart_felix,
+)
+def routes_to_pods(context: Context) -> Outcome:
+    """a.b.N.x dev caliXXX scope link, for each pod that runs here."""
+    links = dict(pod_links(context))
+    expected = [
+        Route(IPv4Network(f"{pod.ip}/32"), links.get(pod.full_name, "(its link was not found)")) for pod in context.pods
+    ]
+    found = [route for route in pod_routes(context) if route.destination.subnet_of(context.subnet)]
+    return same_set(expected, found)

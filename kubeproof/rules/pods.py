@@ -1,16 +1,27 @@
-"""Checks of each pod's own network namespace."""
+"""Rules of each pod's own network namespace, and of its link on the node. Pure."""
 
+import re
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from kubeproof.networks.artifacts import CALICO_LINK
 from kubeproof.proof.api import Pod
 from kubeproof.proof.containers import TOOLS, Tool
-from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context, Finding, all_of, check, same, same_set
+from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context
+from kubeproof.rules.outcome import Outcome, all_of, same, same_set
+from kubeproof.rules.repair import pods_anew
+from kubeproof.rules.rule import rule
 from kubeproof.state.iproute import DEFAULT_ROUTE
 from kubeproof.state.model import Namespace, Route
 from kubeproof.state.node import Container
 
 NO_PODS = "no pod of the pod network runs here (API)"
 NEEDS = ("network", "containers")
+GATEWAY = IPv4Address("169.254.1.1")
+"""Link-local address that a node with Calico answers ARP for on every pod's link (proxy_arp; Calico documentation, FAQ,
+"Why does my container have a route to 169.254.1.1?")."""
+_IS_CALICO_LINK = re.compile(CALICO_LINK)
+_FULL_NAME = re.compile(r"^([a-z0-9.-]+/[a-z0-9.-]+): ", re.MULTILINE)
 
 
 def look_at_pods(context: Context) -> str:
@@ -26,15 +37,30 @@ def _tool(context: Context) -> Tool:
     return TOOLS[context.cluster.settings.container_runtime]
 
 
-@check("each pod's eth0 has one address, in S, and it is the one that the API names", needs=NEEDS, look=look_at_pods)
-def pod_addresses(context: Context) -> Finding:
+def named_pods(found: str) -> list[str]:
+    """Pods (namespace/name) that lines of an outcome are about."""
+    return list(dict.fromkeys(_FULL_NAME.findall(found)))
+
+
+def _anew(_: Context, outcome: Outcome) -> Iterator[str]:
+    yield from pods_anew(named_pods(outcome.found))
+
+
+@rule(
+    "each pod's eth0 has one address, in S, and it is the one that the API names",
+    meaning="others reach the pod by an address that it does not have, or the pod has none at all",
+    needs=NEEDS,
+    look=look_at_pods,
+    remedies=_anew,
+)
+def pod_addresses(context: Context) -> Outcome:
     """The address that a pod sees as its own is the one others see."""
 
-    def decide(pod: Pod, network: Namespace) -> Finding:
+    def decide(pod: Pod, network: Namespace) -> Outcome:
         inside = pod.ip is not None and pod.ip in context.subnet
         found = ", ".join(map(str, network.addresses_of(POD_DEVICE))) or f"no address on {POD_DEVICE}"
         expected = f"{pod.ip}/{context.subnet.prefixlen}"
-        return Finding(
+        return Outcome(
             inside and found == expected, f"{expected} in {context.subnet}", found + ("" if inside else ", outside S")
         )
 
@@ -45,34 +71,70 @@ def pod_addresses(context: Context) -> Finding:
     )
 
 
-def _waiting(context: Context) -> Iterator[tuple[str, Finding]]:
+def _waiting(context: Context) -> Iterator[tuple[str, Outcome]]:
     """Pods that were given to this node and have no address."""
     for pod in context.api.pods:
         waits = pod.node == context.node.name and pod.phase in ("Pending", "Running") and pod.ip is None
         if waits and not pod.host_network and not pod.terminating:
-            yield pod.full_name, Finding(False, "an address", f"none, phase {pod.phase}")
+            yield pod.full_name, Outcome(False, "an address", f"none, phase {pod.phase}")
 
 
-@check("each pod's only default route leads to cni0's address", needs=NEEDS, look=look_at_pods)
-def pod_default_routes(context: Context) -> Finding:
+def _default_routes(context: Context, outcome: Outcome) -> Iterator[str]:
+    for pod in named_pods(outcome.found):
+        pause = context.state.sandbox(pod)
+        if pause is None or pause.network is None:
+            return
+        inside = f"nsenter -t {pause.pid} -n ip"
+        link = pause.network.link(POD_DEVICE)
+        if link is not None and not link.is_up:
+            yield f"{inside} link set dev {POD_DEVICE} up"
+        stale = [route for route in pause.network.routes_in() if route.destination.prefixlen == 0]
+        yield from (f"{inside} route del {route}" for route in stale)
+        yield f"{inside} route add default via {context.gateway} dev {POD_DEVICE}"
+
+
+@rule(
+    "each pod's only default route leads to cni0's address",
+    meaning="the pod reaches nothing beyond its own node's pods",
+    needs=NEEDS,
+    look=look_at_pods,
+    remedies=_default_routes,
+)
+def pod_default_routes(context: Context) -> Outcome:
     """default via a.b.N.1 dev eth0."""
     expected = Route(DEFAULT_ROUTE, POD_DEVICE, via=context.gateway)
 
-    def decide(pod: Pod, network: Namespace) -> Finding:
+    def decide(pod: Pod, network: Namespace) -> Outcome:
         return same_set([expected], (route for route in network.routes_in() if route.destination == DEFAULT_ROUTE))
 
     return all_of(each_pod(context, decide), expected=f"for each pod {expected}", nothing=NO_PODS)
 
 
-@check(
+def _plug_in(context: Context, outcome: Outcome) -> Iterator[str]:
+    lost = []
+    for pod in named_pods(outcome.found):
+        pause = context.state.sandbox(pod)
+        inner = pause.network.link(POD_DEVICE) if pause and pause.network else None
+        outer = context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index else None
+        if outer is None:
+            lost.append(pod)
+            continue
+        plugged = f"ip link set dev {outer.name} up master {BRIDGE}"
+        yield f"{plugged} && bridge link set dev {outer.name} hairpin on state 3"
+    yield from pods_anew(lost)
+
+
+@rule(
     "the other end of each pod's eth0 is a port of cni0 with hairpin on",
+    meaning="the pod is cut off; without hairpin it cannot reach itself through its own Service",
     needs=NEEDS,
     look=f"bridge -d link show; ip link show master {BRIDGE}",
+    remedies=_plug_in,
 )
-def pod_veths(context: Context) -> Finding:
+def pod_veths(context: Context) -> Outcome:
     """Without hairpin a pod cannot reach itself through its own Service."""
 
-    def decide(pod: Pod, network: Namespace) -> Finding:
+    def decide(pod: Pod, network: Namespace) -> Outcome:
         return same(f"veth in {BRIDGE}, forwarding, hairpin on", _veth(context, network))
 
     return all_of(
@@ -93,12 +155,14 @@ def _veth(context: Context, network: Namespace) -> str:
     return f"{outer.kind} in {outer.master}, {outer.bridge_port.state}, hairpin {hairpin}"
 
 
-@check(
+@rule(
     "a pod's containers are in the network namespace of its pause container",
+    meaning="a container outside of it has another address than its pod, or the node's own network",
     needs=("containers",),
     look=_look_at_namespaces,
+    remedies=_anew,
 )
-def pod_namespaces(context: Context) -> Finding:
+def pod_namespaces(context: Context) -> Outcome:
     """NetworkMode (Docker's word) is container:ID of the pause, and the kernel's namespace is the same.
 
     Held against the API: each running pod of this node, host network or not, has a pause and a container.
@@ -111,13 +175,13 @@ def pod_namespaces(context: Context) -> Finding:
     )
 
 
-def _shares(context: Context, pod: Pod) -> Finding:
+def _shares(context: Context, pod: Pod) -> Outcome:
     pause = context.state.sandbox(pod.full_name)
     if pause is None:
-        return Finding(False, "a pause container", "none")
+        return Outcome(False, "a pause container", "none")
     members = [item for item in context.state.containers if item.pod == pod.full_name and not item.is_sandbox]
     if not members:
-        return Finding(False, "containers beside the pause", "none")
+        return Outcome(False, "containers beside the pause", "none")
     mode = "host" if pod.host_network else "none"
     expected = [f"pause NetworkMode {mode}"]
     expected += [f"{item.name} NetworkMode container:{pause.id[:12]} in {pause.netns}" for item in members]
@@ -131,15 +195,88 @@ def _short(container: Container) -> str:
     return kind + colon + target[:12]
 
 
-def each_pod(context: Context, decide: Callable[[Pod, Namespace], Finding]) -> Iterator[tuple[str, Finding]]:
+def each_pod(context: Context, decide: Callable[[Pod, Namespace], Outcome]) -> Iterator[tuple[str, Outcome]]:
     for pod in context.pods:
         pause = context.state.sandbox(pod.full_name)
         if pause is None:
-            yield pod.full_name, Finding(False, "a pause container", "none")
+            yield pod.full_name, Outcome(False, "a pause container", "none")
         elif pause.network is None:
-            yield pod.full_name, Finding(False, "a network namespace of its own", f"NetworkMode {pause.network_mode}")
+            yield pod.full_name, Outcome(False, "a network namespace of its own", f"NetworkMode {pause.network_mode}")
         else:
             yield pod.full_name, decide(pod, pause.network)
 
 
-POD_CHECKS = (pod_addresses, pod_default_routes, pod_veths, pod_namespaces)
+# Pods of Canal: no bridge, a link of its own for each, and 169.254.1.1 as everybody's gateway ------------------------
+
+
+@rule(
+    "each pod's eth0 has its address of the API, as /32 in S",
+    meaning="others reach the pod by an address that it does not have, or the pod takes others for neighbours",
+    needs=NEEDS,
+    look=look_at_pods,
+    remedies=_anew,
+)
+def pod_single_addresses(context: Context) -> Outcome:
+    """As /32: a pod has no neighbours, all goes by the node."""
+
+    def decide(pod: Pod, network: Namespace) -> Outcome:
+        inside = pod.ip is not None and pod.ip in context.subnet
+        found = ", ".join(map(str, network.addresses_of(POD_DEVICE))) or f"no address on {POD_DEVICE}"
+        expected = str(IPv4Interface((pod.ip, 32))) if pod.ip else "an address"
+        return Outcome(inside and found == expected, f"{expected} in {context.subnet}", found)
+
+    return all_of(each_pod(context, decide), expected=f"for each pod its address, in {context.subnet}", nothing=NO_PODS)
+
+
+@rule(
+    f"each pod's only default route leads to {GATEWAY}",
+    meaning="the pod reaches nothing",
+    needs=NEEDS,
+    look=look_at_pods,
+    remedies=_anew,
+)
+def pod_link_local_gateways(context: Context) -> Outcome:
+    """default via 169.254.1.1 dev eth0, and that address on the link."""
+    expected = [Route(DEFAULT_ROUTE, POD_DEVICE, via=GATEWAY), Route(IPv4Network(f"{GATEWAY}/32"), POD_DEVICE)]
+
+    def decide(pod: Pod, network: Namespace) -> Outcome:
+        return same_set(expected, network.routes_in())
+
+    return all_of(each_pod(context, decide), expected=f"for each pod {expected[0]} and {expected[1]}", nothing=NO_PODS)
+
+
+@rule(
+    "the other end of each pod's eth0 is a link caliXXX of its own, up and in no bridge",
+    meaning="Felix knows pods by these names; any other link is not policed",
+    needs=NEEDS,
+    look="ip -d link",
+    remedies=_anew,
+)
+def calico_links(context: Context) -> Outcome:
+    """Felix knows pods by these names; any other link is not policed."""
+
+    def decide(pod: Pod, network: Namespace) -> Outcome:
+        return same("veth caliXXXXXXXXXXX, up, in no bridge", _calico_link(context, network))
+
+    return all_of(
+        each_pod(context, decide), expected="for each pod a veth caliXXXXXXXXXXX, up, in no bridge", nothing=NO_PODS
+    )
+
+
+def _calico_link(context: Context, network: Namespace) -> str:
+    inner = network.link(POD_DEVICE)
+    outer = context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index is not None else None
+    if outer is None:
+        return f"no {POD_DEVICE} with an end on the node"
+    name = "caliXXXXXXXXXXX" if _IS_CALICO_LINK.fullmatch(outer.name) else outer.name
+    return f"{outer.kind} {name}, {'up' if outer.is_up else 'down'}, in {outer.master or 'no bridge'}"
+
+
+def pod_links(context: Context) -> Iterator[tuple[str, str]]:
+    """Each pod that runs here with the name of its link on the node; pods without one are other checks' affair."""
+    for pod in context.pods:
+        pause = context.state.sandbox(pod.full_name)
+        inner = pause.network.link(POD_DEVICE) if pause and pause.network else None
+        outer = context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index else None
+        if outer is not None:
+            yield pod.full_name, outer.name

@@ -1,7 +1,28 @@
-"""What a check or a probe found."""
+"""What a rule or a probe came to on one node, and what is to be done about it. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
+
+from kubeproof.config.cluster import SshAccess
+
+Where = Literal["node", "here", "console", "hypervisor", "firewall"]
+"""Where a remedy is run: on the node by ssh, here in the repository's folder, on the node's own console where ssh does
+not reach it, on what the node is a virtual machine of, or, in words, in whatever filters between the nodes."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A command line that repairs something; ``node`` is what it is for."""
+
+    node: str
+    command: str
+    where: Where = "node"
+
+    def paste(self, ssh: Mapping[str, SshAccess]) -> str:
+        """The line to paste on this machine, or on the console that it names; ``ssh`` is by node name."""
+        return ssh[self.node].line(self.command) if self.where == "node" else self.command
 
 
 class Status(Enum):
@@ -17,9 +38,10 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check or probe on one node.
+    """One rule or probe on one node.
 
-    ``expected`` and ``found`` are for people, one or more lines; ``look_further`` is a shell command.
+    ``expected`` and ``found`` are for people, one or more lines; ``look_further`` is a shell command. ``remedies`` are
+    run in their order; there are none where nothing is known to repair it.
     """
 
     node: str
@@ -28,6 +50,7 @@ class CheckResult:
     expected: str
     found: str
     look_further: str
+    remedies: tuple[Remedy, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -1,11 +1,14 @@
-"""Checks of kube-proxy's iptables rules against Services and their ready endpoints (pkg/proxy/iptables, 1.20)."""
+"""Rules of kube-proxy's iptables rules, held against Services and their ready endpoints (pkg/proxy/iptables). Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.proof.api import Backend, Service, ServicePort
-from kubeproof.rules.context import Context, Finding, all_of, check, same_sequence, same_set
+from kubeproof.rules.context import Context
+from kubeproof.rules.outcome import Outcome, all_of, same_sequence, same_set
+from kubeproof.rules.repair import deletion, kill_containers
+from kubeproof.rules.rule import rule
 from kubeproof.state.iptables import Endpoint, Mark, Match, Ports, Rule, Ruleset
 
 SERVICES = "KUBE-SERVICES"
@@ -51,34 +54,53 @@ def _served(context: Context) -> Iterator[_Served]:
                 yield _Served(service, port, service.cluster_ip, context.api.backends(service, port))
 
 
-@check(
+def _anew(context: Context, _: Outcome) -> Iterator[str]:
+    """kube-proxy writes its chains as a whole when it starts, and adds jumps that are missing."""
+    yield from _surplus_jumps(context)
+    yield f"iptables -t nat -F {SERVICES} 2>/dev/null; {kill_containers(context, 'kube-proxy')}"
+
+
+def _chains_anew(context: Context, outcome: Outcome) -> Iterator[str]:
+    jumps = list(_surplus_jumps(context))
+    yield from jumps or _anew(context, outcome)
+
+
+def _surplus_jumps(context: Context) -> Iterator[str]:
+    for chain in ("PREROUTING", "OUTPUT"):
+        found = [item for item in context.state.iptables.rules("nat", chain) if item.target == SERVICES]
+        yield from (deletion("nat", item) for item in found[1:])
+
+
+@rule(
     "each Service's cluster IP and port lead to its KUBE-SVC chain, traffic from outside of the pods is marked; "
     "one without endpoints refuses; no other cluster IP has rules",
+    meaning="the Service is not reached, or a cluster IP leads to pods that are gone",
     needs=("iptables",),
     look=LOOK,
+    remedies=_chains_anew,
 )
-def service_chains(context: Context) -> Finding:
+def service_chains(context: Context) -> Outcome:
     """KUBE-SERVICES -d clusterIP --dport port -> KUBE-SVC-x, reached from PREROUTING and OUTPUT."""
     served = list(_served(context))
     ruleset = context.state.iptables
-    findings = [(chain, _entrance(ruleset, chain)) for chain in ("PREROUTING", "OUTPUT")]
-    findings += [(item.name, _cluster_ip_rules(context, item)) for item in served]
-    findings.append(("other cluster IPs", _stale(context, served)))
+    outcomes = [(chain, _entrance(ruleset, chain)) for chain in ("PREROUTING", "OUTPUT")]
+    outcomes += [(item.name, _cluster_ip_rules(context, item)) for item in served]
+    outcomes.append(("other cluster IPs", _stale(context, served)))
     return all_of(
-        findings,
+        outcomes,
         expected="for each Service with ready endpoints one jump from KUBE-SERVICES to its KUBE-SVC chain",
         nothing=NO_SERVICE,
     )
 
 
-def _entrance(ruleset: Ruleset, chain: str) -> Finding:
+def _entrance(ruleset: Ruleset, chain: str) -> Outcome:
     """Services have to be looked at before anything else that could accept or translate."""
     rules = ruleset.rules("nat", chain)
     found = [rule for rule in rules if rule.target == SERVICES]
     return same_sequence([Rule(chain, SERVICES)], found)
 
 
-def _cluster_ip_rules(context: Context, item: _Served) -> Finding:
+def _cluster_ip_rules(context: Context, item: _Served) -> Outcome:
     nat = [rule for rule in context.state.iptables.rules("nat", SERVICES) if _is_for(rule, item)]
     refused = [rule for rule in context.state.iptables.rules("filter", SERVICES) if _is_for(rule, item)]
     if not item.backends:
@@ -106,7 +128,7 @@ def service_chain(ruleset: Ruleset, item: _Served) -> str | None:
     return chains[0] if len(chains) == 1 else None
 
 
-def _stale(context: Context, served: list[_Served]) -> Finding:
+def _stale(context: Context, served: list[_Served]) -> Outcome:
     """Rules for addresses of the service CIDR that belong to no port of a Service."""
     ranges = context.cluster.settings.service_cidr
     rules = [
@@ -118,25 +140,27 @@ def _stale(context: Context, served: list[_Served]) -> Finding:
     return same_sequence([], [rule for rule in rules if not any(_is_for(rule, item) for item in served)])
 
 
-@check(
+@rule(
     "each KUBE-SVC chain spreads evenly over one KUBE-SEP chain for each ready endpoint, which DNATs to it",
+    meaning="requests to a Service end at pods that are gone, or always at the same",
     needs=("iptables",),
     look=LOOK,
+    remedies=_anew,
 )
-def service_endpoints(context: Context) -> Finding:
+def service_endpoints(context: Context) -> Outcome:
     """Probabilities 1/n, 1/(n-1) …, and DNAT to podIP:targetPort, an endpoint's own packets marked for hairpin."""
-    findings = [(item.name, _spread(context.state.iptables, item)) for item in _served(context) if item.backends]
+    outcomes = [(item.name, _spread(context.state.iptables, item)) for item in _served(context) if item.backends]
     return all_of(
-        findings,
+        outcomes,
         expected="for each Service one KUBE-SEP chain for each ready endpoint, probabilities 1/n, 1/(n-1) … 1",
         nothing=NO_SERVICE,
     )
 
 
-def _spread(ruleset: Ruleset, item: _Served) -> Finding:
+def _spread(ruleset: Ruleset, item: _Served) -> Outcome:
     chain = service_chain(ruleset, item)
     if chain is None:
-        return Finding(False, "one KUBE-SVC chain", "no jump to one from KUBE-SERVICES")
+        return Outcome(False, "one KUBE-SVC chain", "no jump to one from KUBE-SERVICES")
     rules = [_plain(rule, item) for rule in ruleset.rules("nat", chain)]
     rules = [rule for rule in rules if rule is not None]
     targets = [rule.target for rule in rules if rule is not None]
@@ -164,7 +188,7 @@ def _probability(rule: Rule) -> str:
     return f"{1 if rule.probability is None else rule.probability:.7f}"
 
 
-def _endpoints(ruleset: Ruleset, item: _Served, chains: list[str]) -> Finding:
+def _endpoints(ruleset: Ruleset, item: _Served, chains: list[str]) -> Outcome:
     expected = [
         line for backend in item.backends for line in map(str, _endpoint_rules("KUBE-SEP", backend, item.port.protocol))
     ]
@@ -182,38 +206,40 @@ def _endpoint_rules(chain: str, backend: Backend, protocol: str) -> list[Rule]:
     ]
 
 
-def _first_wrong(*findings: tuple[str, Finding]) -> Finding:
-    for name, finding in findings:
-        if not finding.ok:
-            return Finding(False, f"{name}: {finding.expected}", finding.found)
-    return findings[-1][1]
+def _first_wrong(*outcomes: tuple[str, Outcome]) -> Outcome:
+    for name, outcome in outcomes:
+        if not outcome.ok:
+            return Outcome(False, f"{name}: {outcome.expected}", outcome.found)
+    return outcomes[-1][1]
 
 
-@check(
+@rule(
     "each NodePort is in KUBE-NODEPORTS, marked for masquerading, and leads to the Service's chain; no other port is",
+    meaning="a NodePort does not answer, or another port leads into the cluster",
     needs=("iptables",),
     look="iptables -t nat -S KUBE-NODEPORTS; iptables -t nat -S KUBE-SERVICES | tail -1",
+    remedies=_anew,
 )
-def node_ports(context: Context) -> Finding:
+def node_ports(context: Context) -> Outcome:
     """NodePort -> KUBE-MARK-MASQ, then KUBE-SVC-x; with externalTrafficPolicy Local, KUBE-XLB-x instead."""
     ruleset = context.state.iptables
     served = [item for item in _served(context) if item.port.node_port and item.backends]
-    findings = [("KUBE-SERVICES", _node_ports_last(ruleset))]
-    findings += [(item.name, _node_port_rules(ruleset, item)) for item in served]
-    findings.append(("other ports", _stale_node_ports(ruleset, served)))
+    outcomes = [("KUBE-SERVICES", _node_ports_last(ruleset))]
+    outcomes += [(item.name, _node_port_rules(ruleset, item)) for item in served]
+    outcomes.append(("other ports", _stale_node_ports(ruleset, served)))
     return all_of(
-        findings,
+        outcomes,
         expected="KUBE-NODEPORTS last in KUBE-SERVICES; for each NodePort KUBE-MARK-MASQ, then its KUBE-SVC chain",
         nothing="no Service has a NodePort (API)",
     )
 
 
-def _node_ports_last(ruleset: Ruleset) -> Finding:
+def _node_ports_last(ruleset: Ruleset) -> Outcome:
     rules = ruleset.rules("nat", SERVICES)
     return same_sequence([Rule(SERVICES, NODE_PORTS, destination_type=Match("LOCAL"))], rules[-1:])
 
 
-def _node_port_rules(ruleset: Ruleset, item: _Served) -> Finding:
+def _node_port_rules(ruleset: Ruleset, item: _Served) -> Outcome:
     found = [rule for rule in ruleset.rules("nat", NODE_PORTS) if _is_node_port(rule, item)]
     port = item.port.node_port or 0
     bare = Rule(
@@ -232,17 +258,19 @@ def _is_node_port(rule: Rule, item: _Served) -> bool:
     return rule.destination_port == Match(Ports(port, port)) and rule.protocol == Match(item.port.protocol)
 
 
-def _stale_node_ports(ruleset: Ruleset, served: list[_Served]) -> Finding:
+def _stale_node_ports(ruleset: Ruleset, served: list[_Served]) -> Outcome:
     rules = ruleset.rules("nat", NODE_PORTS)
     return same_sequence([], [rule for rule in rules if not any(_is_node_port(rule, item) for item in served)])
 
 
-@check(
+@rule(
     "KUBE-MARK-MASQ sets the mark that KUBE-POSTROUTING masquerades, and only that",
+    meaning="answers to a Service's clients come back by another way, and are not taken for answers",
     needs=("iptables",),
     look="iptables -t nat -S KUBE-MARK-MASQ; iptables -t nat -S KUBE-POSTROUTING",
+    remedies=_anew,
 )
-def service_masquerade(context: Context) -> Finding:
+def service_masquerade(context: Context) -> Outcome:
     """What is marked leaves with the node's address; everything else passes KUBE-POSTROUTING unchanged."""
     ruleset = context.state.iptables
     expected = [
@@ -253,6 +281,3 @@ def service_masquerade(context: Context) -> Finding:
     ]
     found = [*ruleset.rules("nat", MARK_MASQUERADE), *ruleset.rules("nat", POSTROUTING)]
     return same_sequence(expected, [replace(rule, random_fully=False) for rule in found])
-
-
-SERVICE_CHECKS = (service_chains, service_endpoints, node_ports, service_masquerade)

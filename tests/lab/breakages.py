@@ -14,7 +14,7 @@ AGENT = "docker ps -q --filter label=io.kubernetes.container.name=podnet"
 FROZEN = f"docker kill --signal STOP $({AGENT}) >/dev/null && "
 """podnet repairs what it sets at once; agents that set it only when they start are common."""
 THAW = f"docker kill --signal CONT $({AGENT}) >/dev/null"
-NETWORK_DOWN = "network-pods-down"
+NETWORK_DOWN = "network-agent-ready"
 """What is told as well, or instead, once kubelet has found out that the agent does not answer."""
 PID = "$(docker inspect -f '{{.State.Pid}}' $(docker ps -q --filter name=k8s_POD_kuard | head -n 1))"
 INSIDE = f"nsenter -t {PID} -n"
@@ -86,7 +86,7 @@ def static_pod_gone(name: str, *, usual: bool = False) -> Breakage:
         f"{name} gone",
         made,
         f"[ -e {MANIFESTS}/{name}.yaml ] || mv /root/{name}.yaml {MANIFESTS}/; rm -f /root/{name}.yaml",
-        ("control-plane-down",),
+        ("control-plane-healthy",),
         on=leader,
         usual=usual,
     )
@@ -160,7 +160,7 @@ BREAKAGES: tuple[Breakage, ...] = (
         "tagged frames pass by",
         "sysctl -qw net.bridge.bridge-nf-filter-vlan-tagged=0",
         "sysctl -qw net.bridge.bridge-nf-filter-vlan-tagged=1",
-        ("sysctls",),
+        ("bridge-netfilter",),
     ),
     Breakage(
         "a container on docker0",
@@ -225,7 +225,7 @@ BREAKAGES: tuple[Breakage, ...] = (
         "ip",
         "prerouting",
         "ip saddr OTHER_NODE udp dport 8472 drop",
-        "vxlan-port-blocked",
+        "udp-path",
     ),
     nft("nft drop of DNS", "inet", "forward", "udp dport 53 drop"),
     nft(
@@ -249,7 +249,7 @@ BREAKAGES: tuple[Breakage, ...] = (
         table="nat",
     ),
     iptables("raw drop", "PREROUTING -p tcp -m multiport --dports 8080,8081 -j DROP", DROP, table="raw"),
-    iptables("mangle drop of the tunnel", "OUTPUT -p udp --dport 8472 -j DROP", "vxlan-port-blocked", table="mangle"),
+    iptables("mangle drop of the tunnel", "OUTPUT -p udp --dport 8472 -j DROP", "udp-path", table="mangle"),
     iptables("untracked NodePort", "PREROUTING -p tcp --dport NODE_PORT -j NOTRACK", DROP, table="raw"),
     iptables("ping of pods refused", "INPUT -p icmp -s PODS -j DROP", DROP),
     iptables("kubelet's port rejected", "INPUT -p tcp --dport 10250 -j REJECT", DROP),
@@ -267,14 +267,14 @@ BREAKAGES: tuple[Breakage, ...] = (
         f"{PROXY_HELD}iptables -t nat -F",
         f"docker kill --signal CONT $({PROXY}) >/dev/null",
         ("service-chains",),
-        also=("postrouting-order", "kube-proxy-down"),
+        also=("postrouting-order", "kube-proxy-ready"),
     ),
     Breakage(
         "rule of a Service gone",
         f"{PROXY_HELD}eval iptables -t nat -D $(iptables -t nat -S KUBE-SERVICES | grep -m1 default/kuard | cut -c 4-)",
         f"docker kill --signal CONT $({PROXY}) >/dev/null",
         ("service-chains",),
-        also=("kube-proxy-down",),
+        also=("kube-proxy-ready",),
     ),
     Breakage(
         "a second jump to Services", "iptables -t nat -A PREROUTING -j KUBE-SERVICES", "true", ("service-chains",)
@@ -284,7 +284,7 @@ BREAKAGES: tuple[Breakage, ...] = (
         f"{PROXY_HELD}iptables -t nat -F KUBE-MARK-MASQ",
         f"docker kill --signal CONT $({PROXY}) >/dev/null",
         ("service-masquerade",),
-        also=("kube-proxy-down",),
+        also=("kube-proxy-ready",),
     ),
     # What the agent sets, with an agent that does not look
     frozen("route deleted", "ip route del OTHER_SUBNET", "routes-to-other-nodes"),
@@ -296,10 +296,10 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     frozen("flannel.1 deleted", "ip link del flannel.1", "flannel-device", usual=True),
     frozen("flannel.1 down", "ip link set flannel.1 down", "flannel-device"),
-    frozen("flannel.1 too small", "ip link set flannel.1 mtu 1400", "flannel-mtu"),
+    frozen("flannel.1 too small", "ip link set flannel.1 mtu 1400", "cni-mtu"),
     frozen("second address on flannel.1", "ip addr add 10.199.7.1/32 dev flannel.1", "flannel-address"),
     frozen("subnet.env deleted", "rm /run/flannel/subnet.env", "subnet-env"),
-    frozen("CNI configuration deleted", "rm /etc/cni/net.d/10-podnet.conflist", "cni-configuration"),
+    frozen("CNI configuration deleted", "rm /etc/cni/net.d/10-podnet.conflist", "cni-order"),
     # What runs
     Breakage(
         "Docker stopped",
@@ -309,15 +309,15 @@ BREAKAGES: tuple[Breakage, ...] = (
         usual=True,
         seconds=180,
     ),
-    Breakage("kubelet stopped", "systemctl stop kubelet", "systemctl start kubelet", ("kubelet-stopped",)),
+    Breakage("kubelet stopped", "systemctl stop kubelet", "systemctl start kubelet", ("kubelet-healthy",)),
     Breakage(
         "kubelet masked",
         "systemctl mask --runtime --now kubelet",
         "systemctl unmask --runtime kubelet; systemctl start kubelet",
-        ("kubelet-stopped",),
+        ("kubelet-healthy",),
     ),
     Breakage(
-        "kubelet held still", "systemctl kill -s STOP kubelet", "systemctl kill -s CONT kubelet", ("kubelet-stopped",)
+        "kubelet held still", "systemctl kill -s STOP kubelet", "systemctl kill -s CONT kubelet", ("kubelet-healthy",)
     ),
     Breakage(
         "etcd paused",
@@ -338,7 +338,7 @@ BREAKAGES: tuple[Breakage, ...] = (
         "API server with a wrong flag",
         f"sed -i 's/- --advertise-address/- --no-such-flag=1\\n    &/' {MANIFESTS}/kube-apiserver.yaml && sleep 20",
         f"sed -i '/no-such-flag/d' {MANIFESTS}/kube-apiserver.yaml",
-        ("control-plane-down",),
+        ("control-plane-healthy",),
         on=leader,
         seconds=180,
     ),
@@ -358,7 +358,7 @@ BREAKAGES: tuple[Breakage, ...] = (
         "kube-proxy wanted nowhere",
         f"-n kube-system patch daemonset kube-proxy -p '{NOWHERE}' && sleep 5",
         f"-n kube-system patch daemonset kube-proxy --type json -p '{NO_MORE}'",
-        "kube-proxy-down",
+        "kube-proxy-ready",
     ),
     by_api(
         "podnet wanted nowhere",
@@ -374,7 +374,7 @@ BREAKAGES: tuple[Breakage, ...] = (
         "demo-down",
     ),
     by_api("the demo's Service gone", "delete service kuard", "get service kuard", "demo-down"),
-    Breakage("cni0 too small", "ip link set cni0 mtu 1400", "ip link set cni0 mtu 1450", ("cni0-mtu",)),
+    Breakage("cni0 too small", "ip link set cni0 mtu 1400", "ip link set cni0 mtu 1450", ("cni-mtu",)),
 )
 
 

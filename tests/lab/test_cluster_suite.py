@@ -63,11 +63,11 @@ PROXY = "$(docker ps --quiet --filter label=io.kubernetes.container.name=kube-pr
 """Rules of Services are written anew when an endpoint comes or goes, as one does that cannot be reached any more."""
 
 ON_WORKER = (
-    Broken("test_is_on", "sysctls", "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1"),
+    Broken("test_is_on", "ip-forward", "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1"),
     Broken("test_subnet_env", "subnet-env", "rm /run/flannel/subnet.env"),
     Broken(
         "test_cni_configuration_that_counts",
-        "cni-configuration",
+        "cni-order",
         "cp /etc/cni/net.d/10-podnet.conflist /etc/cni/net.d/05-old.conflist",
         "rm -f /etc/cni/net.d/05-old.conflist",
     ),
@@ -77,7 +77,7 @@ ON_WORKER = (
     ),
     Broken("test_arp_entries", "arp-entries", "ip neigh del {vtep} dev flannel.1"),
     Broken("test_fdb_entries", "fdb-entries", "bridge fdb del {mac} dev flannel.1"),
-    Broken("test_tunnel", "flannel-mtu", "ip link set flannel.1 mtu 1400", "ip link set flannel.1 mtu 1450"),
+    Broken("test_tunnel", "cni-mtu", "ip link set flannel.1 mtu 1400", "ip link set flannel.1 mtu 1450"),
     Broken(
         "test_address_of_the_tunnel",
         "flannel-address",
@@ -115,7 +115,7 @@ ON_OTHER = (
     Broken("test_node_is_ready", "node-ready", "true"),
     Broken(
         "test_no_swap",
-        "swap-off",
+        "swap",
         f"{{ cat /proc/swaps; echo '/swapfile file 1048572 0 -2'; }} >{SAVED}/swaps && "
         f"mount --bind {SAVED}/swaps /proc/swaps",
         "umount /proc/swaps",
@@ -193,7 +193,7 @@ def failed(output: str, node: LabNode) -> set[str]:
 def test_the_proof_holds(inventory: LoadedInventory) -> None:
     """Every check on every node, and every probe from each node that has pods of the demo."""
     nodes = [node.name for node in inventory.cluster.nodes]
-    checks = {(node, check.name) for node in nodes for check in checks_of(inventory.cluster.settings)}
+    checks = {(node, check.id) for node in nodes for check in checks_of(inventory.cluster.settings)}
     sent = {(node, name) for node in nodes for name in TITLES if node != nodes[0] or name not in FROM_PODS}
     held = {(row.node, row.name) for row in prove(inventory).results if row.status is Status.HOLDS}
     assert (checks | sent) - held == set()

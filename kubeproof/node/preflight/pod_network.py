@@ -13,9 +13,19 @@ from kubeproof.node import record
 from kubeproof.node.finding import Finding
 from kubeproof.node.network_artifacts import NetworkTraces, tunnel_mtu
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.rule import Rule
 
 BPF = "/sys/fs/bpf"
 BPF_REMEDY = "run `mount -t bpf bpf /sys/fs/bpf` there, with a kernel that has it (CONFIG_BPF_SYSCALL)"
+cni_leftovers = Rule(
+    "cni-leftovers",
+    "nothing of another pod network, or of an earlier cluster, is on a host",
+    symptom="a node that was reset, or had another pod network, sends packets nowhere or joins badly",
+    meaning="`kubeadm reset` leaves links, routes and rules of the pod network and of kube-proxy in the kernel, and "
+    "they go on deciding about packets; pods get configuration and addresses of the other network",
+    references=("kubeadm#689", "kubernetes#39557"),
+    needs=("network", "iptables"),
+)
 SHOWN = 4
 """How many leftovers a line names."""
 

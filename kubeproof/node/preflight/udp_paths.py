@@ -12,8 +12,16 @@ from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_artifacts import NetworkTraces
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.rule import Rule
 
 Mode = Literal["listen", "watch"]
+udp_path = Rule(
+    "udp-path",
+    "UDP packets to vxlan_port arrive, from each host at each other",
+    symptom="traffic of pods across nodes is dropped",
+    meaning="packets between pods of different nodes travel in UDP packets between these, and something refuses them",
+    references=("flannel#1039",),
+)
 FIREWALLD = "firewalld.service"
 TOGETHER_SECONDS = 1.0
 """How long two hosts have to have tried at the same time; each sends ten packets meanwhile."""

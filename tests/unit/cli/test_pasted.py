@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeproof.config.cluster import SshAccess
-from kubeproof.doctor.diagnosis import Remedy
-from kubeproof.doctor.report import pasted
 from kubeproof.policy.walkthrough.attempt import InPod, OnNode, fetch
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.probe import Probe, broken, summarize
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.rules.result import Remedy
 from tests.unit.doctor import patient
 from tests.unit.doctor.test_causes import BAD
 from tests.unit.proof import good
@@ -96,7 +95,7 @@ def test_every_remedy_of_the_doctor(ssh: dict[str, SshAccess], tools: dict[str, 
         evidence = replace(evidence, snapshot=replace(evidence.snapshot, loaded=loaded))
         for diagnosis in patient.found(evidence):
             for remedy in (remedy for case in diagnosis.cases for remedy in case.remedies):
-                line = pasted(remedy, evidence)
+                line = remedy.paste(ssh)
                 remedies.append(remedy)
                 if remedy.where != "firewall":
                     subprocess.run(["bash", "-n", "-c", line], check=True)

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from kubeproof.config.cluster import Cluster, Node, SshAccess
+from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
 from kubeproof.proof.api import ApiObjects, NodeObject
 from kubeproof.rules.context import Context
 from kubeproof.state.hostfiles import parse_subnet_env
@@ -163,7 +163,8 @@ def context(name: str, capture: str, **changed: NodeState) -> Context:
         NodeObject(node.name, IPv4Network(f"10.244.{third}.0/24"), node.address, "True", "")
         for node, third in zip(nodes, subnets, strict=True)
     )
-    return Context(cluster.node(name), cluster, known[name], known, ApiObjects(nodes=objects), SshAccess(name))
+    loaded = LoadedInventory(Path("/inventory.py"), cluster, {item: SshAccess(item) for item in NAMES})
+    return Context(cluster.node(name), loaded, known[name], known, ApiObjects(nodes=objects))
 
 
 SUBNETS = {"flannel-v0.20.2-vxlan": (0, 2, 1), "flannel-v0.20.2-host-gw": (0, 2, 1)}

@@ -12,10 +12,10 @@ from typing import Any
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
 from kubeproof.config.settings import Settings
 from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Pod, Service, ServicePort
+from kubeproof.proof.snapshot import Snapshot
+from kubeproof.rules.context import Context
 from kubeproof.rules.host import SYSCTLS
 from kubeproof.rules.membership import CONTROL_PLANE
-from kubeproof.rules.context import Context
-from kubeproof.proof.snapshot import Snapshot
 from kubeproof.state.hostfiles import Identity, Kubelet, SubnetEnv
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
 from kubeproof.state.model import (
@@ -326,11 +326,10 @@ def context(name: str, *, here: NodeState | None = None, objects: ApiObjects | s
     states[name] = here or states[name]
     return Context(
         node=cluster().node(name),
-        cluster=cluster(),
+        loaded=loaded(),
         state=states[name],
         states=states,
         objects=api() if objects is None else objects,
-        access=SshAccess(name),
     )
 
 

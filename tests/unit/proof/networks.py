@@ -8,7 +8,6 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from kubeproof.config.cluster import SshAccess
 from kubeproof.proof.api import ApiObjects
 from kubeproof.rules.context import Context
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
@@ -55,9 +54,9 @@ def state(name: str, cni: str, backend: str) -> NodeState:
 def context(name: str, cni: str, backend: str, *, here: NodeState | None = None, **more: Any) -> Context:
     states = {other: state(other, cni, backend) for other in good.NAMES}
     states[name] = here or states[name]
-    cluster = good.cluster(**settings(cni, backend, **more.pop("settings", {})))
+    loaded = good.loaded(**settings(cni, backend, **more.pop("settings", {})))
     objects: ApiObjects | str = more.pop("objects", None) or api(cni)
-    return Context(cluster.node(name), cluster, states[name], states, objects, SshAccess(name), **more)
+    return Context(loaded.cluster.node(name), loaded, states[name], states, objects, **more)
 
 
 def api(cni: str) -> ApiObjects:

@@ -15,8 +15,8 @@ from tests.unit.proof.captures import context, states
 
 VXLAN = ("flannel-v0.14.0-vxlan", "flannel-v0.20.2-vxlan", "canal-v3.24.6")
 HOST_GW = "flannel-v0.20.2-host-gw"
-TUNNEL = ("flannel-device", "flannel-address", "flannel-mtu", "routes-to-other-nodes", "arp-entries", "fdb-entries")
-BRIDGE = ("subnet-env", "subnet-of-node-object", "cni0-address", "cni0-mtu", "route-to-own-pods")
+TUNNEL = ("flannel-device", "flannel-address", "cni-mtu", "routes-to-other-nodes", "arp-entries", "fdb-entries")
+BRIDGE = ("subnet-env", "subnet-of-node-object", "cni0-address", "cni-mtu", "route-to-own-pods")
 RULES = ("forward-verdicts", "postrouting-verdicts")
 FIRST = "k8s-node1"
 """The node whose rules the captures have."""
@@ -27,7 +27,7 @@ CASES = [
     *((capture, FIRST, "policy-chains-first") for capture in (*VXLAN[:2], HOST_GW)),
     *((HOST_GW, FIRST, check) for check in ("no-tunnel", "routes-by-nodes", "docker0-down", *BRIDGE)),
     *((VXLAN[2], name, "no-bridge") for name in captures.NAMES),
-    (VXLAN[2], FIRST, "iptables-variant"),
+    (VXLAN[2], FIRST, "iptables-mixed"),
     (VXLAN[2], FIRST, "felix-first"),
     (VXLAN[2], FIRST, "felix-chains"),
 ]
@@ -35,7 +35,7 @@ CASES = [
 
 @pytest.mark.parametrize(("capture", "name", "check"), CASES)
 def test_what_a_healthy_cluster_shows_holds(capture: str, name: str, check: str) -> None:
-    result = by_name(check).run(context(name, capture))
+    result = by_name(check).check(context(name, capture))
     assert result.ok, f"expected {result.expected}\nfound {result.found}"
 
 
@@ -67,7 +67,7 @@ def without(part: str, place: int = 0) -> Callable[[NodeState], NodeState]:
 )
 def test_one_entry_less_is_noticed(capture: str, check: str, part: str) -> None:
     changed = without(part)(states(capture)[FIRST])
-    result = by_name(check).run(context(FIRST, capture, k8s_node1=changed))
+    result = by_name(check).check(context(FIRST, capture, k8s_node1=changed))
     assert not result.ok
     assert "missing: " in result.found
 
@@ -84,7 +84,7 @@ def test_one_entry_less_is_noticed(capture: str, check: str, part: str) -> None:
 )
 def test_one_rule_less_is_noticed(capture: str, chain: str, place: int, check: str) -> None:
     changed = without(chain, place)(states(capture)[FIRST])
-    assert not by_name(check).run(context(FIRST, capture, k8s_node1=changed)).ok
+    assert not by_name(check).check(context(FIRST, capture, k8s_node1=changed)).ok
 
 
 # After a worker was rebooted (flannel v0.14.0; the same flannel.1 captured from the other nodes) ----------------------
@@ -112,7 +112,7 @@ def after_reboot(name: str, *lines: str, capture: str = VXLAN[0]) -> str | None:
     node2 = replace(node2, network=replace(node2.network, links=links))
     here = replace(found[name], fdb=parse_fdb(json.dumps(captures.fdb(list(lines)))))
     changed = {name.replace("-", "_"): here, "k8s_node2": node2}
-    result = by_name("fdb-entries").run(context(name, capture, **changed))
+    result = by_name("fdb-entries").check(context(name, capture, **changed))
     return None if result.ok else result.found
 
 
@@ -145,10 +145,10 @@ def test_an_arp_entry_that_no_route_leads_to_does_no_harm() -> None:
     (first, *_) = (entry for entry in state.network.neighbours if entry.device == "flannel.1")
     gone = replace(first, address=IPv4Address("10.244.9.0"))
     left = replace(state.network, neighbours=(*state.network.neighbours, gone))
-    assert by_name("arp-entries").run(context(FIRST, VXLAN[1], k8s_node1=replace(state, network=left))).ok
+    assert by_name("arp-entries").check(context(FIRST, VXLAN[1], k8s_node1=replace(state, network=left))).ok
     (route, *_) = (item for item in left.routes if item.device == "flannel.1" and item.via)
     routed = replace(left, routes=(*left.routes, replace(route, via=gone.address)))
-    assert not by_name("arp-entries").run(context(FIRST, VXLAN[1], k8s_node1=replace(state, network=routed))).ok
+    assert not by_name("arp-entries").check(context(FIRST, VXLAN[1], k8s_node1=replace(state, network=routed))).ok
     wrong = tuple(replace(entry, mac=OLD) if entry == first else entry for entry in state.network.neighbours)
     changed = replace(state, network=replace(state.network, neighbours=wrong))
-    assert not by_name("arp-entries").run(context(FIRST, VXLAN[1], k8s_node1=changed)).ok
+    assert not by_name("arp-entries").check(context(FIRST, VXLAN[1], k8s_node1=changed)).ok

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.config.cluster import Cluster, Node, SshAccess
+from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
 from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Service, ServicePort
 from kubeproof.proof.checks import by_name
 from kubeproof.rules.context import Context
@@ -38,7 +38,7 @@ CHECKS = (
     "service-endpoints",
     "node-ports",
     "service-masquerade",
-    "iptables-variant",
+    "iptables-mixed",
 )
 
 
@@ -51,12 +51,13 @@ def node1() -> Context:
     state = NodeState(NODE.name, iptables=ruleset)
     node = NodeObject(NODE.name, IPv4Network("10.244.1.0/24"), NODE.address, "True", "")
     objects = ApiObjects(nodes=(node,), services=SERVICES, endpoints=ENDPOINTS)
-    return Context(NODE, Cluster(settings, (NODE,)), state, {NODE.name: state}, objects, SshAccess(NODE.name))
+    loaded = LoadedInventory(Path("/inventory.py"), Cluster(settings, (NODE,)), {NODE.name: SshAccess(NODE.name)})
+    return Context(NODE, loaded, state, {NODE.name: state}, objects)
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_the_real_rules_hold(name: str, node1: Context) -> None:
-    result = by_name(name).run(node1)
+    result = by_name(name).check(node1)
     assert result.ok, f"expected {result.expected}\nfound {result.found}"
 
 
@@ -64,7 +65,7 @@ def test_one_endpoint_less_in_the_api_is_noticed(node1: Context) -> None:
     fewer = dict(ENDPOINTS)
     fewer["default", "httpd-svc", ""] = frozenset({Backend(IPv4Address("10.244.1.2"), 80)})
     objects = ApiObjects(nodes=node1.api.nodes, services=SERVICES, endpoints=fewer)
-    assert not by_name("service-endpoints").run(replace(node1, objects=objects)).ok
+    assert not by_name("service-endpoints").check(replace(node1, objects=objects)).ok
 
 
 @pytest.mark.parametrize("name", ["forward-verdicts", "postrouting-verdicts"])
@@ -84,10 +85,10 @@ def test_what_the_real_rules_of_flannel_do_to_packets(name: str, node1: Context)
     )
     context = replace(
         node1,
-        cluster=Cluster(settings, (NODE, other)),
+        loaded=replace(node1.loaded, cluster=Cluster(settings, (NODE, other))),
         state=replace(node1.state, network=network),
         objects=objects,
     )
-    result = by_name(name).run(context)
+    result = by_name(name).check(context)
     assert result.ok, f"expected {result.expected}\nfound {result.found}"
     assert len(result.found.splitlines()) == 5

@@ -21,7 +21,7 @@ from tests.unit.proof.test_checks import IN_API, ON_NODE_B, Change, in_pod, less
 
 OTHERS = [network for network in BY_NETWORK if network[0] != "podnet"]
 CASES = [
-    pytest.param(*network, check, id=f"{'-'.join(network)}-{check.name}")
+    pytest.param(*network, check, id=f"{'-'.join(network)}-{check.id}")
     for network in OTHERS
     for check in BY_NETWORK[network]
 ]
@@ -42,7 +42,7 @@ ON_CANAL: list[tuple[str, Change, str]] = [
     ("calico-links", link(LINK, master="docker0"), "in docker0"),
     ("calico-links", without_link(LINK), "no eth0 with an end on the node"),
     (
-        "pod-mtus",
+        "cni-mtu",
         in_pod("web-b2", links=(Link(2, "eth0", "", 1500, "UP", good.UP, kind="veth", peer_index=12),)),
         "1500",
     ),
@@ -109,7 +109,7 @@ ON_FLANNEL: list[tuple[str, Change, str]] = [
         ),
         "masqueraded",
     ),
-    ("cni0-mtu", link("cni0", mtu=1500), "1500"),
+    ("cni-mtu", link("cni0", mtu=1500), "1500"),
 ]
 ON_HOST_GW: list[tuple[str, Change, str]] = [
     ("no-tunnel", more("links", Link(60, "flannel.1", "", 1450, "UP", good.UP, kind="vxlan")), "flannel.1"),
@@ -120,7 +120,7 @@ ON_HOST_GW: list[tuple[str, Change, str]] = [
         more("routes", Route(IPv4Network("10.98.9.0/24"), "eth9", via=good.address("node-c"))),
         "10.98.9.0",
     ),
-    ("cni0-mtu", link("cni0", mtu=1450), "1450"),
+    ("cni-mtu", link("cni0", mtu=1450), "1450"),
     (
         "postrouting-verdicts",
         rules("flannel", (KUBE_POSTROUTING, f"-A POSTROUTING -o eth9 -j MASQUERADE\n{KUBE_POSTROUTING}")),
@@ -142,7 +142,7 @@ MUTATIONS = [
 @pytest.mark.parametrize("node", good.NAMES)
 @pytest.mark.parametrize(("cni", "backend", "check"), CASES)
 def test_holds_on_a_good_state(cni: str, backend: str, check: Any, node: str) -> None:
-    result = check.run(networks.context(node, cni, backend))
+    result = check.check(networks.context(node, cni, backend))
     assert result.ok, f"expected {result.expected}\nfound {result.found}"
 
 
@@ -152,20 +152,20 @@ def test_fails_when_the_node_is_otherwise(
 ) -> None:
     here = change(networks.state("node-b", cni, backend))
     assert by_name(name) in BY_NETWORK[cni, backend]
-    result = by_name(name).run(networks.context("node-b", cni, backend, here=here))
+    result = by_name(name).check(networks.context("node-b", cni, backend, here=here))
     assert result.status is Status.FAILS
     assert words in f"{result.expected}\n{result.found}", result
 
 
 def test_every_check_was_seen_failing() -> None:
     seen = {name for name, *_ in [*ON_NODE_B, *IN_API, *ON_CANAL, *ON_FLANNEL, *ON_HOST_GW]}
-    assert {check.name for check in ALL_CHECKS} == seen
+    assert {check.id for check in ALL_CHECKS} == seen
 
 
 @pytest.mark.parametrize(("cni", "backend", "check"), CASES)
 def test_what_cannot_be_read_holds_for_nobody(cni: str, backend: str, check: Any) -> None:
     blind = NodeState("node-b", unreadable=dict.fromkeys((item.name for item in fields(NodeState)), "no such program"))
-    result = check.run(networks.context("node-b", cni, backend, here=blind, objects="no API"))
+    result = check.check(networks.context("node-b", cni, backend, here=blind, objects="no API"))
     assert result.status is Status.FAILS
 
 
@@ -174,14 +174,14 @@ def test_each_network_fails_the_checks_of_the_others() -> None:
     for cni, backend in OTHERS:
         others = [check for network, checks in BY_NETWORK.items() if network != (cni, backend) for check in checks]
         foreign = [check for check in others if check not in BY_NETWORK[cni, backend]]
-        failing = [check for check in foreign if not check.run(networks.context("node-b", cni, backend)).ok]
+        failing = [check for check in foreign if not check.check(networks.context("node-b", cni, backend)).ok]
         assert failing, (cni, backend)
 
 
 def test_only_the_networks_own_checks_are_run() -> None:
     for cni, backend in OTHERS:
         results = run_all([networks.context("node-b", cni, backend)])
-        assert [result.name for result in results] == [check.name for check in BY_NETWORK[cni, backend]]
+        assert [result.name for result in results] == [check.id for check in BY_NETWORK[cni, backend]]
         assert all(result.ok for result in results)
     assert BY_NETWORK["podnet", "vxlan"] is CHECKS
 
@@ -207,21 +207,24 @@ def test_another_vni_and_interface() -> None:
     here = changed(networks.state("node-b", "flannel", "vxlan"))
     settings = {"vxlan_vni": 7, "cni_interface": "eth1"}
     context = networks.context("node-b", "flannel", "vxlan", here=here, settings=settings)
-    for name in ("flannel-device", "flannel-address", "flannel-mtu"):
-        result = by_name(name).run(context)
+    for name in ("flannel-device", "flannel-address"):
+        result = by_name(name).check(context)
         assert result.ok, result
+    result = by_name("cni-mtu").check(context)
+    assert result.expected.startswith("flannel.7 takes 1350\n")
+    assert "flannel.7" not in result.found
     unnamed = networks.context("node-b", "flannel", "vxlan", settings={"cni_interface": ""})
-    assert by_name("flannel-device").run(unnamed).ok
+    assert by_name("flannel-device").check(unnamed).ok
     missing = networks.context("node-b", "flannel", "vxlan", settings={"cni_interface": "eth5"})
-    result = by_name("flannel-device").run(missing)
+    result = by_name("flannel-device").check(missing)
     assert "there is no interface eth5" in result.found
 
 
 def test_smaller_packets_of_pods() -> None:
     here = link("cni0", mtu=1400)(networks.state("node-b", "flannel", "vxlan"))
     context = networks.context("node-b", "flannel", "vxlan", here=here, settings={"cni_mtu": 1400})
-    assert by_name("cni0-mtu").run(context).ok
-    assert not by_name("cni0-mtu").run(networks.context("node-b", "flannel", "vxlan", here=here)).ok
+    assert by_name("cni-mtu").check(context).ok
+    assert not by_name("cni-mtu").check(networks.context("node-b", "flannel", "vxlan", here=here)).ok
 
 
 @pytest.mark.parametrize(

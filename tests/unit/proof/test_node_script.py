@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubeproof.proof.checks import by_name
-from kubeproof.rules.host import iptables_variant
 from kubeproof.proof.containers import CONTAINERD, DOCKER, TOOLS
 from kubeproof.proof.node_script import commands, parse_state
 from kubeproof.proof.script import Output
+from kubeproof.rules.host import iptables_mixed
 from kubeproof.state.hostfiles import Identity, Kubelet
 from kubeproof.state.iptables import Ruleset
 from kubeproof.state.model import Namespace
@@ -138,7 +138,7 @@ def test_legacy_tables_that_no_tool_reads_do_not_hide_the_nodes_own_rules() -> N
     gone = Output(127, "", "the kernel has legacy tables (nat), and no iptables-legacy-save is installed to read them")
     state = parse_state("node-b", outputs(other_iptables=gone))
     assert (state.unreadable, state.iptables) == ({}, good.rules("node-b"))
-    row = iptables_variant.run(good.context("node-b", here=state))
+    row = iptables_mixed.check(good.context("node-b", here=state))
     assert not row.ok
     assert "rules that nothing here can show: the kernel has legacy tables (nat)" in row.found
 
@@ -219,7 +219,7 @@ def test_a_check_that_fails_beside_an_odd_line_names_it_and_one_that_holds_does_
     state = replace(good.state("node-b"), odd={"network": ("ip route: [3].dst: is odd",)})
     failing = replace(state, network=replace(state.network, routes=()))
     fails, holds = (
-        by_name("routes-to-other-nodes").run(good.context("node-b", here=here)) for here in (failing, state)
+        by_name("routes-to-other-nodes").check(good.context("node-b", here=here)) for here in (failing, state)
     )
     assert "not understood: ip route: [3].dst: is odd" in fails.found
     assert holds.ok

@@ -18,8 +18,8 @@ from kubeproof.proof.hosts import UnreachableError
 from kubeproof.proof.probe import Probe, Verdict, broken, fails, holds, judged, summarize
 from kubeproof.proof.probe_run import Batch
 from kubeproof.proof.probes import TITLES, Matrix, plan
-from kubeproof.rules.result import Status
 from kubeproof.proof.script import Output
+from kubeproof.rules.result import Status
 from tests.unit.proof import good
 from tests.unit.state.frames import echo, pcap, tunnelled
 

@@ -22,9 +22,9 @@ from kubeproof.proof import hosts, probe_run, proving, verify
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probes import Matrix
 from kubeproof.proof.report import Report, ordered, show, to_json, write_json
-from kubeproof.rules.result import CheckResult, Status
 from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.rules.result import CheckResult, Remedy, Status
 from kubeproof.terminal.errors import UserError
 from tests.unit.proof import good
 from tests.unit.proof.test_node_script import outputs
@@ -37,7 +37,7 @@ def result(name: str, node: str, status: Status = Status.HOLDS) -> CheckResult:
 
 
 def report(*results: CheckResult) -> Report:
-    return Report(good.cluster(), results, TAKEN_AT, 4.2)
+    return Report(good.loaded(), results, TAKEN_AT, 4.2)
 
 
 def shown(made: Report) -> str:
@@ -50,8 +50,8 @@ def shown(made: Report) -> str:
 
 def test_the_headline_counts_what_was_run() -> None:
     made = report(
-        result("swap-off", "node-a"),
-        result("swap-off", "node-b", Status.FAILS),
+        result("swap", "node-a"),
+        result("swap", "node-b", Status.FAILS),
         result("dns-names", "node-b", Status.BROKEN),
         result("dns-names", "node-c", Status.NOT_RUN),
     )
@@ -71,25 +71,32 @@ def test_the_headline_counts_what_was_run() -> None:
     ],
 )
 def test_a_proof_holds_only_if_something_was_run_and_all_of_it_holds(statuses: list[Status], holds: bool) -> None:
-    assert report(*(result("swap-off", "node-a", status) for status in statuses)).holds is holds
+    assert report(*(result("swap", "node-a", status) for status in statuses)).holds is holds
 
 
 def test_the_table_has_a_row_for_each_check_and_a_column_for_each_node() -> None:
-    text = shown(report(result("swap-off", "node-a"), result("swap-off", "node-c", Status.FAILS)))
-    (row,) = [line for line in text.splitlines() if line.strip("│ ").startswith("swap-off") and "✓" in line]
-    assert [cell.strip() for cell in row.strip("│").split("│")] == ["swap-off", "✓", "–", "✗"]
+    text = shown(report(result("swap", "node-a"), result("swap", "node-c", Status.FAILS)))
+    (row,) = [line for line in text.splitlines() if line.strip("│ ").startswith("swap") and "✓" in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["swap", "✓", "–", "✗"]
 
 
 def test_a_failure_shows_expected_found_and_where_to_look() -> None:
-    text = shown(report(result("swap-off", "node-b", Status.FAILS)))
+    text = shown(report(result("swap", "node-b", Status.FAILS)))
     assert "no swap is in use" in text
     assert "[expected]" in text
     assert "found [this]" in text
     assert "ssh there 'look'" in text
+    assert "kubelet refuses to start while swap is on" in " ".join(text.split())
+
+
+def test_a_failure_shows_what_repairs_it() -> None:
+    failing = result("swap", "node-b", Status.FAILS)
+    text = shown(report(replace(failing, remedies=(Remedy("node-b", "swapoff -a"),))))
+    assert "ssh -o BatchMode=yes node-b 'swapoff -a'" in text
 
 
 def test_it_says_which_cni_is_in_force_and_what_it_does_not_do() -> None:
-    text = " ".join(shown(report(result("swap-off", "node-a"))).split())
+    text = " ".join(shown(report(result("swap", "node-a"))).split())
     assert "podnet, this project's own pod network, not flannel; it enforces NetworkPolicy" in text
 
 
@@ -99,10 +106,10 @@ def test_rows_that_were_not_run_have_their_reason() -> None:
 
 
 def test_results_are_in_the_order_of_rows_and_nodes() -> None:
-    made = [result("dns-names", "node-b"), result("swap-off", "node-c"), result("swap-off", "node-a")]
+    made = [result("dns-names", "node-b"), result("swap", "node-c"), result("swap", "node-a")]
     assert [(item.name, item.node) for item in ordered(made, good.cluster())] == [
-        ("swap-off", "node-a"),
-        ("swap-off", "node-c"),
+        ("swap", "node-a"),
+        ("swap", "node-c"),
         ("dns-names", "node-b"),
     ]
 
@@ -111,10 +118,10 @@ def test_results_are_in_the_order_of_rows_and_nodes() -> None:
 
 
 def test_the_json_form() -> None:
-    made = to_json(report(result("swap-off", "node-a"), result("dns-names", "node-b", Status.NOT_RUN)))
+    made = to_json(report(result("swap", "node-a"), result("dns-names", "node-b", Status.NOT_RUN)))
     assert made == {
         "schema": "kubeproof.proof",
-        "schema_version": 1,
+        "schema_version": 2,
         "taken_at": "2024-01-02T03:04:05+00:00",
         "seconds": 4.2,
         "holds": True,
@@ -134,13 +141,17 @@ def test_the_json_form() -> None:
         "results": [
             {
                 "node": "node-a",
-                "name": "swap-off",
+                "name": "swap",
                 "kind": "check",
                 "title": "no swap is in use",
                 "status": "holds",
                 "expected": "[expected]",
                 "found": "found [this]",
+                "meaning": "kubelet refuses to start while swap is on, since it could not keep pods to their memory; "
+                "one that runs goes on until it is restarted",
+                "references": ["kubernetes#43805", "kubeadm#639"],
                 "look_further": "ssh there 'look'",
+                "remedies": [],
             },
             {
                 "node": "node-b",
@@ -150,7 +161,10 @@ def test_the_json_form() -> None:
                 "status": "not run",
                 "expected": "[expected]",
                 "found": "found [this]",
+                "meaning": "",
+                "references": [],
                 "look_further": "ssh there 'look'",
+                "remedies": [],
             },
         ],
     }
@@ -159,8 +173,8 @@ def test_the_json_form() -> None:
 def test_the_file_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
     file.write_text("old")
-    write_json(report(result("swap-off", "node-a")), file)
-    assert json.loads(file.read_text())["schema_version"] == 1
+    write_json(report(result("swap", "node-a")), file)
+    assert json.loads(file.read_text())["schema_version"] == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["proof.json"]
 
 
@@ -168,7 +182,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_other(tmp_path:
     folder = tmp_path / "proof.json"
     folder.mkdir()
     with pytest.raises(UserError, match="cannot be written"):
-        write_json(report(result("swap-off", "node-a")), folder)
+        write_json(report(result("swap", "node-a")), folder)
     assert [entry.name for entry in tmp_path.iterdir()] == ["proof.json"]
 
 
@@ -186,7 +200,7 @@ def test_a_bad_path_is_refused_before_any_work(
 
 @pytest.mark.parametrize(("status", "code"), [(Status.HOLDS, 0), (Status.FAILS, 1), (Status.BROKEN, 1)])
 def test_exit_codes(status: Status, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(proving, "prove", lambda _: report(result("swap-off", "node-a", status)))
+    monkeypatch.setattr(proving, "prove", lambda _: report(result("swap", "node-a", status)))
     assert verify(good.loaded(), tmp_path / "proof.json") == code
     assert json.loads((tmp_path / "proof.json").read_text())["holds"] is (code == 0)
 
@@ -226,7 +240,7 @@ def test_nodes_and_api_are_collected_together(monkeypatch: pytest.MonkeyPatch) -
     assert [context.node.name for context in snapshot.contexts()] == list(good.NAMES)
     assert snapshot.contexts()[0].api.nodes[0].name == "node-a"
     assert all(row.ok for row in snapshot.reachability())
-    assert snapshot.contexts()[1].access.line("a | b") == "ssh -o BatchMode=yes node-b 'a | b'"
+    assert snapshot.contexts()[1].loaded.ssh["node-b"].line("a | b") == "ssh -o BatchMode=yes node-b 'a | b'"
 
 
 def test_a_node_that_cannot_be_reached_is_a_failing_row_and_the_others_are_checked(

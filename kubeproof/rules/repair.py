@@ -1,0 +1,66 @@
+"""Shell text that remedies of several rules share. Pure."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+
+from kubeproof.config.tables.runtimes import CTR
+from kubeproof.rules.context import Context, UndecidedError
+from kubeproof.rules.outcome import Outcome
+from kubeproof.rules.rule import KUBECTL
+from kubeproof.state.iptables import Rule
+from kubeproof.state.model import Route
+
+AGENT_CONTAINERS = {"podnet": "podnet", "flannel": "kube-flannel", "canal": "kube-flannel"}
+"""The container of each network that sets routes and devices."""
+
+
+def restart_agent(context: Context, _: Outcome) -> Iterator[str]:
+    """Whatever is missing of what the pod network's agent sets, the agent sets when it starts."""
+    yield agent_restart(context)
+
+
+def agent_restart(context: Context) -> str:
+    """End the container that sets routes and devices; kubelet starts it again, and it sets all anew.
+
+    Deleting the pod takes ten times as long, and a process that goes on does not look again at what it has set.
+    """
+    return kill_containers(context, AGENT_CONTAINERS[context.cluster.settings.cni])
+
+
+def kill_containers(context: Context, name: str) -> str:
+    """Kill the running containers of a name."""
+    label = f"io.kubernetes.container.name={name}"
+    if context.cluster.settings.container_runtime == "docker":
+        return f"docker kill $(docker ps -q --filter label={label})"
+    listed = f"{CTR} containers list -q {shlex.quote(f'labels.{chr(34)}io.kubernetes.container.name{chr(34)}=={name}')}"
+    return f"for id in $({listed}); do {CTR} tasks kill --signal SIGKILL $id 2>/dev/null; done; true"
+
+
+def unit(name: str, verb: str) -> str:
+    """Start or restart a unit of systemd, also one that was masked or has given up."""
+    return f"systemctl unmask {name} 2>/dev/null; systemctl reset-failed {name} 2>/dev/null; systemctl {verb} {name}"
+
+
+def pods_anew(pods: Iterable[str]) -> Iterator[str]:
+    """Delete pods (namespace/name), so that their controllers make them anew."""
+    for pod in pods:
+        space, _, name = pod.partition("/")
+        yield f"{KUBECTL} -n {space} delete pod {name} --wait=false"
+
+
+def command_for(rule: Rule, option: str, table: str = "filter") -> str:
+    """Delete a rule of iptables (-D) or insert it first (-I). Raises UndecidedError where that is not possible."""
+    try:
+        return rule.command(option, table)
+    except ValueError as error:
+        raise UndecidedError(str(error)) from None
+
+
+def deletion(table: str, rule: Rule) -> str:
+    """Delete a rule of iptables. Raises UndecidedError where that is not possible."""
+    return command_for(rule, "-D", table)
+
+
+def route_deletion(route: Route) -> str:
+    table = "" if route.table == "main" else f" table {route.table}"
+    return f"ip route del {str(route).replace(' onlink', '')}{table}"
