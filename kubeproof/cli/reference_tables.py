@@ -1,4 +1,4 @@
-"""The tables in README.md, made from what declares settings, findings and diagnoses: that says it, this repeats it."""
+"""The tables in README.md, made from what declares settings and rules: that says it, this repeats it."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from kubeproof.config.tables.version_traits import ERAS
 from kubeproof.doctor import catalogue
 from kubeproof.networks import catalogue as manifests
-from kubeproof.node.preflight.names import FINDINGS, Severities
+from kubeproof.rules import index
 from kubeproof.terminal.exits import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -77,20 +77,6 @@ def lab_table(settings: Iterable[Declared], defaults: Mapping[str, object]) -> s
     return _table(rows)
 
 
-def findings_table(findings: Mapping[str, tuple[Severities, str]]) -> str:
-    """What preflight looks for. Pure."""
-    rows = [("Finding", "Severity", "What has to hold"), ("---",) * 3]
-    shown = {"error": "error", "warning": "warning", "either": "error or warning"}
-    return _table([*rows, *((f"`{name}`", shown[severity], about) for name, (severity, about) in findings.items())])
-
-
-def diagnoses_table() -> str:
-    """What the doctor knows. Pure."""
-    rows = [("Diagnosis", "What people see", "Known from"), ("---",) * 3]
-    rules = [cause.rule for cause in (*catalogue.CAUSES, *catalogue.SUSPECTS)]
-    return _table([*rows, *((f"`{rule.id}`", rule.symptom, ", ".join(rule.references)) for rule in rules)])
-
-
 def manifests_table(minors: Iterable[str]) -> str:
     """Pinned manifests: what their projects name, what was run here, and which one a minor gets. Pure."""
     head = ("Manifest", "Named by its project for", "Run here with", "Chosen for", "Chosen, and refused as untried")
@@ -134,10 +120,9 @@ def tables() -> dict[str, str]:
     lab_text = LAB_TOML.read_text()
     return {
         "settings": cluster_table(declared(ALL.read_text()), runpy.run_path(str(ALL)), runpy.run_path(str(LAB))),
-        "findings": findings_table(FINDINGS),
+        "rules": index.table(cause.rule for cause in (*catalogue.CAUSES, *catalogue.SUSPECTS)),
         "manifests": manifests_table(ERAS),
         "lab.toml": lab_table(declared(lab_text), tomllib.loads(lab_text)),
-        "diagnoses": diagnoses_table(),
     }
 
 

@@ -17,12 +17,12 @@ from kubeproof.access import patience
 from kubeproof.config import reading
 from kubeproof.config.reading import Reader, RefusedError, problem
 from kubeproof.config.tables import combinations, version_traits
+from kubeproof.config.tables.findings import FINDINGS
 from kubeproof.config.tables.runtimes import NAMES as RUNTIMES
 from kubeproof.config.tables.runtimes import Runtime, runtime_of
 from kubeproof.config.tables.version_traits import ERAS, Era
 from kubeproof.networks import conflicts as cni_conflicts
 from kubeproof.networks.networks import NETWORKS, NODE_ADDRESS, enforces_policy, vxlan_device
-from kubeproof.node.preflight.names import FINDINGS
 from kubeproof.terminal.errors import UserError
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ from kubeproof.doctor.evidence import Evidence, Host
 from kubeproof.doctor.foreign import interfering
 from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
 from kubeproof.networks.networks import VXLAN_OVERHEAD
-from kubeproof.node.preflight.udp_paths import udp_path
 from kubeproof.proof.checks import by_name
+from kubeproof.rules.before_deploy.udp_paths import udp_path
 from kubeproof.rules.context import BRIDGE, Context, UndecidedError
 from kubeproof.rules.filters import REFUSALS
 from kubeproof.rules.repair import deletion

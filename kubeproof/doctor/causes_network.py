@@ -12,7 +12,7 @@ from kubeproof.doctor.diagnosis import Case, Follows, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.networks import artifacts
 from kubeproof.networks.networks import NETWORKS
-from kubeproof.node.preflight.pod_network import cni_leftovers
+from kubeproof.rules.before_deploy.pod_network import cni_leftovers
 from kubeproof.rules.context import BRIDGE, Context, UndecidedError
 from kubeproof.rules.policies import policies_in_force
 from kubeproof.rules.result import Remedy

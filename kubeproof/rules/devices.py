@@ -102,12 +102,13 @@ def _set_mtus(context: Context, _: Outcome) -> Iterator[str]:
 
 
 @rule(
-    "no device of the pod network takes packets that the interface between the nodes has no room for",
+    "no device of the pod network, and no cni_mtu, takes packets that the interface between the nodes has no room for",
     symptom="large packets hang, small ones pass",
     meaning="a packet that fills its device does not fit into the tunnel any more: VXLAN adds 50 bytes, and what is "
     "larger than the interface between the nodes is cut into pieces or lost",
     references="flannel#841 kubeadm#240",
     needs=("network", "containers"),
+    before_deploy="error",
     look="ip link show",
     remedies=_set_mtus,
 )

@@ -29,11 +29,12 @@ def take_address(context: Context) -> str:
 
 
 @rule(
-    "the API knows the node by its address of the inventory",
+    "a host has its address of the inventory, and the API knows the node by it",
     symptom="the other nodes cannot reach this one's pods, logs and exec fail",
     meaning="the host has several interfaces, and kubelet or the pod network took another address than the one of the "
     "inventory, which the other nodes need not reach",
     references="kubernetes#33618 flannel#535",
+    before_deploy="error",
     look=f"ip -4 addr; cat {KUBELET_FLAGS}",
     remedies=lambda context, _: [take_address(context)],
 )
@@ -53,6 +54,7 @@ cgroup_driver = Rule(
     meaning="kubelet and the container runtime have to put containers into the same tree of control groups; with "
     "dockershim kubelet ends when their drivers differ, with others limits of pods do not hold",
     references=("kubernetes#43805", "kubeadm#639"),
+    before_deploy="warning",
 )
 
 
@@ -114,6 +116,7 @@ def _swapoff(_: Context, __: Outcome) -> Iterator[str]:
     "goes on until it is restarted",
     references="kubernetes#43805 kubeadm#639",
     needs=("swaps",),
+    before_deploy="error",
     look="cat /proc/swaps; grep swap /etc/fstab",
     remedies=_swapoff,
 )
@@ -139,6 +142,7 @@ def _set_clock(context: Context, _: Outcome) -> Iterator[Remedy]:
     "are not valid yet",
     references="kubernetes#42791",
     needs=("clock",),
+    before_deploy="either",
     look="date --utc",
     remedies=_set_clock,
 )
@@ -198,6 +202,7 @@ def _hidden_tool(own: Ruleset, other: Ruleset) -> tuple[str, str]:
     meaning="rules of both variants are in force, each after the other, and `iptables` shows those of one only",
     references="kubernetes#71305",
     needs=("iptables", "other_iptables"),
+    before_deploy="warning",
     look="iptables --version; iptables-legacy-save | head; iptables-nft-save | head",
     remedies=_one_variant,
 )

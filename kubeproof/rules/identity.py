@@ -11,6 +11,8 @@ from kubeproof.state.hostfiles import Identity
 
 NEEDS = ("identity",)
 REFERENCES = "kubeadm#31"
+NEW_MACHINE_ID = "tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id"
+"""A random one: systemd-machine-id-setup would take a clone's from what it was cloned with."""
 
 
 def duplicates(values: Mapping[str, str]) -> dict[str, list[str]]:
@@ -65,11 +67,9 @@ def _rename(context: Context, _: Outcome) -> Iterator[str]:
 
 
 def _new_machine_id(context: Context, _: Outcome) -> Iterator[str]:
-    """A random one: systemd-machine-id-setup would take a clone's from what it was cloned with."""
-    new = "tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id"
     of_dbus = "{ [ ! -d /var/lib/dbus ] || ln -sf /etc/machine-id /var/lib/dbus/machine-id; }"
     if _has_to_change(context, _machine_id):
-        yield f"{new} && {of_dbus} && systemctl restart kubelet"
+        yield f"{NEW_MACHINE_ID} && {of_dbus} && systemctl restart kubelet"
 
 
 def _new_uuid(context: Context, _: Outcome) -> Iterator[Remedy]:
@@ -85,6 +85,7 @@ def _new_uuid(context: Context, _: Outcome) -> Iterator[Remedy]:
     meaning="kubelet registers under the hostname, so the second node takes the first one's node object over",
     references=REFERENCES,
     needs=NEEDS,
+    before_deploy="error",
     look="hostname",
     remedies=_rename,
 )
@@ -99,6 +100,7 @@ def duplicate_hostname(context: Context) -> Outcome:
     meaning="the machine was cloned with its /etc/machine-id, which has to be unique",
     references=REFERENCES,
     needs=NEEDS,
+    before_deploy="error",
     look="cat /etc/machine-id",
     remedies=_new_machine_id,
 )
@@ -113,6 +115,7 @@ def duplicate_machine_id(context: Context) -> Outcome:
     meaning="the virtual machine was cloned with its UUID; kubeadm's documentation wants it to be unique",
     references=REFERENCES,
     needs=NEEDS,
+    before_deploy="error",
     look="cat /sys/class/dmi/id/product_uuid",
     remedies=_new_uuid,
 )

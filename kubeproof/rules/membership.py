@@ -170,6 +170,7 @@ def _remove_configurations(context: Context, _: Outcome) -> Iterator[str]:
     meaning="of the files in /etc/cni/net.d the first by name is taken, and it is not the network's own",
     references="kubernetes#107127 flannel#1608",
     needs=("cni_files",),
+    before_deploy="error",
     look=f"ls {CONFIGURATIONS}",
     remedies=_remove_configurations,
 )

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kubeproof.node import paths
-from kubeproof.node.finding import Finding
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.node.finding import Finding, Severity
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.outcome import Outcome
 from kubeproof.rules.result import CheckResult, Remedy, Status
 
 Severities = Literal["error", "warning", "either"]
+"""Either, where it depends on what is found."""
 Look = str | Callable[[Context], str]
 FindRemedies = Callable[[Context, Outcome], Iterable[Remedy | str]]
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
@@ -26,19 +26,11 @@ class UnreadableError(UndecidedError):
 
 
 @dataclass(frozen=True)
-class BeforeDeploy:
-    """How a rule is asked of hosts before a deploy: severity of its findings there, and what finds them."""
-
-    severity: Severities
-    find: Callable[[Inspection], Iterable[Finding]] = field(repr=False)
-
-
-@dataclass(frozen=True)
 class Rule:
     """Something that must hold.
 
     ``holds`` says what, ``meaning`` what is lost otherwise, ``symptom`` what people see of it; ``references`` are
-    public issues.
+    public issues. ``before_deploy`` is how severe it is for hosts there, None where it is not asked.
 
     As proof: ``needs`` are the parts of NodeState that ``evaluate`` reads; ``look`` is shell text to look further with
     on the node; ``find_remedies`` gives shell text for the node, or remedies elsewhere, in their order.
@@ -49,7 +41,7 @@ class Rule:
     meaning: str = ""
     references: tuple[str, ...] = ()
     symptom: str = ""
-    before_deploy: BeforeDeploy | None = None
+    before_deploy: Severities | None = None
     needs: tuple[str, ...] = ()
     look: Look = ""
     evaluate: Callable[[Context], Outcome] | None = field(default=None, repr=False)
@@ -59,6 +51,13 @@ class Rule:
     def explained(self) -> str:
         """The meaning, and where it is known from."""
         return self.meaning + (f" ({', '.join(self.references)})" if self.references else "")
+
+    def finding(
+        self, host: str, found: str, remedy: str, *, breaks: str = "", severity: Severity | None = None
+    ) -> Finding:
+        """What is said of hosts before a deploy: it breaks what the rule says, "either" is an error unless told."""
+        usual: Severity = "warning" if self.before_deploy == "warning" else "error"
+        return Finding(self.id, host, found, breaks or self.meaning, remedy, severity or usual)
 
     def answer(self, context: Context) -> Outcome:
         """Evaluate it for one node. Raises UndecidedError for what the node or the API lacks."""
@@ -122,7 +121,7 @@ def rule(
     symptom: str = "",
     needs: tuple[str, ...] = (),
     remedies: FindRemedies | None = None,
-    before_deploy: BeforeDeploy | None = None,
+    before_deploy: Severities | None = None,
 ) -> Callable[[Callable[[Context], Outcome]], Rule]:
     """Declare a rule that nodes are asked, named as its function; see :class:`Rule` for the rest."""
 

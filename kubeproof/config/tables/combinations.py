@@ -1,6 +1,6 @@
 """Which settings of versions, runtimes and packages go together. Pure: refusals are lines for people.
 
-What of hosts does not go with them is found by kubeproof/node/preflight/versions.py.
+What of hosts does not go with them is found by kubeproof/rules/before_deploy/versions.py.
 """
 
 from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ import shlex
 from pyinfra.api.facts import FactBase
 
 from kubeproof.deploy.facts import sections
-from kubeproof.node.preflight.kernels import OK
+from kubeproof.rules.before_deploy.kernels import OK
 
 _HAS = """has() { [ -e "$1" ] || grep -qw "$2" /proc/kallsyms || modprobe --dry-run --quiet "$3"; }"""
 """A feature that is there has its sysctl or its function in the kernel; else its module can be loaded."""

@@ -14,9 +14,9 @@ from kubeproof.deploy.facts import sections
 from kubeproof.deploy.facts.kubernetes import REMAINS
 from kubeproof.node import paths
 from kubeproof.node.host_facts import HostFacts, Room
-from kubeproof.node.preflight import disks, runtimes
-from kubeproof.node.preflight.udp_paths import FIREWALLD
 from kubeproof.node.record import DOCKER_GROUP, OWNED_PATHS, SHARED_DIRECTORIES, SYSCTLS, Record
+from kubeproof.rules.before_deploy import disks, runtimes
+from kubeproof.rules.before_deploy.udp_paths import FIREWALLD
 
 NAME_SECONDS = 3
 """How long a host may take to resolve its own name."""

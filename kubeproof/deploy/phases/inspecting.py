@@ -21,9 +21,9 @@ from kubeproof.networks.plan import PodNetwork
 from kubeproof.node import image_registry
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_artifacts import NetworkTraces
-from kubeproof.node.preflight import kernels, udp_paths
-from kubeproof.node.preflight import sources as judged_sources
-from kubeproof.node.preflight.inspection import Asked, Heard, Inspection
+from kubeproof.rules.before_deploy import kernels, udp_paths
+from kubeproof.rules.before_deploy import sources as judged_sources
+from kubeproof.rules.before_deploy.inspection import Asked, Heard, Inspection
 
 T = TypeVar("T")
 

@@ -19,15 +19,16 @@ from kubeproof.node import image_registry, images
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_artifacts import tunnel_mtu
-from kubeproof.node.preflight import networks, ownership
-from kubeproof.node.preflight.inspection import Inspection
-from kubeproof.node.preflight.judges import judged
-from kubeproof.node.preflight.verdict import verdict
+from kubeproof.rules.before_deploy import networks, ownership
+from kubeproof.rules.before_deploy.evaluate import evaluate
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.before_deploy.pod_network import cni_manifest
+from kubeproof.rules.before_deploy.verdict import verdict
 from kubeproof.terminal.errors import UserError
 
 _one_at_a_time = Semaphore()
 _refusals: dict[int, list[str]] = {}
-"""Of each inventory that has been judged: the lines of its refusal, none if it may be deployed to."""
+"""Of each inventory that has been evaluated: the lines of its refusal, none if it may be deployed to."""
 
 
 @deploy("Preflight")
@@ -57,7 +58,7 @@ def _findings(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
     inspection = inspecting.inspect(wanted, hosts, traces, network, untold)
     for note in (*(network.notes if network else ()), *networks.notes(inspection)):
         logger.info(note)
-    yield from judged(inspection)
+    yield from evaluate(inspection)
 
 
 def _images(wanted: Cluster, hosts: Mapping[str, HostFacts], network: PodNetwork | None) -> tuple[list[str], list[str]]:
@@ -75,16 +76,16 @@ def _pod_network(mtu: int | None) -> tuple[PodNetwork | None, list[Finding]]:
     try:
         network = source.pod_network(settings, mtu)
     except UserError as error:
-        breaks, remedy = "so there would be no pod network", "nothing can be applied before that is so"
-        return None, [Finding("cni-manifest", "", problem, breaks, remedy) for problem in error.problems]
+        remedy = "nothing can be applied before that is so"
+        return None, [cni_manifest.finding("", problem, remedy) for problem in error.problems]
     return network, image_registry.missing(settings, network)
 
 
-def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> None:
+def _once(find: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> None:
     """pyinfra prepares all hosts at once; the first to come here asks all of them, the others find it done."""
     with _one_at_a_time:
         if id(state.inventory) not in _refusals:
-            _refusals[id(state.inventory)] = _judged(judge, ignorable=ignorable)
+            _refusals[id(state.inventory)] = _evaluated(find, ignorable=ignorable)
         if refusal := _refusals[id(state.inventory)]:
             # pyinfra writes the place in the code before it, on the same line.
             raise DeployError("\n".join(["", *refusal]))
@@ -93,7 +94,7 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, igno
         raise GreenletExit
 
 
-def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
+def _evaluated(find: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
     # First: wrong settings need no hosts, and right ones say how patient to be with these.
     ignored = cluster().settings.ignore_findings if ignorable else ()
     quiet_operations.install(state)
@@ -102,7 +103,7 @@ def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ig
         connections.guard(each)
         deadlines.hold(each)
     hosts = inspecting.hosts()
-    reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])
+    reached = verdict(find(hosts), ignored, [node.name for node in cluster().nodes])
     for line in reached.shown():
         logger.warning(line)
     machines.remember(hosts)

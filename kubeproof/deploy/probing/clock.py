@@ -5,7 +5,7 @@ import time
 from pyinfra.api.host import Host
 
 from kubeproof.deploy.operations.remote import try_run
-from kubeproof.node.preflight.inspection import Reading
+from kubeproof.rules.before_deploy.inspection import Reading
 
 COMMAND = ("date", "+%s.%N")
 

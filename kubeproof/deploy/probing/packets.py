@@ -8,8 +8,8 @@ from pyinfra.api.host import Host
 
 from kubeproof.access.patience import patient
 from kubeproof.deploy.operations.remote import try_run
-from kubeproof.node.preflight.inspection import Heard
-from kubeproof.node.preflight.udp_paths import Mode
+from kubeproof.rules.before_deploy.inspection import Heard
+from kubeproof.rules.before_deploy.udp_paths import Mode
 
 SECONDS = 6
 """How long hosts go on trying: they begin at about the same time, with ssh, and only where packets are lost so long."""

@@ -9,8 +9,8 @@ from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Cluster
 from kubeproof.deploy.operations.remote import try_run
 from kubeproof.node import proxies
-from kubeproof.node.preflight.inspection import Asked
-from kubeproof.node.preflight.sources import ANSWER_SECONDS, Source
+from kubeproof.rules.before_deploy.inspection import Asked
+from kubeproof.rules.before_deploy.sources import ANSWER_SECONDS, Source
 
 SCRIPT = Path(__file__).with_name("sources.sh").read_text()
 ARCHIVES = r"""

@@ -13,8 +13,8 @@ from kubeproof.networks import api, catalogue
 from kubeproof.networks.catalogue import PINNED
 from kubeproof.networks.networks import NETWORKS, no_enforcement
 from kubeproof.networks.plan import of_podnet
-from kubeproof.node.preflight import pod_network
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy import pod_network
+from kubeproof.rules.before_deploy.inspection import Inspection
 from tests.unit.networks.upstream import manifest
 from tests.unit.node.example import RAW, cluster
 

@@ -12,11 +12,11 @@ from kubeproof.config.settings import Settings
 from kubeproof.networks.plan import PodNetwork, build, of_podnet
 from kubeproof.node import image_registry
 from kubeproof.node.image_registry import url_of
-from kubeproof.node.preflight import sources
-from kubeproof.node.preflight.inspection import Asked
+from kubeproof.rules.before_deploy import sources
+from kubeproof.rules.before_deploy.inspection import Asked
 from tests.unit.networks import made_up
 from tests.unit.node.example import cluster
-from tests.unit.node.preflight.fit import found, inspection
+from tests.unit.rules.fit import found, inspection
 
 
 class _Handler(BaseHTTPRequestHandler):

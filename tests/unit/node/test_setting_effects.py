@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from kubeproof.config.settings import NAMES
+from kubeproof.config.tables.findings import FINDINGS
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
 from kubeproof.networks import documents, patching
 from kubeproof.networks.networks import NETWORKS
 from kubeproof.networks.plan import build
 from kubeproof.node import paths, templates
 from kubeproof.node.changed_settings import InUse, findings
-from kubeproof.node.preflight.names import FINDINGS
 from kubeproof.node.setting_effects import EFFECTS, Effect
 from tests.unit.networks import made_up
 from tests.unit.node.example import cluster

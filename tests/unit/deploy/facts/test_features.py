@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kubeproof.deploy.facts.features import Features
-from kubeproof.node.preflight.kernels import FEATURES
+from kubeproof.rules.before_deploy.kernels import FEATURES
 from tests.unit.deploy.facts.test_hosts import shell
 
 WANTED = list(FEATURES)

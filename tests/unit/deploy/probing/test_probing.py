@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from kubeproof.deploy.probing import clock, packets, sources
-from kubeproof.node.preflight.inspection import Asked, Heard, Reading
-from kubeproof.node.preflight.sources import Source
+from kubeproof.rules.before_deploy.inspection import Asked, Heard, Reading
+from kubeproof.rules.before_deploy.sources import Source
 from tests.unit.node.example import cluster
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")

@@ -8,7 +8,9 @@ from kubeproof.config.tables import systems
 from kubeproof.config.tables.systems import system_of
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.host import cgroup_driver, swap
+from kubeproof.rules.rule import Rule
 
 MEMORY_MIB = 1700
 """kubeadm refuses a control plane with less (constants.ControlPlaneMem; 1.20's preflight check Mem). Its documentation
@@ -20,6 +22,27 @@ CONTROLLERS_V1 = ("cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "p
 validateSystemRequirements); the runtimes need devices and freezer, and kubelet pids for its limit of them."""
 CONTROLLERS_V2 = ("cpu", "cpuset", "memory", "pids")
 """Version 2 has no devices and freezer of its own (pkg/kubelet/cm/helpers_linux.go)."""
+
+os = Rule(
+    "os",
+    "operating system and its version are ones that this project knows",
+    "which is none of the systems that Kubeproof knows packages and services of",
+    before_deploy="error",
+)
+architecture = Rule("architecture", "amd64 or arm64", "for which there are no packages", before_deploy="error")
+root = Rule("root", "commands run as root, by ssh or by sudo", "so nothing can be installed", before_deploy="error")
+init = Rule(
+    "init", "systemd is the host's init", "and services of kubelet and the runtime are systemd's", before_deploy="error"
+)
+memory = Rule(
+    "memory", "kubeadm's minimum of a control plane (error), and the same of a worker (warning)", before_deploy="either"
+)
+cores = Rule("cores", "kubeadm's minimum of a control plane", before_deploy="error")
+cgroups = Rule(
+    "cgroups",
+    "the layout of control groups is one that kubelet of this version takes, all controllers there",
+    before_deploy="error",
+)
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
@@ -34,38 +57,16 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
 
 def _machine(node: Node, facts: HostFacts) -> Iterator[Finding]:
     if system_of(facts.system) is None:
-        yield Finding(
-            "os",
-            node.name,
-            f"runs {_title(facts)}",
-            "which is none of the systems that Kubeproof knows packages and services of",
-            f"install one of {systems.titles()}",
-        )
+        yield os.finding(node.name, f"runs {_title(facts)}", f"install one of {systems.titles()}")
     if facts.architecture and facts.architecture not in systems.ARCHITECTURES.values():
         known = ", ".join(systems.ARCHITECTURES.values())
-        yield Finding(
-            "architecture",
-            node.name,
-            f"is a {facts.architecture}",
-            "for which there are no packages",
-            f"use a machine that is one of {known}",
-        )
+        yield architecture.finding(node.name, f"is a {facts.architecture}", f"use a machine that is one of {known}")
     if facts.uid != 0:
-        yield Finding(
-            "root",
-            node.name,
-            "is not entered as root",
-            "so nothing can be installed",
-            "set ssh_user = 'root', or _sudo = True in inventory/group_data/all.py",
+        yield root.finding(
+            node.name, "is not entered as root", "set ssh_user = 'root', or _sudo = True in inventory/group_data/all.py"
         )
     if facts.init and facts.init != "systemd":
-        yield Finding(
-            "init",
-            node.name,
-            f"has {facts.init} as process 1",
-            "and services of kubelet and the runtime are systemd's",
-            "boot it with systemd",
-        )
+        yield init.finding(node.name, f"has {facts.init} as process 1", "boot it with systemd")
 
 
 def _title(facts: HostFacts) -> str:
@@ -79,64 +80,57 @@ def _size(node: Node, facts: HostFacts) -> Iterator[Finding]:
     leads = node.role == "control-plane"
     if 0 < facts.memory_mib < MEMORY_MIB:
         ignoring = ", or ignore this and kubeadm's Mem (ignore_findings, ignore_preflight_errors)" if leads else ""
-        yield Finding(
-            "memory",
+        yield memory.finding(
             node.name,
             f"has {facts.memory_mib} MiB of memory, less than {MEMORY_MIB}",
-            "which kubeadm refuses on a control plane" if leads else "which leaves next to nothing for pods",
             f"give it 2 GiB{ignoring}",
-            "error" if leads else "warning",
+            breaks="which kubeadm refuses on a control plane" if leads else "which leaves next to nothing for pods",
+            severity="error" if leads else "warning",
         )
     if leads and 0 < facts.cores < CORES:
-        yield Finding(
-            "cores",
+        yield cores.finding(
             node.name,
             f"has {facts.cores} core",
-            f"and kubeadm refuses a control plane with less than {CORES}",
             "give it one more, or ignore this and kubeadm's NumCPU (ignore_findings, ignore_preflight_errors)",
+            breaks=f"and kubeadm refuses a control plane with less than {CORES}",
         )
 
 
 def _swap(node: Node, facts: HostFacts) -> Iterator[Finding]:
     if facts.swaps and facts.container:
-        yield Finding(
-            "swap",
+        yield swap.finding(
             node.name,
             f"is a container ({facts.container}) on a machine with swap",
-            "with which kubelet does not start",
             "run `swapoff -a` on that machine",
+            breaks="with which kubelet does not start",
         )
 
 
 def _cgroups(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
     unified = facts.cgroups == systems.CGROUP_V2
     if facts.cgroups and not unified and settings.era.needs_cgroup_v2:
-        yield Finding(
-            "cgroups",
+        yield cgroups.finding(
             node.name,
             "has cgroup v1",
-            f"which kubelet {settings.era.minor} refuses",
             "boot it with systemd.unified_cgroup_hierarchy=1, or use an older Kubernetes",
+            breaks=f"which kubelet {settings.era.minor} refuses",
         )
     if unified and settings.cgroup_driver == "cgroupfs" and facts.init == "systemd" and not facts.container:
-        yield Finding(
-            "cgroup-driver",
+        yield cgroup_driver.finding(
             node.name,
             "has systemd and one tree of control groups, and cgroup_driver is cgroupfs",
-            "so two managers of the same tree fight (kubernetes#43805)",
             "set cgroup_driver = 'systemd'",
-            "warning",
+            breaks="so two managers of the same tree fight (kubernetes#43805)",
         )
     wanted = CONTROLLERS_V2 if unified else CONTROLLERS_V1
     missing = [name for name in wanted if name not in facts.controllers]
     if facts.cgroups and facts.controllers and missing:
         version = "v2" if unified else "v1"
-        yield Finding(
-            "cgroups",
+        yield cgroups.finding(
             node.name,
             f"lacks the controllers {', '.join(missing)} of cgroup {version}",
-            "without which kubelet does not start or cannot limit pods",
             "remove cgroup_disable= from the kernel's command line and reboot"
             if not facts.container
             else "give them to the container",
+            breaks="without which kubelet does not start or cannot limit pods",
         )

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from kubeproof.node.network_artifacts import LinkAddress
-from kubeproof.node.preflight import networks
+from kubeproof.rules.before_deploy import networks
 from tests.unit.node.example import cluster
-from tests.unit.node.preflight.fit import facts, found, inspection, only, traces
+from tests.unit.rules.fit import facts, found, inspection, only, traces
 
 TWO = (
     LinkAddress("eth0", "198.51.100.12", 1500),

@@ -8,7 +8,9 @@ from kubeproof.config.tables.systems import system_of
 from kubeproof.node import containerd_config, docker_config, paths
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.host import iptables_mixed
+from kubeproof.rules.rule import Rule
 
 REPLACED = {
     "docker.io": ("docker-ce", "docker-ee", "containerd.io", "moby-engine"),
@@ -31,6 +33,34 @@ FIGHTING = {
 }
 """Services that run and do not go with a cluster of kubeadm's, and why."""
 
+dockers_config = Rule(
+    "docker-config",
+    "Docker's configuration can be read and added to, and goes with pods and with how Docker is started; a "
+    "warning for what of it cannot stay",
+    before_deploy="either",
+)
+containerds_config = Rule(
+    "containerd-config",
+    "containerd has no settings of the host's own: the deploy writes them all",
+    "which the deploy replaces as a whole",
+    before_deploy="warning",
+)
+runtime_conflict = Rule(
+    "runtime-conflict", "no other container runtime that the wanted one would replace or fight", before_deploy="error"
+)
+apparmor = Rule(
+    "apparmor",
+    "where AppArmor is on, its parser is there or can be installed: runtimes run it",
+    "so no container starts (`apparmor_parser`: executable file not found)",
+    before_deploy="error",
+)
+iptables_variant = Rule(
+    "iptables-variant",
+    "iptables is nf_tables everywhere or legacy everywhere (kubernetes#71305)",
+    "and agents in pods can use one of them only (kubernetes#71305)",
+    before_deploy="warning",
+)
+
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
     """Findings of each host by itself, and then what differs between hosts."""
@@ -49,52 +79,43 @@ def _docker_config(settings: Settings, node: Node, facts: HostFacts) -> Iterator
         yield from _containerd_config(node, facts)
         return
     if wrong := docker_config.problem(facts.docker_config):
-        yield Finding(
-            "docker-config",
+        yield dockers_config.finding(
             node.name,
             f"has a {paths.DOCKER_CONFIG} that Docker cannot read ({wrong})",
-            "so Docker does not start",
             "correct or remove it",
+            breaks="so Docker does not start",
         )
     if twice := docker_config.twice(facts.docker_config, facts.docker_flags):
-        yield Finding(
-            "docker-config",
+        yield dockers_config.finding(
             node.name,
             f"is to have {', '.join(twice)} in {paths.DOCKER_CONFIG}, and Docker is started with that too",
-            "which it refuses",
             "leave one of the two (`systemctl cat docker.service` there shows how it is started, Debian's with "
             "/etc/default/docker)",
+            breaks="which it refuses",
         )
     if docker_config.keys(facts.docker_config).get("userns-remap"):
-        yield Finding(
-            "docker-config",
+        yield dockers_config.finding(
             node.name,
             f"has userns-remap in {paths.DOCKER_CONFIG}",
-            "with which pods cannot have the host's network, as the control plane and the pod network do",
             "remove it there",
+            breaks="with which pods cannot have the host's network, as the control plane and the pod network do",
         )
     if not facts.remembered:
         for key, (now, then) in docker_config.replaced(facts.docker_config).items():
-            yield Finding(
-                "docker-config",
+            yield dockers_config.finding(
                 node.name,
                 f"has {key} {now} in {paths.DOCKER_CONFIG}, which becomes {then}",
-                "the one that kubelet works with",
                 "nothing has to be done, unless something there needs the other",
-                "warning",
+                breaks="the one that kubelet works with",
+                severity="warning",
             )
 
 
 def _containerd_config(node: Node, facts: HostFacts) -> Iterator[Finding]:
     """The deploy writes this file as a whole; a copy of it is kept, and comes back with a reset."""
     if lost := containerd_config.own_settings(facts.containerd_config):
-        yield Finding(
-            "containerd-config",
-            node.name,
-            f"has {', '.join(lost)} in {paths.CONTAINERD_CONFIG}",
-            "which the deploy replaces as a whole",
-            "do without, or use another host",
-            "warning",
+        yield containerds_config.finding(
+            node.name, f"has {', '.join(lost)} in {paths.CONTAINERD_CONFIG}", "do without, or use another host"
         )
 
 
@@ -106,43 +127,38 @@ def _packages(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Find
     others = [name for name in REPLACED.get(wanted, ()) if name in facts.packages]
     if others and wanted not in facts.packages:
         setting = "docker_package" if settings.runtime.name == "docker" else "containerd_package"
-        yield Finding(
-            "runtime-conflict",
+        yield runtime_conflict.finding(
             node.name,
             f"has {', '.join(others)} installed, which {wanted} takes the place of",
-            "and its containers would stop",
             f"set {setting} to the one that is there, or remove it first",
+            breaks="and its containers would stop",
         )
 
 
 def _services(node: Node, facts: HostFacts) -> Iterator[Finding]:
     for unit in facts.services:
         if unit in FIGHTING:
-            yield Finding(
-                "runtime-conflict",
+            yield runtime_conflict.finding(
                 node.name,
                 f"runs {FIGHTING[unit]}",
-                "so neither would work",
                 f"run `systemctl disable --now {unit}` there",
+                breaks="so neither would work",
             )
     if facts.others_pods:
-        yield Finding(
-            "runtime-conflict",
+        yield runtime_conflict.finding(
             node.name,
             "has containerd with pods of somebody else's (namespace k8s.io)",
-            "which would mix with the cluster's",
             "end them (`ctr --namespace k8s.io containers list` there), or use another host",
+            breaks="which would mix with the cluster's",
         )
 
 
 def _apparmor(node: Node, facts: HostFacts) -> Iterator[Finding]:
     """Where a package has it the deploy installs that."""
     if facts.apparmor == "missing":
-        yield Finding(
-            "apparmor",
+        yield apparmor.finding(
             node.name,
             "has AppArmor on, and neither apparmor_parser nor a package apparmor to install",
-            "so no container starts (`apparmor_parser`: executable file not found)",
             "correct /etc/apt/sources.list there, or boot with apparmor=0 on the kernel's command line",
         )
 
@@ -151,13 +167,11 @@ def _mixed(node: Node, facts: HostFacts) -> Iterator[Finding]:
     if not facts.iptables or not facts.other_rules:
         return
     other = "legacy" if facts.iptables == "nf_tables" else "nft"
-    yield Finding(
-        "iptables-mixed",
+    yield iptables_mixed.finding(
         node.name,
         f"has iptables {facts.iptables}, and rules in tables of the other variant ({', '.join(facts.other_rules)})",
-        "which nobody sees and all packets pass (kubernetes#71305)",
         f"look at them with `iptables-{other}-save` there, and reboot without what makes them",
-        "warning",
+        breaks="which nobody sees and all packets pass (kubernetes#71305)",
     )
 
 
@@ -165,11 +179,8 @@ def _variants(inspection: Inspection) -> Iterator[Finding]:
     known = {node.name: facts.iptables for node, facts in inspection.answered() if facts.iptables}
     if len(set(known.values())) > 1:
         shown = ", ".join(f"{name} {variant}" for name, variant in known.items())
-        yield Finding(
-            "iptables-variant",
+        yield iptables_variant.finding(
             ", ".join(known),
             f"have different iptables ({shown})",
-            "and agents in pods can use one of them only (kubernetes#71305)",
             "run `update-alternatives --set iptables /usr/sbin/iptables-nft` where it is legacy",
-            "warning",
         )

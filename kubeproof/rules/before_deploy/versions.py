@@ -9,7 +9,21 @@ from kubeproof.config.settings import Settings
 from kubeproof.config.tables import cri_dockerd, systems
 from kubeproof.config.tables.systems import System, system_of
 from kubeproof.node.finding import Finding
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.rule import Rule
+
+kubernetes_packages = Rule(
+    "kubernetes-packages",
+    "somebody publishes packages of this version for this system",
+    "which nobody publishes",
+    before_deploy="error",
+)
+runtime_version = Rule(
+    "runtime-version",
+    "the system's container runtime is one that kubelet of this version speaks with",
+    before_deploy="error",
+)
+kernel_version = Rule("kernel-version", "kubeadm's minimum of this version of Kubernetes", before_deploy="error")
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
@@ -27,12 +41,8 @@ def _repository(settings: Settings, system: System, host: str) -> Iterator[Findi
     kind = system.packages
     if not urls[kind] and not settings.era.community_packages:
         name = "kubernetes_apt_url" if kind == "deb" else "kubernetes_rpm_url"
-        yield Finding(
-            "kubernetes-packages",
-            host,
-            f"needs {kind} packages of Kubernetes {settings.era.minor}",
-            "which nobody publishes",
-            f"set {name} to a mirror's",
+        yield kubernetes_packages.finding(
+            host, f"needs {kind} packages of Kubernetes {settings.era.minor}", f"set {name} to a mirror's"
         )
 
 
@@ -43,31 +53,28 @@ def _runtime(settings: Settings, system: System, host: str) -> Iterator[Finding]
     version = system.version(runtime)
     shown = ".".join(map(str, version))
     if runtime == "docker" and era.docker_below and version >= era.docker_below:
-        yield Finding(
-            "runtime-version",
+        yield runtime_version.finding(
             host,
             f"has Docker {shown} or newer",
-            f"which kubelet {era.minor} cannot speak with (moby#47215)",
             f"use containerd, Kubernetes 1.24 or newer, or pin a Docker before {era.docker_below[0]} (docker_package, "
             "runtime_package_version)",
+            breaks=f"which kubelet {era.minor} cannot speak with (moby#47215)",
         )
     if runtime == "docker" and not era.dockershim and version and version < cri_dockerd.DOCKER_FROM:
-        yield Finding(
-            "runtime-version",
+        yield runtime_version.finding(
             host,
             f"has Docker {shown}",
-            f"and cri-dockerd {cri_dockerd.VERSION}, which kubelet {era.minor} needs, wants "
-            f"{cri_dockerd.DOCKER_FROM[0]} or newer (cri-dockerd#346)",
             "use containerd, or name a package of it (docker_package)",
+            breaks=f"and cri-dockerd {cri_dockerd.VERSION}, which kubelet {era.minor} needs, wants "
+            f"{cri_dockerd.DOCKER_FROM[0]} or newer (cri-dockerd#346)",
         )
     if runtime == "containerd" and version and version < era.containerd_from:
         wanted = ".".join(map(str, era.containerd_from))
-        yield Finding(
-            "runtime-version",
+        yield runtime_version.finding(
             host,
             f"has containerd {shown}",
-            f"and kubelet {era.minor} wants {wanted} or newer",
             "name a package of it (containerd_package), or use an older Kubernetes",
+            breaks=f"and kubelet {era.minor} wants {wanted} or newer",
         )
 
 
@@ -77,10 +84,9 @@ def _kernel(settings: Settings, kernel: str, host: str) -> Iterator[Finding]:
         return
     if kernel and systems.numbers(kernel) < era.kernel_from:
         wanted = ".".join(map(str, era.kernel_from))
-        yield Finding(
-            "kernel-version",
+        yield kernel_version.finding(
             host,
             f"has the kernel {kernel}",
-            f"and kubeadm {era.minor} wants {wanted} or newer",
             "use another version, or add SystemVerification to ignore_preflight_errors",
+            breaks=f"and kubeadm {era.minor} wants {wanted} or newer",
         )

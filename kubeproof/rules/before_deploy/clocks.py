@@ -4,12 +4,9 @@ from collections.abc import Iterator
 from statistics import median_low
 
 from kubeproof.node.finding import Finding
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.host import CLOCK_SECONDS, clock_skew
 
-LIMIT_SECONDS = 10.0
-"""kubeadm's certificates are valid from the second in which they are made (`kubeadm init` takes 23 s here, its
-certificates come first, a worker joins right after it): a worker whose clock is further behind than that refuses the
-API server's (kubernetes#42791). Half of it leaves room; clocks that are kept by NTP differ by milliseconds."""
 REMEDY = "run `timedatectl set-ntp true` there (with systemd-timesyncd or chrony installed), or `date --set`"
 
 
@@ -24,16 +21,17 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         reading = inspection.clocks.get(node.name)
         if reading is None and node.name in inspection.clocks:
             breaks = "and joins fail where clocks differ"
-            yield Finding("clock-skew", node.name, "has a clock that cannot be read", breaks, REMEDY, "warning")
+            yield clock_skew.finding(
+                node.name, "has a clock that cannot be read", REMEDY, breaks=breaks, severity="warning"
+            )
         if reading is None:
             continue
         skew = reading.ahead - middle
-        if abs(skew) - reading.uncertain > LIMIT_SECONDS:
+        if abs(skew) - reading.uncertain > CLOCK_SECONDS:
             way = "ahead of" if skew > 0 else "behind"
-            yield Finding(
-                "clock-skew",
+            yield clock_skew.finding(
                 node.name,
                 f"has a clock {abs(skew):.0f} s {way} the median of all hosts",
-                f"and with more than {LIMIT_SECONDS:.0f} s certificates and tokens are not valid yet, or any more",
                 REMEDY,
+                breaks=f"and beyond {CLOCK_SECONDS:.0f} s certificates and tokens are not valid yet, or any more",
             )

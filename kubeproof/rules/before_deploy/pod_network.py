@@ -12,7 +12,9 @@ from kubeproof.networks.plan import PodNetwork
 from kubeproof.node import record
 from kubeproof.node.finding import Finding
 from kubeproof.node.network_artifacts import NetworkTraces, tunnel_mtu
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.devices import cni_mtu
+from kubeproof.rules.membership import cni_order, configurations_before
 from kubeproof.rules.rule import Rule
 
 BPF = "/sys/fs/bpf"
@@ -24,10 +26,51 @@ cni_leftovers = Rule(
     meaning="`kubeadm reset` leaves links, routes and rules of the pod network and of kube-proxy in the kernel, and "
     "they go on deciding about packets; pods get configuration and addresses of the other network",
     references=("kubeadm#689", "kubernetes#39557"),
+    before_deploy="error",
     needs=("network", "iptables"),
 )
 SHOWN = 4
 """How many leftovers a line names."""
+
+cni_manifest = Rule(
+    "cni-manifest",
+    "the manifest of flannel or Canal can be had and used",
+    "so there would be no pod network",
+    before_deploy="error",
+)
+cni_untried = Rule(
+    "cni-untried",
+    "the network's project names this Kubernetes for the manifest, or it was run with it (catalogue.py)",
+    before_deploy="error",
+)
+cni_changed = Rule(
+    "cni-changed",
+    "a cluster's pod network is the one that is set",
+    "whose links, routes and rules its pods are in",
+    before_deploy="error",
+)
+vxlan_in_use = Rule(
+    "vxlan-in-use",
+    "VNI and UDP port of the tunnel are not somebody else's",
+    "so the tunnel's link cannot be made",
+    before_deploy="error",
+)
+cni_host_path = Rule(
+    "cni-host-path",
+    "what the manifest mounts of a host (typed hostPaths) is there, and of that type",
+    before_deploy="error",
+)
+cni_plugin = Rule(
+    "cni-plugin",
+    "CNI plugins that neither the manifest nor a package brings are on the host",
+    "so pods do not start there",
+    before_deploy="error",
+)
+cni_ports = Rule(
+    "cni-ports",
+    "ports of the network's own pods are free, and not api_port or in node_port_range",
+    before_deploy="error",
+)
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
@@ -56,12 +99,11 @@ def _packets(inspection: Inspection) -> Iterator[Finding]:
         return
     most = tunnel if settings.cni_backend == "vxlan" else tunnel + VXLAN_OVERHEAD
     if settings.cni_mtu > most:
-        yield Finding(
-            "cni-mtu",
+        yield cni_mtu.finding(
             "",
             f"cni_mtu is more than the interfaces between the hosts leave ({settings.cni_mtu})",
-            "so large packets between nodes are lost (flannel#841)",
             f"use at most {most}",
+            breaks="so large packets between nodes are lost (flannel#841)",
         )
 
 
@@ -69,26 +111,25 @@ def _untried(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
     if network.doubt:
         older = " (Calico v3.20 and v3.21 name 1.20 and 1.21)" if settings.kubernetes_minor in ("1.20", "1.21") else ""
         remedy = f"name a manifest of your own in cni_manifest{older}, or have it tried with ignore_findings"
-        yield Finding("cni-untried", "", *network.doubt, f"{remedy} = ['cni-untried']")
+        found, breaks = network.doubt
+        yield cni_untried.finding("", found, f"{remedy} = ['cni-untried']", breaks=breaks)
 
 
 def _ports_of_cluster(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
     for port in network.ports:
         if port == settings.api_port:
-            yield Finding(
-                "cni-ports",
+            yield cni_ports.finding(
                 "",
                 f"api_port is taken by a pod of {settings.cni} on every node ({port})",
-                "so the API server does not start",
                 "choose another, e.g. 6443",
+                breaks="so the API server does not start",
             )
         if port in settings.node_ports:
-            yield Finding(
-                "cni-ports",
+            yield cni_ports.finding(
                 "",
                 f"node_port_range includes a port that a pod of {settings.cni} has on every node ({port})",
-                "which a Service would take over",
                 "choose a range without it",
+                breaks="which a Service would take over",
             )
 
 
@@ -98,28 +139,20 @@ def _configurations(settings: Settings, node: Node, host: NetworkTraces) -> Iter
         return
     if other := _other_network(settings, host):
         file = f"{artifacts.CONFIGURATIONS}/{NETWORKS[other].conflist}"
-        yield Finding(
-            "cni-changed",
+        yield cni_changed.finding(
             node.name,
             f"has the pod network {other} ({file})",
-            "whose links, routes and rules its pods are in",
             f"to change to {settings.cni}, take the cluster away with `./inv reset` first",
         )
         return
     ours = NETWORKS[settings.cni].conflist
-    before = [name for name in sorted(host.configurations) if _comes_first(name, ours)]
-    if before:
-        yield Finding(
-            "cni-order",
+    if before := configurations_before(tuple(host.configurations), settings.cni):
+        yield cni_order.finding(
             node.name,
             f"has {artifacts.CONFIGURATIONS}/{before[0]}",
-            f"which kubelet takes instead of {ours}, since it comes first by name (kubernetes#107127)",
             f"run `rm {artifacts.CONFIGURATIONS}/{before[0]}` there",
+            breaks=f"which kubelet takes instead of {ours}, since it comes first by name (kubernetes#107127)",
         )
-
-
-def _comes_first(name: str, ours: str) -> bool:
-    return name < ours and name.endswith(artifacts.CONFIGURATION_ENDINGS)
 
 
 def _other_network(settings: Settings, host: NetworkTraces) -> str | None:
@@ -130,11 +163,11 @@ def _other_network(settings: Settings, host: NetworkTraces) -> str | None:
 def _leftovers(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Finding]:
     """A host that no deploy has been on: whatever is there of a pod network is somebody else's."""
     known = {item for network in NETWORKS.values() for item in (network.conflist, *network.more_files)}
-    ours = NETWORKS[settings.cni].conflist
+    before = configurations_before(tuple(host.configurations), settings.cni)
     found = [
         f"{artifacts.CONFIGURATIONS}/{name}"
         for name in sorted(host.configurations)
-        if name in known or name in artifacts.OTHERS_CONFIGURATIONS or _comes_first(name, ours)
+        if name in known or name in artifacts.OTHERS_CONFIGURATIONS or name in before
     ]
     names = (*host.links, *host.interfaces, *(item.link for item in host.addresses))
     links = [name for name in dict.fromkeys(names) if name in host.links or artifacts.is_link(name)]
@@ -144,12 +177,11 @@ def _leftovers(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[
     found += [f"IPVS at {address}" for address in servers]
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        yield Finding(
-            "cni-leftovers",
+        yield cni_leftovers.finding(
             node.name,
             f"has leftovers of a pod network that is not Kubeproof's ({', '.join(found[:SHOWN])}{more})",
-            "pods would get its configuration or its addresses (kubernetes#39557)",
             f"run `{_removal([name for name in found if name.startswith('/')], links, ipvs=bool(servers))}` there",
+            breaks="pods would get its configuration or its addresses (kubernetes#39557)",
         )
 
 
@@ -167,12 +199,11 @@ def _removal(files: Sequence[str], links: Sequence[str], *, ipvs: bool) -> str:
 def _taken_ports(network: PodNetwork | None, node: Node, host: NetworkTraces) -> Iterator[Finding]:
     for port in network.ports if network else ():
         if port in host.tcp_ports:
-            yield Finding(
-                "cni-ports",
+            yield cni_ports.finding(
                 node.name,
                 f"has TCP port {port} in use",
-                "which a pod of the network needs",
                 f"stop what listens (`ss -ltnp 'sport = :{port}'` there shows it)",
+                breaks="which a pod of the network needs",
             )
 
 
@@ -184,19 +215,15 @@ def _tunnel(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Fin
     here = [link for link in host.tunnels if link.vxlan and link.vxlan.port == settings.vxlan_port]
     for link in others:
         if link.vxlan and (link.vxlan.vni, link.vxlan.port) == (settings.vxlan_vni, settings.vxlan_port):
-            yield Finding(
-                "vxlan-in-use",
+            yield vxlan_in_use.finding(
                 node.name,
                 f"has VNI {settings.vxlan_vni} at UDP port {settings.vxlan_port} in use by link {link.name}",
-                "so the tunnel's link cannot be made",
                 f"run `ip link delete {link.name}` there, or choose another vxlan_vni or vxlan_port",
             )
     if settings.vxlan_port in host.udp_ports and not here:
-        yield Finding(
-            "vxlan-in-use",
+        yield vxlan_in_use.finding(
             node.name,
             f"has UDP port {settings.vxlan_port} in use by a program",
-            "so the tunnel's link cannot be made",
             f"stop it (`ss -lunp 'sport = :{settings.vxlan_port}'` there shows it), or choose another vxlan_port",
         )
 
@@ -208,12 +235,11 @@ def _host_paths(settings: Settings, network: PodNetwork, node: Node, there: Mapp
         made = kind.endswith("OrCreate") or _comes_with_the_deploy(path)
         if (found is None and made) or found == kind.removesuffix("OrCreate"):
             continue
-        yield Finding(
-            "cni-host-path",
+        yield cni_host_path.finding(
             node.name,
             f"has {'no' if found is None else 'another thing at'} {path}, a {kind} that this manifest mounts",
-            f"so pods of {settings.cni} do not start there (FailedMount)",
             BPF_REMEDY if path == BPF and found is None else "make it there, or name a manifest without it",
+            breaks=f"so pods of {settings.cni} do not start there (FailedMount)",
         )
 
 
@@ -226,11 +252,9 @@ def _comes_with_the_deploy(path: str) -> bool:
 def _plugins(settings: Settings, network: PodNetwork, node: Node, host: NetworkTraces) -> Iterator[Finding]:
     missing = [name for name in plugins.unpackaged(network.host_plugins) if name not in host.plugins]
     if missing:
-        yield Finding(
-            "cni-plugin",
+        yield cni_plugin.finding(
             node.name,
             f"has no {plugins.FOLDER}/{missing[0]}, which this manifest of {settings.cni} does not bring",
-            "so pods do not start there",
             "put it there (github.com/flannel-io/cni-plugin publishes it), or leave cni_manifest empty for one that "
             "does",
         )

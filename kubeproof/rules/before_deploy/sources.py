@@ -9,7 +9,8 @@ from kubeproof.config.tables.systems import ARCHITECTURES, System, system_of
 from kubeproof.node import images, proxies
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.preflight.inspection import Asked, Inspection
+from kubeproof.rules.before_deploy.inspection import Asked, Inspection
+from kubeproof.rules.rule import Rule
 
 ANSWER_SECONDS = 5
 """How long a place may take to answer before it counts as not reached."""
@@ -22,6 +23,23 @@ _REGISTRY_ANSWERS = ("200", "301", "302", "307", "308", "401", "403", "404", "40
 """A registry may ask who wants something, or have no entrance of its own at /v2/; what is refused is pulled later."""
 _REPOSITORY_ANSWERS = ("200", "301", "302", "304", "307", "308")
 _SETTINGS = {"packages": "kubernetes_apt_url or kubernetes_rpm_url", "images": "image_repository and the other images"}
+
+package_source = Rule(
+    "package-source",
+    "the host reaches the Kubernetes packages (error) and its system's archives (warning)",
+    before_deploy="either",
+)
+image_source = Rule(
+    "image-source",
+    "the host reaches the registries of its images; a warning if it cannot be tried",
+    before_deploy="either",
+)
+missing_images = Rule(
+    "missing-images",
+    "registries have the images that hosts will pull, as far as they can be asked without credentials",
+    "so that image cannot be pulled",
+    before_deploy="error",
+)
 
 
 @dataclass(frozen=True)
@@ -84,11 +102,9 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
 
 def _no_manifest(node: Node, item: Asked) -> Iterator[Finding]:
     if item.answer == "404":
-        yield Finding(
-            "missing-images",
+        yield missing_images.finding(
             node.name,
             f"does not get {item.source} (404)",
-            "so that image cannot be pulled",
             "correct image_repository, the tag or the image that is set, or put it there",
         )
 
@@ -101,8 +117,8 @@ def _reached(item: Asked) -> bool:
 def _untried(node: Node, item: Asked) -> Finding:
     found, breaks, remedy = f"could not ask for {item.source}", "so nothing is known of it", "install curl there"
     if item.kind == "images":
-        return Finding("image-source", node.name, found, breaks, remedy, "warning")
-    return Finding("package-source", node.name, found, breaks, remedy, "warning")
+        return image_source.finding(node.name, found, remedy, breaks=breaks, severity="warning")
+    return package_source.finding(node.name, found, remedy, breaks=breaks, severity="warning")
 
 
 def _unreached(node: Node, item: Asked) -> Finding:
@@ -110,8 +126,8 @@ def _unreached(node: Node, item: Asked) -> Finding:
     advice = f"try `curl -ILm {ANSWER_SECONDS} {item.source}` there"
     if item.kind == "archive":
         breaks = "an archive of its own system, and packages may be missing"
-        return Finding("package-source", node.name, found, breaks, advice, "warning")
+        return package_source.finding(node.name, found, advice, breaks=breaks, severity="warning")
     advice += f", set http_proxy, or correct {_SETTINGS[item.kind]}"
     if item.kind == "images":
-        return Finding("image-source", node.name, found, "so images cannot be pulled", advice)
-    return Finding("package-source", node.name, found, "so Kubernetes cannot be installed", advice)
+        return image_source.finding(node.name, found, advice, breaks="so images cannot be pulled")
+    return package_source.finding(node.name, found, advice, breaks="so Kubernetes cannot be installed")

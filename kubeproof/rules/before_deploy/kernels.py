@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from kubeproof.config.settings import Settings
 from kubeproof.node.finding import Finding
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.rule import Rule
 
 FEATURES = {
     "overlay": ("cannot mount an overlay file system", "which images are unpacked to"),
@@ -22,6 +23,13 @@ FEATURES = {
 OK = "ok"
 REMEDY = "boot a kernel whose modules are installed (`uname -r` against `ls /lib/modules` there), or one that has it"
 
+kernel_feature = Rule(
+    "kernel-feature",
+    "overlay file systems, veth, bridge, VXLAN, connection tracking, bridge netfilter, iptables: each is "
+    "tried, in namespaces of its own; a warning if it cannot be tried",
+    before_deploy="either",
+)
+
 
 def wanted(settings: Settings) -> tuple[str, ...]:
     """Features that this cluster needs."""
@@ -37,13 +45,12 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         for name in wanted(inspection.cluster.settings):
             found, breaks = FEATURES[name]
             if name not in tried:
-                yield Finding(
-                    "kernel-feature",
+                yield kernel_feature.finding(
                     node.name,
                     f"could not try {name}",
-                    "so nothing is known of it",
                     "install util-linux, iproute2 and kmod there",
-                    "warning",
+                    breaks="so nothing is known of it",
+                    severity="warning",
                 )
             elif tried[name] != OK:
-                yield Finding("kernel-feature", node.name, f"{found} ({tried[name]})", breaks, REMEDY)
+                yield kernel_feature.finding(node.name, f"{found} ({tried[name]})", REMEDY, breaks=breaks)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from kubeproof.node.host_facts import Room
-from kubeproof.node.preflight import clocks, disks, identity, machines
-from kubeproof.node.preflight.inspection import Reading
+from kubeproof.rules.before_deploy import clocks, disks, identity, machines
+from kubeproof.rules.before_deploy.inspection import Reading
 from tests.unit.node.example import cluster
-from tests.unit.node.preflight.fit import ROOMS, found, inspection, only
+from tests.unit.rules.fit import ROOMS, found, inspection, only
 
 V1 = ("cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids")
 

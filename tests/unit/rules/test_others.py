@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from kubeproof.config.settings import Settings
-from kubeproof.node.preflight import kernels, ownership, runtimes, sources, udp_paths, versions
-from kubeproof.node.preflight.inspection import Asked, Heard, Reading
-from kubeproof.node.preflight.sources import UNTRIED, places
+from kubeproof.rules.before_deploy import kernels, ownership, runtimes, sources, udp_paths, versions
+from kubeproof.rules.before_deploy.inspection import Asked, Heard, Reading
+from kubeproof.rules.before_deploy.sources import UNTRIED, places
 from kubeproof.state.model import Link, Vxlan
 from tests.unit.node.example import cluster
-from tests.unit.node.preflight.fit import FEATURES, facts, found, inspection, only, traces
+from tests.unit.rules.fit import FEATURES, facts, found, inspection, only, traces
 
 CONTAINERD = "///run/containerd/containerd.sock"
 ALL = frozenset({"master", "node1", "node2"})

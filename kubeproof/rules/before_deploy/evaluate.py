@@ -1,11 +1,11 @@
-"""All who judge hosts. One more is one line here. Pure."""
+"""All that is asked of hosts before a deploy. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator
 
 from kubeproof.node import changed_settings
 from kubeproof.node.finding import Finding
 from kubeproof.node.network_artifacts import tunnel_mtu
-from kubeproof.node.preflight import (
+from kubeproof.rules.before_deploy import (
     clocks,
     disks,
     identity,
@@ -19,9 +19,9 @@ from kubeproof.node.preflight import (
     udp_paths,
     versions,
 )
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
 
-Judge = Callable[[Inspection], Iterable[Finding]]
+Findings = Callable[[Inspection], Iterable[Finding]]
 
 
 def _changed_settings(inspection: Inspection) -> Iterable[Finding]:
@@ -29,7 +29,7 @@ def _changed_settings(inspection: Inspection) -> Iterable[Finding]:
     return changed_settings.findings(inspection.cluster, inspection.in_use, mtu)
 
 
-JUDGES: tuple[Judge, ...] = (
+FAMILIES: tuple[Findings, ...] = (
     ownership.findings,
     _changed_settings,
     machines.findings,
@@ -46,7 +46,7 @@ JUDGES: tuple[Judge, ...] = (
 )
 
 
-def judged(inspection: Inspection, judges: Iterable[Judge] = JUDGES) -> Iterator[Finding]:
-    """What all of them find."""
-    for judge in judges:
-        yield from judge(inspection)
+def evaluate(inspection: Inspection) -> Iterator[Finding]:
+    """What does not hold."""
+    for findings in FAMILIES:
+        yield from findings(inspection)

@@ -12,7 +12,9 @@ from kubeproof.node import docker_config, paths, ports
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_artifacts import NetworkTraces
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.host import node_address
+from kubeproof.rules.rule import Rule
 
 DOCKERS_LINK = "docker0"
 OWN_LINKS = (DOCKERS_LINK, "lo", artifacts.KERNELS_LINK)
@@ -23,6 +25,27 @@ LOCAL_PORTS = ("10248/tcp", "10249/tcp")
 """kubelet's health and kube-proxy's metrics, for the host itself (Kubernetes documentation, "Ports and Protocols")."""
 SHOWN = 5
 """How many ports a line names."""
+
+cidr_conflict = Rule(
+    "cidr-conflict",
+    "pod, Service and Docker networks share nothing with the host's routes, addresses and name servers",
+    before_deploy="either",
+)
+interface = Rule(
+    "interface", "the pod network's interface exists and is the one with the node's address", before_deploy="either"
+)
+port_in_use = Rule(
+    "port-in-use",
+    "ports of the node's role are free on a host that no deploy has been on",
+    "which Kubernetes needs",
+    before_deploy="error",
+)
+node_port_in_use = Rule(
+    "node-port-in-use",
+    "nothing listens within node_port_range there",
+    "and a Service that gets such a port takes it over",
+    before_deploy="warning",
+)
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
@@ -62,35 +85,32 @@ def _address(node: Node, facts: HostFacts, known: NetworkTraces) -> Iterator[Fin
     if str(node.address) in facts.addresses:
         return
     with_links = [f"{item.address} on {item.link}" for item in known.addresses]
-    yield Finding(
-        "node-address",
+    yield node_address.finding(
         node.name,
         f"does not have the address {node.address} but {', '.join(with_links or facts.addresses) or 'none'}",
-        "at which the other nodes look for it",
         "correct `address` in the inventory",
+        breaks="at which the other nodes look for it",
     )
 
 
 def _interface(settings: Settings, node: Node, known: NetworkTraces) -> Iterator[Finding]:
     wanted, has = settings.cni_interface, _link_of(node, known)
     if wanted not in ("", NODE_ADDRESS) and known.interfaces and wanted not in known.interfaces:
-        yield Finding(
-            "interface",
+        yield interface.finding(
             node.name,
             f"has no interface {wanted} but {', '.join(known.interfaces)}",
-            "so the pod network does not start there",
             f"correct cni_interface, or use {NODE_ADDRESS!r}",
+            breaks="so the pod network does not start there",
         )
         return
     used = known.default_link if wanted == "" else wanted
     if has and used and used not in (has, NODE_ADDRESS):
-        yield Finding(
-            "interface",
+        yield interface.finding(
             node.name,
             f"has its address {node.address} on {has}, and the pod network would use {used}",
-            "so packets of pods take another way than the nodes' (flannel#535)",
             f"set cni_interface = {NODE_ADDRESS!r}",
-            "warning",
+            breaks="so packets of pods take another way than the nodes' (flannel#535)",
+            severity="warning",
         )
 
 
@@ -142,13 +162,12 @@ def _conflict(
     remedy = f"choose another {name}, e.g. {free}, or " if free else ""
     if docker:
         remedy = "set default-address-pools in /etc/docker/daemon.json there, or "
-    return Finding(
-        "cidr-conflict",
+    return cidr_conflict.finding(
         node.name,
         f"has {network} on {link or 'a route'}, which overlaps {name} {own}",
-        lost,
         f"{remedy}remove that route (`ip route show table all {network}` there)",
-        severity,
+        breaks=lost,
+        severity=severity,
     )
 
 
@@ -162,12 +181,11 @@ def _unreachable(settings: Settings, node: Node, known: NetworkTraces) -> Iterat
             within = network.subnet_of(own) and network.prefixlen >= settings.pod_subnet_bits
             if known.remembered or not within:
                 continue
-        yield Finding(
-            "cidr-conflict",
+        yield cidr_conflict.finding(
             node.name,
             f"sends nothing to {network}, which overlaps {name} {own}",
-            "so what is there cannot be reached from it",
             f"run `ip route show table all {network}` there and remove that route, or choose another {name}",
+            breaks="so what is there cannot be reached from it",
         )
 
 
@@ -179,12 +197,11 @@ def _docker_bridge(settings: Settings, node: Node, facts: HostFacts, known: Netw
         own: IPv4Network = getattr(settings, name)
         wrong = [network for network in (*([bridge] if bridge else []), *now) if network.overlaps(own)]
         if wrong:
-            yield Finding(
-                "cidr-conflict",
+            yield cidr_conflict.finding(
                 node.name,
                 f"has {wrong[0]} for Docker's bridge {DOCKERS_LINK}, which overlaps {name} {own}",
-                "so what is there cannot be reached from it",
                 f"set another bip in {paths.DOCKER_CONFIG} there and restart Docker, or choose another {name}",
+                breaks="so what is there cannot be reached from it",
             )
 
 
@@ -196,12 +213,11 @@ def _resolvers(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Fin
             continue
         for name, network in (("pod_cidr", settings.pod_cidr), ("service_cidr", settings.service_cidr)):
             if address in network and address != settings.cluster_dns_address:
-                yield Finding(
-                    "cidr-conflict",
+                yield cidr_conflict.finding(
                     node.name,
                     f"asks the name server {address}, which is within {name} {network}",
-                    "so it could resolve no names any more",
                     f"choose another {name}, or correct /etc/resolv.conf there",
+                    breaks="so it could resolve no names any more",
                 )
 
 
@@ -210,21 +226,16 @@ def _ports(cluster: Cluster, node: Node, known: NetworkTraces) -> Iterator[Findi
     single = [word for word in (*ports.ports(cluster, node.role), *LOCAL_PORTS) if word.endswith("/tcp")]
     needed = {number for word in single for number in _numbers(word) if number not in node_ports}
     if taken := sorted(needed & set(known.tcp_ports)):
-        yield Finding(
-            "port-in-use",
+        yield port_in_use.finding(
             node.name,
             f"has TCP {_shown(taken)} in use",
-            "which Kubernetes needs",
             f"stop what listens (`ss -ltnp 'sport = :{taken[0]}'` there shows it)",
         )
     if taken := sorted({*known.tcp_ports, *known.udp_ports} & set(node_ports)):
-        yield Finding(
-            "node-port-in-use",
+        yield node_port_in_use.finding(
             node.name,
             f"has {_shown(taken)} in use, within node_port_range",
-            "and a Service that gets such a port takes it over",
             f"stop what listens (`ss -ltunp 'sport = :{taken[0]}'` there shows it), or choose another node_port_range",
-            "warning",
         )
 
 

@@ -11,7 +11,7 @@ from kubeproof.config.cluster import Cluster
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_artifacts import NetworkTraces
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
 from kubeproof.rules.rule import Rule
 
 Mode = Literal["listen", "watch"]
@@ -21,6 +21,7 @@ udp_path = Rule(
     symptom="traffic of pods across nodes is dropped",
     meaning="packets between pods of different nodes travel in UDP packets between these, and something refuses them",
     references=("flannel#1039",),
+    before_deploy="either",
 )
 FIREWALLD = "firewalld.service"
 TOGETHER_SECONDS = 1.0
@@ -53,13 +54,12 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         if heard is None:
             continue
         if heard.trouble:
-            yield Finding(
-                "udp-path",
+            yield udp_path.finding(
                 node.name,
                 f"could not try whether UDP {port} arrives ({heard.trouble})",
-                "so nothing is known of it",
                 "install perl-base or python3 there",
-                "warning",
+                breaks="so nothing is known of it",
+                severity="warning",
             )
             continue
         missed = [
@@ -68,21 +68,19 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
             if name not in (node.name, *heard.hosts) and not (facts.kubelet and inspection.hosts[name].kubelet)
         ]
         if apart := [name for name in missed if not _met(inspection, node.name, name)]:
-            yield Finding(
-                "udp-path",
+            yield udp_path.finding(
                 node.name,
                 f"could not try whether UDP {port} arrives from {', '.join(apart)} (they did not try at the same time)",
-                "so nothing is known of it",
                 "run this again, with a larger patience if these hosts are slow",
-                "warning",
+                breaks="so nothing is known of it",
+                severity="warning",
             )
         if missed := [name for name in missed if name not in apart]:
-            yield Finding(
-                "udp-path",
+            yield udp_path.finding(
                 node.name,
                 f"gets no packets at UDP {port} from {', '.join(missed)}",
-                "so pods there cannot reach pods here (flannel#1039)",
                 f"let UDP {port} in between all nodes, in the firewalls of hosts (`nft list ruleset`) and networks",
+                breaks="so pods there cannot reach pods here (flannel#1039)",
             )
 
 

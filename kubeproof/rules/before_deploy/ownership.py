@@ -9,7 +9,35 @@ from kubeproof.config.settings import Settings
 from kubeproof.config.tables import version_traits
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.rule import Rule
+
+cluster_runtime = Rule(
+    "cluster-runtime",
+    "a node's container runtime is the one that is set",
+    "but clusters are not converted",
+    before_deploy="error",
+)
+foreign_cluster = Rule(
+    "foreign-cluster",
+    "no cluster that Kubeproof did not make",
+    "which is neither changed nor taken away",
+    before_deploy="error",
+)
+cluster_version = Rule(
+    "cluster-version",
+    "a node is of the Kubernetes version that is set: clusters are not upgraded",
+    "but clusters are not upgraded",
+    before_deploy="error",
+)
+changed_setting = Rule(
+    "changed-setting",
+    "no setting differs from the running cluster's that only a new cluster can have",
+    before_deploy="error",
+)
+changed_address = Rule(
+    "changed-address", "nodes have the addresses that the running cluster knows them by", before_deploy="error"
+)
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
@@ -22,11 +50,9 @@ def foreign(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
     """Clusters that are not this project's: they are neither changed nor taken away."""
     for name, facts in hosts.items():
         if facts.foreign:
-            yield Finding(
-                "foreign-cluster",
+            yield foreign_cluster.finding(
                 name,
                 f"holds a cluster that Kubeproof did not make ({facts.foreign[0]})",
-                "which is neither changed nor taken away",
                 "run `kubeadm reset` there yourself first, or take the host out of the inventory",
             )
 
@@ -37,11 +63,9 @@ def changed(settings: Settings, hosts: Mapping[str, HostFacts]) -> Iterator[Find
         if not facts.kubelet:
             continue
         if version_traits.minor_of(facts.kubelet) != settings.era.minor:
-            yield Finding(
-                "cluster-version",
+            yield cluster_version.finding(
                 name,
                 f"is a node of Kubernetes {facts.kubelet}, and kubernetes_version is of {settings.era.minor}",
-                "but clusters are not upgraded",
                 "set it as it was, or `./inv reset` before it is changed",
             )
         else:
@@ -53,10 +77,8 @@ def _runtime(settings: Settings, host: str, cri_socket: str) -> Iterator[Finding
     known = bool(cri_socket) or settings.era.dockershim
     if known and cri_socket.lstrip("/") != wanted.lstrip("/"):
         shown = f"/{cri_socket.lstrip('/')}" if cri_socket else "Docker"
-        yield Finding(
-            "cluster-runtime",
+        yield cluster_runtime.finding(
             host,
             f"is a node whose kubelet speaks with {shown}, and container_runtime is {settings.runtime.name}",
-            "but clusters are not converted",
             "set it as it was, or `./inv reset` before it is changed",
         )

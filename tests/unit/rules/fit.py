@@ -8,8 +8,8 @@ from kubeproof.networks.plan import of_podnet
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts, Room
 from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces
-from kubeproof.node.preflight.inspection import Asked, Heard, Inspection, Reading
-from kubeproof.node.preflight.judges import Judge
+from kubeproof.rules.before_deploy.evaluate import Findings
+from kubeproof.rules.before_deploy.inspection import Asked, Heard, Inspection, Reading
 from tests.unit.node.example import cluster
 
 NUMBERS = {"master": 11, "node1": 12, "node2": 13}
@@ -73,12 +73,12 @@ def inspection(wanted: Cluster | None = None, /, **changes: Any) -> Inspection:
     return replace(made, **changes)
 
 
-def found(judge: Judge, looked_at: Inspection) -> list[tuple[str, str, str]]:
-    """Name, host and severity of what one judge finds."""
-    return [(item.name, item.host, item.severity) for item in judge(looked_at)]
+def found(findings: Findings, looked_at: Inspection) -> list[tuple[str, str, str]]:
+    """Name, host and severity of what one family of rules finds."""
+    return [(item.name, item.host, item.severity) for item in findings(looked_at)]
 
 
-def only(judge: Judge, looked_at: Inspection) -> Finding:
-    """The one thing that a judge finds."""
-    (finding,) = judge(looked_at)
+def only(findings: Findings, looked_at: Inspection) -> Finding:
+    """The one thing that a family of rules finds."""
+    (finding,) = findings(looked_at)
     return finding

@@ -11,10 +11,10 @@ from kubeproof.deploy.facts.files import Kinds
 from kubeproof.networks import documents, references
 from kubeproof.networks.plan import PodNetwork, of_podnet
 from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces, tunnel_mtu
-from kubeproof.node.preflight import pod_network
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy import pod_network
+from kubeproof.rules.before_deploy.inspection import Inspection
 from tests.unit.node.example import cluster
-from tests.unit.node.preflight.fit import inspection
+from tests.unit.rules.fit import inspection
 
 
 def found(host: NetworkTraces, cni: str = "podnet", network: PodNetwork | None = None, **changes: object) -> list[str]:

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -12,9 +11,36 @@ from kubeproof.node import paths
 from kubeproof.node.blocks import without_block
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.identity import (
+    NEW_MACHINE_ID,
+    duplicate_hostname,
+    duplicate_machine_id,
+    duplicate_product_uuid,
+    duplicates,
+)
+from kubeproof.rules.rule import Rule
 
 LOCALHOST = "localhost"
+
+hostname = Rule(
+    "hostname",
+    "the host's own name is one, and not localhost",
+    "which no log or DHCP server can tell from others",
+    before_deploy="warning",
+)
+name_resolution = Rule(
+    "name-resolution",
+    "the host resolves its own name",
+    "which programs wait for, kubeadm and sudo among them",
+    before_deploy="warning",
+)
+hosts_file = Rule(
+    "hosts-file",
+    "/etc/hosts gives no node's name to another address than the inventory does",
+    "so the host reaches something else by that name",
+    before_deploy="error",
+)
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
@@ -22,10 +48,12 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     for node, facts in inspection.answered():
         yield from _own_name(inspection.cluster, node, facts)
         yield from _hosts_file(inspection.cluster, node, facts.hosts_file)
-    yield from _same(inspection, "hostname", lambda facts: facts.hostname)
-    yield from _same(inspection, "machine-id", lambda facts: facts.machine_id)
+    yield from _same(inspection, duplicate_hostname, lambda facts: facts.hostname)
+    yield from _same(inspection, duplicate_machine_id, lambda facts: facts.machine_id)
     # Containers show the machine's that they share.
-    yield from _same(inspection, "product-uuid", lambda facts: "" if facts.container else facts.product_uuid.lower())
+    yield from _same(
+        inspection, duplicate_product_uuid, lambda facts: "" if facts.container else facts.product_uuid.lower()
+    )
 
 
 def _own_name(cluster: Cluster, node: Node, facts: HostFacts) -> Iterator[Finding]:
@@ -34,22 +62,10 @@ def _own_name(cluster: Cluster, node: Node, facts: HostFacts) -> Iterator[Findin
         # The deploy names all nodes in /etc/hosts. Another one's name is a finding of its own.
         return
     if name.partition(".")[0] == LOCALHOST or not _valid(name):
-        yield Finding(
-            "hostname",
-            node.name,
-            f"calls itself {name}",
-            "which no log or DHCP server can tell from others",
-            f"run `hostnamectl set-hostname {node.name}` there",
-            "warning",
-        )
+        yield hostname.finding(node.name, f"calls itself {name}", f"run `hostnamectl set-hostname {node.name}` there")
     elif not facts.own_addresses:
-        yield Finding(
-            "name-resolution",
-            node.name,
-            f"does not resolve its own name {name}",
-            "which programs wait for, kubeadm and sudo among them",
-            f"add `{node.address} {name}` to {paths.HOSTS}",
-            "warning",
+        yield name_resolution.finding(
+            node.name, f"does not resolve its own name {name}", f"add `{node.address} {name}` to {paths.HOSTS}"
         )
 
 
@@ -72,11 +88,9 @@ def _hosts_file(cluster: Cluster, node: Node, text: str) -> Iterator[Finding]:
             continue
         for name in dict.fromkeys(word.lower().removesuffix(".") for word in names):
             if right := _instead(name, address, node.name.lower(), wanted):
-                yield Finding(
-                    "hosts-file",
+                yield hosts_file.finding(
                     node.name,
                     f"has `{written} {name}` in {paths.HOSTS}, {right}",
-                    "so the host reaches something else by that name",
                     f"run `{_without(written, name)}` there",
                 )
 
@@ -119,17 +133,17 @@ def _without(address: str, name: str) -> str:
 
 
 _SAME = {
-    "hostname": (
+    duplicate_hostname: (
         "call themselves the same",
         "and DHCP and logs take one for the other (kubeadm#31)",
         "run `hostnamectl set-hostname NAME` on all but one of them",
     ),
-    "machine-id": (
+    duplicate_machine_id: (
         "have the same machine-id",
         "so they take each other's DHCP leases and node identity (kubeadm#31)",
-        "run `rm /etc/machine-id && systemd-machine-id-setup` on all but one of them and reboot",
+        f"run `{NEW_MACHINE_ID}` on all but one of them and reboot",
     ),
-    "product-uuid": (
+    duplicate_product_uuid: (
         "have the same product UUID",
         "and pod networks tell machines apart by it (kubeadm#31)",
         "give each virtual machine its own, as cloning them anew does",
@@ -137,12 +151,7 @@ _SAME = {
 }
 
 
-def _same(inspection: Inspection, what: str, of: Callable[[HostFacts], str]) -> Iterator[Finding]:
-    by_value: dict[str, list[str]] = defaultdict(list)
-    for node, facts in inspection.answered():
-        if value := of(facts):
-            by_value[value].append(node.name)
-    found, breaks, remedy = _SAME[what]
-    for value, names in by_value.items():
-        if len(names) > 1:
-            yield Finding(f"duplicate-{what}", ", ".join(names), f"{found} ({value})", breaks, remedy)
+def _same(inspection: Inspection, rule: Rule, value: Callable[[HostFacts], str]) -> Iterator[Finding]:
+    found, breaks, remedy = _SAME[rule]
+    for shared, names in duplicates({node.name: value(facts) for node, facts in inspection.answered()}).items():
+        yield rule.finding(", ".join(names), f"{found} ({shared})", remedy, breaks=breaks)

@@ -10,7 +10,8 @@ from kubeproof.node import docker_config
 from kubeproof.node.docker_config import CONTAINERD_ROOT as CONTAINERD
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts, Room
-from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.rule import Rule
 
 NEEDED_MIB = 3072
 """Packages, images and what is unpacked of them, and etcd: 2.4 GiB on the lab's control plane host (1.9 of images)."""
@@ -23,6 +24,18 @@ FEW_INODES = 5
 EVICTS_BELOW = {"images": 15, "pods": 10}
 """Percent of free space below which kubelet takes no pods and ends those it has: imagefs.available and
 nodefs.available (pkg/kubelet/apis/config/v1beta1/defaults_linux.go, DefaultEvictionHard)."""
+
+disk_space = Rule(
+    "disk-space",
+    "room for images, pods and etcd, inodes too, and for kubelet to take pods at all; a warning on nodes",
+    before_deploy="either",
+)
+storage_driver = Rule(
+    "storage-driver",
+    "images are on a file system that overlays can be mounted on",
+    "on which the runtime's overlays cannot be mounted",
+    before_deploy="error",
+)
 
 
 def directories(runtime: Name) -> tuple[str, ...]:
@@ -74,16 +87,14 @@ def _space(settings: Settings, node: Node, facts: HostFacts, paths: list[str], r
         remedy = f"remove small files (`du --inodes -xd 2 {quoted} | sort -n | tail` there shows where they are)"
     else:
         return
-    yield Finding("disk-space", node.name, where, breaks, remedy, "warning" if facts.kubelet else "error")
+    yield disk_space.finding(node.name, where, remedy, breaks=breaks, severity="warning" if facts.kubelet else "error")
 
 
 def _kind(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
     stacked = [room for room in facts.rooms if room.path == _images(settings, facts) and room.kind in STACKED]
     if stacked:
-        yield Finding(
-            "storage-driver",
+        yield storage_driver.finding(
             node.name,
             f"has {stacked[0].path} on a file system of kind {stacked[0].kind}",
-            "on which the runtime's overlays cannot be mounted",
             "mount a real file system there",
         )
