@@ -1,14 +1,15 @@
 """Causes that somebody else has put into a node's kernel: filters, translations, routes, neighbours, queues. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.doctor import foreign
-from kubeproof.doctor.diagnosis import Case, Follows, cause_on_node
+from kubeproof.doctor.diagnosis import Case, Cause, Follows, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.foreign import NO_WAY, Interest, IpRule
 from kubeproof.proof.probes import KUARD_PORT
 from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context, UndecidedError
+from kubeproof.rules.host import FORWARDING
 from kubeproof.rules.repair import deletion, route_deletion
 from kubeproof.rules.result import Remedy
 from kubeproof.rules.rule import Rule
@@ -16,6 +17,9 @@ from kubeproof.state.model import UNICAST, Route
 
 FIXED_PORTS = (53, 80, 443, 2379, 2380, 6443, 10250, KUARD_PORT)
 """Of DNS, the API, etcd, kubelet, and the demo."""
+Strangers = Iterable[tuple[str, str]]
+"""What was seen of each thing, and the command that takes it away."""
+_NOTHING = Follows()
 
 
 def interest(context: Context) -> Interest:
@@ -41,10 +45,31 @@ def devices(context: Context) -> tuple[str, ...]:
     return (*own, context.vxlan_device, BRIDGE, *ports)
 
 
+def in_the_way(
+    rule: Rule, *, follows: Follows = _NOTHING
+) -> Callable[[Callable[[Evidence, Context], Strangers]], Cause]:
+    """Declare what finds things of somebody else on a node, each with the command that takes it away.
+
+    They may be meant so, and are looked for only where the proof does not hold.
+    """
+
+    def declare(find: Callable[[Evidence, Context], Strangers]) -> Cause:
+        @cause_on_node(rule, follows=follows)
+        def decide(evidence: Evidence, context: Context) -> Case | None:
+            found = list(find(evidence, context)) if evidence.failing else []
+            commands = " && ".join(command for _, command in found)
+            seen = tuple(line for line, _ in found)
+            return Case(context.node.name, seen, (Remedy(context.node.name, commands),)) if found else None
+
+        return decide
+
+    return declare
+
+
 # Certain by themselves ------------------------------------------------------------------------------------------------
 
 
-@cause_on_node(
+@in_the_way(
     Rule(
         "ip-rule-in-the-way",
         "no rule of policy routing takes packets of the cluster out of the main table",
@@ -54,16 +79,11 @@ def devices(context: Context) -> tuple[str, ...]:
         needs=("network",),
     ),
 )
-def ip_rule_in_the_way(evidence: Evidence, context: Context) -> Case | None:
+def ip_rule_in_the_way(evidence: Evidence, context: Context) -> Strangers:
     """About networks of the cluster, and into a table that refuses them, or has another way."""
-    if not evidence.failing:
-        return None
     wanted = interest(context)
-    found = [rule for rule in evidence.host(context).ip_rules if _leads_astray(rule, context, wanted)]
-    if not found:
-        return None
-    remedies = " && ".join(rule.removal for rule in found)
-    return Case(context.node.name, tuple(map(str, found)), (Remedy(context.node.name, remedies),))
+    rules = (rule for rule in evidence.host(context).ip_rules if _leads_astray(rule, context, wanted))
+    return ((str(rule), rule.removal) for rule in rules)
 
 
 def _leads_astray(rule: IpRule, context: Context, wanted: Interest) -> bool:
@@ -75,7 +95,7 @@ def _leads_astray(rule: IpRule, context: Context, wanted: Interest) -> bool:
     return any(wanted.has_network(route.destination) for route in routes)
 
 
-@cause_on_node(
+@in_the_way(
     Rule(
         "route-in-the-way",
         "no route leads packets for nodes or Services elsewhere",
@@ -85,18 +105,10 @@ def _leads_astray(rule: IpRule, context: Context, wanted: Interest) -> bool:
         needs=("network",),
     ),
 )
-def route_in_the_way(evidence: Evidence, context: Context) -> Case | None:
+def route_in_the_way(_: Evidence, context: Context) -> Strangers:
     """Routes into the pod CIDR are the proof's own affair."""
-    if not evidence.failing:
-        return None
-    found = [route for route in context.state.network.routes if route.table == "main" and _is_astray(route, context)]
-    if not found:
-        return None
-    return Case(
-        context.node.name,
-        tuple(f"route {route}" for route in found),
-        (Remedy(context.node.name, " && ".join(route_deletion(route) for route in found)),),
-    )
+    routes = (route for route in context.state.network.routes if route.table == "main" and _is_astray(route, context))
+    return ((f"route {route}", route_deletion(route)) for route in routes)
 
 
 def _is_astray(route: Route, context: Context) -> bool:
@@ -114,7 +126,7 @@ def _is_astray(route: Route, context: Context) -> bool:
     return False
 
 
-@cause_on_node(
+@in_the_way(
     Rule(
         "neighbour-wrong",
         "permanent ARP entries have the MAC of the interface with that address",
@@ -124,18 +136,8 @@ def _is_astray(route: Route, context: Context) -> bool:
         needs=("network", "containers"),
     ),
 )
-def neighbour_wrong(evidence: Evidence, context: Context) -> Case | None:
+def neighbour_wrong(_: Evidence, context: Context) -> Strangers:
     """Of other nodes, of the node's own pods, and of the gateway in these."""
-    if not evidence.failing:
-        return None
-    found = list(_wrong_neighbours(context))
-    if not found:
-        return None
-    seen = tuple(line for line, _ in found)
-    return Case(context.node.name, seen, (Remedy(context.node.name, " && ".join(remedy for _, remedy in found)),))
-
-
-def _wrong_neighbours(context: Context) -> Iterator[tuple[str, str]]:
     macs = dict(_node_macs(context))
     pauses = [item for item in context.state.containers if item.network is not None]
     for item in pauses:
@@ -165,7 +167,7 @@ def _node_macs(context: Context) -> Iterator[tuple[IPv4Address, str]]:
             yield node.address, link.mac
 
 
-@cause_on_node(
+@in_the_way(
     Rule(
         "address-taken",
         "no node has an address of another node, a pod or a Service",
@@ -175,30 +177,17 @@ def _node_macs(context: Context) -> Iterator[tuple[IPv4Address, str]]:
         needs=("network",),
     ),
 )
-def address_taken(evidence: Evidence, context: Context) -> Case | None:
+def address_taken(_: Evidence, context: Context) -> Strangers:
     """On any link but that of its owner."""
-    if not evidence.failing:
-        return None
-    settings = context.cluster.settings
     others = {node.address for node in context.others}
-    pods = (
-        {pod.ip for pod in context.objects.pods if not pod.host_network}
-        if not isinstance(context.objects, str)
-        else set()
-    )
-    found = [
-        address
-        for address in context.state.network.addresses
-        if address.ip in others or address.ip in pods or address.ip in settings.service_cidr
-    ]
-    if not found:
-        return None
-    seen = tuple(f"{address.device} has {address}" for address in found)
-    remedy = " && ".join(f"ip addr del {address} dev {address.device}" for address in found)
-    return Case(context.node.name, seen, (Remedy(context.node.name, remedy),))
+    if not isinstance(context.objects, str):
+        others |= {pod.ip for pod in context.objects.pods if pod.ip and not pod.host_network}
+    for address in context.state.network.addresses:
+        if address.ip in others or address.ip in context.cluster.settings.service_cidr:
+            yield f"{address.device} has {address}", f"ip addr del {address} dev {address.device}"
 
 
-@cause_on_node(
+@in_the_way(
     Rule(
         "forwarding-off-on-a-device",
         "each device that packets of the cluster go by forwards them",
@@ -208,21 +197,18 @@ def address_taken(evidence: Evidence, context: Context) -> Case | None:
         references=("flannel#2068",),
     ),
 )
-def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Case | None:
+def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Strangers:
     """net.ipv4.conf.DEVICE.forwarding; with ip_forward off it is that."""
-    found = [name for name in evidence.host(context).not_forwarding if name in devices(context)]
-    if not found or not evidence.failing or context.state.sysctls.get("net.ipv4.ip_forward") == "0":
-        return None
-    remedy = " && ".join(f"sysctl -w net/ipv4/conf/{name}/forwarding=1" for name in found)
-    return Case(
-        context.node.name, tuple(f"{name}: forwarding is 0" for name in found), (Remedy(context.node.name, remedy),)
-    )
+    if context.state.sysctls.get(FORWARDING) != "0":
+        for name in evidence.host(context).not_forwarding:
+            if name in devices(context):
+                yield f"{name}: forwarding is 0", f"sysctl -w net/ipv4/conf/{name}/forwarding=1"
 
 
 # Only where packets are lost, and nothing else says why ---------------------------------------------------------------
 
 
-@cause_on_node(
+@in_the_way(
     Rule(
         "packets-refused-by-a-rule",
         "no rule of somebody else refuses packets of the cluster",
@@ -233,40 +219,39 @@ def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Case | N
     ),
     follows=Follows(here=("kubelet-reached", "node-ready"), everywhere=("api", "kubelet-reached")),
 )
-def packets_refused_by_a_rule(evidence: Evidence, context: Context) -> Case | None:
-    """Of iptables in any table, and of nftables."""
+def packets_refused_by_a_rule(evidence: Evidence, context: Context) -> Strangers:
+    """Of iptables in any table, and of nftables; else a policy that drops what no rule accepts."""
+    found = list(_interfering(evidence, context, translating=False))
+    return found or _closed(context)
+
+
+def _interfering(evidence: Evidence, context: Context, *, translating: bool) -> Strangers:
     wanted = interest(context)
-    tables = [item for item in foreign.interfering(context.state.iptables, wanted) if item.table != "nat"]
-    rules = [rule for rule in evidence.host(context).nft_rules if rule.concerns(wanted)]
-    refusing = [rule for rule in rules if rule.what not in ("redirect", "dnat")]
-    seen = [*map(str, tables), *map(str, refusing)]
-    remedies = [deletion(item.table, item.rule) for item in tables] + [rule.removal for rule in refusing]
-    if not seen:
-        seen, remedies = _closed(context)
-    if not seen:
-        return None
-    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(remedies)),))
+    for item in foreign.interfering(context.state.iptables, wanted):
+        if (item.table == "nat") is translating:
+            yield str(item), deletion(item.table, item.rule)
+    for rule in evidence.host(context).nft_rules:
+        if rule.concerns(wanted) and (rule.what in ("redirect", "dnat")) is translating:
+            yield str(rule), rule.removal
 
 
-def _closed(context: Context) -> tuple[list[str], list[str]]:
+def _closed(context: Context) -> Strangers:
     """A policy that drops what no rule accepts: the cluster is let in, the rest stays out."""
-    seen, remedies = [], []
     settings = context.cluster.settings
     for name, device, side in (("INPUT", "-i", "-s"), ("OUTPUT", "-o", "-d")):
         chain = context.state.iptables.chain("filter", name)
         if chain is None or chain.policy != "DROP":
             continue
         nodes = [f"{node.address}" for node in context.cluster.nodes]
-        seen.append(f"iptables -S {name}: policy DROP")
-        remedies += [f"iptables -I {name} {device} lo -j ACCEPT"]
-        remedies += [f"iptables -I {name} {side} {network} -j ACCEPT" for network in (*nodes, str(settings.pod_cidr))]
-        remedies.append(f"iptables -I {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+        accepted = [f"{device} lo", *(f"{side} {network}" for network in (*nodes, str(settings.pod_cidr)))]
+        accepted.append("-m conntrack --ctstate RELATED,ESTABLISHED")
         if name == "INPUT" and settings.httpd_node_port:
-            remedies.append(f"iptables -I INPUT -p tcp --dport {settings.httpd_node_port} -j ACCEPT")
-    return seen, remedies
+            accepted.append(f"-p tcp --dport {settings.httpd_node_port}")
+        opened = " && ".join(f"iptables -I {name} {match} -j ACCEPT" for match in accepted)
+        yield f"iptables -S {name}: policy DROP", opened
 
 
-@cause_on_node(
+@in_the_way(
     Rule(
         "translated-before-services",
         "no rule takes packets before those of Services see them",
@@ -276,21 +261,12 @@ def _closed(context: Context) -> tuple[list[str], list[str]]:
     ),
     follows=Follows(everywhere=("api",)),
 )
-def translated_before_services(evidence: Evidence, context: Context) -> Case | None:
+def translated_before_services(evidence: Evidence, context: Context) -> Strangers:
     """In PREROUTING and OUTPUT of iptables' nat table, before KUBE-SERVICES, and in nftables."""
-    wanted = interest(context)
-    tables = [item for item in foreign.interfering(context.state.iptables, wanted) if item.table == "nat"]
-    rules = [rule for rule in evidence.host(context).nft_rules if rule.concerns(wanted)]
-    rules = [rule for rule in rules if rule.what in ("redirect", "dnat")]
-    if not tables and not rules:
-        return None
-    remedies = [deletion(item.table, item.rule) for item in tables] + [rule.removal for rule in rules]
-    return Case(
-        context.node.name, (*map(str, tables), *map(str, rules)), (Remedy(context.node.name, " && ".join(remedies)),)
-    )
+    return _interfering(evidence, context, translating=True)
 
 
-@cause_on_node(
+@in_the_way(
     Rule(
         "traffic-control",
         "no queueing discipline (tc) may lose packets of the cluster",
@@ -299,16 +275,9 @@ def translated_before_services(evidence: Evidence, context: Context) -> Case | N
     ),
     follows=Follows(here=("kubelet-reached", "node-ready"), everywhere=("api", "kubelet-reached")),
 )
-def traffic_control(evidence: Evidence, context: Context) -> Case | None:
+def traffic_control(evidence: Evidence, context: Context) -> Strangers:
     """Queueing disciplines that can lose packets, of the node's devices."""
-    found = [(device, kind) for device, kind in evidence.host(context).shaped if device in devices(context)]
-    if not found:
-        return None
-    remedies = [
-        f"tc qdisc del dev {device} {kind if kind in ('ingress', 'clsact') else 'root'}" for device, kind in found
-    ]
-    return Case(
-        context.node.name,
-        tuple(f"{device} has the queueing discipline {kind}" for device, kind in found),
-        (Remedy(context.node.name, " && ".join(remedies)),),
-    )
+    for device, kind in evidence.host(context).shaped:
+        if device in devices(context):
+            parent = kind if kind in ("ingress", "clsact") else "root"
+            yield f"{device} has the queueing discipline {kind}", f"tc qdisc del dev {device} {parent}"
