@@ -160,7 +160,7 @@ def _matches(rule: iptables.Rule, chain: str, context: Context, port: int) -> bo
         return False
     own, interface = context.underlay_address, context.underlay.name
     bare = replace(rule, destination_port=None)
-    # -A INPUT … --ctstate is judged for a new connection, which the tunnel's packets are.
+    # -A INPUT … --ctstate is evaluated for a new connection, which the tunnel's packets are.
     for other in context.others:
         there = context.underlay_address_of(other)
         inward = Packet(there, own, in_interface=interface, protocol="udp")

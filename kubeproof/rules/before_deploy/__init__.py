@@ -1,1 +1,1 @@
-"""What is wrong with hosts before anything is changed on them: one module for each thing that is judged. Pure."""
+"""What is wrong with hosts before anything is changed on them: one module for each family of rules. Pure."""

@@ -1,4 +1,4 @@
-"""All that was found out of the hosts, for those who judge it. Pure."""
+"""All that was found out of the hosts, for the rules that are asked before a deploy. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
