@@ -1,4 +1,4 @@
-"""Finds out of all hosts what preflight judges, each question to all of them at once."""
+"""Finds out of all hosts what preflight wants to know, each question to all of them at once."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -22,8 +22,8 @@ from kubeproof.node import image_registry
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_artifacts import NetworkTraces
 from kubeproof.rules.before_deploy import kernels, udp_paths
-from kubeproof.rules.before_deploy import sources as judged_sources
-from kubeproof.rules.before_deploy.inspection import Asked, Heard, Inspection
+from kubeproof.rules.before_deploy import sources as needed_sources
+from kubeproof.rules.before_deploy.inspection import Arrivals, Asked, Inspection
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ def inspect(
         features=_asked(lambda host: host.get_fact(Features, wanted=wanted), new),
         sources=_asked(lambda host: _sources(cluster, network, known[host.name], host, untold), new),
         host_paths=_asked(lambda host: host.get_fact(Kinds, candidates=paths), known if paths else ()),
-        heard=_packets(cluster, known, networks),
+        arrivals=_packets(cluster, known, networks),
         in_use=_of_fact(SettingsInUse),
     )
 
@@ -72,18 +72,18 @@ def _sources(
 ) -> tuple[Asked, ...]:
     system = system_of(facts.system)
     images = network.images if network else ()
-    places = judged_sources.places(cluster, cluster.node(host.name), facts, images)
-    places = (*places, *judged_sources.manifests(cluster, untold))
+    places = needed_sources.places(cluster, cluster.node(host.name), facts, images)
+    places = (*places, *needed_sources.manifests(cluster, untold))
     return sources.ask(host, cluster, places, archives=system is not None and system.manager == "apt")
 
 
 def _packets(
     cluster: Cluster, known: Mapping[str, HostFacts], networks: Mapping[str, NetworkTraces]
-) -> dict[str, Heard]:
+) -> dict[str, Arrivals]:
     modes = udp_paths.modes(cluster, known, networks)
     addresses = {name: str(cluster.node(name).address) for name in modes}
 
-    def exchange(host: PyinfraHost) -> Heard:
+    def exchange(host: PyinfraHost) -> Arrivals:
         others = {name: address for name, address in addresses.items() if name != host.name}
         return packets.exchange(host, modes[host.name], cluster.settings.vxlan_port, others)
 

@@ -8,7 +8,7 @@ from pyinfra.api.host import Host
 
 from kubeproof.access.patience import patient
 from kubeproof.deploy.operations.remote import try_run
-from kubeproof.rules.before_deploy.inspection import Heard
+from kubeproof.rules.before_deploy.inspection import Arrivals
 from kubeproof.rules.before_deploy.udp_paths import Mode
 
 SECONDS = 6
@@ -30,7 +30,7 @@ exit 1"""
 """Systems with dnf always have some Python 3, those with dpkg a Perl, so that one of the two is there."""
 
 
-def exchange(host: Host, mode: Mode, port: int, peers: Mapping[str, str]) -> Heard:
+def exchange(host: Host, mode: Mode, port: int, peers: Mapping[str, str]) -> Arrivals:
     """Which of the peers (addresses by name) this host has heard; the peers have to be doing the same."""
     _, output = try_run(host, command(host.name, mode, port, peers))
     return heard(output.splitlines())
@@ -43,13 +43,13 @@ def command(name: str, mode: Mode, port: int, peers: Mapping[str, str]) -> list[
     return [*program, name, mode, str(port), str(patient(SECONDS)), *words]
 
 
-def heard(lines: Iterable[str]) -> Heard:
+def heard(lines: Iterable[str]) -> Arrivals:
     """Reads what was printed; what does not end with "done" is why it was not. Pure."""
     told = [line.strip() for line in lines if line.strip()]
     if "done" not in told:
-        return Heard(trouble=told[-1] if told else "it printed nothing")
+        return Arrivals(trouble=told[-1] if told else "it printed nothing")
     windows = [line.split()[1:] for line in told if re.fullmatch(r"window [\d.]+ [\d.]+", line)]
-    return Heard(
+    return Arrivals(
         frozenset(line.removeprefix("heard ") for line in told if line.startswith("heard ")),
         window=(float(windows[0][0]), float(windows[0][1])) if windows else None,
     )

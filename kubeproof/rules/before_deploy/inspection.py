@@ -33,7 +33,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Arrivals:
     """Of which hosts packets arrived at one, or why that could not be tried."""
 
     hosts: frozenset[str] = frozenset()
@@ -58,7 +58,7 @@ class Inspection:
     sources: Mapping[str, tuple[Asked, ...]] = field(default_factory=dict)
     host_paths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What each path that the pod network wants of a host is there (facts.files.Kinds)."""
-    heard: Mapping[str, Heard] = field(default_factory=dict)
+    arrivals: Mapping[str, Arrivals] = field(default_factory=dict)
     in_use: Mapping[str, InUse] = field(default_factory=dict)
     """What a cluster that runs was made with."""
 

@@ -48,9 +48,9 @@ def modes(cluster: Cluster, hosts: Mapping[str, HostFacts], traces: Mapping[str,
 def findings(inspection: Inspection) -> Iterator[Finding]:
     """One for each host at which packets of others do not arrive."""
     port = inspection.cluster.settings.vxlan_port
-    took_part = [name for name, heard in inspection.heard.items() if not heard.trouble]
+    took_part = [name for name, heard in inspection.arrivals.items() if not heard.trouble]
     for node, facts in inspection.answered():
-        heard = inspection.heard.get(node.name)
+        heard = inspection.arrivals.get(node.name)
         if heard is None:
             continue
         if heard.trouble:
@@ -88,7 +88,7 @@ def _met(inspection: Inspection, one: str, other: str) -> bool:
     """Whether two hosts surely tried at the same time, each by its own clock, which differs from the others'."""
     begins, ends, uncertain = [], [], 0.0
     for name in (one, other):
-        window, clock = inspection.heard[name].window, inspection.clocks.get(name)
+        window, clock = inspection.arrivals[name].window, inspection.clocks.get(name)
         if window is None:
             return True
         if clock is None:

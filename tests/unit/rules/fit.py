@@ -9,7 +9,7 @@ from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts, Room
 from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces
 from kubeproof.rules.before_deploy.evaluate import Findings
-from kubeproof.rules.before_deploy.inspection import Asked, Heard, Inspection, Reading
+from kubeproof.rules.before_deploy.inspection import Arrivals, Asked, Inspection, Reading
 from tests.unit.node.example import cluster
 
 NUMBERS = {"master": 11, "node1": 12, "node2": 13}
@@ -68,7 +68,7 @@ def inspection(wanted: Cluster | None = None, /, **changes: Any) -> Inspection:
         clocks=dict.fromkeys(NUMBERS, Reading(0.01, 0.02)),
         features=dict.fromkeys(NUMBERS, FEATURES),
         sources=dict.fromkeys(NUMBERS, (Asked("http://192.0.2.1:5000/v2/", "images", "401"),)),
-        heard=dict.fromkeys(NUMBERS, Heard(frozenset(NUMBERS))),
+        arrivals=dict.fromkeys(NUMBERS, Arrivals(frozenset(NUMBERS))),
     )
     return replace(made, **changes)
 

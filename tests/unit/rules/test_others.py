@@ -7,7 +7,7 @@ import pytest
 
 from kubeproof.config.settings import Settings
 from kubeproof.rules.before_deploy import kernels, ownership, runtimes, sources, udp_paths, versions
-from kubeproof.rules.before_deploy.inspection import Asked, Heard, Reading
+from kubeproof.rules.before_deploy.inspection import Arrivals, Asked, Reading
 from kubeproof.rules.before_deploy.sources import UNTRIED, places
 from kubeproof.state.model import Link, Vxlan
 from tests.unit.node.example import cluster
@@ -188,8 +188,8 @@ class TestSources:
 
 class TestPackets:
     def test_those_that_do_not_arrive(self) -> None:
-        heard = {"master": Heard(ALL), "node1": Heard(frozenset({"node2"})), "node2": Heard(ALL)}
-        finding = only(udp_paths.findings, inspection(heard=heard))
+        heard = {"master": Arrivals(ALL), "node1": Arrivals(frozenset({"node2"})), "node2": Arrivals(ALL)}
+        finding = only(udp_paths.findings, inspection(arrivals=heard))
         assert (finding.host, finding.found) == ("node1", "gets no packets at UDP 8472 from master")
 
     @pytest.mark.parametrize(
@@ -208,25 +208,27 @@ class TestPackets:
         self, begin: float, ahead: float, uncertain: float, severity: str
     ) -> None:
         heard = {
-            "master": Heard(ALL, window=(1000.0, 1006.0)),
-            "node1": Heard(frozenset({"node2"}), window=(begin, begin + 6)),
-            "node2": Heard(ALL),
+            "master": Arrivals(ALL, window=(1000.0, 1006.0)),
+            "node1": Arrivals(frozenset({"node2"}), window=(begin, begin + 6)),
+            "node2": Arrivals(ALL),
         }
         clocks = dict.fromkeys(ALL, Reading(0.0, 0.0)) | {"node1": Reading(ahead, uncertain)}
-        assert found(udp_paths.findings, inspection(heard=heard, clocks=clocks)) == [("udp-path", "node1", severity)]
+        assert found(udp_paths.findings, inspection(arrivals=heard, clocks=clocks)) == [("udp-path", "node1", severity)]
         unread = {**clocks, "node1": None}
-        assert found(udp_paths.findings, inspection(heard=heard, clocks=unread)) == [("udp-path", "node1", "warning")]
+        assert found(udp_paths.findings, inspection(arrivals=heard, clocks=unread)) == [
+            ("udp-path", "node1", "warning")
+        ]
 
     def test_between_nodes_nothing_is_told(self) -> None:
         """They stand for themselves; what counts is the one that is new."""
-        heard = {"master": Heard(), "node1": Heard(), "node2": Heard(ALL)}
+        heard = {"master": Arrivals(), "node1": Arrivals(), "node2": Arrivals(ALL)}
         node = {"kubelet": "1.20.2"}
-        findings = list(udp_paths.findings(inspection(master=node, node1=node, heard=heard)))
+        findings = list(udp_paths.findings(inspection(master=node, node1=node, arrivals=heard)))
         assert [item.found for item in findings] == ["gets no packets at UDP 8472 from node2"] * 2
 
     def test_one_that_could_not_try_is_no_deaf_one_nor_a_dumb_one(self) -> None:
-        heard = {"master": Heard(trouble="no perl"), "node1": Heard(ALL), "node2": Heard(frozenset({"node1"}))}
-        assert found(udp_paths.findings, inspection(heard=heard)) == [("udp-path", "master", "warning")]
+        heard = {"master": Arrivals(trouble="no perl"), "node1": Arrivals(ALL), "node2": Arrivals(frozenset({"node1"}))}
+        assert found(udp_paths.findings, inspection(arrivals=heard)) == [("udp-path", "master", "warning")]
 
     def test_who_listens_and_who_watches(self) -> None:
         link = Link(index=9, name="flannel.1", mac="", mtu=1450, operstate="UP", vxlan=_vxlan(8472))

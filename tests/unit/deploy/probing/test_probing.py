@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kubeproof.deploy.probing import clock, packets, sources
-from kubeproof.rules.before_deploy.inspection import Asked, Heard, Reading
+from kubeproof.rules.before_deploy.inspection import Arrivals, Asked, Reading
 from kubeproof.rules.before_deploy.sources import Source
 from tests.unit.node.example import cluster
 
@@ -119,14 +119,14 @@ class TestPackets:
     @pytest.mark.parametrize(
         ("lines", "expected"),
         [
-            (["heard a", "heard b", "done"], Heard(frozenset({"a", "b"}))),
-            (["done"], Heard()),
-            (["window 1000.500 1006.250", "heard a", "done"], Heard(frozenset({"a"}), window=(1000.5, 1006.25))),
-            (["bind: Address already in use"], Heard(trouble="bind: Address already in use")),
-            ([], Heard(trouble="it printed nothing")),
+            (["heard a", "heard b", "done"], Arrivals(frozenset({"a", "b"}))),
+            (["done"], Arrivals()),
+            (["window 1000.500 1006.250", "heard a", "done"], Arrivals(frozenset({"a"}), window=(1000.5, 1006.25))),
+            (["bind: Address already in use"], Arrivals(trouble="bind: Address already in use")),
+            ([], Arrivals(trouble="it printed nothing")),
         ],
     )
-    def test_what_is_printed(self, lines: list[str], expected: Heard) -> None:
+    def test_what_is_printed(self, lines: list[str], expected: Arrivals) -> None:
         assert packets.heard(lines) == expected
 
     @pytest.mark.netns
@@ -152,8 +152,8 @@ class TestPackets:
         assert all(heard.window and 4 < heard.window[1] - heard.window[0] < 10 for heard in (found["a"], found["b"]))
 
     @staticmethod
-    def _exchange(network: dict[str, str], modes: tuple[str, ...]) -> dict[str, Heard]:
-        def run(place: int, name: str) -> Heard:
+    def _exchange(network: dict[str, str], modes: tuple[str, ...]) -> dict[str, Arrivals]:
+        def run(place: int, name: str) -> Arrivals:
             others = {other: address for other, address in network.items() if other != name}
             words = packets.command(name, modes[place], 8472, others)  # type: ignore[arg-type]
             if name == "b":
