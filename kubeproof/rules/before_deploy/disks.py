@@ -28,6 +28,7 @@ nodefs.available (pkg/kubelet/apis/config/v1beta1/defaults_linux.go, DefaultEvic
 disk_space = Rule(
     "disk-space",
     "room for images, pods and etcd, inodes too, and for kubelet to take pods at all; a warning on nodes",
+    meaning="packages or images do not fit, or kubelet takes no pods",
     before_deploy="either",
 )
 storage_driver = Rule(

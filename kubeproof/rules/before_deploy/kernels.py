@@ -27,6 +27,7 @@ kernel_feature = Rule(
     "kernel-feature",
     "overlay file systems, veth, bridge, VXLAN, connection tracking, bridge netfilter, iptables: each is "
     "tried, in namespaces of its own; a warning if it cannot be tried",
+    meaning="pods cannot be plugged in, or no Service has an address",
     before_deploy="either",
 )
 

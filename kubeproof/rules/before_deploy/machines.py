@@ -35,12 +35,18 @@ init = Rule(
     "init", "systemd is the host's init", "and services of kubelet and the runtime are systemd's", before_deploy="error"
 )
 memory = Rule(
-    "memory", "kubeadm's minimum of a control plane (error), and the same of a worker (warning)", before_deploy="either"
+    "memory",
+    "kubeadm's minimum of a control plane (error), and the same of a worker (warning)",
+    meaning="kubeadm refuses a control plane with less, and a worker has next to nothing for pods",
+    before_deploy="either",
 )
-cores = Rule("cores", "kubeadm's minimum of a control plane", before_deploy="error")
+cores = Rule(
+    "cores", "kubeadm's minimum of a control plane", meaning="kubeadm refuses the control plane", before_deploy="error"
+)
 cgroups = Rule(
     "cgroups",
     "the layout of control groups is one that kubelet of this version takes, all controllers there",
+    meaning="kubelet does not start, or cannot limit pods",
     before_deploy="error",
 )
 

@@ -29,10 +29,14 @@ SHOWN = 5
 cidr_conflict = Rule(
     "cidr-conflict",
     "pod, Service and Docker networks share nothing with the host's routes, addresses and name servers",
+    meaning="what has such an address cannot be reached any more, or packets of the cluster go there",
     before_deploy="either",
 )
 interface = Rule(
-    "interface", "the pod network's interface exists and is the one with the node's address", before_deploy="either"
+    "interface",
+    "the pod network's interface exists and is the one with the node's address",
+    meaning="packets of pods take another way than the nodes', or none",
+    before_deploy="either",
 )
 port_in_use = Rule(
     "port-in-use",

@@ -33,10 +33,14 @@ cluster_version = Rule(
 changed_setting = Rule(
     "changed-setting",
     "no setting differs from the running cluster's that only a new cluster can have",
+    meaning="one half of the cluster would follow the new value, the other half the old one",
     before_deploy="error",
 )
 changed_address = Rule(
-    "changed-address", "nodes have the addresses that the running cluster knows them by", before_deploy="error"
+    "changed-address",
+    "nodes have the addresses that the running cluster knows them by",
+    meaning="nodes look for each other where they are not",
+    before_deploy="error",
 )
 
 

@@ -41,6 +41,7 @@ cni_manifest = Rule(
 cni_untried = Rule(
     "cni-untried",
     "the network's project names this Kubernetes for the manifest, or it was run with it (catalogue.py)",
+    meaning="pods of the network may not start",
     before_deploy="error",
 )
 cni_changed = Rule(
@@ -58,6 +59,7 @@ vxlan_in_use = Rule(
 cni_host_path = Rule(
     "cni-host-path",
     "what the manifest mounts of a host (typed hostPaths) is there, and of that type",
+    meaning="pods of the network do not start (FailedMount)",
     before_deploy="error",
 )
 cni_plugin = Rule(
@@ -69,6 +71,7 @@ cni_plugin = Rule(
 cni_ports = Rule(
     "cni-ports",
     "ports of the network's own pods are free, and not api_port or in node_port_range",
+    meaning="pods of the network, the API server or a Service do not get their port",
     before_deploy="error",
 )
 

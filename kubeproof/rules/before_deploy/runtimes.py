@@ -37,6 +37,7 @@ dockers_config = Rule(
     "docker-config",
     "Docker's configuration can be read and added to, and goes with pods and with how Docker is started; a "
     "warning for what of it cannot stay",
+    meaning="Docker does not start, or not as kubelet needs it",
     before_deploy="either",
 )
 containerds_config = Rule(
@@ -46,7 +47,10 @@ containerds_config = Rule(
     before_deploy="warning",
 )
 runtime_conflict = Rule(
-    "runtime-conflict", "no other container runtime that the wanted one would replace or fight", before_deploy="error"
+    "runtime-conflict",
+    "no other container runtime that the wanted one would replace or fight",
+    meaning="containers that are there would stop, or neither would work",
+    before_deploy="error",
 )
 apparmor = Rule(
     "apparmor",

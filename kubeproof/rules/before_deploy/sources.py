@@ -27,11 +27,13 @@ _SETTINGS = {"packages": "kubernetes_apt_url or kubernetes_rpm_url", "images": "
 package_source = Rule(
     "package-source",
     "the host reaches the Kubernetes packages (error) and its system's archives (warning)",
+    meaning="Kubernetes cannot be installed",
     before_deploy="either",
 )
 image_source = Rule(
     "image-source",
     "the host reaches the registries of its images; a warning if it cannot be tried",
+    meaning="images cannot be pulled",
     before_deploy="either",
 )
 missing_images = Rule(

@@ -21,9 +21,15 @@ kubernetes_packages = Rule(
 runtime_version = Rule(
     "runtime-version",
     "the system's container runtime is one that kubelet of this version speaks with",
+    meaning="kubelet cannot speak with it",
     before_deploy="error",
 )
-kernel_version = Rule("kernel-version", "kubeadm's minimum of this version of Kubernetes", before_deploy="error")
+kernel_version = Rule(
+    "kernel-version",
+    "kubeadm's minimum of this version of Kubernetes",
+    meaning="kubeadm refuses it",
+    before_deploy="error",
+)
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
