@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
+from kubeproof.networks import artifacts
 from kubeproof.proof.checks_services import SERVICES
 from kubeproof.state.errors import ParseError
 from kubeproof.state.iptables import Match, Ports, Rule, Ruleset
@@ -17,8 +18,15 @@ INTERFERING = ("drop", "reject", "redirect", "dnat", "queue", "notrack")
 REFUSED = ("DROP", "REJECT", "QUEUE", "NFQUEUE", "NOTRACK", "CT", "TARPIT")
 TRANSLATED = ("REDIRECT", "DNAT", "NETMAP", "TPROXY", "ACCEPT", "RETURN")
 """Targets before KUBE-SERVICES after which kube-proxy's rules do not see a packet, or see another one."""
-CLUSTERS_OWN = ("KUBE-", "cali-", "CNI-", "FLANNEL-", "PODNET-", "DOCKER-ISOLATION", "KUBE-ROUTER", "WEAVE", "f2b-")
-OWN_TABLES = ("ip filter", "ip nat", "ip mangle", "ip raw", "ip security", "inet podnet", "inet firewalld")
+CLUSTERS_OWN = (
+    *("KUBE-", "CNI-", "DOCKER-ISOLATION", "KUBE-ROUTER", "f2b-"),
+    *artifacts.CHAINS,
+    *artifacts.OTHERS_CHAINS,
+)
+OWN_TABLES = (
+    *("ip filter", "ip nat", "ip mangle", "ip raw", "ip security", "inet firewalld"),
+    *(f"inet {name}" for name in artifacts.NFT_TABLES),
+)
 """nft tables that are iptables', the pod network's or firewalld's, all looked at in another way."""
 OWN_PRIORITIES = (0, 32766, 32767)
 """Of the kernel's own rules: local, main, default (ip-rule(8))."""

@@ -9,7 +9,7 @@ import pytest
 
 from kubeproof.deploy.facts.files import Kinds
 from kubeproof.networks import documents, references
-from kubeproof.networks.plan import PodNetwork, of_podnet
+from kubeproof.networks.plan import NetworkPlan, of_template
 from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces, tunnel_mtu
 from kubeproof.node.preflight import pod_network
 from kubeproof.node.preflight.inspection import Inspection
@@ -17,9 +17,9 @@ from tests.unit.node.example import cluster
 from tests.unit.node.preflight.fit import inspection
 
 
-def found(host: NetworkTraces, cni: str = "podnet", network: PodNetwork | None = None, **changes: object) -> list[str]:
+def found(host: NetworkTraces, cni: str = "podnet", network: NetworkPlan | None = None, **changes: object) -> list[str]:
     wanted = cluster(cni=cni, **changes)
-    looked_at = Inspection(wanted, traces={"node1": host}, network=network or of_podnet(wanted.settings))
+    looked_at = Inspection(wanted, traces={"node1": host}, network=network or of_template(wanted.settings))
     return [str(finding) for finding in pod_network.findings(looked_at)]
 
 
@@ -187,7 +187,7 @@ def test_which_typed_host_paths_a_manifest_has() -> None:
 )
 def test_typed_host_paths_are_looked_for(kind: str, path: str, there: str | None, said: str) -> None:
     wanted = cluster()
-    network = replace(of_podnet(wanted.settings), host_paths=((path, kind),))
+    network = replace(of_template(wanted.settings), host_paths=((path, kind),))
     answers = {"node1": {path: there} if there else {}}
     found = list(pod_network.findings(inspection(wanted, network=network, host_paths=answers)))
     assert [(item.name, item.host) for item in found] == ([("cni-host-path", "node1")] if said else [])
