@@ -26,7 +26,7 @@ def conflicts(values: Mapping[str, object]) -> Iterator[str]:
     if network is None:
         return
     name = values.get("cni_backend")
-    if name is not None and name not in (item.name for item in network.backends):
+    if name is not None and name not in [item.name for item in network.backends]:
         having = [other.name for other in NETWORKS.values() if any(name == item.name for item in other.backends)]
         advice = f"use {' or '.join(item.name for item in network.backends)}, or {_cni(having)}"
         yield problem("cni_backend", f"is not one of {network.name}", name, advice)

@@ -309,9 +309,9 @@ def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
 
 
 def _is_leftover(context: Context, name: str, *, member: bool) -> bool:
-    # Of links with a VNI in their names only the one that is in use.
-    links = (link for link in context.cluster.settings.network.artifacts.links if link != "flannel.*")
-    own = [context.vxlan_device, *links] if member else []
+    device, links = context.vxlan_device, context.cluster.settings.network.artifacts.links
+    # Of tunnels only the one that is in use.
+    own = [device, *(pattern for pattern in links if not fnmatch(device, pattern))] if member else []
     known = (*artifacts.LINKS, *artifacts.OTHERS_LINKS)
     return any(fnmatch(name, pattern) for pattern in known) and not any(fnmatch(name, pattern) for pattern in own)
 

@@ -15,8 +15,8 @@ def _of_all(part: Callable[[Artifacts], tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item for network in NETWORKS.values() for item in part(network.artifacts)))
 
 
-LINKS = _of_all(lambda network: network.links)
-"""Patterns of the shell. KERNELS_LINK is none of them: the kernel makes it with its module, nobody can delete it."""
+LINKS = (*_of_all(lambda network: network.links), "vxlan.calico")
+"""Patterns of the shell; the last one is of Calico alone. KERNELS_LINK is none of them: the kernel makes it with its module, nobody can delete it."""
 DIRECTORIES = _of_all(lambda network: network.directories)
 EVIDENCE = _of_all(lambda network: network.evidence)
 PLUGINS = _of_all(lambda network: network.plugins)

@@ -61,7 +61,7 @@ NETWORK = Network(
         announced_mac=flannel.announced_mac,
     ),
     artifacts=Artifacts(
-        links=(POD_LINK, "vxlan.calico", "flannel.*"),
+        links=(POD_LINK, "flannel.*"),
         # kubelet makes them for its pods.
         directories=("/run/calico", "/run/nodeagent", "/var/lib/calico", "/var/log/calico"),
         evidence=("/run/calico/*", "/var/lib/calico/nodename", "/var/lib/cni/networks/k8s-pod-network"),

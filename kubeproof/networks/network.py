@@ -63,10 +63,10 @@ class Agent:
     """The one that sets routes and devices."""
     label: tuple[str, str]
     """Key and value that the DaemonSet's pods have."""
+    pod_cidr_query: str
+    """kubectl's words that print what it is told, and the pattern by which the pod CIDR is found there."""
     namespaces: tuple[str, ...] = ("kube-system",)
     """Where versions of it are."""
-    pod_cidr_query: str = ""
-    """kubectl's words that print what it is told, and the pattern by which the pod CIDR is found there."""
     pod_cidr_pattern: str = r'"Network"\s*:\s*"([^"]+)"'
     environment: str = ""
     """kubectl's words that change its environment, where that has the settings."""
