@@ -11,7 +11,7 @@ from pathlib import Path
 from kubeproof.config.tables.version_traits import ERAS
 from kubeproof.doctor import catalogue
 from kubeproof.networks import catalogue as manifests
-from kubeproof.networks.pinned import number
+from kubeproof.networks.manifest import number
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node.preflight.names import FINDINGS, Severities
 from kubeproof.terminal.exits import REPOSITORY

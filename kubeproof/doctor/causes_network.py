@@ -12,6 +12,7 @@ from kubeproof.doctor.causes_running import AGENTS_ROWS, KUBECTL
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.networks import artifacts
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.checks_filters import bypassed, forward_verdicts
 from kubeproof.proof.checks_membership import configurations
@@ -104,13 +105,15 @@ def _unenforced(evidence: Evidence, leader: str, seen: str, *, able: bool) -> Ca
     data = f"inventory/group_data/{loaded.file.stem}.py"
     if able:
         return Case(leader, (seen,), (_here(leader, f"echo 'network_policy = None' >>{data} && {evidence.apply}"),))
-    changes: dict[str, object] = {"cni": "canal", "cni_backend": "vxlan", "cni_manifest": "", "cni_manifest_sha256": ""}
+    other = next(network for network in NETWORKS.values() if network.enforces and network.manifest)
+    changes: dict[str, object] = {"cni": other.name, "cni_backend": other.backends[0].name}
+    changes |= {"cni_manifest": "", "cni_manifest_sha256": ""}
     if loaded.cluster.settings.network_policy is False:
         changes["network_policy"] = None
     current = {name: getattr(loaded.cluster.settings, name) for name in changes}
     refused = conflicts_with(loaded.cluster.settings, changes)
     if refused:
-        look = f"set a pod network that enforces them, such as canal, in {data}, for which: {'; '.join(refused)}"
+        look = f"set a pod network that enforces them, such as {other.name}, in {data}, for which: {'; '.join(refused)}"
         return Case(leader, (seen,), (), look)
     changed = {name: value for name, value in changes.items() if current[name] not in (value, None)}
     lines = [f"{name} = None" if value is None else f'{name} = "{value}"' for name, value in changed.items()]

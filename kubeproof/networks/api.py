@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeproof.networks.documents import identity
-from kubeproof.networks.pinned import number, within
+from kubeproof.networks.manifest import number, within
 from kubeproof.terminal.errors import UserError
 
 Object = dict[str, Any]

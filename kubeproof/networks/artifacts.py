@@ -16,7 +16,9 @@ def _of_all(part: Callable[[Artifacts], tuple[str, ...]]) -> tuple[str, ...]:
 
 
 LINKS = (*_of_all(lambda network: network.links), "vxlan.calico")
-"""Patterns of the shell; the last one is of Calico alone. KERNELS_LINK is none of them: the kernel makes it with its module, nobody can delete it."""
+"""Patterns of the shell; the last one is of Calico alone.
+
+KERNELS_LINK is none of them: the kernel makes it with its module, nobody can delete it."""
 DIRECTORIES = _of_all(lambda network: network.directories)
 EVIDENCE = _of_all(lambda network: network.evidence)
 PLUGINS = _of_all(lambda network: network.plugins)

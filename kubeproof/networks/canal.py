@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kubeproof.networks import effects, flannel
-from kubeproof.networks.manifest import Object, UnknownManifestError, set_variable
+from kubeproof.networks.manifest import Object, Pinned, UnknownManifestError, set_variable
 from kubeproof.networks.network import HAIRPIN, VXLAN_OVERHEAD, Agent, Artifacts, Backend, Network
-from kubeproof.networks.pinned import Pinned
 
 if TYPE_CHECKING:
     from kubeproof.config.settings import Settings

@@ -1,6 +1,6 @@
 """Manifests that are known, pinned by SHA-256, and which of them a Kubernetes version gets. Pure."""
 
-from kubeproof.networks.pinned import Pinned
+from kubeproof.networks.manifest import Pinned
 from kubeproof.networks.registry import NETWORKS
 
 PINNED = tuple(

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kubeproof.networks import effects
-from kubeproof.networks.manifest import Manifest, Object, UnknownManifestError, set_variable, variables, written
+from kubeproof.networks.manifest import Manifest, Object, Pinned, UnknownManifestError, set_variable, variables, written
 from kubeproof.networks.network import NODE_ADDRESS, VXLAN_OVERHEAD, Agent, Artifacts, Backend, Network
-from kubeproof.networks.pinned import Pinned
 
 if TYPE_CHECKING:
     from kubeproof.config.settings import Settings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kubeproof.access import downloads
 from kubeproof.networks import catalogue
-from kubeproof.networks.pinned import number
+from kubeproof.networks.manifest import number
 from kubeproof.networks.plan import NetworkPlan, build, of_template
 from kubeproof.terminal.errors import UserError
 

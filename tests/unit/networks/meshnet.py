@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING
 
 from kubeproof.networks import effects
-from kubeproof.networks.manifest import Manifest, Object, set_variable
+from kubeproof.networks.manifest import Manifest, Object, Pinned, set_variable
 from kubeproof.networks.network import Agent, Artifacts, Backend, Network
-from kubeproof.networks.pinned import Pinned
 
 if TYPE_CHECKING:
     from kubeproof.config.settings import Settings

@@ -12,10 +12,10 @@ from kubeproof.config.settings import parse
 from kubeproof.config.tables import version_traits
 from kubeproof.networks import api, catalogue
 from kubeproof.networks.catalogue import PINNED
-from kubeproof.networks.pinned import Pinned
+from kubeproof.networks.manifest import Pinned
 from kubeproof.networks.plan import of_template
 from kubeproof.networks.registry import NETWORKS
-from kubeproof.node.preflight import pod_network
+from kubeproof.node.preflight import network_obstacles
 from kubeproof.node.preflight.inspection import Inspection
 from tests.unit.networks.upstream import manifest
 from tests.unit.node.example import RAW, cluster
@@ -96,12 +96,12 @@ def test_canal_was_never_run_as_published() -> None:
 def test_the_doubt_is_a_finding_that_can_be_ignored() -> None:
     which = next(item for item in PINNED if item.version == "v3.24.6")
     network = replace(of_template(cluster().settings), doubt=catalogue.doubt(which, "1.20"))
-    (finding,) = pod_network.findings(Inspection(cluster(cni="canal"), network=network))
+    (finding,) = network_obstacles.findings(Inspection(cluster(cni="canal"), network=network))
     assert (finding.name, finding.severity) == ("cni-untried", "error")
     assert "ignore_findings = ['cni-untried']" in finding.mend
     assert "v3.20 and v3.21" in finding.mend
     assert parse({**RAW, "ignore_findings": ["cni-untried"]}).ignore_findings == ("cni-untried",)
-    assert not list(pod_network.findings(Inspection(cluster(), network=of_template(cluster().settings))))
+    assert not list(network_obstacles.findings(Inspection(cluster(), network=of_template(cluster().settings))))
 
 
 def test_the_table_says_each_pair() -> None:

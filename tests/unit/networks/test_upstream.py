@@ -13,9 +13,8 @@ import yaml
 
 from kubeproof.networks import api, documents, plugins, references
 from kubeproof.networks.catalogue import PINNED
-from kubeproof.networks.manifest import Manifest
+from kubeproof.networks.manifest import Manifest, Pinned
 from kubeproof.networks.network import NODE_ADDRESS
-from kubeproof.networks.pinned import Pinned
 from kubeproof.networks.plan import build
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.terminal.errors import UserError

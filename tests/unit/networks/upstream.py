@@ -10,7 +10,7 @@ import pytest
 
 from kubeproof.networks import documents
 from kubeproof.networks.catalogue import PINNED
-from kubeproof.networks.pinned import Pinned
+from kubeproof.networks.manifest import Pinned
 from kubeproof.terminal.exits import REPOSITORY
 
 FOLDERS = (REPOSITORY.parent / "shared" / "upstream", Path("/work/shared/upstream"))

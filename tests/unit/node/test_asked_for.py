@@ -7,7 +7,7 @@ import pytest
 
 from kubeproof.networks import documents
 from kubeproof.networks.catalogue import PINNED
-from kubeproof.networks.pinned import Pinned
+from kubeproof.networks.manifest import Pinned
 from kubeproof.node.asked_for import differences
 from tests.unit.networks.upstream import manifest
 

@@ -173,7 +173,7 @@ def test_only_owned_rules_are_ever_named(rules: list[str]) -> None:
     assert not any("--dport 22" in line or "DOCKER" in line or "10.0.0.0/8" in line for line in deleted)
 
 
-def test_pod_networks_of_settings_and_of_the_host() -> None:
+def test_pod_cidrs_of_settings_and_of_the_host() -> None:
     earlier = "FLANNEL_NETWORK=10.9.0.0/16\nFLANNEL_SUBNET=10.9.1.1/24\n"
     assert pod_cidrs(PODS, earlier) == (IPv4Network("10.9.0.0/16"), PODS)
     assert pod_cidrs(PODS, "") == (PODS,)
