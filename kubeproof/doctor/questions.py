@@ -14,6 +14,7 @@ from kubeproof.doctor import foreign, paths_between
 from kubeproof.doctor.causes_host import KUBELET_CONFIG, KUBELET_FLAGS
 from kubeproof.doctor.evidence import ControlPlane, Host, Paused, Token
 from kubeproof.doctor.paths_between import Journey
+from kubeproof.networks import artifacts
 from kubeproof.networks.network import Network
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import paths
@@ -61,7 +62,8 @@ nft list tables 2>/dev/null | while read -r _ family name; do
   case "$family $name" in @OWN@|"ip6 "*) continue;; esac
   nft -j list table "$family" "$name"; done
 """
-_FILTERS = _OTHERS_TABLES.replace("@OWN@", "|".join(f'"{table}"' for table in foreign.OWN_TABLES))
+_OWN_TABLES = (*foreign.OWN_TABLES, *(f"inet {name}" for name in artifacts.NFT_TABLES))
+_FILTERS = _OTHERS_TABLES.replace("@OWN@", "|".join(f'"{table}"' for table in _OWN_TABLES))
 _PAUSED = {
     "docker": 'docker ps --filter status=paused --format \'{{.ID}} {{.Label "io.kubernetes.container.name"}} '
     '{{.Label "io.kubernetes.pod.namespace"}}/{{.Label "io.kubernetes.pod.name"}}\'',

@@ -8,7 +8,7 @@ from kubeproof.cli.reference_tables import manifests_table
 from kubeproof.config.network_conflicts import no_enforcement
 from kubeproof.config.settings import Settings, parse
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
-from kubeproof.doctor import foreign, questions
+from kubeproof.doctor import causes_foreign, questions
 from kubeproof.networks import artifacts, documents
 from kubeproof.networks.network import Source
 from kubeproof.networks.plan import build
@@ -86,7 +86,8 @@ def is_proven() -> None:
     assert cni_line(wanted) == "CNI in force: Mesh net, by gre; it enforces NetworkPolicy"
     assert all(templates.objects(name, wanted) for name in ("policy-probe.yaml.j2", "httpd.yaml.j2"))
     assert "/var/log/pods/mesh-system_*/*/" in str(vars(questions))
-    assert "MESH-" in foreign.CLUSTERS_OWN
+    assert "MESH-" in causes_foreign.KNOWN_CHAINS
+    assert '"inet mesh"' in str(vars(questions))
 
 
 def is_reset() -> None:
