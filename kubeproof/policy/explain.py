@@ -14,10 +14,10 @@ from kubeproof.networks.network import HAIRPIN
 from kubeproof.policy import reading
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
 from kubeproof.policy.engine import Decision, End, NodeEnd, PodEnd, end_of, judge
-from kubeproof.policy.fields import one_line
 from kubeproof.policy.model import NAME_LABEL, PROTOCOLS, Judged, OtherPolicy, Pod, Service, World
 from kubeproof.policy.reading import Objects
 from kubeproof.policy.selectors import Selector
+from kubeproof.state.kubernetes_yaml import one_line
 from kubeproof.terminal.console import console
 from kubeproof.terminal.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 

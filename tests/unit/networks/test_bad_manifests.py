@@ -144,13 +144,13 @@ def test_host_gw_has_no_port() -> None:
     ("text", "said"),
     [
         ("a: [", "is no YAML"),
-        ("", "holds no object"),
-        ("---\n---\n", "holds no object"),
+        ("", "has no object in it"),
+        ("---\n---\n", "has no object in it"),
         ("just text", "document 1: is no object of Kubernetes"),
         ("<html><body>404: Not Found</body></html>", "is no object of Kubernetes"),
         ("apiVersion: v1\nkind: List", "holds no object"),
         ("apiVersion: v1\nkind: List\nitems: 7", "has an object without apiVersion, kind or name"),
-        ("[" * 3000, "is no YAML"),
+        ("[" * 3000, "is nested deeper than 100 levels"),
         ("kind: ConfigMap\nmetadata: {name: a}", "has an object without apiVersion, kind or name"),
         ("apiVersion: v1\nkind: List\nitems: [{kind: ConfigMap}]", "has an object without apiVersion, kind or name"),
     ],
@@ -176,13 +176,13 @@ def test_no_manifest(text: str, said: str) -> None:
         ('"0644"', "0644"),
         ("1:30", "1:30"),
         ("2024-01-02", "2024-01-02"),
-        ("1e3", 1000.0),
+        ("1e3", 1000),
         ("0.5", 0.5),
         ('"1e3"', "1e3"),
         ('"y"', "y"),
         ('"null"', "null"),
         ("~", None),
-        ("08", "08"),
+        ("08", 8),
         ("'a: b'", "a: b"),
         ('"{\\n  \\"a\\": 1\\n}\\n"', '{\n  "a": 1\n}\n'),
     ],
@@ -207,7 +207,8 @@ def test_json_within_stays_readable() -> None:
 @settings(deadline=None)  # on a busy machine one may take longer
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
     )
 )
 def test_whatever_is_written_is_read_again(value: object) -> None:
