@@ -106,12 +106,12 @@ def up(_context: Context) -> int:
     """Everything, from nothing to a proven cluster."""
     from kubeproof.terminal.console import console
     from kubeproof.terminal.summary import Summary
-    from lab import group_data, lifecycle, pod_network, settings
+    from lab import group_data, lifecycle, network_requirements, settings
 
     summary = Summary()
     verdicts: list[int] = []
     lab_settings = settings.load()
-    pod_network.check(lab_settings, group_data.settings())
+    network_requirements.check(lab_settings, group_data.settings())
     lifecycle.up(lab_settings, summary)
     summary.change("deploy", lambda: _deploy("", "deploy.py"))
     summary.check("proof", lambda: verdicts.append(_verify("", "")))

@@ -11,6 +11,8 @@ from pathlib import Path
 from kubeproof.config.tables.version_traits import ERAS
 from kubeproof.doctor import catalogue
 from kubeproof.networks import catalogue as manifests
+from kubeproof.networks.manifest import number
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.rules import index
 from kubeproof.terminal.exits import REPOSITORY
 
@@ -84,7 +86,7 @@ def manifests_table(minors: Iterable[str]) -> str:
     for pinned in manifests.PINNED:
         chosen = [minor for minor in known if manifests.choose(pinned.project, minor) is pinned]
         parts = [[minor for minor in chosen if pinned.is_tried(minor) is tried] for tried in (True, False)]
-        name = f"{'Canal' if pinned.project == 'canal' else 'flannel'} {pinned.version}"
+        name = f"{NETWORKS[pinned.project].title} {pinned.version}"
         rows.append((name, pinned.named_for, ", ".join(pinned.run), *map(_spans, parts)))
     return _table(rows)
 
@@ -92,11 +94,11 @@ def manifests_table(minors: Iterable[str]) -> str:
 def _spans(minors: Iterable[str]) -> str:
     """Versions in words, such as "1.20, 1.22 to 1.25"."""
     spans: list[list[int]] = []
-    for number in sorted(manifests.number(minor)[1] for minor in minors):
-        if spans and spans[-1][1] == number - 1:
-            spans[-1][1] = number
+    for last in sorted(number(minor)[1] for minor in minors):
+        if spans and spans[-1][1] == last - 1:
+            spans[-1][1] = last
         else:
-            spans.append([number, number])
+            spans.append([last, last])
     return ", ".join(f"1.{first}" if first == last else f"1.{first} to 1.{last}" for first, last in spans)
 
 

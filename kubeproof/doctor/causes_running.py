@@ -19,7 +19,7 @@ from kubeproof.rules.membership import (
     network_agents,
     proxies,
 )
-from kubeproof.rules.repair import AGENT_CONTAINERS, kill_containers, unit
+from kubeproof.rules.repair import kill_containers, unit
 from kubeproof.rules.result import Remedy
 from kubeproof.rules.rule import KUBECTL, Rule
 
@@ -183,22 +183,22 @@ AGENTS_ROWS = (
 )
 def network_pods_down(evidence: Evidence) -> Iterator[Case]:
     """And why: kubelet's word by the API, the last warning about them, the last line that they logged."""
-    cni = evidence.snapshot.loaded.cluster.settings.cni
+    network = evidence.snapshot.loaded.cluster.settings.network
     for context in _members(evidence):
         if network_agent_ready.check(context).ok or _kubelet_down(context):
             continue
         if isinstance(context.objects, str):
             yield from _without_agent(evidence, context)
         elif pods := network_agents(context):
-            yield _not_running(evidence, context, pods, AGENT_CONTAINERS[cni])
+            yield _not_running(evidence, context, pods, network.agent.container)
         else:
-            seen = f"there is no pod of {cni} on {context.node.name}"
+            seen = f"there is no pod of {network.name} on {context.node.name}"
             yield Case(context.node.name, (seen,), (Remedy(context.node.name, evidence.apply, "here"),))
 
 
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:
     """By the host's own containers and logs, since the API is silent."""
-    name, state = AGENT_CONTAINERS[context.cluster.settings.cni], context.state
+    name, state = context.cluster.settings.network.agent.container, context.state
     host = evidence.host(context)
     if (
         "containers" in state.unreadable

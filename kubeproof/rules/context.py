@@ -1,12 +1,11 @@
 """What a rule is given to evaluate a node: its state, the others', the API, and the inventory. Pure."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node
-from kubeproof.networks.networks import NODE_ADDRESS, VXLAN_OVERHEAD
+from kubeproof.networks.network import NODE_ADDRESS, VXLAN_OVERHEAD
 from kubeproof.proof.api import ApiObjects, Pod
 from kubeproof.state.model import Link
 from kubeproof.state.node import NodeState
@@ -18,8 +17,6 @@ DOCKER_BRIDGE = "docker0"
 POD_DEVICE = "eth0"
 NOT_READ = "node was not read"
 NO_API = "the API could not be read"
-VTEP_ANNOTATIONS = ("podnet.kubeproof.dev/vtep-mac", "flannel.alpha.coreos.com/backend-data")
-"""Where podnet and flannel write the MAC of a node's flannel.1 for the others to read."""
 
 
 class UndecidedError(Exception):
@@ -133,8 +130,8 @@ class Context:
 
     @property
     def network_mtu(self) -> int:
-        """Bytes that a packet between nodes may have: with VXLAN less its overhead."""
-        return self.underlay.mtu if self.cluster.settings.cni_backend == "host-gw" else self.overlay_mtu
+        """Bytes that a packet between nodes may have: with a tunnel less its overhead."""
+        return self.underlay.mtu - self.cluster.settings.backend.overhead
 
     @property
     def pod_mtu(self) -> int:
@@ -148,20 +145,9 @@ class Context:
         if link is not None:
             return link.mac
         found = self.api.node(name)
-        announced = _announced_mac(found.annotations) if found else None
+        announced = self.cluster.settings.network.agent.announced_mac(found.annotations) if found else None
         if announced is None:
             raise UndecidedError(
                 f"the MAC of {self.vxlan_device} on {name} is not known: no such device, or the {NOT_READ}"
             )
         return announced
-
-
-def _announced_mac(annotations: Mapping[str, str]) -> str | None:
-    ours, flannels = (annotations.get(name) for name in VTEP_ANNOTATIONS)
-    if ours is not None or flannels is None:
-        return ours
-    try:
-        mac = json.loads(flannels).get("VtepMAC")
-    except (ValueError, AttributeError):
-        return None
-    return str(mac) if mac else None

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from kubeproof.networks.networks import NETWORKS
 from kubeproof.rules.context import BRIDGE, DOCKER_BRIDGE, POD_DEVICE, VXLAN_DEVICE, Context, UndecidedError
 from kubeproof.rules.outcome import Outcome, same
 from kubeproof.rules.repair import agent_restart, pods_anew, restart_agent
@@ -128,12 +127,10 @@ def cni_mtu(context: Context) -> Outcome:
 
 def _mtus(context: Context) -> Iterator[tuple[str, int, int]]:
     """Each device with the MTU that it is to have, and the one that it has."""
-    if context.cluster.settings.cni_backend == "vxlan":
+    if context.cluster.settings.backend.overhead:
         yield context.vxlan_device, context.overlay_mtu, _link(context, context.vxlan_device).mtu
     # The kernel gives a bridge the smallest MTU of its ports, and Ethernet's without any (br_mtu_auto_adjust).
-    if NETWORKS[context.cluster.settings.cni].bridge and any(
-        link.master == BRIDGE for link in context.state.network.links
-    ):
+    if context.cluster.settings.network.bridge and any(link.master == BRIDGE for link in context.state.network.links):
         yield BRIDGE, context.pod_mtu, _link(context, BRIDGE).mtu
 
 

@@ -158,8 +158,8 @@ def flows(context: Context) -> Iterator[tuple[str, Packet, str]]:
     """Kinds of packets with one of each, and what POSTROUTING makes of it."""
     here, outside = context.subnet[2], context.cluster.settings.node_network[_OUTSIDE]
     uplink, tunnel = context.underlay.name, context.vxlan_device
-    across = uplink if context.cluster.settings.cni_backend == "host-gw" else tunnel
-    local = "veth0" if context.cluster.settings.cni == "canal" else "cni0"
+    across = tunnel if context.cluster.settings.backend.overhead else uplink
+    local = "cni0" if context.cluster.settings.network.bridge else "veth0"
     yield "pod to elsewhere", Packet(here, outside, local, uplink), "masqueraded"
     yield "elsewhere to a pod here", Packet(outside, here, uplink, local), "unchanged"
     for node in context.others[:1]:

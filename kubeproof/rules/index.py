@@ -9,9 +9,9 @@ from kubeproof.rules.before_deploy import (
     disks,
     kernels,
     machines,
+    network_obstacles,
     networks,
     ownership,
-    pod_network,
     runtimes,
     sources,
     udp_paths,
@@ -24,7 +24,18 @@ FAMILIES = {
     "A host and its place in the cluster": (host, identity, membership),
     "The pod network": (devices, paths, pods, udp_paths),
     "Rules of iptables, policies, Services": (filters, policies, services),
-    "Before a deploy": (machines, versions, disks, kernels, runtimes, sources, ownership, names, networks, pod_network),
+    "Before a deploy": (
+        machines,
+        versions,
+        disks,
+        kernels,
+        runtimes,
+        sources,
+        ownership,
+        names,
+        networks,
+        network_obstacles,
+    ),
 }
 """Modules of rules, by what heads them in the table."""
 ONLY_DIAGNOSED = "Diagnosis"

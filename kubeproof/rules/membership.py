@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface
 
 from kubeproof.networks.artifacts import CONFIGURATION_ENDINGS, CONFIGURATIONS
-from kubeproof.networks.networks import NETWORKS
 from kubeproof.node import paths
 from kubeproof.proof.api import Pod
 from kubeproof.rules.context import Context, UndecidedError
@@ -23,8 +22,6 @@ CONTROL_PLANE = {
 """Where kubeadm has each part of the control plane answer its own host (kubeadm, app/constants)."""
 WELL = ("ok", '{"health":"true"}')
 MANIFESTS = f"{paths.KUBERNETES}/manifests"
-AGENT_LABELS = {"podnet": ("app", "podnet"), "flannel": ("app", "flannel"), "canal": ("k8s-app", "canal")}
-"""What the pods of each network's DaemonSet are labelled with."""
 KUBELETS_LOG = "journalctl -u kubelet --no-pager -n 30"
 
 
@@ -141,7 +138,7 @@ def proxies(context: Context) -> list[Pod]:
 
 def network_agents(context: Context) -> list[Pod]:
     """The pods of the pod network's DaemonSet on this node."""
-    return _labelled(context, *AGENT_LABELS[context.cluster.settings.cni])
+    return _labelled(context, *context.cluster.settings.network.agent.label)
 
 
 def _labelled(context: Context, label: str, value: str) -> list[Pod]:
@@ -151,14 +148,13 @@ def _labelled(context: Context, label: str, value: str) -> list[Pod]:
 # What the agent leaves for kubelet and CNI plugins --------------------------------------------------------------------
 
 
-def configurations_before(names: Sequence[str], cni: str) -> list[str]:
+def configurations_before(names: Sequence[str], ours: str) -> list[str]:
     """Configurations in /etc/cni/net.d that kubelet takes rather than the pod network's own, in its order."""
-    ours = NETWORKS[cni].conflist
     return sorted(name for name in names if name < ours and name.endswith(CONFIGURATION_ENDINGS))
 
 
 def _remove_configurations(context: Context, _: Outcome) -> Iterator[str]:
-    if before := configurations_before(context.state.cni_files, context.cluster.settings.cni):
+    if before := configurations_before(context.state.cni_files, context.cluster.settings.network.conflist):
         yield f"rm {shlex.join(f'{CONFIGURATIONS}/{name}' for name in before)}"
     else:
         yield agent_restart(context)
@@ -176,8 +172,8 @@ def _remove_configurations(context: Context, _: Outcome) -> Iterator[str]:
 )
 def cni_order(context: Context) -> Outcome:
     """A file of an earlier network that comes before it is used instead."""
-    ours, names = NETWORKS[context.cluster.settings.cni].conflist, context.state.cni_files
-    first = [*configurations_before(names, context.cluster.settings.cni), *(name for name in names if name == ours)]
+    ours, names = context.cluster.settings.network.conflist, context.state.cni_files
+    first = [*configurations_before(names, ours), *(name for name in names if name == ours)]
     return same(ours, first[0] if first else None)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
 
-from kubeproof.networks.networks import NETWORKS
 from kubeproof.rules.context import BRIDGE, VXLAN_DEVICE, Context
 from kubeproof.rules.devices import NO_BRIDGE_YET, bridge_expected
 from kubeproof.rules.outcome import Outcome, same_set
@@ -118,7 +117,8 @@ def arp_entries(context: Context) -> Outcome:
         if entry.device == context.vxlan_device and entry.is_permanent
     ]
     gateways = {route.via for route in context.state.network.routes if route.device == context.vxlan_device}
-    old = [entry for entry in entries if _leaves_old(context) and entry.address not in {*wanted, *gateways}]
+    leaves_old = context.cluster.settings.network.leaves_neighbours
+    old = [entry for entry in entries if leaves_old and entry.address not in {*wanted, *gateways}]
     expected = [f"{address} lladdr {mac}" for address, mac in wanted.items()]
     return _but_for(map(_arp, old), same_set(expected, [_arp(entry) for entry in entries if entry not in old]))
 
@@ -153,7 +153,9 @@ def fdb_entries(context: Context) -> Outcome:
     old = [
         entry
         for entry in entries
-        if _leaves_old(context) and entry.mac not in live and entry.destination in addresses.values()
+        if context.cluster.settings.network.leaves_neighbours
+        and entry.mac not in live
+        and entry.destination in addresses.values()
     ]
     expected = [f"{mac} dst {addresses[name]} self permanent" for name, mac in macs.items()]
     return _but_for(map(_fdb, old), same_set(expected, [_fdb(entry) for entry in entries if entry not in old]))
@@ -170,14 +172,6 @@ def _is_kernels(entry: FdbEntry) -> bool:
 
 def _fdb(entry: FdbEntry) -> str:
     return " ".join([entry.mac, f"dst {entry.destination}", *sorted(entry.flags), entry.state]).strip()
-
-
-def _leaves_old(context: Context) -> bool:
-    """Whether the agent keeps entries of a node that came back with another MAC, as flanneld does.
-
-    No frame has such a MAC any more, so they do no harm. podnet takes its own away, so that one there is a fault.
-    """
-    return NETWORKS[context.cluster.settings.cni].upstream
 
 
 def _but_for(old: Iterable[str], outcome: Outcome) -> Outcome:

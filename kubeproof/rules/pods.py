@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from kubeproof.networks.artifacts import CALICO_LINK
+from kubeproof.networks.canal import POD_LINK
 from kubeproof.proof.api import Pod
 from kubeproof.proof.containers import TOOLS, Tool
 from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context
@@ -20,7 +20,7 @@ NEEDS = ("network", "containers")
 GATEWAY = IPv4Address("169.254.1.1")
 """Link-local address that a node with Calico answers ARP for on every pod's link (proxy_arp; Calico documentation, FAQ,
 "Why does my container have a route to 169.254.1.1?")."""
-_IS_CALICO_LINK = re.compile(CALICO_LINK)
+_IS_CALICO_LINK = re.compile(POD_LINK)
 _FULL_NAME = re.compile(r"^([a-z0-9.-]+/[a-z0-9.-]+): ", re.MULTILINE)
 
 

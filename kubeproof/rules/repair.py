@@ -10,9 +10,6 @@ from kubeproof.rules.rule import KUBECTL
 from kubeproof.state.iptables import Rule
 from kubeproof.state.model import Route
 
-AGENT_CONTAINERS = {"podnet": "podnet", "flannel": "kube-flannel", "canal": "kube-flannel"}
-"""The container of each network that sets routes and devices."""
-
 
 def restart_agent(context: Context, _: Outcome) -> Iterator[str]:
     """Whatever is missing of what the pod network's agent sets, the agent sets when it starts."""
@@ -24,7 +21,7 @@ def agent_restart(context: Context) -> str:
 
     Deleting the pod takes ten times as long, and a process that goes on does not look again at what it has set.
     """
-    return kill_containers(context, AGENT_CONTAINERS[context.cluster.settings.cni])
+    return kill_containers(context, context.cluster.settings.network.agent.container)
 
 
 def kill_containers(context: Context, name: str) -> str:

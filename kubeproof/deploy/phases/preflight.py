@@ -14,7 +14,7 @@ from kubeproof.deploy import machines, quiet_operations, silence
 from kubeproof.deploy.phases import inspecting
 from kubeproof.deploy.roles import cluster, remember_tunnel_mtu
 from kubeproof.networks import source
-from kubeproof.networks.plan import PodNetwork
+from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry, images
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
@@ -22,7 +22,7 @@ from kubeproof.node.network_artifacts import tunnel_mtu
 from kubeproof.rules.before_deploy import networks, ownership
 from kubeproof.rules.before_deploy.evaluate import evaluate
 from kubeproof.rules.before_deploy.inspection import Inspection
-from kubeproof.rules.before_deploy.pod_network import cni_manifest
+from kubeproof.rules.before_deploy.network_obstacles import cni_manifest
 from kubeproof.rules.before_deploy.verdict import verdict
 from kubeproof.terminal.errors import UserError
 
@@ -51,7 +51,7 @@ def _findings(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
     wanted, traces = cluster(), inspecting.traces()
     mtu = tunnel_mtu(wanted, traces)
     remember_tunnel_mtu(mtu)
-    network, problems = _pod_network(mtu)
+    network, problems = _network_plan(mtu)
     yield from problems
     lacking, untold = _images(wanted, hosts, network)
     yield from image_registry.absent(lacking)
@@ -61,7 +61,9 @@ def _findings(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
     yield from evaluate(inspection)
 
 
-def _images(wanted: Cluster, hosts: Mapping[str, HostFacts], network: PodNetwork | None) -> tuple[list[str], list[str]]:
+def _images(
+    wanted: Cluster, hosts: Mapping[str, HostFacts], network: NetworkPlan | None
+) -> tuple[list[str], list[str]]:
     """Of the images that hosts which are no nodes yet will pull: those that their registries lack, and those that could
     not be asked for from here. The pod network's from a repository of its own have been asked for."""
     of_network = network.images if network and not wanted.settings.cni_image_repository else ()
@@ -70,11 +72,11 @@ def _images(wanted: Cluster, hosts: Mapping[str, HostFacts], network: PodNetwork
     return image_registry.lacking(wanted.settings, needed)
 
 
-def _pod_network(mtu: int | None) -> tuple[PodNetwork | None, list[Finding]]:
+def _network_plan(mtu: int | None) -> tuple[NetworkPlan | None, list[Finding]]:
     """The network and what is wrong with its images, or what is wrong with its manifest."""
     settings = cluster().settings
     try:
-        network = source.pod_network(settings, mtu)
+        network = source.plan_network(settings, mtu)
     except UserError as error:
         remedy = "nothing can be applied before that is so"
         return None, [cni_manifest.finding("", problem, remedy) for problem in error.problems]
