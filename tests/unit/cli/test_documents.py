@@ -10,7 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from invoke.parser import Parser, ParserContext
+from invoke.parser.context import ParserContext
+from invoke.parser.parser import Parser
 
 import tasks
 from kubeproof.cli import reference_tables
