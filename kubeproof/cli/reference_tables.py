@@ -65,10 +65,7 @@ def tables() -> dict[str, str]:
         "findings": _table("Finding | Severity | What must hold", _findings()),
         "proof": _table("Row | What must hold", ((f"`{name}`", title) for name, title in TITLES_BY_NAME.items())),
         "diagnoses": _table("Diagnosis | What people see | Known from", _diagnoses()),
-        "manifests": _table(
-            "Manifest | Named by its project for | Run here with | Chosen for | Chosen, and refused as untried",
-            _manifests(ERAS),
-        ),
+        "manifests": manifests_table(ERAS),
         "versions": _table("Kubernetes | kubeadm API | Packages | Docker | containerd | Pause image", _versions()),
     }
 
@@ -122,14 +119,17 @@ def _diagnoses() -> Iterable[Row]:
         yield f"`{cause.name}`", cause.symptom, ", ".join(cause.references) or "made by hand"
 
 
-def _manifests(minors: Iterable[str]) -> Iterable[Row]:
-    """Pinned manifests: what their projects name, what was run here, and which one a minor gets."""
-    known = list(minors)
+def manifests_table(minors: Iterable[str]) -> str:
+    """Pinned manifests: what their projects name, what was run here, and which one a minor gets. Pure."""
+    known, rows = list(minors), []
     for pinned in manifests.PINNED:
         chosen = [minor for minor in known if manifests.choose(pinned.project, minor) is pinned]
         parts = [[minor for minor in chosen if pinned.is_tried(minor) is tried] for tried in (True, False)]
         name = f"{'Canal' if pinned.project == 'canal' else 'flannel'} {pinned.version}"
-        yield name, pinned.named_for, ", ".join(pinned.run), *map(_spans, parts)
+        rows.append((name, pinned.named_for, ", ".join(pinned.run), *map(_spans, parts)))
+    return _table(
+        "Manifest | Named by its project for | Run here with | Chosen for | Chosen, and refused as untried", rows
+    )
 
 
 def _spans(minors: Iterable[str]) -> str:

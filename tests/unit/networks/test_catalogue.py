@@ -7,6 +7,7 @@ import pytest
 
 from kubeproof.cli import reference_tables
 from kubeproof.config.settings import parse
+from kubeproof.config.tables import version_traits
 from kubeproof.networks import api, catalogue
 from kubeproof.networks.catalogue import PINNED
 from kubeproof.networks.networks import NETWORKS, no_enforcement
@@ -101,7 +102,7 @@ def test_the_doubt_is_a_finding_that_can_be_ignored() -> None:
 
 
 def test_the_table_says_each_pair() -> None:
-    table = reference_tables.tables()["manifests"]
+    table = reference_tables.manifests_table(version_traits.ERAS)
     assert "| Canal v3.24.6 | 1.22 to 1.25 |  | 1.22 to 1.25 | 1.20 to 1.21, 1.26 to 1.30 |" in table
     assert "| flannel v0.20.2 | 1.17 and later | 1.20 | 1.20 to 1.24 |  |" in table
 
