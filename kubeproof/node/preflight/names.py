@@ -1,4 +1,4 @@
-"""The names of all findings and what each is about: what `ignore_findings` takes. Pure."""
+"""The names of all findings and what each is about: what `ignore_findings` takes, and README.md shows. Pure."""
 
 from typing import Literal
 
