@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 from kubeproof.access.patience import patient
 from kubeproof.proof.capture import INNER_PROTOCOL, SNAPSHOT_BYTES
-from kubeproof.proof.script import NOT_FOUND
+from kubeproof.state.collector import NOT_FOUND
 from kubeproof.state.errors import ParseError
 from kubeproof.state.packets import parse_echo, parse_pcap, parse_vxlan
 

@@ -15,7 +15,7 @@ from kubeproof.doctor.causes_host import KUBELET_CONFIG, KUBELET_FLAGS
 from kubeproof.doctor.evidence import ControlPlane, Host, Paused, Token
 from kubeproof.doctor.paths_between import Journey
 from kubeproof.node import paths
-from kubeproof.proof.script import Output
+from kubeproof.state.collector import Output
 from kubeproof.state.hostfiles import parse_values
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 
 from kubeproof.proof.probe import Verdict, broken, fails, holds
-from kubeproof.proof.script import Output
+from kubeproof.state.collector import Output
 from kubeproof.state.errors import ParseError
 from kubeproof.state.packets import Echo, VxlanPacket, parse_echo, parse_pcap, parse_vxlan
 

@@ -9,8 +9,8 @@ from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.containers import TOOLS
 from kubeproof.proof.hosts import COMMAND_SECONDS, UnreachableError, run_everywhere
 from kubeproof.proof.node_script import commands, parse_state
-from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import API, Snapshot
+from kubeproof.state.collector import Output
 from kubeproof.state.errors import ParseError
 from kubeproof.state.hostfiles import parse_values
 from kubeproof.state.node import NodeState

@@ -8,7 +8,7 @@ from kubeproof.node import paths
 from kubeproof.proof.checks_host import SYSCTLS
 from kubeproof.proof.checks_membership import CONTROL_PLANE
 from kubeproof.proof.containers import DOCKER, Tool
-from kubeproof.proof.script import NOT_FOUND, Output
+from kubeproof.state.collector import NOT_FOUND, Output
 from kubeproof.state.errors import ParseError
 from kubeproof.state.hostfiles import (
     SUBNET_ENV,

@@ -28,8 +28,8 @@ from kubeproof.proof.probe import (
     read_whoami,
 )
 from kubeproof.proof.result import CheckResult, Status
-from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.state.collector import Output
 from kubeproof.state.iptables import Rule
 from kubeproof.state.verdict import Packet, verdict
 

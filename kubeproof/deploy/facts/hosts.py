@@ -10,8 +10,8 @@ from pyinfra.api.facts import FactBase
 from kubeproof.access.patience import patient
 from kubeproof.config.tables import runtimes as kinds
 from kubeproof.config.tables.systems import ARCHITECTURES
-from kubeproof.deploy.facts import sections
 from kubeproof.deploy.facts.kubernetes import REMAINS
+from kubeproof.deploy.facts.questions import Lines, Questions
 from kubeproof.node import paths
 from kubeproof.node.host_facts import HostFacts, Room
 from kubeproof.node.preflight import disks, runtimes
@@ -72,119 +72,111 @@ Legacy tables stay for as long as the host runs, rules or none; those that hold 
 """
 
 
-class Host(FactBase[HostFacts]):
+class Host(Questions[HostFacts]):
     """Reads :class:`HostFacts`."""
 
-    def command(self) -> str:
-        return sections.script(
-            {
-                "system": _OS_RELEASE.format('"$ID $VERSION_ID"'),
-                "system_title": _OS_RELEASE.format('"$PRETTY_NAME"'),
-                "uid": "id -u",
-                "addresses": "ip -o -4 addr show | awk '{print $4}'",
-                "swaps": "tail -n +2 /proc/swaps | awk '{print $1}'",
-                "container": "systemd-detect-virt --container | grep -v none",
-                "machine_id": "cat /etc/machine-id",
-                "docker_config": f"cat {paths.DOCKER_CONFIG}",
-                "docker_flags": _DOCKER_FLAGS,
-                "containerd_config": f"[ -e {paths.RECORD} ] || cat {paths.CONTAINERD_CONFIG}",
-                "machine": "uname -m",
-                "kernel": "uname -r",
-                "cgroups": "stat --file-system --format %T /sys/fs/cgroup",
-                "kubelet": f"test -e {paths.KUBELET_CONF} && kubelet --version",
-                "cri_socket": f"test -e {paths.KUBELET_CONF} && grep -hoE '{_ENDPOINT}' {_KUBELET_FILES}",
-                "foreign": f"test -e {paths.RECORD} || ls -d {' '.join(REMAINS)}",
-                "remembered": f"ls {paths.RECORD}",
-                "memory": "awk '$1 == \"MemTotal:\" {print $2}' /proc/meminfo",
-                "cores": "nproc",
-                "init": "cat /proc/1/comm",
-                "controllers": _CONTROLLERS,
-                "rooms": _ROOM,
-                "hostname": "uname -n",
-                "own_addresses": _OWN_ADDRESSES.format(patient(NAME_SECONDS)),
-                "product_uuid": "cat /sys/class/dmi/id/product_uuid",
-                "hosts_file": f"cat {paths.HOSTS}",
-                "resolvers": "awk '$1 == \"nameserver\" {print $2}' /etc/resolv.conf",
-                "packages": _PACKAGES,
-                "services": _SERVICES,
-                "others_pods": f"{_NO_OTHERS} || timeout {patient(POD_SECONDS)} {kinds.CTR} containers list --quiet",
-                "iptables": "iptables --version",
-                "apparmor": _APPARMOR,
-                "other_rules": _OTHER_RULES,
-            }
-        )
+    def questions(self) -> dict[str, str]:
+        return {
+            "system": _OS_RELEASE.format('"$ID $VERSION_ID"'),
+            "system_title": _OS_RELEASE.format('"$PRETTY_NAME"'),
+            "uid": "id -u",
+            "addresses": "ip -o -4 addr show | awk '{print $4}'",
+            "swaps": "tail -n +2 /proc/swaps | awk '{print $1}'",
+            "container": "systemd-detect-virt --container | grep -v none",
+            "machine_id": "cat /etc/machine-id",
+            "docker_config": f"cat {paths.DOCKER_CONFIG}",
+            "docker_flags": _DOCKER_FLAGS,
+            "containerd_config": f"[ -e {paths.RECORD} ] || cat {paths.CONTAINERD_CONFIG}",
+            "machine": "uname -m",
+            "kernel": "uname -r",
+            "cgroups": "stat --file-system --format %T /sys/fs/cgroup",
+            "kubelet": f"test -e {paths.KUBELET_CONF} && kubelet --version",
+            "cri_socket": f"test -e {paths.KUBELET_CONF} && grep -hoE '{_ENDPOINT}' {_KUBELET_FILES}",
+            "foreign": f"test -e {paths.RECORD} || ls -d {' '.join(REMAINS)}",
+            "remembered": f"ls {paths.RECORD}",
+            "memory": "awk '$1 == \"MemTotal:\" {print $2}' /proc/meminfo",
+            "cores": "nproc",
+            "init": "cat /proc/1/comm",
+            "controllers": _CONTROLLERS,
+            "rooms": _ROOM,
+            "hostname": "uname -n",
+            "own_addresses": _OWN_ADDRESSES.format(patient(NAME_SECONDS)),
+            "product_uuid": "cat /sys/class/dmi/id/product_uuid",
+            "hosts_file": f"cat {paths.HOSTS}",
+            "resolvers": "awk '$1 == \"nameserver\" {print $2}' /etc/resolv.conf",
+            "packages": _PACKAGES,
+            "services": _SERVICES,
+            "others_pods": f"{_NO_OTHERS} || timeout {patient(POD_SECONDS)} {kinds.CTR} containers list --quiet",
+            "iptables": "iptables --version",
+            "apparmor": _APPARMOR,
+            "other_rules": _OTHER_RULES,
+        }
 
     @staticmethod
     def default() -> HostFacts:
         return HostFacts()
 
-    def process(self, output: list[str]) -> HostFacts:
-        found = sections.read(output)
-        try:
-            return HostFacts(
-                system=_first(found, "system"),
-                system_title=_first(found, "system_title"),
-                uid=_number(_first(found, "uid"), -1),
-                addresses=tuple(line.partition("/")[0] for line in found.get("addresses", ())),
-                swaps=tuple(found.get("swaps", ())),
-                container=_first(found, "container"),
-                machine_id=_first(found, "machine_id"),
-                docker_config="\n".join(found.get("docker_config", ())),
-                docker_flags=tuple(" ".join(found.get("docker_flags", ())).split()),
-                containerd_config="\n".join(found.get("containerd_config", ())),
-                architecture=ARCHITECTURES.get(_first(found, "machine"), _first(found, "machine")),
-                kernel=_first(found, "kernel"),
-                cgroups=_first(found, "cgroups"),
-                kubelet=_first(found, "kubelet").rpartition(" v")[2],
-                cri_socket=_first(found, "cri_socket").rpartition("unix:")[2],
-                foreign=tuple(found.get("foreign", ())),
-                remembered=bool(found.get("remembered")),
-                memory_mib=_number(_first(found, "memory")) // 1024,
-                cores=_number(_first(found, "cores")),
-                init=_first(found, "init"),
-                controllers=_controllers(found.get("controllers", ())),
-                rooms=tuple(room for line in found.get("rooms", ()) if (room := _room(line))),
-                hostname=_first(found, "hostname"),
-                own_addresses=tuple(dict.fromkeys(found.get("own_addresses", ()))),
-                product_uuid=_first(found, "product_uuid"),
-                hosts_file="".join(f"{line}\n" for line in found.get("hosts_file", ())),
-                resolvers=tuple(found.get("resolvers", ())),
-                packages=tuple(found.get("packages", ())),
-                services=tuple(unit for unit in found.get("services", ()) if unit in _MATTERING),
-                others_pods=bool(found.get("others_pods")),
-                iptables=_variant(_first(found, "iptables")),
-                apparmor=_first(found, "apparmor"),
-                other_rules=tuple(found.get("other_rules", ())),
-            )
-        except ValueError as error:
-            raise FactProcessError(f"unexpected answer: {error}") from error
+    def read(self, found: Lines) -> HostFacts:
+        return HostFacts(
+            system=_first(found, "system"),
+            system_title=_first(found, "system_title"),
+            uid=_number(_first(found, "uid"), -1),
+            addresses=tuple(line.partition("/")[0] for line in found.get("addresses", ())),
+            swaps=tuple(found.get("swaps", ())),
+            container=_first(found, "container"),
+            machine_id=_first(found, "machine_id"),
+            docker_config="\n".join(found.get("docker_config", ())),
+            docker_flags=tuple(" ".join(found.get("docker_flags", ())).split()),
+            containerd_config="\n".join(found.get("containerd_config", ())),
+            architecture=ARCHITECTURES.get(_first(found, "machine"), _first(found, "machine")),
+            kernel=_first(found, "kernel"),
+            cgroups=_first(found, "cgroups"),
+            kubelet=_first(found, "kubelet").rpartition(" v")[2],
+            cri_socket=_first(found, "cri_socket").rpartition("unix:")[2],
+            foreign=tuple(found.get("foreign", ())),
+            remembered=bool(found.get("remembered")),
+            memory_mib=_number(_first(found, "memory")) // 1024,
+            cores=_number(_first(found, "cores")),
+            init=_first(found, "init"),
+            controllers=_controllers(found.get("controllers", ())),
+            rooms=tuple(room for line in found.get("rooms", ()) if (room := _room(line))),
+            hostname=_first(found, "hostname"),
+            own_addresses=tuple(dict.fromkeys(found.get("own_addresses", ()))),
+            product_uuid=_first(found, "product_uuid"),
+            hosts_file="".join(f"{line}\n" for line in found.get("hosts_file", ())),
+            resolvers=tuple(found.get("resolvers", ())),
+            packages=tuple(found.get("packages", ())),
+            services=tuple(unit for unit in found.get("services", ()) if unit in _MATTERING),
+            others_pods=bool(found.get("others_pods")),
+            iptables=_variant(_first(found, "iptables")),
+            apparmor=_first(found, "apparmor"),
+            other_rules=tuple(found.get("other_rules", ())),
+        )
 
 
-class Before(FactBase[Record]):
+class Before(Questions[Record]):
     """The host as it is now, in the form in which the first deploy remembers it."""
 
-    def command(self) -> str:
-        return sections.script(
-            {
-                "paths": f"for path in {_PATHS}; do [ -e $path ] && echo $path; done",
-                "sysctls": "; ".join(f"sysctl {name}" for name in SYSCTLS),
-                "swaps": "tail -n +2 /proc/swaps | awk '{print $1}'",
-                "nft_tables": "nft list tables",
-                "policies": "iptables-save | grep -E '^[*:]'",
-                "modules": "lsmod | awk '{print $1}'",
-                "groups": f"getent group {DOCKER_GROUP} | cut -d : -f 1",
-                "selinux": "getenforce",
-                "firewalld": "firewall-cmd --state; firewall-cmd --permanent --list-ports; "
-                "firewall-cmd --permanent --zone=trusted --list-sources",
-            }
-        )
+    def questions(self) -> dict[str, str]:
+        return {
+            "paths": f"for path in {_PATHS}; do [ -e $path ] && echo $path; done",
+            "sysctls": "; ".join(f"sysctl {name}" for name in SYSCTLS),
+            "swaps": "tail -n +2 /proc/swaps | awk '{print $1}'",
+            "nft_tables": "nft list tables",
+            "policies": "iptables-save | grep -E '^[*:]'",
+            "modules": "lsmod | awk '{print $1}'",
+            "groups": f"getent group {DOCKER_GROUP} | cut -d : -f 1",
+            "selinux": "getenforce",
+            "firewalld": "firewall-cmd --state; firewall-cmd --permanent --list-ports; "
+            "firewall-cmd --permanent --zone=trusted --list-sources",
+        }
 
     @staticmethod
     def default() -> Record:
         return Record()
 
-    def process(self, output: list[str]) -> Record:
-        return Record.from_sections(sections.read(output))
+    def read(self, found: Lines) -> Record:
+        return Record.from_sections(found)
 
 
 class Remembered(FactBase[Record | None]):
@@ -232,5 +224,5 @@ def _variant(version: str) -> str:
     return "nf_tables" if "nf_tables" in version else "legacy"
 
 
-def _first(found: dict[str, list[str]], name: str) -> str:
+def _first(found: Lines, name: str) -> str:
     return next(iter(found.get(name, ())), "")

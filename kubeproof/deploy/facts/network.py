@@ -4,15 +4,13 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
-from kubeproof.deploy.facts import sections
+from kubeproof.deploy.facts.questions import Lines, Questions
 from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
 from kubeproof.node import paths
 from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces
-from kubeproof.state.errors import ParseError
 from kubeproof.state.iproute import parse_links
 
 
@@ -24,19 +22,18 @@ class Rules:
     ipv6: str = ""
 
 
-class IptablesRules(FactBase[Rules]):
+class IptablesRules(Questions[Rules]):
     """Reads :class:`Rules`; empty where there are no such tools."""
 
-    def command(self) -> str:
-        return sections.script({"ipv4": "iptables-save", "ipv6": "ip6tables-save"})
+    def questions(self) -> dict[str, str]:
+        return {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
 
     @staticmethod
     def default() -> Rules:
         return Rules()
 
-    def process(self, output: list[str]) -> Rules:
-        found = sections.read(output)
-        return Rules(*("\n".join(found.get(family, ())) for family in ("ipv4", "ipv6")))
+    def read(self, found: Lines) -> Rules:
+        return Rules("\n".join(found["ipv4"]), "\n".join(found["ipv6"]))
 
 
 class ForwardPolicy(FactBase[str]):
@@ -137,65 +134,60 @@ class Plugins(FactBase[list[str]]):
         return [line.strip() for line in output if line.strip()]
 
 
-class Traces(FactBase[NetworkTraces]):
+class Traces(Questions[NetworkTraces]):
     """Reads :class:`NetworkTraces`."""
 
-    def command(self) -> str:
+    def questions(self) -> dict[str, str]:
         patterns = (*artifacts.LINKS, *artifacts.OTHERS_LINKS, *artifacts.SERVICE_LINKS)
         links = " ".join(f"/sys/class/net/{name}" for name in patterns)
-        return sections.script(
-            {
-                "remembered": f"ls {paths.RECORD}",
-                "configurations": f"ls {artifacts.CONFIGURATIONS}",
-                "interfaces": "ls /sys/class/net",
-                "links": f"for link in {links}; do [ -e $link ] && echo ${{link##*/}}; done; "
-                # The kernel makes this one by itself; only with an address somebody uses it.
-                f"ip -o -4 addr show dev {artifacts.KERNELS_LINK} | grep -q inet && echo {artifacts.KERNELS_LINK}",
-                "files": f"ls -d {' '.join(artifacts.EVIDENCE)}",
-                "plugins": f"ls {FOLDER}",
-                "tunnels": "ip -j -d link show type vxlan",
-                "udp": "ss -Hlun | awk '{print $4}'",
-                "addresses": "ip -o -4 addr show | while read -r _ link _ address _; do "
-                'echo "$link ${address%/*} $(cat /sys/class/net/$link/mtu)"; done',
-                "tcp": "ss -Hltn | awk '{print $4}'",
-                "routes": "ip -o -4 route show table all",
-                "virtual_servers": "awk '$1 ~ /^(TCP|UDP|SCTP)$/ {print $2}' /proc/net/ip_vs",
-            }
-        )
+        return {
+            "remembered": f"ls {paths.RECORD}",
+            "configurations": f"ls {artifacts.CONFIGURATIONS}",
+            "interfaces": "ls /sys/class/net",
+            "links": f"for link in {links}; do [ -e $link ] && echo ${{link##*/}}; done; "
+            # The kernel makes this one by itself; only with an address somebody uses it.
+            f"ip -o -4 addr show dev {artifacts.KERNELS_LINK} | grep -q inet && echo {artifacts.KERNELS_LINK}",
+            "files": f"ls -d {' '.join(artifacts.EVIDENCE)}",
+            "plugins": f"ls {FOLDER}",
+            "tunnels": "ip -j -d link show type vxlan",
+            "udp": "ss -Hlun | awk '{print $4}'",
+            "addresses": "ip -o -4 addr show | while read -r _ link _ address _; do "
+            'echo "$link ${address%/*} $(cat /sys/class/net/$link/mtu)"; done',
+            "tcp": "ss -Hltn | awk '{print $4}'",
+            "routes": "ip -o -4 route show table all",
+            "virtual_servers": "awk '$1 ~ /^(TCP|UDP|SCTP)$/ {print $2}' /proc/net/ip_vs",
+        }
 
     @staticmethod
     def default() -> NetworkTraces:
         return NetworkTraces()
 
-    def process(self, output: list[str]) -> NetworkTraces:
-        found = {name: tuple(lines) for name, lines in sections.read(output).items()}
+    def read(self, answers: Lines) -> NetworkTraces:
+        found = {name: tuple(lines) for name, lines in answers.items()}
         text = "\n".join(found.get("tunnels", ()))
         routes = tuple(line for line in found.get("routes", ()) if line.split()[0] not in _OTHER_TYPES)
-        try:
-            return NetworkTraces(
-                remembered=bool(found.get("remembered")),
-                configurations=found.get("configurations", ()),
-                interfaces=found.get("interfaces", ()),
-                links=found.get("links", ()),
-                files=found.get("files", ()),
-                plugins=found.get("plugins", ()),
-                tunnels=parse_links(text, []),
-                udp_ports=_ports(found.get("udp", ())),
-                tcp_ports=_ports(found.get("tcp", ())),
-                routes=tuple(dict.fromkeys(_route(line) for line in routes if _is_to_a_network(line))),
-                unreachable=_unreachable(found.get("routes", ())),
-                virtual_servers=_virtual_servers(found.get("virtual_servers", ())),
-                default_link=next(
-                    (_route(line)[1] for line in routes if not _is_to_a_network(line) and " table " not in line), ""
-                ),
-                addresses=tuple(
-                    _address(words)
-                    for words in map(str.split, found.get("addresses", ()))
-                    if len(words) == 3 and words[2].isdecimal()
-                ),
-            )
-        except (ParseError, ValueError) as error:
-            raise FactProcessError(f"unexpected answer: {error}") from error
+        return NetworkTraces(
+            remembered=bool(found.get("remembered")),
+            configurations=found.get("configurations", ()),
+            interfaces=found.get("interfaces", ()),
+            links=found.get("links", ()),
+            files=found.get("files", ()),
+            plugins=found.get("plugins", ()),
+            tunnels=parse_links(text, []),
+            udp_ports=_ports(found.get("udp", ())),
+            tcp_ports=_ports(found.get("tcp", ())),
+            routes=tuple(dict.fromkeys(_route(line) for line in routes if _is_to_a_network(line))),
+            unreachable=_unreachable(found.get("routes", ())),
+            virtual_servers=_virtual_servers(found.get("virtual_servers", ())),
+            default_link=next(
+                (_route(line)[1] for line in routes if not _is_to_a_network(line) and " table " not in line), ""
+            ),
+            addresses=tuple(
+                _address(words)
+                for words in map(str.split, found.get("addresses", ()))
+                if len(words) == 3 and words[2].isdecimal()
+            ),
+        )
 
 
 _NOWHERE = ("blackhole", "unreachable", "prohibit")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kubeproof.doctor.evidence import Paused, Token
 from kubeproof.doctor.questions import control_plane_of, host_of, questions
-from kubeproof.proof.script import TIMED_OUT, Output
+from kubeproof.state.collector import TIMED_OUT, Output
 from tests.unit.proof import good
 
 CONF = "/proc/sys/net/ipv4/conf"

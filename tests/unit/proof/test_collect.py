@@ -6,7 +6,7 @@ import pytest
 
 from kubeproof.proof import collect
 from kubeproof.proof.hosts import UnreachableError
-from kubeproof.proof.script import Output
+from kubeproof.state.collector import Output
 from tests.unit.proof import good
 
 Asked = Mapping[str, Mapping[str, str]]

@@ -15,7 +15,7 @@ from kubeproof.proof.checks import by_name
 from kubeproof.proof.checks_host import iptables_variant
 from kubeproof.proof.containers import CONTAINERD, DOCKER, TOOLS
 from kubeproof.proof.node_script import commands, parse_state
-from kubeproof.proof.script import Output
+from kubeproof.state.collector import Output
 from kubeproof.state.hostfiles import Identity, Kubelet
 from kubeproof.state.iptables import Ruleset
 from kubeproof.state.model import Namespace

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from kubeproof.deploy.facts import sections
 from kubeproof.deploy.facts.files import Existing, NotEmpty, Text
 from kubeproof.deploy.facts.hosts import Before, Host, Remembered
 from kubeproof.deploy.facts.kubernetes import ControlPlane, ControlPlaneState, KubeconfigOf, MembershipState, Objects
@@ -20,17 +19,6 @@ def shell(script: str) -> list[str]:
     """Lines that a script prints; it has to succeed, or pyinfra would give up the host."""
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
-
-
-class TestSections:
-    def test_what_is_asked_is_what_is_read(self) -> None:
-        script = sections.script(
-            {"one": "printf 'a\\n\\nb\\n'", "two": "exit_is_ignored", "three": "false; echo '##x'"}
-        )
-        assert sections.read(shell(script)) == {"one": ["a", "b"], "two": [], "three": ["##x"]}
-
-    def test_text_before_the_first_section_is_dropped(self) -> None:
-        assert sections.read(["Welcome!", "##kubeproof a", "1"]) == {"a": ["1"]}
 
 
 class TestHost:
@@ -104,9 +92,9 @@ class TestHost:
         assert found.controllers == ("cpuset", "cpu", "io", "memory", "pids")
 
     def test_an_odd_answer_hides_no_other(self) -> None:
-        odd = ["##kubeproof uid", "nobody", "##kubeproof memory", "lots", "##kubeproof cores", "", "##kubeproof rooms"]
-        room = "/var/lib ext4 9 8 /dev/my disk 2048 1024 1024 50% /var/lib/a b"
-        found = Host().process([*odd, "/var fuse x - - - - /", room, "##kubeproof hostname", "a"])
+        rooms = "/var fuse x - - - - /\n/var/lib ext4 9 8 /dev/my disk 2048 1024 1024 50% /var/lib/a b"
+        odd = answered(uid="nobody", memory="lots", cores="", rooms=rooms, hostname="a")
+        found = Host().process(odd.splitlines())
         assert (found.uid, found.memory_mib, found.cores, found.hostname) == (-1, 0, 0, "a")
         assert found.rooms == (Room("/var/lib", "ext4", 2, 1, "/var/lib/a b", 9, 8),)
 
@@ -183,7 +171,7 @@ class TestControlPlane:
 
     def test_blank_host(self) -> None:
         assert ControlPlaneState.default() == ControlPlane()
-        assert MembershipState().process([]) == MembershipState.default()
+        assert MembershipState().process(answered().splitlines()) == MembershipState.default()
 
 
 class TestFiles:
@@ -289,9 +277,9 @@ class TestTraces:
         assert "lo" in found.interfaces
         assert not [link for link in found.links if "*" in link]
         assert LinkAddress("lo", "127.0.0.1", 65536) in found.addresses
-        assert Traces().process([]) == NetworkTraces()
+        assert Traces().process(answered().splitlines()) == NetworkTraces()
         with pytest.raises(FactProcessError):
-            Traces().process(["##kubeproof tunnels", "no json"])
+            Traces().process(answered(tunnels="no json").splitlines())
 
     def test_patterns_of_links_and_routes_run_on_this_machine(self) -> None:
         assert "lo" in ClusterLinks().process(shell(ClusterLinks().command(["l[o]", "no-such.*"])))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kubeproof.deploy.facts.questions import MARKER
+
 REPOSITORY = Path(__file__).resolve().parents[4]
 HERE = Path(__file__).resolve().parent
 ADDRESSES = {"master": "192.0.2.11", "node1": "192.0.2.12", "node2": "192.0.2.13"}
@@ -17,7 +19,8 @@ WORKERS = ("node1", "node2")
 TOKEN = "abcdef.0123456789abcdef"
 CA_HASH = "sha256:" + "ab" * 32
 KUBECONFIG = "server: https://192.0.2.11:6443\nclient-key-data: not-to-be-seen"
-MARK = "##kubeproof "
+MARK = "run "
+"""What is before the name of a question in the command of a fact that asks several."""
 ROOMS = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/kubelet")
 FEATURES = ("overlay", "veth", "bridge", "vxlan", "conntrack", "br_netfilter", "iptables")
 
@@ -26,7 +29,11 @@ Rule = dict[str, Any]
 
 def sections(**answers: str) -> str:
     """Output of a fact that asks several questions."""
-    return "".join(f"{MARK}{name}\n{answer}\n" for name, answer in answers.items())
+    parts = (
+        f"@@{MARKER} out {name}\n{answer}\n@@{MARKER} err {name}\n\n@@{MARKER} rc {name} 0\n"
+        for name, answer in answers.items()
+    )
+    return "\n".join((*parts, f"@@{MARKER} end"))
 
 
 def host_facts(host: str, address: str = "", **changes: str) -> Rule:

@@ -21,7 +21,7 @@ from tests.unit.deploy.phases.fake_cluster import (
 
 CHANGES = (
     r"umask|apt-get(?! update --print-uris)|systemctl (start|stop|restart|enable)|"
-    r"kubeadm (init|join|reset|token)|rm -|touch|sysctl --write"
+    r"kubeadm (init|join|reset|token)|rm -(?!rf .\$d.')|touch|sysctl --write"
 )
 """Commands that change something on a host."""
 TRACEBACK = "Traceback"
@@ -160,13 +160,13 @@ class TestBadLuck:
         assert TRACEBACK not in run.output
 
     def test_interrupted_init_is_taken_back_and_begun_again(self, hosts: FakeCluster) -> None:
-        hosts.rules.append({"match": "##kubeproof configured", "stdout": sections(configured="x", interrupted="x")})
+        hosts.rules.append({"match": "run configured", "stdout": sections(configured="x", interrupted="x")})
         run = hosts.run("deploy.py", "-y")
         assert run.code == 0, run.output
         assert run.places("kubeadm reset", "master")[0] < run.places("kubeadm init", "master")[0]
 
     def test_control_plane_that_does_not_answer_is_never_taken_back(self, hosts: FakeCluster) -> None:
-        question = "##kubeproof configured"
+        question = "run configured"
         hosts.answer(question, stdout=sections(configured="x"), sets=["asked", "@api"])
         healthy = sections(configured="x", healthy="ok", finished="a\nb")
         hosts.answer(question, when=["asked"], stdout=healthy)
@@ -175,23 +175,23 @@ class TestBadLuck:
         assert not run.ran("kubeadm (reset|init)", "master")
 
     def test_interrupted_join_is_taken_back_and_begun_again(self, hosts: FakeCluster) -> None:
-        hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", interrupted="x"))
+        hosts.answer("run joined", host="node1", stdout=sections(joined="x", interrupted="x"))
         run = hosts.run("deploy.py", "-y")
         forgotten = run.places("kubectl .* delete node node1 --ignore-not-found", "master")
         assert run.places("kubeadm reset", "node1")[0] < forgotten[0] < run.places("kubeadm join", "node1")[0]
         assert not run.ran("delete node node2")
 
     def test_node_of_another_cluster_is_refused(self, hosts: FakeCluster) -> None:
-        hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", ca="aaaa"))
-        hosts.answer("##kubeproof joined", host="master", stdout=sections(joined="x", ca="bbbb"))
+        hosts.answer("run joined", host="node1", stdout=sections(joined="x", ca="aaaa"))
+        hosts.answer("run joined", host="master", stdout=sections(joined="x", ca="bbbb"))
         run = hosts.run("deploy.py", "-y")
         assert run.code == 1
         assert "belongs to another cluster" in run.output
         assert not run.ran("kubeadm (join|reset)", "node1")
 
     def test_worker_of_a_cluster_whose_control_plane_was_made_anew_is_refused(self, hosts: FakeCluster) -> None:
-        hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", ca="aaaa"))
-        hosts.answer("##kubeproof joined", host="master", when=["initialised"], stdout=sections(joined="x", ca="bbbb"))
+        hosts.answer("run joined", host="node1", stdout=sections(joined="x", ca="aaaa"))
+        hosts.answer("run joined", host="master", when=["initialised"], stdout=sections(joined="x", ca="bbbb"))
         run = hosts.run("deploy.py", "-y")
         assert run.code == 1
         assert "belongs to another cluster" in run.output
@@ -199,7 +199,7 @@ class TestBadLuck:
 
     def test_node_that_has_joined_is_left_alone(self, hosts: FakeCluster) -> None:
         for name in ("node1", "master"):
-            hosts.answer("##kubeproof joined", host=name, stdout=sections(joined="x", ca="aaaa"))
+            hosts.answer("run joined", host=name, stdout=sections(joined="x", ca="aaaa"))
         assert hosts.run("deploy.py", "-y").code == 0
         run = hosts.run("deploy.py", "--dry")
         assert run.code == 0, run.output
@@ -338,13 +338,13 @@ class TestReset:
         monkeypatch.setenv("KUBEPROOF_KEEP_HOSTS", "1")
         hosts.flags = tuple(f"{name} remembered" for name in ADDRESSES)
         rules = "*filter\n:FORWARD DROP [0:0]\n:KUBE-FORWARD - [0:0]\n-A FORWARD -j KUBE-FORWARD\nCOMMIT"
-        hosts.answer("##kubeproof ipv4", stdout=sections(ipv4=rules))
+        hosts.answer("run ipv4", stdout=sections(ipv4=rules))
         run = hosts.run("reset.py", "-y")
         assert run.code == 0, run.output
         plans = [item.stdin or "" for item in run.commands if "iptables-restore" in item.command]
         assert len(plans) == len(ADDRESSES)
         assert all("-X KUBE-FORWARD" in plan and ":FORWARD" not in plan for plan in plans)
-        asked = "(?s)^(?!echo '##kubeproof).*"
+        asked = "(?s)^(?!export LC_ALL).*"
         assert not run.ran(f"{asked}(docker.service.d|systemctl (stop|restart) docker|before.json.*rm|purge)")
 
     @pytest.mark.parametrize("remembered", [True, False])
