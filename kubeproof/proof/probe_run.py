@@ -11,7 +11,6 @@ from urllib.request import ProxyHandler, build_opener
 
 from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Node
-from kubeproof.proof.containers import Tool
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
 from kubeproof.proof.probe import (
     REQUEST_SECONDS,
@@ -28,6 +27,7 @@ from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.state import collector
 from kubeproof.state.collector import Output
+from kubeproof.state.containers import Tool
 from kubeproof.state.errors import ParseError
 
 NODE_PORT = "node_port"

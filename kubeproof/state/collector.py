@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from kubeproof.state.errors import ParseError
 
@@ -40,6 +41,13 @@ class Output:
         """The last line of what it said, for an error message."""
         lines = (self.err.strip() or self.out.strip()).splitlines()
         return lines[-1] if lines else "nothing was printed"
+
+
+def shell(name: str, **values: str) -> str:
+    """The text of a ``.sh`` file of this folder, with variables that it uses; comments are left out."""
+    lines = Path(__file__).with_name(f"{name}.sh").read_text().splitlines()
+    given = [f"{variable}={shlex.quote(value)}" for variable, value in values.items()]
+    return "\n".join([*given, *(line for line in lines if not line.lstrip().startswith("#"))])
 
 
 def build(commands: Mapping[str, str], *, marker: str, timeout: float) -> str:

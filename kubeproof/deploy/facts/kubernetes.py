@@ -21,17 +21,6 @@ KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 REQUEST_SECONDS = 10
 DOCUMENT_WITH_NET_CONF = """awk 'BEGIN {RS = "---\\n"} /net-conf.json:/'"""
 """Prints the one of a file's YAML documents that has flannel's configuration."""
-REMAINS = (
-    paths.ADMIN_CONF,
-    paths.KUBELET_CONF,
-    f"{paths.KUBERNETES}/bootstrap-kubelet.conf",
-    f"{paths.KUBERNETES}/controller-manager.conf",
-    f"{paths.KUBERNETES}/scheduler.conf",
-    f"{paths.KUBERNETES}/pki/*",
-    "/var/lib/etcd/member",
-    "/var/lib/kubelet/config.yaml",
-)
-"""What `kubeadm reset` cleans up, as patterns of the shell."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +196,7 @@ class Remains(FactBase[list[str]]):
     """What is there of a cluster on this host, begun or finished: files of kubeadm and kubelet, containers of pods."""
 
     def command(self) -> str:
-        files = " ".join((*REMAINS, paths.INIT_MARKER, paths.JOIN_MARKER))
+        files = " ".join((*paths.REMAINS, paths.INIT_MARKER, paths.JOIN_MARKER))
         return f"ls -d {files} 2>/dev/null; ls -A /etc/kubernetes/manifests 2>/dev/null; {LIST_PODS}; true"
 
     @staticmethod
@@ -229,7 +218,7 @@ class SettingsInUse(Questions[InUse]):
             "unfinished": f"ls {paths.INIT_MARKER} {paths.JOIN_MARKER}",
             "arguments": f"sed -n 's/^ *- --//p' {servers}",
             "images": f"sed -n 's/^ *image: *//p' {manifests}/*.yaml",
-            "kubelet": "grep -E '^(cgroupDriver|clusterDomain):' /var/lib/kubelet/config.yaml",
+            "kubelet": f"grep -E '^(cgroupDriver|clusterDomain):' {paths.KUBELET_CONFIG}",
             "server": f"sed -n 's/^ *server: *//p' {paths.KUBELET_CONF}",
             "node_ip": "grep -oE -- '--node-ip=[0-9.]+' /var/lib/kubelet/kubeadm-flags.env | cut -d = -f 2",
             "pause": "grep -oE -- '--pod-infra-container-image=[^ \"]+' /var/lib/kubelet/kubeadm-flags.env "

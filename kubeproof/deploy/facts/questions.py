@@ -9,6 +9,7 @@ from pyinfra.api.facts import FactBase
 
 from kubeproof.access.patience import patient
 from kubeproof.state import collector
+from kubeproof.state.collector import Output
 
 T = TypeVar("T")
 MARKER = "kubeproof"
@@ -25,19 +26,22 @@ class Questions(FactBase[T]):
         raise NotImplementedError
 
     def read(self, found: Lines) -> T:
-        """Raises ValueError for answers that are none."""
         raise NotImplementedError
 
     def command(self) -> str:
         return script(self.questions())
 
     def process(self, output: list[str]) -> T:
-        try:
-            answers = collector.read("\n".join(["", *output]), marker=MARKER)
-            return self.read(defaultdict(list, {name: answer.lines for name, answer in answers.items()}))
-        except ValueError as error:
-            raise FactProcessError(f"unexpected answer: {error}") from error
+        return self.read(defaultdict(list, {name: answer.lines for name, answer in answers(output).items()}))
 
 
 def script(questions: Mapping[str, str]) -> str:
     return collector.build(questions, marker=MARKER, timeout=patient(SECONDS))
+
+
+def answers(output: list[str]) -> dict[str, Output]:
+    """By the question's name, from the lines that :func:`script` prints."""
+    try:
+        return collector.read("\n".join(["", *output]), marker=MARKER)
+    except ValueError as error:
+        raise FactProcessError(f"unexpected answer: {error}") from error

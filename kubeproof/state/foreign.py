@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any
 
-from kubeproof.proof.checks_services import SERVICES
 from kubeproof.state.errors import ParseError
 from kubeproof.state.iptables import Match, Ports, Rule, Ruleset
 from kubeproof.state.verdict import is_named
@@ -185,7 +184,7 @@ def interfering(ruleset: Ruleset, interest: Interest) -> Iterator[Found]:
                 if chain.name not in ("PREROUTING", "OUTPUT"):
                     continue
                 targets = TRANSLATED
-                at = next((number for number, rule in enumerate(rules) if rule.target == SERVICES), len(rules))
+                at = next((number for number, rule in enumerate(rules) if rule.target == "KUBE-SERVICES"), len(rules))
                 rules = rules[:at]
             yield from (Found(name, rule) for rule in _walk(ruleset, name, rules, targets, interest))
 
