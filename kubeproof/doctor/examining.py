@@ -45,7 +45,7 @@ def gather(loaded: LoadedInventory) -> Evidence:
     settings = loaded.cluster.settings
     snapshot, answers = collect_with(
         loaded,
-        lambda name: parts_of(loaded, name, nonce=nonce),
+        {node.name: parts_of(loaded, node.name, nonce=nonce) for node in loaded.cluster.nodes},
         {leader: texts(of_control_plane(settings))},
         seconds=SECONDS,
     )

@@ -119,6 +119,8 @@ def configurations(names: Sequence[str]) -> list[str]:
 def unique_identity(context: Context) -> Finding:
     """Two nodes with one identity become one, or fight (kubeadm#31). Containers have their machine's product_uuid."""
     own = context.state.identity
+    if not own.hostname:
+        raise UndecidedError("what identifies the node was not read")
     others = [(node.name, context.states[node.name].identity) for node in context.others if node.name in context.states]
     wrong = [line for name, other in others for line in in_common(own, name, other)]
     return Finding(not wrong, "values of its own", "\n".join(wrong) or "values of its own")
@@ -126,7 +128,7 @@ def unique_identity(context: Context) -> Finding:
 
 def in_common(own: Identity, name: str, other: Identity) -> Iterator[str]:
     """A line for each value that two nodes share."""
-    if own.hostname and own.hostname == other.hostname:
+    if own.hostname == other.hostname:
         yield f"hostname {own.hostname} is that of {name} too"
     if own.machine_id and own.machine_id == other.machine_id:
         yield f"machine-id {own.machine_id} is that of {name} too"

@@ -1,6 +1,6 @@
 """Reads live state: every node in one round trip, all at once, and the API's objects along with the leader's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from kubeproof.config.cluster import LoadedInventory
@@ -10,7 +10,7 @@ from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.hosts import COMMAND_SECONDS, UnreachableError, run_everywhere
 from kubeproof.proof.snapshot import API, Snapshot
 from kubeproof.state.collector import Output
-from kubeproof.state.containers import TOOLS, Tool
+from kubeproof.state.containers import TOOLS
 from kubeproof.state.errors import ParseError
 from kubeproof.state.hostfiles import parse_values
 from kubeproof.state.node import NodeState
@@ -25,24 +25,20 @@ Answers = Mapping[str, Mapping[str, Output]]
 
 def collect(loaded: LoadedInventory) -> Snapshot:
     """Read all nodes of an inventory and the API. Never raises for what does not answer."""
-    return collect_with(loaded, lambda name: parts(Asker.PROOF, tool_of(loaded)), {})[0]
-
-
-def tool_of(loaded: LoadedInventory) -> Tool:
-    return TOOLS[loaded.cluster.settings.container_runtime]
+    asked = parts(Asker.PROOF, TOOLS[loaded.cluster.settings.container_runtime])
+    return collect_with(loaded, dict.fromkeys((node.name for node in loaded.cluster.nodes), asked), {})[0]
 
 
 def collect_with(
     loaded: LoadedInventory,
-    parts_of: Callable[[str], tuple[Part, ...]],
+    parts_of: Mapping[str, tuple[Part, ...]],
     more: Asked,
     *,
     seconds: float = COMMAND_SECONDS,
 ) -> tuple[Snapshot, Answers]:
-    """As :func:`collect`, by these parts of each node, and in the same round trip what ``more`` asks beside them."""
+    """As :func:`collect`, by the parts of each node, and in the same round trip what ``more`` asks beside them."""
     leader = loaded.cluster.leader.name
-    read_by = {node.name: parts_of(node.name) for node in loaded.cluster.nodes}
-    asked = {name: {**texts(read_by[name]), **more.get(name, {})} for name in read_by}
+    asked = {name: {**texts(of_node), **more.get(name, {})} for name, of_node in parts_of.items()}
     asked[leader][API] = api.COMMAND
     asked[leader][KUBELETS] = api.kubelets_command({node.name: node.address for node in loaded.cluster.nodes})
     states: dict[str, NodeState] = {}
@@ -53,7 +49,7 @@ def collect_with(
         if isinstance(answer, UnreachableError):
             unreachable[name] = f"{answer}; {answer.advice}" if answer.advice else str(answer)
         else:
-            states[name] = state_of(name, read_by[name], answer)
+            states[name] = state_of(name, parts_of[name], answer)
             answers[name] = answer
         if name == leader:
             objects = _objects(answer)

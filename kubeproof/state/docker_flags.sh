@@ -3,4 +3,4 @@
 started=$(systemctl show --property ExecStart --value docker.service)
 printf '%s\n' "$started" | sed -nE 's/.*argv\[\]=[^ ;]* *([^;]*) ;.*/\1/p'
 # shellcheck disable=SC1091 # a file of the host
-case $started in *DOCKER_OPTS*) (. /etc/default/docker; echo "$DOCKER_OPTS") ;; esac
+case $started in *DOCKER_OPTS*) (. /etc/default/docker; echo "$DOCKER_OPTS") || true ;; esac

@@ -19,7 +19,7 @@ tcp() {
 answers() { ping -n -c 1 -w "$SECONDS_EACH" -W "$SECONDS_EACH" "$@" >/dev/null 2>&1 && echo yes || echo no; }
 passes() {
   for size in $SIZES; do
-    (ping -n -c 1 -W 2 -M do -s $((size - HEADERS)) "$1" >/dev/null 2>&1 && echo "$size") &
+    (ping -n -c 1 -W 2 -M 'do' -s $((size - HEADERS)) "$1" >/dev/null 2>&1 && echo "$size") &
   done
   wait
 }
@@ -27,7 +27,7 @@ way() {
   tcp "$1" "$2" >"$d/ssh.$1" & pid=$!
   ping=$(answers "$1"); wait $pid; largest=-
   mtu=$(cat "/sys/class/net/$interface/mtu")
-  [ "$ping" = no ] || [ "$(answers -M do -s $((mtu - HEADERS)) "$1")" = yes ] ||
+  [ "$ping" = no ] || [ "$(answers -M 'do' -s $((mtu - HEADERS)) "$1")" = yes ] ||
     largest=$(passes "$1" | sort -n | tail -n 1)
   mac=$(ip -4 neigh show "$1" | sed -n 's/.* lladdr \([^ ]*\).*/\1/p' | head -n 1)
   printf 'way %s %s %s %s %s\n' "$1" "$ping" "$(cat "$d/ssh.$1")" "${mac:--}" "${largest:--}"
@@ -35,7 +35,7 @@ way() {
 through() {
   tcp "$1" "$KUBELET_PORT" >"$d/tcp.$1" & pid=$!
   ping=$(answers -p "$NONCE" "$1"); large=$ping
-  [ "$ping" = no ] || large=$(answers -M do -s $(($(cat "/sys/class/net/$DEVICE/mtu") - HEADERS)) "$1")
+  [ "$ping" = no ] || large=$(answers -M 'do' -s $(($(cat "/sys/class/net/$DEVICE/mtu") - HEADERS)) "$1")
   wait $pid; printf 'tunnel %s %s %s %s\n' "$1" "$ping" "$large" "$(cat "$d/tcp.$1")"
 }
 interface=$(ip -4 -o route get "${OTHERS%%:*}" | sed -n 's/.* dev \([^ ]*\).*/\1/p')

@@ -26,11 +26,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     yield from _same(inspection, "hostname", lambda own: own.hostname)
     yield from _same(inspection, "machine-id", lambda own: own.machine_id)
     # Containers show the machine's that they share.
-    yield from _same(
-        inspection,
-        "product-uuid",
-        lambda facts: "" if facts.identity.container else facts.identity.product_uuid.lower(),
-    )
+    yield from _same(inspection, "product-uuid", lambda own: "" if own.container else own.product_uuid)
 
 
 def _own_name(cluster: Cluster, node: Node, facts: NodeState) -> Iterator[Finding]:

@@ -26,8 +26,8 @@ from kubeproof.proof.result import CheckResult, Status
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.state.collector import Output
 from kubeproof.terminal.errors import UserError
+from tests.unit.node.test_parts import outputs
 from tests.unit.proof import good
-from tests.unit.proof.test_node_script import outputs
 
 TAKEN_AT = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 

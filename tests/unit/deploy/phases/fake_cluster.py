@@ -3,16 +3,14 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kubeproof.deploy.facts.questions import MARKER
+from tests.unit.deploy.phases import prepared
 
-REPOSITORY = Path(__file__).resolve().parents[4]
 HERE = Path(__file__).resolve().parent
 ADDRESSES = {"master": "192.0.2.11", "node1": "192.0.2.12", "node2": "192.0.2.13"}
 WORKERS = ("node1", "node2")
@@ -21,7 +19,7 @@ CA_HASH = "sha256:" + "ab" * 32
 KUBECONFIG = "server: https://192.0.2.11:6443\nclient-key-data: not-to-be-seen"
 MARK = "run "
 """What is before the name of a question in the command of a fact that asks several."""
-ROOMS = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/kubelet")
+DISKS = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/kubelet")
 FEATURES = ("overlay", "veth", "bridge", "vxlan", "conntrack", "br_netfilter", "iptables")
 
 Rule = dict[str, Any]
@@ -36,35 +34,37 @@ def sections(**answers: str) -> str:
     return "\n".join((*parts, f"@@{MARKER} end"))
 
 
-def host_facts(host: str, address: str = "", **changes: str) -> Rule:
+def host_facts(
+    host: str,
+    address: str = "",
+    *,
+    links: Iterable[str] = ("lo", "eth0"),
+    tunnels: Iterable[Rule] = (),
+    mtu: int = 1500,
+    **changes: str,
+) -> Rule:
     """What preflight reads of a host that is fit, with changes."""
+    found = [{"ifindex": n, "ifname": name, "mtu": mtu, "operstate": "UP"} for n, name in enumerate(links, start=1)]
+    own = {"family": "inet", "local": address or ADDRESSES[host], "prefixlen": 24, "scope": "global"}
     answers = {
+        "identity": f"hostname={host}\nmachine_id=id-of-{host}\nproduct_uuid=uuid-of-{host}\ncontainer=",
         "system": "debian 12",
         "uid": "0",
-        "addresses": f"127.0.0.1/8\n{address or ADDRESSES[host]}/24",
-        "swaps": "",
-        "container": "",
-        "machine_id": f"id-of-{host}",
-        "docker_config": "",
-        "machine": "x86_64",
+        "architecture": "x86_64",
         "kernel": "6.1.0-13-amd64",
         "cgroups": "cgroup2fs",
-        "foreign": "",
-        "memory": "4000000",
+        "memory_mib": "4000000",
         "cores": "2",
         "init": "systemd",
         "controllers": "cpuset cpu io memory pids" if changes.get("cgroups", "cgroup2fs") == "cgroup2fs" else "",
-        "rooms": "\n".join(f"{path} ext2/ext3 1000 900 /dev/sda1 20000000 5000000 15000000 25% /" for path in ROOMS),
-        "hostname": host,
+        "disks": "\n".join(f"{path} ext2/ext3 1000 900 /dev/sda1 20000000 5000000 15000000 25% /" for path in DISKS),
         "own_addresses": address or ADDRESSES[host],
-        "product_uuid": f"uuid-of-{host}",
         "hosts_file": "127.0.0.1 localhost",
         "resolvers": "198.51.100.53",
-        "packages": "",
-        "services": "",
-        "iptables": "",
+        "network-links": json.dumps([*found, *tunnels]),
+        "network-addresses": json.dumps([{"ifname": "eth0", "addr_info": [own]}]),
     }
-    return {"host": host, "match": f"{MARK}machine_id", "stdout": sections(**{**answers, **changes})}
+    return {"host": host, "match": f"{MARK}identity", "stdout": sections(**{**answers, **changes})}
 
 
 def ready_objects(*daemon_sets: str, names: Iterable[str] = ADDRESSES) -> list[dict[str, Any]]:
@@ -189,36 +189,18 @@ class FakeCluster:
         world.write_text(json.dumps({"rules": self.rules, "down": self.down, "flags": self.flags}))
         log.write_text("")
         key.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
-        inventory = HERE / "inventory" / "fake.py"
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "tests.unit.deploy.phases.fake_pyinfra",
-            world,
-            log,
-            inventory,
-            deploy,
-            *arguments,
-        ]
+        output = self.folder / "output"
+        environment = {
+            **os.environ,
+            "FAKE_CLUSTER_KEY": str(key),
+            "FAKE_CLUSTER_KUBECONFIG": str(self.kubeconfig),
+            "FAKE_CLUSTER_HOSTS": json.dumps(self.addresses),
+            "FAKE_CLUSTER_SETTINGS": json.dumps(self.settings),
+            "PYINFRA_PROGRESS": "off",
+            **self.environment,
+        }
         # A host that fails is the deploy's own affair here, whatever config.py says.
-        done = subprocess.run(
-            [*command, "--fail-percent", "100"],
-            cwd=REPOSITORY,
-            env={
-                **os.environ,
-                "FAKE_CLUSTER_KEY": str(key),
-                "FAKE_CLUSTER_KUBECONFIG": str(self.kubeconfig),
-                "FAKE_CLUSTER_HOSTS": json.dumps(self.addresses),
-                "FAKE_CLUSTER_SETTINGS": json.dumps(self.settings),
-                "PYINFRA_PROGRESS": "off",
-                **self.environment,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        words = [str(HERE / "inventory" / "fake.py"), deploy, *arguments, "--fail-percent", "100"]
+        code = prepared.run(world, log, words, environment, output)
         commands = [Command(**json.loads(line)) for line in log.read_text().splitlines()]
-        return Run(done.returncode, done.stdout, commands)
+        return Run(code, output.read_text(), commands)

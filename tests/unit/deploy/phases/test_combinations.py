@@ -94,7 +94,7 @@ def rules(hosts: tuple[Host, ...], minor: str) -> list[dict[str, object]]:
             host.name,
             address=f"192.0.2.{11 + place}",
             system=host.release,
-            machine=host.machine,
+            architecture=host.machine,
             kernel=host.kernel,
         )
         for place, host in enumerate(hosts)

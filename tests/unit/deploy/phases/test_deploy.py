@@ -210,7 +210,7 @@ class TestBadLuck:
 
 class TestBadInput:
     def test_findings_of_all_hosts_are_reported_before_anything_changes(self, hosts: FakeCluster) -> None:
-        hosts.rules[:0] = [host_facts("node1", system="ubuntu 20.04"), host_facts("node2", addresses="192.0.2.99/24")]
+        hosts.rules[:0] = [host_facts("node1", system="ubuntu 20.04"), host_facts("node2", address="192.0.2.99")]
         run = hosts.run("deploy.py", "-y")
         assert run.code == 1
         assert "[error] os node1: runs ubuntu 20.04, " in run.output
@@ -239,7 +239,7 @@ class TestBadInput:
         assert not any(item.file for item in run.commands)
 
     def test_what_is_ignored_is_shown_and_stops_nothing(self, hosts: FakeCluster) -> None:
-        hosts.rules.insert(0, host_facts("master", cores="1", memory="1000000"))
+        hosts.rules.insert(0, host_facts("master", cores="1", memory_mib="1000000"))
         hosts.settings = {"ignore_findings": ["cores", "memory"]}
         run = hosts.run("deploy.py", "-y")
         assert run.code == 0, run.output
@@ -248,13 +248,13 @@ class TestBadInput:
 
     def test_a_node_is_not_asked_what_it_has_shown(self, hosts: FakeCluster) -> None:
         for name in ("master", "node1"):
-            hosts.rules.insert(0, host_facts(name, kubelet="Kubernetes v1.20.2"))
+            hosts.rules.insert(0, host_facts(name, kubelet_version="Kubernetes v1.20.2"))
         run = hosts.run("deploy.py", "--dry")
         assert run.code == 0, run.output
         for question in (f"{MARK}veth", "apt-config shell"):
             assert {run.commands[place].host for place in run.places(question)} == {"node2"}
         assert {run.commands[place].host for place in run.places("peer.pl does")} == set(ADDRESSES)
-        hosts.rules.insert(0, host_facts("node2", kubelet="Kubernetes v1.20.2"))
+        hosts.rules.insert(0, host_facts("node2", kubelet_version="Kubernetes v1.20.2"))
         assert not hosts.run("deploy.py", "--dry").ran(f"{MARK}veth|apt-config shell|peer.pl does")
 
     def test_docker_configuration_that_is_no_json(self, hosts: FakeCluster) -> None:
@@ -304,7 +304,7 @@ class TestReset:
     def test_cluster_is_neither_converted_nor_half_taken_away(
         self, hosts: FakeCluster, deploy: str, settings: dict[str, object], said: str
     ) -> None:
-        hosts.rules.insert(0, host_facts("node1", kubelet="Kubernetes v1.20.2"))
+        hosts.rules.insert(0, host_facts("node1", kubelet_version="Kubernetes v1.20.2"))
         hosts.settings = settings
         run = hosts.run(deploy, "-y")
         assert run.code == 1
