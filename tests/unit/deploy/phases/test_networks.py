@@ -90,6 +90,7 @@ class TestDeploy:
         assert not placed(run, BOOT_GUARD)
 
     def test_canal(self, hosts: FakeCluster) -> None:
+        hosts.rules[:0] = [host_facts(name, links=(*LINKS, "eth1")) for name in ADDRESSES]
         run = deployed(hosts, made_up.CANAL, "canal", cni_image_repository="", cni_interface="eth1")
         assert run.code == 0, run.output
         objects = applied(run, "canal")
