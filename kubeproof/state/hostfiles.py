@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 
+from kubeproof.state import plaintext
 from kubeproof.state.errors import ParseError
 
 SUBNET_ENV = "/run/flannel/subnet.env"
@@ -146,7 +147,7 @@ _DISK = re.compile(
 
 def parse_disks(text: str) -> tuple[DiskUsage, ...]:
     """Lines of path, `stat --file-system` and `df`; a file system that does not tell its size is left out."""
-    found = (_DISK.fullmatch(line) for line in parse_lines(text))
+    found = (_DISK.fullmatch(line) for line in plaintext.lines(text))
     return tuple(
         DiskUsage(
             item["path"],
@@ -164,14 +165,14 @@ def parse_disks(text: str) -> tuple[DiskUsage, ...]:
 
 def parse_ports(text: str) -> tuple[int, ...]:
     """Port of each "address:port" of ss(8), each once."""
-    ports = (line.rpartition(":")[2] for line in parse_lines(text))
+    ports = (line.rpartition(":")[2] for line in plaintext.lines(text))
     return tuple(sorted({int(port) for port in ports if port.isdecimal()}))
 
 
 def parse_virtual_servers(text: str) -> tuple[str, ...]:
-    """Addresses of lines such as 0A600001:01BB, once each; those of IPv6 are written in brackets."""
-    found = (re.match(r"([0-9A-F]{8}):[0-9A-F]{4}$", line) for line in parse_lines(text))
-    return tuple(dict.fromkeys(str(IPv4Address(int(item[1], 16))) for item in found if item))
+    """Addresses in /proc/net/ip_vs, such as TCP 0A600001:01BB, once each; those of IPv6 are written in brackets."""
+    found = re.findall(r"^(?:TCP|UDP|SCTP) +([0-9A-F]{8}):[0-9A-F]{4}\b", text, re.MULTILINE)
+    return tuple(dict.fromkeys(str(IPv4Address(int(address, 16))) for address in found))
 
 
 def parse_paused(text: str) -> tuple[Paused, ...]:
@@ -191,33 +192,9 @@ def _said(line: str) -> str:
         return re.sub(r"^\S+ std(?:out|err) [FP] ", "", line).strip()
 
 
-def parse_lines(text: str) -> tuple[str, ...]:
-    """Lines that are not empty, each once."""
-    return tuple(dict.fromkeys(line.rstrip() for line in text.splitlines() if line.strip()))
-
-
-def parse_line(text: str) -> str:
-    """The first line that is not empty."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
-
-
-def parse_words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
 def ipv4_of(text: str) -> str:
     """Of a list with a value for each family IPv4's."""
     return next((part for part in text.split(",") if ":" not in part), text)
-
-
-def parse_number(text: str) -> int:
-    """Raises ValueError."""
-    return int(parse_line(text))
-
-
-def parse_truth(text: str) -> bool:
-    """Whether anything was printed."""
-    return bool(text.strip())
 
 
 def parse_values(text: str) -> dict[str, str]:

@@ -89,7 +89,8 @@ class TestHost:
             plugins="bridge",
             udp_ports="0.0.0.0:8472\n[::]:8472\n127.0.0.1:323",
             tcp_ports="*:6443",
-            virtual_servers="0A600001:01BB\n0A600001:0035\n[fd00::1]:0050",
+            virtual_servers="Prot LocalAddress:Port Scheduler Flags\nTCP  0A600001:01BB rr\n  -> 0A630001:1770 Masq 1\n"
+            "UDP  0A600001:0035 rr\nTCP  [fd00::1]:0050 rr",
         )
         found = Host().process(output.splitlines())
         assert (found.cni_files, found.plugins) == (("10-flannel.conflist",), ("bridge",))
