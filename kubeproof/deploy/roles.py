@@ -10,7 +10,7 @@ from pyinfra.context import ctx_inventory
 
 from kubeproof.config.cluster import Cluster, Node, cluster_of
 from kubeproof.networks import source
-from kubeproof.networks.plan import PodNetwork
+from kubeproof.networks.plan import NetworkPlan
 from kubeproof.terminal.errors import UserError
 
 _tunnel_mtus: "WeakKeyDictionary[Inventory, int | None]" = WeakKeyDictionary()
@@ -29,10 +29,10 @@ def remember_tunnel_mtu(mtu: int | None) -> None:
     _tunnel_mtus[ctx_inventory.get()] = mtu
 
 
-def pod_network() -> PodNetwork:
-    """The pod network of the current pyinfra run. Raises DeployError; preflight has said it before."""
+def network_plan() -> NetworkPlan:
+    """What the pod network of the current pyinfra run needs. Raises DeployError; preflight has said it before."""
     try:
-        return source.pod_network(cluster().settings, _tunnel_mtus.get(ctx_inventory.get()))
+        return source.plan_network(cluster().settings, _tunnel_mtus.get(ctx_inventory.get()))
     except UserError as error:
         raise DeployError("\n".join(error.problems)) from error
 

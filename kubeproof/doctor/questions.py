@@ -23,12 +23,6 @@ WAIT_SECONDS = 4
 is sent again each second: so the other node's capture has begun for one of them."""
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s"
 _MANIFEST = f"{paths.KUBERNETES}/manifests/kube-controller-manager.yaml"
-_CIDRS = {
-    "podnet": "-n kube-system get daemonset podnet -o jsonpath="
-    """'{range .spec.template.spec.containers[0].env[*]}{.name}={.value}{"\\n"}{end}'""",
-    "flannel": "get configmaps -A -l app=flannel -o jsonpath='{.items[*].data.net-conf\\.json}'",
-    "canal": "-n kube-system get configmap canal-config -o jsonpath='{.data.net-conf\\.json}'",
-}
 _TOKENS = (
     "-n kube-system get secrets --field-selector type=bootstrap.kubernetes.io/token -o jsonpath="
     """'{range .items[*]}{.data.token-id} {.data.expiration}{"\\n"}{end}'"""
@@ -66,8 +60,8 @@ def parts_of(loaded: LoadedInventory, name: str, *, nonce: str) -> tuple[Part, .
 
 def of_control_plane(settings: Settings) -> tuple[Part, ...]:
     """Fields of :class:`ControlPlane`, asked on the control plane host."""
-    network = f"{KUBECTL} {_CIDRS[settings.cni]}"
-    cidr = r"^POD_CIDR=(\S+)$" if settings.cni == "podnet" else r'"Network"\s*:\s*"([^"]+)"'
+    agent = settings.network.agent
+    told = f"{KUBECTL} {agent.pod_cidr_query}"
     return (
         Part("tokens", f"{KUBECTL} {_TOKENS}", _tokens, Asker.DOCTOR),
         # grep ends with 1 where there is no such flag, which is what is asked.
@@ -77,10 +71,10 @@ def of_control_plane(settings: Settings) -> tuple[Part, ...]:
             _flags,
             Asker.DOCTOR,
         ),
-        Part("network_cidrs", network, lambda text: _all(cidr, text), Asker.DOCTOR),
+        Part("network_cidrs", told, lambda text: _all(agent.pod_cidr_pattern, text), Asker.DOCTOR),
         Part(
             "network_policy",
-            network if settings.cni == "podnet" else "true",
+            told,
             lambda text: "".join(_all(r"^NETWORK_POLICY=(\S+)$", text)[:1]),
             Asker.DOCTOR,
         ),

@@ -9,6 +9,7 @@ from kubeproof.config.tables import runtimes
 from kubeproof.config.tables.systems import ARCHITECTURES
 from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import paths, record
 from kubeproof.state import foreign, hostfiles, iproute, plaintext
 from kubeproof.state.collector import shell
@@ -42,8 +43,9 @@ grep -E 'Failed to run kubelet|failed to run Kubelet' | tail -n 1"""
 _TOKENS = f"""cat {paths.KUBERNETES}/bootstrap-kubelet.conf {paths.JOIN_CONFIG} |
 sed -n 's/.*token: *"\\{{0,1\\}}\\([a-z0-9]\\{{6\\}}\\)\\.[a-z0-9]\\{{16\\}}.*/\\1/p'"""
 """Only what is no secret: the first half of a token names it."""
+_OWN_TABLES = (*foreign.OWN_TABLES, *(f"inet {name}" for name in artifacts.NFT_TABLES))
 _NFT_RULES = f"""nft list tables | while read -r _ family name; do
-  case "$family $name" in {"|".join(f'"{table}"' for table in foreign.OWN_TABLES)}|"ip6 "*) continue;; esac
+  case "$family $name" in {"|".join(f'"{table}"' for table in _OWN_TABLES)}|"ip6 "*) continue;; esac
   nft -j list table "$family" "$name"; done"""
 _DIRECTORIES = sorted({*(path for name in runtimes.NAMES for path in runtimes.DIRECTORIES[name]), *paths.GROWING})
 
@@ -119,6 +121,8 @@ def _of_network() -> tuple[Part, ...]:
 
 def _of_cluster(tool: Tool) -> tuple[Part, ...]:
     ports = " ".join(f"{name}={url}" for name, url in CONTROL_PLANE.items())
+    namespaces = dict.fromkeys(name for network in NETWORKS.values() for name in network.agent.namespaces)
+    last_lines = shell("last_lines", NAMESPACES=" ".join(namespaces))
     control_plane = shell("control_plane", ADMIN_CONF=paths.ADMIN_CONF, PARTS=ports)
     return (
         _file("docker_config", paths.DOCKER_CONFIG, str, DEPLOY),
@@ -166,7 +170,7 @@ def _of_cluster(tool: Tool) -> tuple[Part, ...]:
         ),
         Part("manifests", f"ls -1 {paths.KUBERNETES}/manifests", _static_pods, DOCTOR, may_be_missing=True),
         Part("control_plane", control_plane, hostfiles.parse_values, PROOF),
-        Part("last_lines", f"{shell('last_lines')}\ntrue", hostfiles.parse_log_lines, DOCTOR),
+        Part("last_lines", f"{last_lines}\ntrue", hostfiles.parse_log_lines, DOCTOR),
     )
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from kubeproof.config.cluster import Cluster
-from kubeproof.networks.networks import NODE_ADDRESS, VXLAN_OVERHEAD
+from kubeproof.networks.network import NODE_ADDRESS
 from kubeproof.state.node import NodeState
 
 
 def tunnel_mtu(cluster: Cluster, hosts: Mapping[str, NodeState]) -> int | None:
-    """Bytes that a packet may have in the tunnel between any two hosts that answered; None if that is not known."""
+    """Bytes that a packet of a pod may have between any two hosts that answered; None if that is not known."""
     wanted = cluster.settings.cni_interface
     smallest: list[int] = []
     for node in cluster.nodes:
@@ -20,4 +20,4 @@ def tunnel_mtu(cluster: Cluster, hosts: Mapping[str, NodeState]) -> int | None:
         if link is None or not network.addresses_of(link.name):
             return None
         smallest.append(link.mtu)
-    return min(smallest) - VXLAN_OVERHEAD if smallest else None
+    return min(smallest) - cluster.settings.backend.overhead if smallest else None

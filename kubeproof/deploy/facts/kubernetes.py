@@ -12,15 +12,14 @@ from pyinfra.api.facts import FactBase
 from kubeproof.access.patience import patient
 from kubeproof.config.tables.runtimes import ALL_LIST_PODS
 from kubeproof.deploy.facts.questions import Lines, Questions
-from kubeproof.networks.patching import LAYOUTS, in_use
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import paths
 from kubeproof.node.changed_settings import DEFAULT, InUse
 from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 REQUEST_SECONDS = 10
-DOCUMENT_WITH_NET_CONF = """awk 'BEGIN {RS = "---\\n"} /net-conf.json:/'"""
-"""Prints the one of a file's YAML documents that has flannel's configuration."""
+MANIFESTS = {name: network.manifest for name, network in NETWORKS.items() if network.manifest is not None}
 
 
 @dataclass(frozen=True)
@@ -223,7 +222,12 @@ class SettingsInUse(Questions[InUse]):
             "node_ip": "grep -oE -- '--node-ip=[0-9.]+' /var/lib/kubelet/kubeadm-flags.env | cut -d = -f 2",
             "pause": "grep -oE -- '--pod-infra-container-image=[^ \"]+' /var/lib/kubelet/kubeadm-flags.env "
             "| cut -d = -f 2",
-            **{f"network-{name}": f"{DOCUMENT_WITH_NET_CONF} {paths.MANIFESTS}/{name}.yaml" for name in LAYOUTS},
+            # The one of the YAML documents that has what the agents are told.
+            **{
+                f"network-{name}": f"""awk 'BEGIN {{RS = "---\\n"}} /{manifest.cni_config}:/' """
+                f"{paths.MANIFESTS}/{name}.yaml"
+                for name, manifest in MANIFESTS.items()
+            },
             "deployments": f"test -e {paths.ADMIN_CONF} && {ask} | cut -d / -f 2",
             "conntrack": f"test -e {paths.INIT_CONFIG} && {{ sed -n 's/^ *maxPerCore: *//p' {paths.INIT_CONFIG}; "
             f'echo "{DEFAULT}"; }} | head -n 1',
@@ -244,7 +248,9 @@ class SettingsInUse(Questions[InUse]):
             node_ip=_only(found, "node_ip"),
             deployments=tuple(found["deployments"]),
             pause_image=_only(found, "pause"),
-            networks={name: in_use("\n".join(found[f"network-{name}"]), name) for name in LAYOUTS},
+            networks={
+                name: manifest.in_use("\n".join(found[f"network-{name}"])) for name, manifest in MANIFESTS.items()
+            },
             conntrack=_only(found, "conntrack") or None,
         )
 

@@ -27,8 +27,8 @@ done
 REMOVE_CONTROL_GROUPS = "find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2>/dev/null"
 """kubelet makes them below kubepods or kubepods.slice; after it and its pods nobody takes them away. One with a process
 in it stays."""
-FORGET_POD_NETWORK = f"""
-rm -f {" ".join(artifacts.CLUSTER_FILES)} {SUBNET_ENV}
+FORGET_NETWORK = f"""
+rm -f {" ".join(artifacts.CONFIGURATION_FILES)} {SUBNET_ENV}
 for link in {" ".join(f"/sys/class/net/{pattern}" for pattern in artifacts.LINKS)}; do
     [ ! -e "$link" ] || ip link delete dev "${{link##*/}}"
 done
@@ -50,9 +50,9 @@ def leave_cluster(host: Host, settings: Settings) -> None:
     run(host, ["rm", "-rf", "--one-file-system", ETCD_DATA, *MARKERS])
 
 
-def forget_pod_network(host: Host) -> None:
+def forget_network(host: Host) -> None:
     """Remove the pod network's configuration and links from a host that is no node (any more) and runs no pods."""
-    run(host, shell(FORGET_POD_NETWORK))
+    run(host, shell(FORGET_NETWORK))
 
 
 def unmount_below(host: Host, *directories: str) -> None:

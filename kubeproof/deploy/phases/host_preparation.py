@@ -6,6 +6,7 @@ from kubeproof.config.tables.systems import System
 from kubeproof.deploy.machines import system
 from kubeproof.deploy.operations import hosts, kernel, placing, record, security
 from kubeproof.deploy.roles import cluster, node
+from kubeproof.networks import artifacts
 from kubeproof.node import paths, ports, proxies, templates
 
 
@@ -26,8 +27,12 @@ def prepare() -> None:
     sysctls = templates.render("sysctl.conf.j2")
     placing.put(name="Set sysctls at boot", path=paths.SYSCTL_FILE, text=sysctls)
     kernel.sysctls(name="Set sysctls now", text=sysctls)
-    if settings.cni == "podnet":
-        _guard_boot()
+    if settings.network.tmpfiles:
+        placing.put(
+            name="Start no pod after a boot before policies are in force",
+            path=paths.TMPFILES,
+            text=settings.network.tmpfiles,
+        )
     hosts.name_nodes(name="Name all nodes in /etc/hosts", text=templates.render("hosts.j2", cluster=cluster()))
     _use_proxy(machine)
     _let_nodes_speak(machine)
@@ -36,15 +41,6 @@ def prepare() -> None:
 def replaced_files(runtime_config: str, machine: System) -> tuple[str, ...]:
     """Files that may be there already and that the deploy replaces or changes."""
     return (runtime_config, paths.ROOT_KUBECONFIG, *((paths.SELINUX_CONFIG,) if machine.selinux else ()))
-
-
-def _guard_boot() -> None:
-    """Upstream's networks keep or write their configuration themselves; only podnet's goes at boot and comes back."""
-    placing.put(
-        name="Start no pod after a boot before policies are in force",
-        path=paths.TMPFILES,
-        text=templates.render("podnet-tmpfiles.conf.j2"),
-    )
 
 
 def _use_proxy(machine: System) -> None:
@@ -84,6 +80,6 @@ def _let_nodes_speak(machine: System) -> None:
         hosts.configure_service(
             name="Have NetworkManager leave the pod network's devices alone",
             path=paths.NETWORK_MANAGER_CONFIG,
-            text=templates.render("networkmanager.conf.j2"),
+            text=templates.render("networkmanager.conf.j2", links=artifacts.LINKS),
             service="NetworkManager.service",
         )

@@ -16,7 +16,7 @@ from kubeproof.deploy.facts.files import Kinds
 from kubeproof.deploy.facts.hosts import Host
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
 from kubeproof.deploy.probing import clock, packets, sources
-from kubeproof.networks.plan import PodNetwork
+from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry
 from kubeproof.node.preflight import kernels, udp_paths
 from kubeproof.node.preflight import sources as judged_sources
@@ -34,7 +34,7 @@ def hosts() -> dict[str, NodeState]:
 def inspect(
     cluster: Cluster,
     known: Mapping[str, NodeState],
-    network: PodNetwork | None,
+    network: NetworkPlan | None,
     images: Iterable[str] = (),
 ) -> Inspection:
     """Everything else. What a node has shown by being one is asked of the other hosts only; most of it needs root.
@@ -59,7 +59,7 @@ def inspect(
 
 
 def _sources(
-    cluster: Cluster, network: PodNetwork | None, facts: NodeState, host: PyinfraHost, untold: Iterable[str]
+    cluster: Cluster, network: NetworkPlan | None, facts: NodeState, host: PyinfraHost, untold: Iterable[str]
 ) -> tuple[Asked, ...]:
     system = system_of(facts.system)
     images = network.images if network else ()

@@ -14,7 +14,7 @@ from kubeproof.deploy import machines, quiet_operations, silence
 from kubeproof.deploy.phases import inspecting
 from kubeproof.deploy.roles import cluster, remember_tunnel_mtu
 from kubeproof.networks import source
-from kubeproof.networks.plan import PodNetwork
+from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry, images
 from kubeproof.node.finding import Finding
 from kubeproof.node.preflight import networks, ownership
@@ -50,7 +50,7 @@ def _findings(hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
     wanted = cluster()
     mtu = tunnel_mtu(wanted, hosts)
     remember_tunnel_mtu(mtu)
-    network, problems = _pod_network(mtu)
+    network, problems = _network_plan(mtu)
     yield from problems
     lacking, untold = _images(wanted, hosts, network)
     yield from image_registry.absent(lacking)
@@ -60,7 +60,9 @@ def _findings(hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
     yield from judged(inspection)
 
 
-def _images(wanted: Cluster, hosts: Mapping[str, NodeState], network: PodNetwork | None) -> tuple[list[str], list[str]]:
+def _images(
+    wanted: Cluster, hosts: Mapping[str, NodeState], network: NetworkPlan | None
+) -> tuple[list[str], list[str]]:
     """Of the images that hosts which are no nodes yet will pull: those that their registries lack, and those that could
     not be asked for from here. The pod network's from a repository of its own have been asked for."""
     of_network = network.images if network and not wanted.settings.cni_image_repository else ()
@@ -69,11 +71,11 @@ def _images(wanted: Cluster, hosts: Mapping[str, NodeState], network: PodNetwork
     return image_registry.lacking(wanted.settings, needed)
 
 
-def _pod_network(mtu: int | None) -> tuple[PodNetwork | None, list[Finding]]:
+def _network_plan(mtu: int | None) -> tuple[NetworkPlan | None, list[Finding]]:
     """The network and what is wrong with its images, or what is wrong with its manifest."""
     settings = cluster().settings
     try:
-        network = source.pod_network(settings, mtu)
+        network = source.plan_network(settings, mtu)
     except UserError as error:
         breaks, mend = "so there would be no pod network", "nothing can be applied before that is so"
         return None, [Finding("cni-manifest", "", problem, breaks, mend) for problem in error.problems]

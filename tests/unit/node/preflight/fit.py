@@ -6,7 +6,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from typing import Any, NamedTuple
 
 from kubeproof.config.cluster import Cluster
-from kubeproof.networks.plan import of_podnet
+from kubeproof.networks.plan import of_template
 from kubeproof.node.finding import Finding
 from kubeproof.node.preflight.inspection import Asked, Heard, Inspection, Reading
 from kubeproof.node.preflight.judges import Judge
@@ -100,7 +100,7 @@ def inspection(wanted: Cluster | None = None, /, **changes: Any) -> Inspection:
     made = Inspection(
         wanted,
         hosts,
-        of_podnet(wanted.settings),
+        of_template(wanted.settings),
         clocks=dict.fromkeys(NUMBERS, Reading(0.01, 0.02)),
         features=dict.fromkeys(NUMBERS, FEATURES),
         sources=dict.fromkeys(NUMBERS, (Asked("http://192.0.2.1:5000/v2/", "images", "401"),)),
