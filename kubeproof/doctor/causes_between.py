@@ -7,9 +7,7 @@ from ipaddress import IPv4Address
 from kubeproof.config.cluster import Node
 from kubeproof.doctor.causes_foreign import interest
 from kubeproof.doctor.diagnosis import Case, Follows, cause
-from kubeproof.doctor.evidence import Evidence, Host
-from kubeproof.doctor.foreign import interfering
-from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
+from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.checks import by_name
 from kubeproof.rules.before_deploy.udp_paths import udp_path
 from kubeproof.rules.context import BRIDGE, Context, UndecidedError
@@ -18,6 +16,9 @@ from kubeproof.rules.repair import deletion
 from kubeproof.rules.result import Remedy
 from kubeproof.rules.rule import Rule
 from kubeproof.state import iptables
+from kubeproof.state.foreign import interfering
+from kubeproof.state.node import NodeState
+from kubeproof.state.paths_between import NO_ROUTE, TIMED_OUT, CapturedEcho, Tunnel
 from kubeproof.state.verdict import Packet, matches
 
 TUNNEL_CHECKS = ("flannel-device", "routes-to-other-nodes", "arp-entries", "fdb-entries")
@@ -37,14 +38,14 @@ class Pair:
 def _pairs(evidence: Evidence) -> Iterator[Pair | UndecidedError]:
     """Of nodes that reach each other in plain and whose tunnels are set up as they should be."""
     states = evidence.snapshot.states
-    for name, host in evidence.hosts.items():
-        if "packets" in host.unreadable:
-            yield UndecidedError(f"{name}: packets could not be sent ({host.unreadable['packets']})")
+    for name, host in evidence.snapshot.states.items():
+        if "path_probes" in host.unreadable:
+            yield UndecidedError(f"{name}: packets could not be sent ({host.unreadable['path_probes']})")
             continue
         here = evidence.snapshot.context(name)
-        for gateway, tunnel in host.journey.tunnels.items():
+        for gateway, tunnel in host.path_probes.tunnels.items():
             node = _owner(evidence, here, gateway)
-            way = host.journey.ways.get(node.address) if node else None
+            way = host.path_probes.paths.get(node.address) if node else None
             if node is None or node.name not in states or way is None or not way.ping:
                 continue
             yield Pair(here, evidence.snapshot.context(node.name), tunnel)
@@ -79,7 +80,7 @@ def vxlan_port_blocked(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             places.setdefault((name, place), []).append(_words(pair, place, port))
     for (name, place), seen in places.items():
         context = evidence.snapshot.context(name)
-        found = _blocked(context, evidence.hosts[name], place, port, tuple(dict.fromkeys(seen)))
+        found = _blocked(context, evidence.snapshot.states[name], place, port, tuple(dict.fromkeys(seen)))
         yield from [found] if found else []
 
 
@@ -104,20 +105,20 @@ def _words(pair: Pair, place: str, port: int) -> str:
 def _last_trace(evidence: Evidence, pair: Pair) -> tuple[str, str]:
     """The node that loses the packet, and where."""
     here, there = pair.here.node, pair.there.node
-    at_here, at_there = (evidence.hosts[node.name].journey.seen for node in (here, there))
+    at_here, at_there = (evidence.snapshot.states[node.name].path_probes.captured for node in (here, there))
     source, destination = pair.here.underlay_address, pair.there.underlay_address
-    request, reply = Seen(source, destination, True), Seen(destination, source, False)
+    request, reply = CapturedEcho(source, destination, True), CapturedEcho(destination, source, False)
     if request not in at_here:
         return here.name, OUTPUT
     if request not in at_there:
         return here.name, BETWEEN
     if reply not in at_there:
-        own = Seen(destination, source, True)
+        own = CapturedEcho(destination, source, True)
         return there.name, INPUT if own in at_there else OUTPUT
     return (here.name, INPUT) if reply in at_here else (there.name, BETWEEN)
 
 
-def _blocked(context: Context, host: Host, place: str, port: int, seen: tuple[str, ...]) -> Case | None:
+def _blocked(context: Context, host: NodeState, place: str, port: int, seen: tuple[str, ...]) -> Case | None:
     node, settings = context.node.name, context.cluster.settings
     if place == BETWEEN:
         # Nothing on the nodes refuses it, and what does only its owner can tell.
@@ -185,8 +186,8 @@ def _matches(rule: iptables.Rule, chain: str, context: Context, port: int) -> bo
 def underlay_mtu_too_large(evidence: Evidence) -> Iterator[Case]:
     """By real packets with DF set, of each node's own interface."""
     smallest: dict[str, list[tuple[Node, int]]] = {}
-    for name, host in evidence.hosts.items():
-        for address, way in host.journey.ways.items():
+    for name, host in evidence.snapshot.states.items():
+        for address, way in host.path_probes.paths.items():
             node = evidence.node_with(address)
             if way.passes is not None and node is not None:
                 smallest.setdefault(name, []).append((node, way.passes))
@@ -227,8 +228,8 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
             continue
         ends = (pair.here.node.name, pair.there.node.name)
         for sender, receiver in (ends, ends[::-1]):
-            errors = evidence.hosts[receiver].journey.checksum_errors
-            if errors and evidence.hosts[sender].journey.offload:
+            errors = evidence.snapshot.states[receiver].path_probes.checksum_errors
+            if errors and evidence.snapshot.states[sender].path_probes.offload:
                 senders.setdefault(sender, []).append(
                     f"by the tunnel between {sender} and {receiver} ping works and TCP does not; meanwhile {errors} "
                     f"packets with a wrong checksum arrived at {receiver}"
@@ -256,12 +257,11 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
     follows=Follows(here=("reachable",), everywhere=("api",)),
 )
 def reset_lost_ssh(evidence: Evidence) -> Iterator[Case]:
-    """Seen from the other nodes, since the node itself cannot be asked."""
+    """CapturedEcho from the other nodes, since the node itself cannot be asked."""
     for name, reason in evidence.snapshot.unreachable.items():
         address = evidence.snapshot.loaded.cluster.node(name).address
-        ways = {
-            other: host.journey.ways[address] for other, host in evidence.hosts.items() if address in host.journey.ways
-        }
+        probed = {other: host.path_probes.paths for other, host in evidence.snapshot.states.items()}
+        ways = {other: found[address] for other, found in probed.items() if address in found}
         dropped = [other for other, way in ways.items() if way.mac and not way.ping and way.ssh == TIMED_OUT]
         if not dropped or any(way.ping or way.ssh not in (TIMED_OUT, NO_ROUTE) for way in ways.values()):
             continue

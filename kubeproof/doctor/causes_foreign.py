@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.doctor import foreign
 from kubeproof.doctor.diagnosis import Case, Cause, Follows, cause_on_node
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.doctor.foreign import NO_WAY, Interest, IpRule
 from kubeproof.networks import artifacts
 from kubeproof.proof.probes import KUARD_PORT
 from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context, UndecidedError
@@ -14,6 +12,8 @@ from kubeproof.rules.host import FORWARDING
 from kubeproof.rules.repair import deletion, route_deletion
 from kubeproof.rules.result import Remedy
 from kubeproof.rules.rule import Rule
+from kubeproof.state import foreign
+from kubeproof.state.foreign import NO_WAY, Interest, IpRule
 from kubeproof.state.model import UNICAST, Route
 
 FIXED_PORTS = (53, 80, 443, 2379, 2380, 6443, 10250, KUARD_PORT)
@@ -90,7 +90,7 @@ def in_the_way(
 def ip_rule_in_the_way(evidence: Evidence, context: Context) -> Strangers:
     """About networks of the cluster, and into a table that refuses them, or has another way."""
     wanted = interest(context)
-    rules = (rule for rule in evidence.host(context).ip_rules if _leads_astray(rule, context, wanted))
+    rules = (rule for rule in context.state.ip_rules if _leads_astray(rule, context, wanted))
     return ((str(rule), rule.removal) for rule in rules)
 
 
@@ -208,7 +208,7 @@ def address_taken(_: Evidence, context: Context) -> Strangers:
 def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Strangers:
     """net.ipv4.conf.DEVICE.forwarding; with ip_forward off it is that."""
     if context.state.sysctls.get(FORWARDING) != "0":
-        for name in evidence.host(context).not_forwarding:
+        for name in context.state.not_forwarding:
             if name in devices(context):
                 yield f"{name}: forwarding is 0", f"sysctl -w net/ipv4/conf/{name}/forwarding=1"
 
@@ -238,7 +238,7 @@ def _interfering(evidence: Evidence, context: Context, *, translating: bool) -> 
     for item in foreign.interfering(context.state.iptables, wanted):
         if (item.table == "nat") is translating:
             yield str(item), deletion(item.table, item.rule)
-    for rule in evidence.host(context).nft_rules:
+    for rule in context.state.nft_rules:
         if rule.concerns(wanted) and (rule.what in ("redirect", "dnat")) is translating:
             yield str(rule), rule.removal
 
@@ -285,7 +285,7 @@ def translated_before_services(evidence: Evidence, context: Context) -> Stranger
 )
 def traffic_control(evidence: Evidence, context: Context) -> Strangers:
     """Queueing disciplines that can lose packets, of the node's devices."""
-    for device, kind in evidence.host(context).shaped:
+    for device, kind in context.state.shaped:
         if device in devices(context):
             parent = kind if kind in ("ingress", "clsact") else "root"
             yield f"{device} has the queueing discipline {kind}", f"tc qdisc del dev {device} {parent}"

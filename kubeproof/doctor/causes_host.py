@@ -6,11 +6,10 @@ from kubeproof.doctor import rows
 from kubeproof.doctor.causes_running import ROWS_OF_KUBELET, SERVICE_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, cause_on_node
 from kubeproof.doctor.evidence import Evidence
+from kubeproof.node.paths import KUBELET_CONFIG, KUBELET_FLAGS
 from kubeproof.rules import host
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.result import Remedy
-
-KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 
 
 @cause_on_node(host.swap, follows=Follows(here=(*ROWS_OF_KUBELET, "swap"), hides=("kubelet-healthy",), traffic=False))
@@ -26,9 +25,7 @@ def swap_on(evidence: Evidence, context: Context) -> Case | None:
 )
 def cgroup_driver_mismatch(evidence: Evidence, context: Context) -> Case | None:
     """cgroupDriver of kubelet's configuration against the runtime's own word."""
-    known = evidence.host(context)
-    known.require("cgroups")
-    ours, theirs = known.kubelet_driver, known.runtime_driver
+    ours, theirs = context.state.kubelet_driver, context.state.runtime_driver
     if not ours or not theirs or ours == theirs:
         return None
     wanted, runtime = context.cluster.settings.cgroup_driver, context.cluster.settings.container_runtime
@@ -44,7 +41,7 @@ def _kubelet(evidence: Evidence, context: Context) -> Iterator[str]:
     """What kubelet says about it, if it is down."""
     kubelet = context.state.kubelet
     if kubelet is not None and not kubelet.is_healthy:
-        words = evidence.host(context).kubelet_words
+        words = context.state.kubelet_words
         yield f"kubelet is {kubelet.state}" + (f": {words}" if words else "")
 
 
@@ -59,11 +56,11 @@ def wrong_node_address(evidence: Evidence, context: Context) -> Case | None:
     """InternalIP of the node object, then the outer source of the tunnel."""
     wanted = context.node.address
     node = None if isinstance(context.objects, str) else context.objects.node(context.node.name)
-    told = evidence.host(context).node_ip
+    told = context.state.node_ip
     if (node is not None and node.internal_ip not in (None, wanted)) or (told and told != str(wanted)):
         seen = [f"the inventory says {wanted}"]
         seen += [f"the API says InternalIP {node.internal_ip}"] if node and node.internal_ip != wanted else []
-        seen += [f"kubelet is told --node-ip={told} in {host.KUBELET_FLAGS}"] if told != str(wanted) and told else []
+        seen += [f"kubelet is told --node-ip={told} in {KUBELET_FLAGS}"] if told != str(wanted) and told else []
         return _on(context, *seen, remedy=host.take_address(context))
     link = context.state.network.link(context.vxlan_device)
     local = link.vxlan.local if link and link.vxlan else None

@@ -11,7 +11,6 @@ from kubeproof.proof.api import Pod
 from kubeproof.proof.probes import TITLES
 from kubeproof.rules.context import Context
 from kubeproof.rules.membership import (
-    CONTROL_PLANE,
     control_plane_healthy,
     kube_proxy_ready,
     kubelet_healthy,
@@ -22,6 +21,7 @@ from kubeproof.rules.membership import (
 from kubeproof.rules.repair import kill_containers, unit
 from kubeproof.rules.result import Remedy
 from kubeproof.rules.rule import KUBECTL, Rule
+from kubeproof.state.node import CONTROL_PLANE
 
 NODES_ROWS = ("routes-to-other-nodes", "routes-by-nodes", "arp-entries", "fdb-entries")
 """Checks that ask the API about the other nodes, too."""
@@ -51,8 +51,8 @@ FAMILIAR = 12
 )
 def container_runtime_stopped(evidence: Evidence, context: Context) -> Case | None:
     """By systemd's word."""
-    state, runtime = evidence.host(context).runtime, context.cluster.settings.container_runtime
-    if state == "active" or not evidence.host(context).joined:
+    state, runtime = context.state.runtime, context.cluster.settings.container_runtime
+    if state == "active" or not context.state.joined:
         return None
     return Case(context.node.name, (f"{runtime} is {state}",), (Remedy(context.node.name, unit(runtime, "start")),))
 
@@ -70,7 +70,7 @@ def container_runtime_stopped(evidence: Evidence, context: Context) -> Case | No
 def not_joined(evidence: Evidence) -> Iterator[Case]:
     """By its own files, and by the API."""
     for context in evidence.snapshot.contexts():
-        host, name = evidence.host(context), context.node.name
+        host, name = context.state, context.node.name
         if evidence.is_member(context) or host.runtime != "active":
             continue
         if not host.joined:
@@ -95,7 +95,7 @@ def not_joined(evidence: Evidence) -> Iterator[Case]:
 )
 def containers_paused(evidence: Evidence, context: Context) -> Case | None:
     """Somebody debugged, or made a backup, and did not come to the end of it."""
-    paused = evidence.host(context).paused
+    paused = context.state.paused
     if not paused:
         return None
     ids = " ".join(item.id for item in paused)
@@ -116,7 +116,7 @@ def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     result = control_plane_healthy.check(context)
     if result.ok or _kubelet_down(context):
         return None
-    host = evidence.host(context)
+    host = context.state
     down = [name for name in CONTROL_PLANE if any(line.startswith(f"{name}: ") for line in result.found.splitlines())]
     running = {item.name for item in context.state.containers}
     seen, remedies = [], []
@@ -150,7 +150,7 @@ def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     kubelet = context.state.kubelet
     if kubelet is None or kubelet.is_healthy:
         return None
-    words = evidence.host(context).kubelet_words
+    words = context.state.kubelet_words
     seen = (f"kubelet is {kubelet.state}, and answers {kubelet.health or 'nothing'}", *([words] if words else []))
     if words and kubelet.state == "activating":
         look = evidence.snapshot.line(context.node.name, "journalctl -u kubelet --no-pager -n 30")
@@ -199,7 +199,7 @@ def network_pods_down(evidence: Evidence) -> Iterator[Case]:
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:
     """By the host's own containers and logs, since the API is silent."""
     name, state = context.cluster.settings.network.agent.container, context.state
-    host = evidence.host(context)
+    host = context.state
     if (
         "containers" in state.unreadable
         or name not in host.last_lines
@@ -237,7 +237,7 @@ def _reasons(evidence: Evidence, context: Context, pods: list[Pod], container: s
         yield from [event] if event else []
     told = [pod.trouble.removeprefix("container ").partition(":")[0] for pod in pods if pod.trouble]
     container = next(iter(told), container)
-    line = evidence.host(context).last_lines.get(container)
+    line = context.state.last_lines.get(container)
     yield from [f"the last line of {container}: {line}"] if line else []
 
 

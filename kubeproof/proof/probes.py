@@ -11,7 +11,6 @@ from kubeproof.config.cluster import Node
 from kubeproof.networks.network import Source
 from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
-from kubeproof.proof.containers import TOOLS
 from kubeproof.proof.probe import (
     NO_DNS_ANSWER,
     REQUEST_SECONDS,
@@ -26,10 +25,11 @@ from kubeproof.proof.probe import (
     read_answer,
     read_whoami,
 )
-from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.context import UndecidedError
 from kubeproof.rules.result import CheckResult, Status
+from kubeproof.state.collector import Output
+from kubeproof.state.containers import TOOLS
 from kubeproof.state.iptables import Rule
 from kubeproof.state.verdict import Packet, verdict
 

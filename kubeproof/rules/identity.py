@@ -26,7 +26,7 @@ def duplicates(values: Mapping[str, str]) -> dict[str, list[str]]:
 
 def _of_its_own(context: Context, what: str, value: Callable[[Identity], str]) -> Outcome:
     own = context.state.identity
-    if own is None:
+    if not own.hostname:
         raise UndecidedError("what identifies the node was not read")
     sharing = [name for name in _sharing(context, value) if name != context.node.name]
     found = f"{what} {value(own)} is that of {', '.join(sharing)} too" if sharing else f"a {what} of its own"
@@ -37,14 +37,14 @@ def _sharing(context: Context, value: Callable[[Identity], str]) -> list[str]:
     """Nodes that have the value of this one, with it, in the order of the inventory."""
     read = {node.name: context.states[node.name] for node in context.cluster.nodes if node.name in context.states}
     known = {name: state.identity for name, state in read.items()}
-    shared = duplicates({name: value(identity) for name, identity in known.items() if identity})
+    shared = duplicates({name: value(identity) for name, identity in known.items()})
     return next((names for names in shared.values() if context.node.name in names), [])
 
 
 def _has_to_change(context: Context, value: Callable[[Identity], str]) -> bool:
     """Whether it is this node that needs another value: the one that is called so keeps it, else the first."""
     sharing, own = _sharing(context, value), context.state.identity
-    owner = value(own) if own else ""
+    owner = value(own)
     return context.node.name != (owner if owner in sharing else next(iter(sharing), context.node.name))
 
 

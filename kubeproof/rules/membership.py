@@ -12,14 +12,8 @@ from kubeproof.rules.outcome import Outcome, same
 from kubeproof.rules.repair import agent_restart, restart_agent, unit
 from kubeproof.rules.rule import KUBECTL, rule
 from kubeproof.state.hostfiles import SUBNET_ENV, SubnetEnv
+from kubeproof.state.node import CONTROL_PLANE
 
-CONTROL_PLANE = {
-    "etcd": "http://127.0.0.1:2381/health",
-    "kube-apiserver": "https://127.0.0.1:6443/livez",
-    "kube-controller-manager": "https://127.0.0.1:10257/healthz",
-    "kube-scheduler": "https://127.0.0.1:10259/healthz",
-}
-"""Where kubeadm has each part of the control plane answer its own host (kubeadm, app/constants)."""
 WELL = ("ok", '{"health":"true"}')
 MANIFESTS = f"{paths.KUBERNETES}/manifests"
 KUBELETS_LOG = "journalctl -u kubelet --no-pager -n 30"

@@ -6,11 +6,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from kubeproof.networks.canal import POD_LINK
 from kubeproof.proof.api import Pod
-from kubeproof.proof.containers import TOOLS, Tool
 from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context
 from kubeproof.rules.outcome import Outcome, all_of, same, same_set
 from kubeproof.rules.repair import pods_anew
 from kubeproof.rules.rule import rule
+from kubeproof.state.containers import TOOLS, Tool
 from kubeproof.state.iproute import DEFAULT_ROUTE
 from kubeproof.state.model import Namespace, Route
 from kubeproof.state.node import Container

@@ -10,7 +10,6 @@ from kubeproof.config.cluster import Cluster, Node
 from kubeproof.node import paths
 from kubeproof.node.blocks import without_block
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts
 from kubeproof.rules.before_deploy.inspection import Inspection
 from kubeproof.rules.identity import (
     NEW_MACHINE_ID,
@@ -20,6 +19,8 @@ from kubeproof.rules.identity import (
     duplicates,
 )
 from kubeproof.rules.rule import Rule
+from kubeproof.state.hostfiles import Identity
+from kubeproof.state.node import NodeState
 
 LOCALHOST = "localhost"
 
@@ -48,16 +49,14 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     for node, facts in inspection.answered():
         yield from _own_name(inspection.cluster, node, facts)
         yield from _hosts_file(inspection.cluster, node, facts.hosts_file)
-    yield from _same(inspection, duplicate_hostname, lambda facts: facts.hostname)
-    yield from _same(inspection, duplicate_machine_id, lambda facts: facts.machine_id)
+    yield from _same(inspection, duplicate_hostname, lambda own: own.hostname)
+    yield from _same(inspection, duplicate_machine_id, lambda own: own.machine_id)
     # Containers show the machine's that they share.
-    yield from _same(
-        inspection, duplicate_product_uuid, lambda facts: "" if facts.container else facts.product_uuid.lower()
-    )
+    yield from _same(inspection, duplicate_product_uuid, lambda own: "" if own.container else own.product_uuid)
 
 
-def _own_name(cluster: Cluster, node: Node, facts: HostFacts) -> Iterator[Finding]:
-    name = facts.hostname
+def _own_name(cluster: Cluster, node: Node, facts: NodeState) -> Iterator[Finding]:
+    name = facts.identity.hostname
     if not name or name in (other.name for other in cluster.nodes):
         # The deploy names all nodes in /etc/hosts. Another one's name is a finding of its own.
         return
@@ -151,7 +150,9 @@ _SAME = {
 }
 
 
-def _same(inspection: Inspection, rule: Rule, value: Callable[[HostFacts], str]) -> Iterator[Finding]:
+def _same(inspection: Inspection, rule: Rule, value: Callable[[Identity], str]) -> Iterator[Finding]:
     found, breaks, remedy = _SAME[rule]
-    for shared, names in duplicates({node.name: value(facts) for node, facts in inspection.answered()}).items():
+    for shared, names in duplicates(
+        {node.name: value(facts.identity) for node, facts in inspection.answered()}
+    ).items():
         yield rule.finding(", ".join(names), f"{found} ({shared})", remedy, breaks=breaks)

@@ -7,10 +7,10 @@ from kubeproof.config.settings import Settings
 from kubeproof.config.tables import systems
 from kubeproof.config.tables.systems import system_of
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts
 from kubeproof.rules.before_deploy.inspection import Inspection
 from kubeproof.rules.host import cgroup_driver, swap
 from kubeproof.rules.rule import Rule
+from kubeproof.state.node import NodeState
 
 MEMORY_MIB = 1700
 """kubeadm refuses a control plane with less (constants.ControlPlaneMem; 1.20's preflight check Mem). Its documentation
@@ -61,7 +61,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         yield from _cgroups(settings, node, facts)
 
 
-def _machine(node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _machine(node: Node, facts: NodeState) -> Iterator[Finding]:
     if system_of(facts.system) is None:
         yield os.finding(node.name, f"runs {_title(facts)}", f"install one of {systems.titles()}")
     if facts.architecture and facts.architecture not in systems.ARCHITECTURES.values():
@@ -75,14 +75,14 @@ def _machine(node: Node, facts: HostFacts) -> Iterator[Finding]:
         yield init.finding(node.name, f"has {facts.init} as process 1", "boot it with systemd")
 
 
-def _title(facts: HostFacts) -> str:
+def _title(facts: NodeState) -> str:
     """Its name for people, and what decides; releases in the making have no version."""
     identity = facts.system.strip()
     shown = f"{facts.system_title} ({identity})" if facts.system_title and identity else identity
     return shown or facts.system_title or "an unknown system"
 
 
-def _size(node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _size(node: Node, facts: NodeState) -> Iterator[Finding]:
     leads = node.role == "control-plane"
     if 0 < facts.memory_mib < MEMORY_MIB:
         ignoring = ", or ignore this and kubeadm's Mem (ignore_findings, ignore_preflight_errors)" if leads else ""
@@ -102,17 +102,17 @@ def _size(node: Node, facts: HostFacts) -> Iterator[Finding]:
         )
 
 
-def _swap(node: Node, facts: HostFacts) -> Iterator[Finding]:
-    if facts.swaps and facts.container:
+def _swap(node: Node, facts: NodeState) -> Iterator[Finding]:
+    if facts.swaps and facts.identity.container:
         yield swap.finding(
             node.name,
-            f"is a container ({facts.container}) on a machine with swap",
+            f"is a container ({facts.identity.container}) on a machine with swap",
             "run `swapoff -a` on that machine",
             breaks="with which kubelet does not start",
         )
 
 
-def _cgroups(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _cgroups(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
     unified = facts.cgroups == systems.CGROUP_V2
     if facts.cgroups and not unified and settings.era.needs_cgroup_v2:
         yield cgroups.finding(
@@ -121,7 +121,7 @@ def _cgroups(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Findi
             "boot it with systemd.unified_cgroup_hierarchy=1, or use an older Kubernetes",
             breaks=f"which kubelet {settings.era.minor} refuses",
         )
-    if unified and settings.cgroup_driver == "cgroupfs" and facts.init == "systemd" and not facts.container:
+    if unified and settings.cgroup_driver == "cgroupfs" and facts.init == "systemd" and not facts.identity.container:
         yield cgroup_driver.finding(
             node.name,
             "has systemd and one tree of control groups, and cgroup_driver is cgroupfs",
@@ -136,7 +136,7 @@ def _cgroups(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Findi
             node.name,
             f"lacks the controllers {', '.join(missing)} of cgroup {version}",
             "remove cgroup_disable= from the kernel's command line and reboot"
-            if not facts.container
+            if not facts.identity.container
             else "give them to the container",
             breaks="without which kubelet does not start or cannot limit pods",
         )

@@ -15,7 +15,6 @@ from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Pod, Service, S
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.context import Context
 from kubeproof.rules.host import SYSCTLS
-from kubeproof.rules.membership import CONTROL_PLANE
 from kubeproof.state.hostfiles import Identity, Kubelet, SubnetEnv
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
 from kubeproof.state.model import (
@@ -28,7 +27,7 @@ from kubeproof.state.model import (
     Route,
     Vxlan,
 )
-from kubeproof.state.node import Container, NodeState
+from kubeproof.state.node import CONTROL_PLANE, Container, NodeState
 from kubeproof.state.policies import PoliciesInForce
 
 PODS = IPv4Network("10.98.0.0/16")

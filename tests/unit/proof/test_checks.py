@@ -11,12 +11,11 @@ from kubeproof.networks import flannel, podnet
 from kubeproof.proof.api import ApiObjects, Backend
 from kubeproof.proof.checks import by_name, held_to
 from kubeproof.rules.context import Context
-from kubeproof.rules.membership import CONTROL_PLANE
 from kubeproof.rules.result import Status
 from kubeproof.state.hostfiles import Kubelet, SubnetEnv
 from kubeproof.state.iptables import parse_iptables_save
 from kubeproof.state.model import Address, FdbEntry, Link, Namespace, Neighbour, Route
-from kubeproof.state.node import Container, NodeState
+from kubeproof.state.node import CONTROL_PLANE, Container, NodeState
 from tests.unit.proof import good
 
 CHECKS = held_to(podnet.NETWORK.backends[0])

@@ -26,7 +26,7 @@ def test_hosts_that_are_fit() -> None:
 
 
 def test_hosts_that_did_not_answer_are_left_out() -> None:
-    nothing: dict[str, Any] = {"hosts": {}, "traces": {}, "clocks": {}, "features": {}, "sources": {}, "arrivals": {}}
+    nothing: dict[str, Any] = {"hosts": {}, "clocks": {}, "features": {}, "sources": {}, "arrivals": {}}
     assert list(evaluate(inspection(**nothing))) == []
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeproof.doctor import paths_between
-from kubeproof.doctor.paths_between import CONNECTED, REFUSED, TIMED_OUT, Journey, Seen, Tunnel, Way
+from kubeproof.state import paths_between
 from kubeproof.state.errors import ParseError
+from kubeproof.state.paths_between import CONNECTED, REFUSED, TIMED_OUT, CapturedEcho, PathProbe, PathProbes, Tunnel
 from tests.unit.state.frames import echo, pcap, tunnelled
 
 A, B = "10.99.0.11", "10.99.0.12"
@@ -33,15 +33,15 @@ def test_what_is_printed_is_read() -> None:
         tunnelled((B, A), PODS[::-1], echo(0, NONCE.encode() * 5)),
         tunnelled((B, A), PODS[::-1], echo(8, b"somebody else's")),
     ]
-    journey = paths_between.parse(printed(*frames), nonce=NONCE)
-    assert journey.ways == {
-        IPv4Address(B): Way(True, CONNECTED, "02:00:00:00:00:0b"),
-        IPv4Address("10.99.0.13"): Way(True, TIMED_OUT, "", passes=1400),
+    path_probes = paths_between.parse(printed(*frames), nonce=NONCE)
+    assert path_probes.paths == {
+        IPv4Address(B): PathProbe(True, CONNECTED, "02:00:00:00:00:0b"),
+        IPv4Address("10.99.0.13"): PathProbe(True, TIMED_OUT, "", passes=1400),
     }
-    assert journey.tunnels == {IPv4Address("10.98.1.0"): Tunnel(True, False, REFUSED)}
+    assert path_probes.tunnels == {IPv4Address("10.98.1.0"): Tunnel(True, False, REFUSED)}
     ends = IPv4Address(A), IPv4Address(B)
-    assert journey.seen == {Seen(*ends, True), Seen(*ends[::-1], False)}
-    assert (journey.checksum_errors, journey.offload) == (2, False)
+    assert path_probes.captured == {CapturedEcho(*ends, True), CapturedEcho(*ends[::-1], False)}
+    assert (path_probes.checksum_errors, path_probes.offload) == (2, False)
 
 
 NO_PCAP = printed().partition("capture")[0] + "capture\nbm8=\n"
@@ -54,8 +54,8 @@ def test_half_an_answer_is_refused(text: str) -> None:
 
 
 def test_a_cluster_of_one_node_sends_nothing() -> None:
-    command = paths_between.command(others={}, device="flannel.1", port=8472, nonce=NONCE)
-    assert paths_between.parse(subprocess.check_output(["sh", "-c", command], text=True), nonce=NONCE) == Journey()
+    command = paths_between.command(others={}, device="flannel.1", port=8472, nonce=NONCE, seconds=4)
+    assert paths_between.parse(subprocess.check_output(["sh", "-c", command], text=True), nonce=NONCE) == PathProbes()
 
 
 def test_an_odd_line_hides_no_other() -> None:
@@ -69,7 +69,7 @@ def test_a_tool_that_is_missing_is_told_and_not_taken_for_lost_packets(tmp_path:
     for tool in {"tcpdump", "ping", "bash", "base64"} - {missing}:
         (tmp_path / tool).write_text("#!/bin/sh\n")
         (tmp_path / tool).chmod(0o755)
-    command = paths_between.command(others={IPv4Address(B): 22}, device="flannel.1", port=8472, nonce=NONCE)
+    command = paths_between.command(others={IPv4Address(B): 22}, device="flannel.1", port=8472, nonce=NONCE, seconds=4)
     path = {"PATH": str(tmp_path)}
     done = subprocess.run(["/bin/sh", "-c", command], env=path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (127, f"{missing} is not installed\n")
@@ -83,6 +83,6 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
 
 def test_the_command_is_shell_that_a_shell_takes() -> None:
     others = {IPv4Address(A): 22, IPv4Address(B): 2222}
-    command = paths_between.command(others=others, device="flannel.1", port=8472, nonce=NONCE)
+    command = paths_between.command(others=others, device="flannel.1", port=8472, nonce=NONCE, seconds=4)
     subprocess.run(["sh", "-n", "-c", command], check=True)
-    assert f"way {B} 2222" in command
+    assert f"{B}:2222" in command
