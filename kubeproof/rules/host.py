@@ -55,6 +55,7 @@ cgroup_driver = Rule(
     "dockershim kubelet ends when their drivers differ, with others limits of pods do not hold",
     references=("kubernetes#43805", "kubeadm#639"),
     before_deploy="warning",
+    needs=("kubelet_driver", "runtime_driver"),
 )
 
 
