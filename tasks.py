@@ -333,12 +333,12 @@ def lint(_context: Context) -> int:
 @task
 @command
 def docs(_context: Context) -> None:
-    """Write the tables of README.md anew."""
+    """Write the generated tables of docs/ anew."""
     from kubeproof.cli import reference_tables
     from kubeproof.terminal.console import say
     from kubeproof.terminal.summary import counted
 
-    say(f"README.md: {counted(reference_tables.refresh(), 'change')}")
+    say(f"docs: {counted(len(reference_tables.refresh()), 'change')}")
 
 
 def _install_for_tests() -> None:

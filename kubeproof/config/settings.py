@@ -75,7 +75,7 @@ def _finding(value: object) -> str:
     written = reading.text(value)
     if written not in FINDINGS:
         near = ", ".join(difflib.get_close_matches(written, FINDINGS, n=3, cutoff=0.6))
-        advice = f"did you mean {near}?" if near else "use one of README.md's table in Preflight"
+        advice = f"did you mean {near}?" if near else "use one of those in docs/reference-rules.md"
         raise RefusedError("is not the name of a finding", advice)
     return written
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from kubeproof.cli import reference_tables
-from kubeproof.cli.reference_tables import README
 from kubeproof.config.network_conflicts import no_enforcement
 from kubeproof.config.settings import parse
 from kubeproof.config.tables import version_traits
@@ -108,7 +107,6 @@ def test_the_table_says_each_pair() -> None:
     table = reference_tables.manifests_table(version_traits.ERAS)
     assert "| Canal v3.24.6 | 1.22 to 1.25 |  | 1.22 to 1.25 | 1.20 to 1.21, 1.26 to 1.30 |" in table
     assert "| flannel v0.20.2 | 1.17 and later | 1.20 | 1.20 to 1.24 |  |" in table
-    assert table in README.read_text()
 
 
 def test_who_enforces_policies() -> None:
