@@ -7,17 +7,17 @@ from pyinfra.api.exceptions import DeployError
 
 from kubeproof.config.tables.systems import System, system_of
 from kubeproof.deploy.roles import cluster
-from kubeproof.node.host_facts import HostFacts
+from kubeproof.state.node import NodeState
 
-_known: dict[int, dict[str, HostFacts]] = {}
+_known: dict[int, dict[str, NodeState]] = {}
 
 
-def remember(hosts: Mapping[str, HostFacts]) -> None:
+def remember(hosts: Mapping[str, NodeState]) -> None:
     """Keep what preflight has found out of the hosts of the current pyinfra run."""
     _known[id(state.inventory)] = dict(hosts)
 
 
-def machine() -> HostFacts:
+def machine() -> NodeState:
     """What is known of the host that deploy code is being prepared for. Raises DeployError if it was not asked."""
     try:
         return _known[id(state.inventory)][host.name]

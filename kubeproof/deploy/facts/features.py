@@ -2,10 +2,9 @@
 nothing. Everything is tried in namespaces of its own, which end with the command."""
 
 import shlex
+from collections.abc import Sequence
 
-from pyinfra.api.facts import FactBase
-
-from kubeproof.deploy.facts import sections
+from kubeproof.deploy.facts.questions import Lines, Questions, script
 from kubeproof.node.preflight.kernels import OK
 
 _HAS = """has() { [ -e "$1" ] || grep -qw "$2" /proc/kallsyms || modprobe --dry-run --quiet "$3"; }"""
@@ -33,27 +32,28 @@ _NO_IPTABLES_YET = "has /proc/net/ip_tables_names nft_do_chain nf_tables"
 """The deploy installs it; the kernel has to have what it speaks with."""
 
 
-class Features(FactBase[dict[str, str]]):
+class Features(Questions[dict[str, str]]):
     """What came of trying each feature: "ok" or what went wrong; a feature that could not be tried is missing."""
 
-    def command(self, wanted: list[str]) -> str:
-        questions = {name: question for name, question in _questions().items() if name in wanted}
-        return f"{_HAS}; {sections.script(questions)}"
+    def command(self, wanted: Sequence[str] = ()) -> str:
+        return script({name: question for name, question in _questions().items() if name in wanted})
 
     @staticmethod
     def default() -> dict[str, str]:
         return {}
 
-    def process(self, output: list[str]) -> dict[str, str]:
-        return {name: lines[-1] for name, lines in sections.read(output).items() if lines}
+    def read(self, found: Lines) -> dict[str, str]:
+        return {name: lines[-1] for name, lines in found.items() if lines}
 
 
 def _questions() -> dict[str, str]:
     """Each prints nothing if it cannot be tried."""
     tried = {name: _unshared(spaces, script) for name, (spaces, script) in _TRIED.items()}
-    asked = {name: f"{{ {question} && echo {OK}; }} || echo not in this kernel" for name, question in _ASKED.items()}
+    asked = {
+        name: f"{_HAS}; {{ {question} && echo {OK}; }} || echo not in this kernel" for name, question in _ASKED.items()
+    }
     rules = f"if command -v iptables >/dev/null; then {_unshared('--net --mount', _IPTABLES)}; "
-    rules += f"elif {_NO_IPTABLES_YET}; then echo {OK}; else echo no nf_tables in this kernel; fi"
+    rules += f"elif {_HAS}; {_NO_IPTABLES_YET}; then echo {OK}; else echo no nf_tables in this kernel; fi"
     return {**tried, **asked, "iptables": rules}
 
 

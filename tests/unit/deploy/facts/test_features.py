@@ -8,6 +8,7 @@ import pytest
 from kubeproof.deploy.facts.features import Features
 from kubeproof.node.preflight.kernels import FEATURES
 from tests.unit.deploy.facts.test_hosts import shell
+from tests.unit.deploy.phases.fake_cluster import sections
 
 WANTED = list(FEATURES)
 
@@ -18,8 +19,8 @@ def test_only_what_is_wanted_is_asked() -> None:
 
 
 def test_the_last_line_is_the_answer_and_none_is_no_try() -> None:
-    lines = ["##kubeproof veth", "ok", "##kubeproof bridge", "##kubeproof vxlan", "x", "Operation not supported"]
-    assert Features().process(lines) == {"veth": "ok", "vxlan": "Operation not supported"}
+    output = sections(veth="ok", bridge="", vxlan="x\nOperation not supported")
+    assert Features().process(output.splitlines()) == {"veth": "ok", "vxlan": "Operation not supported"}
 
 
 @pytest.mark.netns
@@ -38,5 +39,5 @@ def test_this_kernel(tmp_path: Path) -> None:
     assert found["veth"] not in ("ok", "")
     assert found["br_netfilter"] == "not in this kernel"
     # Without unshare nothing was tried.
-    found = Features().process(shell(f"PATH={tmp_path}; {command}"))
+    found = Features().process(shell(command.replace("if unshare", f"PATH={tmp_path}; if unshare")))
     assert not {"overlay", "veth", "bridge", "vxlan"} & found.keys()
