@@ -87,7 +87,7 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env)
     for line in plan_report.lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
         console.print(escape(line), soft_wrap=True, highlight=False)
-    if outcome.failed_hosts:
+    if outcome.failures:
         raise CommandError(f"failed on {outcome.failure} (full log: {outcome.log})")
     say(f"[bold]{counted(outcome.count, 'change')}[/bold]{' to make' if dry else ''} (full log: {outcome.log})")
     return outcome.count

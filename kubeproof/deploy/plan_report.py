@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from kubeproof.deploy.pyinfra_run import Change
+from kubeproof.deploy.run_report import Change
 
 
 def lines(changes: Iterable[Change], hosts: Iterable[str]) -> Iterator[str]:

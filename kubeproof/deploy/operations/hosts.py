@@ -9,7 +9,7 @@ from pyinfra.api.host import Host
 
 from kubeproof.deploy.facts.files import Text
 from kubeproof.deploy.operations.remote import on_host, run
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.blocks import with_block, without_block
 from kubeproof.node.differences import difference

@@ -24,7 +24,7 @@ from kubeproof.deploy.operations.remote import (
     wait_until,
     write_private,
 )
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import init_command, join_config

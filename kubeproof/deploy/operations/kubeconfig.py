@@ -16,7 +16,7 @@ from pyinfra.facts.files import Sha256File
 from kubeproof.deploy.facts.kubernetes import KubeconfigOf
 from kubeproof.deploy.operations.remote import NodeError, on_host, run
 from kubeproof.deploy.operations.resetting import restore_file
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.kubeconfigs import Kubeconfig, read
 

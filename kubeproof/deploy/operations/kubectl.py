@@ -16,7 +16,7 @@ from pyinfra.facts.files import Sha256File
 from kubeproof.deploy.facts.files import Existing
 from kubeproof.deploy.facts.kubernetes import KUBECTL, REQUEST_SECONDS, LiveObjects, ManifestDifference, Objects
 from kubeproof.deploy.operations.remote import NodeError, looking, try_run, wait_until
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.networks import documents
 from kubeproof.node import asked_for
 from kubeproof.node.differences import shortened

@@ -6,7 +6,7 @@ from pyinfra import host
 from pyinfra.api import operation
 
 from kubeproof.deploy.facts.security import Firewalld, Selinux
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.differences import named
 

@@ -4,11 +4,10 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from kubeproof.config.settings import Settings
+from kubeproof.deploy.context import cluster, enforcing, machine
 from kubeproof.deploy.facts.files import Existing, Text
 from kubeproof.deploy.local_files import cri_dockerd
-from kubeproof.deploy.machines import enforcing, machine
 from kubeproof.deploy.operations import kernel, placing, runtime
-from kubeproof.deploy.roles import cluster
 from kubeproof.node import paths, templates
 from kubeproof.node.images import pause_image
 from kubeproof.node.runtime_config import ConfigFile, config_files, proxy_drop_in

@@ -2,8 +2,8 @@
 
 from pyinfra.api import deploy
 
+from kubeproof.deploy.context import cluster
 from kubeproof.deploy.operations import kubeadm, kubeconfig, placing
-from kubeproof.deploy.roles import cluster
 from kubeproof.node import paths
 from kubeproof.node.kubeadm_config import init_config
 

@@ -3,9 +3,8 @@
 from pyinfra.api import deploy
 
 from kubeproof.config.tables.systems import System
-from kubeproof.deploy.machines import system
+from kubeproof.deploy.context import cluster, node, system
 from kubeproof.deploy.operations import hosts, kernel, placing, record, security
-from kubeproof.deploy.roles import cluster, node
 from kubeproof.node import paths, ports, proxies, templates
 
 

@@ -1,7 +1,7 @@
 """Objects of the cluster, each set in one file on the control plane host."""
 
+from kubeproof.deploy.context import cluster
 from kubeproof.deploy.operations import kubectl, placing
-from kubeproof.deploy.roles import cluster
 from kubeproof.node import paths, templates
 
 

@@ -2,9 +2,9 @@
 
 from pyinfra.api import deploy
 
+from kubeproof.deploy.context import cluster, pod_network
 from kubeproof.deploy.operations import plugins
 from kubeproof.deploy.phases import manifests
-from kubeproof.deploy.roles import cluster, pod_network
 
 
 @deploy("Pod network")

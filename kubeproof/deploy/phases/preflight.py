@@ -3,16 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gevent import GreenletExit
-from gevent.lock import Semaphore
 from pyinfra import host, logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
 from kubeproof.access import connections, deadlines
 from kubeproof.config.cluster import Cluster
-from kubeproof.deploy import machines, quiet_operations, silence
+from kubeproof.deploy.context import cluster, context
 from kubeproof.deploy.phases import inspecting
-from kubeproof.deploy.roles import cluster, remember_tunnel_mtu
 from kubeproof.networks import source
 from kubeproof.networks.plan import PodNetwork
 from kubeproof.node import image_registry, images
@@ -24,10 +22,6 @@ from kubeproof.node.preflight.inspection import Inspection
 from kubeproof.node.preflight.judges import judged
 from kubeproof.node.preflight.verdict import verdict
 from kubeproof.terminal.errors import UserError
-
-_one_at_a_time = Semaphore()
-_refusals: dict[int, list[str]] = {}
-"""Of each inventory that has been judged: the lines of its refusal, none if it may be deployed to."""
 
 
 @deploy("Preflight")
@@ -48,8 +42,7 @@ def check_ownership() -> None:
 
 def _findings(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
     wanted, traces = cluster(), inspecting.traces()
-    mtu = tunnel_mtu(wanted, traces)
-    remember_tunnel_mtu(mtu)
+    context().tunnel_mtu = mtu = tunnel_mtu(wanted, traces)
     network, problems = _pod_network(mtu)
     yield from problems
     lacking, untold = _images(wanted, hosts, network)
@@ -82,28 +75,25 @@ def _pod_network(mtu: int | None) -> tuple[PodNetwork | None, list[Finding]]:
 
 def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> None:
     """pyinfra prepares all hosts at once; the first to come here asks all of them, the others find it done."""
-    with _one_at_a_time:
-        if id(state.inventory) not in _refusals:
-            _refusals[id(state.inventory)] = _judged(judge, ignorable=ignorable)
-        if refusal := _refusals[id(state.inventory)]:
+    known = context()
+    with known.lock:
+        if known.refusal is None:
+            known.refusal = _judged(judge, ignorable=ignorable)
+        if known.refusal:
             # pyinfra writes the place in the code before it, on the same line.
-            raise DeployError("\n".join(["", *refusal]))
+            raise DeployError("\n".join(["", *known.refusal]))
     if host in state.failed_hosts:
         # It did not answer what it is: nothing can be prepared for it, and the other hosts go on.
         raise GreenletExit
 
 
 def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
-    # First: wrong settings need no hosts, and right ones say how patient to be with these.
     ignored = cluster().settings.ignore_findings if ignorable else ()
-    quiet_operations.install(state)
-    silence.watch(state)
     for each in state.inventory.get_active_hosts():
         connections.guard(each)
         deadlines.hold(each)
-    hosts = inspecting.hosts()
+    context().hosts = hosts = inspecting.hosts()
     reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])
     for line in reached.shown():
         logger.warning(line)
-    machines.remember(hosts)
     return reached.refusal(ignorable=ignorable)

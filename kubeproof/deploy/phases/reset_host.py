@@ -7,11 +7,10 @@ from pyinfra.operations import systemd
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables.runtimes import Runtime
 from kubeproof.config.tables.systems import System
+from kubeproof.deploy.context import cluster, node, system
 from kubeproof.deploy.facts.hosts import Remembered
-from kubeproof.deploy.machines import system
 from kubeproof.deploy.operations import hosts, kernel, resetting, security
 from kubeproof.deploy.phases.host_preparation import replaced_files
-from kubeproof.deploy.roles import cluster, node
 from kubeproof.node import leftovers, paths, ports
 from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.record import SHARED_DIRECTORIES, Record

@@ -2,8 +2,8 @@
 
 from pyinfra.api import deploy
 
+from kubeproof.deploy.context import cluster, leader_host, node
 from kubeproof.deploy.operations import kubeadm, placing
-from kubeproof.deploy.roles import cluster, leader_host, node
 
 
 @deploy("API server")
