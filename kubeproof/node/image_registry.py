@@ -153,4 +153,10 @@ def _token(refusal: urllib.error.HTTPError) -> str:
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
     """What is served without TLS is near, as the lab's: a proxy is not asked for it."""
-    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if url.startswith("http:") else []))
+    return _opener_of(url.startswith("http:"))
+
+
+@functools.cache
+def _opener_of(plain: bool) -> urllib.request.OpenerDirector:
+    # Each one reads all certificates of this machine.
+    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if plain else []))

@@ -279,7 +279,7 @@ def _refusal(error: yaml.YAMLError, part: _Part) -> str:
     mark = _TEMPLATE.search(part.text) or template_mark("".join(part.text.splitlines()[line or 0 :][:1]))
     advice = f"holds {mark[0]}, as a template does before it is rendered: {TEMPLATE_ADVICE}" if mark else "correct it"
     where = "" if line is None else f" line {part.before + line + 1}"
-    return f"{where}: is no YAML ({' '.join(str(reason).split())}); {advice}"
+    return f"{where}: is no YAML ({one_line(' '.join(str(reason).split()))}); {advice}"
 
 
 def _line(error: yaml.YAMLError, part: _Part) -> int | None:

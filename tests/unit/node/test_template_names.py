@@ -1,6 +1,7 @@
 """What templates ask for is what the code gives them, in every branch, whether or not a setting leads there."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from itertools import product
@@ -43,6 +44,7 @@ def calls(path: Path) -> Iterator[ast.Call]:
                 yield found
 
 
+@functools.cache
 def given() -> dict[str, list[set[str]]]:
     """The variables that each template is given, by each call of `templates.render` in the code."""
     found: dict[str, list[set[str]]] = {}
@@ -52,6 +54,12 @@ def given() -> dict[str, list[set[str]]]:
             assert isinstance(name, ast.Constant), f"which template is this? {ast.unparse(call)}"
             found.setdefault(str(name.value), []).append({str(word.arg) for word in call.keywords})
     return found
+
+
+@functools.cache
+def read(text: str) -> list[dict[str, Any]]:
+    """The objects of a text, which is the same for most versions."""
+    return [item for item in yaml.load_all(text, yaml.CSafeLoader) if item]
 
 
 def test_what_is_not_given_is_an_error() -> None:
@@ -112,6 +120,6 @@ def test_objects_of_every_cluster(name: str, cni: str) -> None:
             cluster_dns_image="dns:1",
         )
         wanted = replace(wanted, nodes=wanted.nodes[:1]) if alone else wanted
-        documents = [item for item in yaml.safe_load_all(templates.objects(name, wanted)) if item]
+        documents = read(templates.objects(name, wanted))
         assert documents
         assert all({"apiVersion", "kind", "metadata"} <= set(item) for item in documents)

@@ -246,7 +246,7 @@ def answered(content: bytes, folder: Path) -> None:
 SNIPPETS = st.sampled_from(
     ["apiVersion: v1\n", "kind: Pod\n", "kind: NetworkPolicy\n", "metadata: {name: a}\n", "---\n", "--- # c\n", "...\n",
      "spec: ", "- ", "{", "}", "[", "]", "&a ", "*a", "!!int ", "!x ", "<<: ", "{{ x }}", "%YAML 1.1\n", "\t", "\ufeff",
-     "? ", ": ", "|\n", "'", '"', "\\ud800", "\x85", "\r", "1e400", "y", "=", "#", "a: b\n"]
+     "? ", ": ", "|\n", "'", '"', "\\ud800", "\ue000", "\x85", "\r", "1e400", "y", "=", "#", "a: b\n"]
 )  # fmt: skip
 
 

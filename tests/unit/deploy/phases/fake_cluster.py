@@ -3,14 +3,13 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[4]
+from tests.unit.deploy.phases import prepared
+
 HERE = Path(__file__).resolve().parent
 ADDRESSES = {"master": "192.0.2.11", "node1": "192.0.2.12", "node2": "192.0.2.13"}
 WORKERS = ("node1", "node2")
@@ -182,36 +181,18 @@ class FakeCluster:
         world.write_text(json.dumps({"rules": self.rules, "down": self.down, "flags": self.flags}))
         log.write_text("")
         key.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
-        inventory = HERE / "inventory" / "fake.py"
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "tests.unit.deploy.phases.fake_pyinfra",
-            world,
-            log,
-            inventory,
-            deploy,
-            *arguments,
-        ]
+        output = self.folder / "output"
+        environment = {
+            **os.environ,
+            "FAKE_CLUSTER_KEY": str(key),
+            "FAKE_CLUSTER_KUBECONFIG": str(self.kubeconfig),
+            "FAKE_CLUSTER_HOSTS": json.dumps(self.addresses),
+            "FAKE_CLUSTER_SETTINGS": json.dumps(self.settings),
+            "PYINFRA_PROGRESS": "off",
+            **self.environment,
+        }
         # A host that fails is the deploy's own affair here, whatever config.py says.
-        done = subprocess.run(
-            [*command, "--fail-percent", "100"],
-            cwd=REPOSITORY,
-            env={
-                **os.environ,
-                "FAKE_CLUSTER_KEY": str(key),
-                "FAKE_CLUSTER_KUBECONFIG": str(self.kubeconfig),
-                "FAKE_CLUSTER_HOSTS": json.dumps(self.addresses),
-                "FAKE_CLUSTER_SETTINGS": json.dumps(self.settings),
-                "PYINFRA_PROGRESS": "off",
-                **self.environment,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        words = [str(HERE / "inventory" / "fake.py"), deploy, *arguments, "--fail-percent", "100"]
+        code = prepared.run(world, log, words, environment, output)
         commands = [Command(**json.loads(line)) for line in log.read_text().splitlines()]
-        return Run(done.returncode, done.stdout, commands)
+        return Run(code, output.read_text(), commands)
