@@ -91,7 +91,7 @@ def blank_hosts(facts: Iterable[Rule] | None = None, names: Iterable[str] = ADDR
     """Hosts without anything, which become a cluster as they are told to."""
     return [
         *(map(host_facts, ADDRESSES) if facts is None else facts),
-        {"match": f"{MARK}veth", "stdout": sections(**dict.fromkeys(FEATURES, "ok"))},
+        {"match": "features.sh", "stdout": sections(**dict.fromkeys(FEATURES, "ok"))},
         {"match": r"^date \+%s", "stdout": "1700000000.5"},
         {"match": "apt-config shell", "stdout": "packages http://mirror.example.net/kubernetes/InRelease 200"},
         {"match": "peer.pl does", "stdout": "\n".join([*(f"heard {name}" for name in names), "done"])},

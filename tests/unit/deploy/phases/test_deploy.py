@@ -11,7 +11,6 @@ from tests.unit.deploy.phases.fake_cluster import (
     CA_HASH,
     FEATURES,
     KUBECONFIG,
-    MARK,
     TOKEN,
     WORKERS,
     FakeCluster,
@@ -82,7 +81,9 @@ class TestBlankHosts:
         """Its pods are still in the API, and start before the network's agent has written a new configuration."""
         run = hosts.run("deploy.py", "-y")
         for worker in WORKERS:
-            forgotten = run.places("(?s)rm -f .*/10-podnet.conflist .*/run/flannel/subnet.env.*/cni0", worker)
+            forgotten = run.places(
+                "(?s)forget_pod_network.sh .*/10-podnet.conflist .*/run/flannel/subnet.env -- cni0", worker
+            )
             assert forgotten
             assert forgotten[0] < run.places("kubeadm join", worker)[0]
 
@@ -222,7 +223,7 @@ class TestBadInput:
 
     def test_what_hosts_try_is_judged(self, hosts: FakeCluster) -> None:
         """Whatever was asked for in another way than by a fact of the host itself."""
-        hosts.answer(f"{MARK}veth", host="node1", stdout=sections(**{**dict.fromkeys(FEATURES, "ok"), "vxlan": "no"}))
+        hosts.answer("features.sh", host="node1", stdout=sections(**{**dict.fromkeys(FEATURES, "ok"), "vxlan": "no"}))
         hosts.answer(r"^date \+%s", host="node2", stdout="1700000100.5")
         hosts.answer("apt-config shell", host="node1", stdout="images https://registry.example.net/v2/ curl: (6) no")
         hosts.answer("peer.pl does", host="node2", stdout="heard node1\ndone")
@@ -251,11 +252,11 @@ class TestBadInput:
             hosts.rules.insert(0, host_facts(name, kubelet="Kubernetes v1.20.2"))
         run = hosts.run("deploy.py", "--dry")
         assert run.code == 0, run.output
-        for question in (f"{MARK}veth", "apt-config shell"):
+        for question in ("features.sh", "apt-config shell"):
             assert {run.commands[place].host for place in run.places(question)} == {"node2"}
         assert {run.commands[place].host for place in run.places("peer.pl does")} == set(ADDRESSES)
         hosts.rules.insert(0, host_facts("node2", kubelet="Kubernetes v1.20.2"))
-        assert not hosts.run("deploy.py", "--dry").ran(f"{MARK}veth|apt-config shell|peer.pl does")
+        assert not hosts.run("deploy.py", "--dry").ran("features.sh|apt-config shell|peer.pl does")
 
     def test_docker_configuration_that_is_no_json(self, hosts: FakeCluster) -> None:
         hosts.rules.insert(0, host_facts("node1", docker_config="data-root = /srv"))
