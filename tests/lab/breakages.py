@@ -26,6 +26,7 @@ PROXY_HELD = f"docker kill --signal STOP $({PROXY}) >/dev/null && "
 """kube-proxy writes its rules anew each half minute."""
 KUARD = "$(docker ps -q --filter name=k8s_kuard | head -n 1)"
 NOWHERE = '{"spec":{"template":{"spec":{"nodeSelector":{"no":"where"}}}}}'
+GONE = "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system wait --for=delete pod --timeout=60s"
 NO_MORE = '[{"op":"remove","path":"/spec/template/spec/nodeSelector/no"}]'
 DROP = "packets-refused-by-a-rule"
 MANIFESTS = "/etc/kubernetes/manifests"
@@ -64,7 +65,8 @@ NFT = "nft add table FAMILY kpfault && nft add chain FAMILY kpfault c '{ type fi
 def nft(name: str, family: str, hook: str, rule: str, told: str = DROP, *, usual: bool = False) -> Breakage:
     chain = NFT.replace("FAMILY", family).replace("HOOK", hook)
     if "redirect" in rule:
-        chain = chain.replace("type filter", "type nat")
+        # The kernel takes no chain of this type before connections are tracked (-200).
+        chain = chain.replace("type filter", "type nat").replace("-300", "-110")
     make = f"{chain}nft add rule {family} kpfault c {rule}"
     return Breakage(name, make, f"nft delete table {family} kpfault", (told,), usual=usual)
 
@@ -271,7 +273,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "rule of a Service gone",
-        f"{PROXY_HELD}eval iptables -t nat -D $(iptables -t nat -S KUBE-SERVICES | grep -m1 default/kuard | cut -c 4-)",
+        f"{PROXY_HELD}iptables -t nat -S KUBE-SERVICES | grep -m1 default/kuard | sed 's/^-A/iptables -t nat -D/' | sh",
         f"docker kill --signal CONT $({PROXY}) >/dev/null",
         ("service-chains",),
         also=("kube-proxy-down",),
@@ -356,20 +358,20 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     by_api(
         "kube-proxy wanted nowhere",
-        f"-n kube-system patch daemonset kube-proxy -p '{NOWHERE}' && sleep 5",
+        f"-n kube-system patch daemonset kube-proxy -p '{NOWHERE}' && {GONE} -l k8s-app=kube-proxy",
         f"-n kube-system patch daemonset kube-proxy --type json -p '{NO_MORE}'",
         "kube-proxy-down",
     ),
     by_api(
         "podnet wanted nowhere",
-        f"-n kube-system patch daemonset podnet -p '{NOWHERE}' && sleep 8",
+        f"-n kube-system patch daemonset podnet -p '{NOWHERE}' && {GONE} -l app=podnet",
         f"-n kube-system patch daemonset podnet --type json -p '{NO_MORE}'",
         NETWORK_DOWN,
         seconds=180,
     ),
     by_api(
         "the demo scaled to 0",
-        "scale deployment kuard --replicas=0 && sleep 3",
+        f"scale deployment kuard --replicas=0 && {GONE.replace('kube-system', 'default')} -l app=kuard",
         "scale deployment kuard --replicas=3",
         "demo-down",
     ),
@@ -415,3 +417,16 @@ def make(breakage: Breakage) -> None:
 def undo(breakage: Breakage, command: str) -> None:
     """Whether or not it has been mended; ``command`` is its own, filled in while the API answered."""
     ssh(breakage.on().name, f"{{ {command}\n}} >/dev/null 2>&1; true")
+
+
+def renew() -> None:
+    """Have pods of the node that were restarted made anew: kubelet waits longer with each restart, up to 5 minutes."""
+    pods = kubectl(
+        f"-n kube-system get pods --field-selector spec.nodeName={worker().name} -o jsonpath="
+        "'{range .items[*]}{.metadata.name} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}'"
+    )
+    restarted = [
+        name for name, _, count in (line.partition(" ") for line in pods.splitlines()) if count not in ("", "0")
+    ]
+    if restarted:
+        kubectl(f"-n kube-system delete pod {' '.join(restarted)}")
