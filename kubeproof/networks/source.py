@@ -11,6 +11,7 @@ from kubeproof.config.settings import Settings
 from kubeproof.networks import catalogue
 from kubeproof.networks.networks import NETWORKS
 from kubeproof.networks.plan import PodNetwork, build, of_podnet
+from kubeproof.terminal import atomic_files
 from kubeproof.terminal.errors import UserError
 
 DOWNLOAD_SECONDS = 30
@@ -97,7 +98,7 @@ def verified(wanted: Wanted) -> bytes:
     content = _checked(_content(wanted.place), wanted, "somebody has changed the file, or what is between")
     # A cache that cannot be written costs only a download.
     with contextlib.suppress(OSError):
-        downloads.keep(cached, content)
+        atomic_files.write(cached, content)
     return content
 
 

@@ -12,6 +12,7 @@ from pyinfra.api.facts import FactBase
 from kubeproof.access.patience import patient
 from kubeproof.config.tables.runtimes import ALL_LIST_PODS
 from kubeproof.deploy.facts import sections
+from kubeproof.deploy.facts.lines import Lines
 from kubeproof.networks.patching import LAYOUTS, in_use
 from kubeproof.node import paths
 from kubeproof.node.changed_settings import DEFAULT, InUse
@@ -163,7 +164,7 @@ class LiveObjects(FactBase[list[dict[str, Any]]]):
         return found
 
 
-class ManifestDifference(FactBase[list[str]]):
+class ManifestDifference(Lines):
     """What applying the objects in the file ``path`` would change in the cluster, as lines that go (``-``) and come
     (``+``); empty if that is nothing.
 
@@ -173,10 +174,6 @@ class ManifestDifference(FactBase[list[str]]):
 
     def command(self, path: str) -> str:
         return f"found=$({KUBECTL} diff --filename {shlex.quote(path)} 2>&1) || printf 'differs\\n%s\\n' \"$found\""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def process(self, output: list[str]) -> list[str]:
         if not output:
@@ -209,19 +206,12 @@ class Objects(FactBase[list[dict[str, Any]]]):
 LIST_PODS = "; ".join(f"{{ {command}; }} 2>/dev/null" for command in ALL_LIST_PODS)
 
 
-class Remains(FactBase[list[str]]):
+class Remains(Lines):
     """What is there of a cluster on this host, begun or finished: files of kubeadm and kubelet, containers of pods."""
 
     def command(self) -> str:
         files = " ".join((*REMAINS, paths.INIT_MARKER, paths.JOIN_MARKER))
         return f"ls -d {files} 2>/dev/null; ls -A /etc/kubernetes/manifests 2>/dev/null; {LIST_PODS}; true"
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def process(self, output: list[str]) -> list[str]:
-        return [line for line in output if line.strip()]
 
 
 class SettingsInUse(FactBase[InUse]):

@@ -8,6 +8,7 @@ from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from kubeproof.deploy.facts import sections
+from kubeproof.deploy.facts.lines import Lines
 from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
 from kubeproof.node import paths
@@ -53,7 +54,7 @@ class ForwardPolicy(FactBase[str]):
         return output[0].rpartition(" ")[2] if output else ""
 
 
-class ClusterLinks(FactBase[list[str]]):
+class ClusterLinks(Lines):
     """Network devices that a pod network leaves: those of ``names`` (patterns of the shell), and ports of cni0."""
 
     def command(self, names: list[str]) -> str:
@@ -62,13 +63,6 @@ class ClusterLinks(FactBase[list[str]]):
             f"for link in {paths}; do [ -e $link ] && echo ${{link##*/}}; done; "
             "ls /sys/class/net/cni0/brif 2>/dev/null; true"
         )
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def process(self, output: list[str]) -> list[str]:
-        return [line.strip() for line in output if line.strip()]
 
 
 class NftTables(FactBase[dict[str, str]]):
@@ -91,7 +85,7 @@ class NftTables(FactBase[dict[str, str]]):
         return {name: "\n".join(lines) for name, lines in tables.items()}
 
 
-class RoutesInto(FactBase[list[str]]):
+class RoutesInto(Lines):
     """Routes by a gateway into ``networks`` or parts of them that are of no link of a pod network, as ip-route(8) takes
     them: ``10.244.1.0/24 via 192.0.2.12 dev eth0``."""
 
@@ -100,41 +94,23 @@ class RoutesInto(FactBase[list[str]]):
         others = r'$2 == "via" && $5 !~ /^(flannel[.]|cni0$|cali)/ {print $1, $2, $3, $4, $5}'
         return f"{{ {listed}; }} 2>/dev/null | awk '{others}'; true"
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
     def process(self, output: list[str]) -> list[str]:
         return list(dict.fromkeys(line.strip() for line in output if line.strip()))
 
 
-class AddressSets(FactBase[list[str]]):
+class AddressSets(Lines):
     """Names of the ipsets that Calico's agent leaves; empty where there is no ipset(8)."""
 
     def command(self) -> str:
         listed = "for set in $(ipset list -name 2>/dev/null)"
         return f"{listed}; do case $set in {artifacts.SETS}) echo $set;; esac; done; true"
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
-    def process(self, output: list[str]) -> list[str]:
-        return [line.strip() for line in output if line.strip()]
-
-
-class Plugins(FactBase[list[str]]):
+class Plugins(Lines):
     """Names of the CNI plugins on a host."""
 
     def command(self) -> str:
         return f"ls {FOLDER} 2>/dev/null || true"
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def process(self, output: list[str]) -> list[str]:
-        return [line.strip() for line in output if line.strip()]
 
 
 class Traces(FactBase[NetworkTraces]):

@@ -51,7 +51,7 @@ def restore() -> None:
         )
     _guard_again(record, machine)
     _forget_source(settings, machine)
-    hosts.forget_nodes(name="Remove the nodes from /etc/hosts")
+    hosts.remove_block(name="Remove the nodes from /etc/hosts", path=paths.HOSTS)
     resetting.unload_modules(name="Unload modules", before=record.modules)
     resetting.restore_sysctls(name="Restore sysctls", before=record.sysctls)
     kernel.swap_on(name="Give swap back", devices=record.swaps)

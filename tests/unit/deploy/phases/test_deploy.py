@@ -102,6 +102,7 @@ class TestBlankHosts:
     def _kubeconfig_is_private(hosts: FakeCluster, output: str) -> None:
         assert hosts.kubeconfig.read_text() == f"{KUBECONFIG}\n"
         assert hosts.kubeconfig.stat().st_mode & 0o777 == 0o600
+        assert hosts.kubeconfig.parent.stat().st_mode & 0o777 == 0o700
         assert "not-to-be-seen" not in output
 
 
