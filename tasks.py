@@ -78,14 +78,14 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
 
     from kubeproof.access import host_names
     from kubeproof.config import cluster
-    from kubeproof.deploy import plan_report, pyinfra_run
+    from kubeproof.deploy import pyinfra_run, run_report
     from kubeproof.terminal.console import console, say
     from kubeproof.terminal.summary import counted
 
     loaded = cluster.load(_inventory(inventory))
     host_names.check(loaded)
     outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env)
-    for line in plan_report.lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
+    for line in run_report.plan_lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
         console.print(escape(line), soft_wrap=True, highlight=False)
     if outcome.failures:
         raise CommandError(f"failed on {outcome.failure} (full log: {outcome.log})")

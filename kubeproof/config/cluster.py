@@ -21,8 +21,8 @@ from kubeproof.config import connection_data, reading
 from kubeproof.config.inventory_check import Contents, HostEntry, checked_hosts
 from kubeproof.config.settings import Settings, examine
 from kubeproof.terminal.errors import EXIT_BAD_INPUT, UserError
+from kubeproof.terminal.exits import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LAB = REPOSITORY / "inventory" / "lab.py"
 """The inventory that ./inv takes if none is named."""
 

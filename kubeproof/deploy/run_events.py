@@ -3,6 +3,7 @@
 Run by itself, pyinfra has no such parent: then it is only said what a quiet run waits for.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -10,7 +11,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -36,7 +36,10 @@ T = TypeVar("T")
 def tell(event: str, **details: object) -> None:
     """Write an event for the parent process, if there is one. A secret does not belong in it."""
     if file := os.environ.get(FILE):
-        with Path(file).open("a") as events:
+        # Not blocking, or opening the pipe of a parent that is gone would wait for ever; then nobody wants to know.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+        with contextlib.suppress(OSError), os.fdopen(os.open(file, flags, 0o600), "w") as events:
+            os.set_blocking(events.fileno(), True)
             events.write(json.dumps({"event": event, **details}) + "\n")
 
 

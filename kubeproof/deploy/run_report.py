@@ -65,6 +65,18 @@ def _changes(operations: Iterable[Mapping[str, Any]], reasons: Iterable[Mapping[
             yield Change(item["name"], tuple(item["hosts"]), tuple(item["maybe"]), why.get(item["hash"], {}))
 
 
+def plan_lines(changes: Iterable[Change], hosts: Iterable[str]) -> Iterator[str]:
+    """What would change and why, for each host that would be changed, in the order of ``hosts``."""
+    changes = tuple(changes)
+    for host in hosts:
+        of_host = [change for change in changes if host in (*change.hosts, *change.maybe)]
+        if of_host:
+            yield host
+        for change in of_host:
+            yield f"  {change.operation}{'' if host in change.hosts else ' (perhaps)'}"
+            yield from (f"      {line}" for line in change.reasons.get(host, ()))
+
+
 def grouped(reasons_by_host: Mapping[str, str]) -> str:
     """Hosts with their reasons in one line, those with the same reason together."""
     together: dict[str, list[str]] = defaultdict(list)

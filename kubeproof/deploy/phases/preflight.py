@@ -68,17 +68,17 @@ def _pod_network(mtu: int | None) -> tuple[PodNetwork | None, list[Finding]]:
     try:
         network = source.pod_network(settings, mtu)
     except UserError as error:
-        breaks, mend = "so there would be no pod network", "nothing can be applied before that is so"
-        return None, [Finding("cni-manifest", "", problem, breaks, mend) for problem in error.problems]
+        breaks, remedy = "so there would be no pod network", "nothing can be applied before that is so"
+        return None, [Finding("cni-manifest", "", problem, breaks, remedy) for problem in error.problems]
     return network, image_registry.missing(settings, network)
 
 
-def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> None:
+def _once(evaluate: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> None:
     """pyinfra prepares all hosts at once; the first to come here asks all of them, the others find it done."""
     known = context()
     with known.lock:
         if known.refusal is None:
-            known.refusal = _judged(judge, ignorable=ignorable)
+            known.refusal = _evaluated(evaluate, ignorable=ignorable)
         if known.refusal:
             # pyinfra writes the place in the code before it, on the same line.
             raise DeployError("\n".join(["", *known.refusal]))
@@ -87,13 +87,13 @@ def _once(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, igno
         raise GreenletExit
 
 
-def _judged(judge: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
+def _evaluated(evaluate: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
     ignored = cluster().settings.ignore_findings if ignorable else ()
     for each in state.inventory.get_active_hosts():
         connections.guard(each)
         deadlines.hold(each)
     context().hosts = hosts = inspecting.hosts()
-    reached = verdict(judge(hosts), ignored, [node.name for node in cluster().nodes])
+    reached = verdict(evaluate(hosts), ignored, [node.name for node in cluster().nodes])
     for line in reached.shown():
         logger.warning(line)
     return reached.refusal(ignorable=ignorable)

@@ -23,7 +23,7 @@ def access(tmp_path: Path) -> SshAccess:
     return SshAccess("node-a", config_file=config)
 
 
-def test_the_mend_names_the_host_and_the_file_that_ssh_uses(access: SshAccess, tmp_path: Path) -> None:
+def test_the_remedy_names_the_host_and_the_file_that_ssh_uses(access: SshAccess, tmp_path: Path) -> None:
     said = host_keys.explanation(access)
     assert "\n" not in said
     assert said.endswith(f"ssh-keygen -R node-a -f {tmp_path}/known")

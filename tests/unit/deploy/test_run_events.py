@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from kubeproof.deploy import run_report
-from kubeproof.deploy.run_events import QUIET_SECONDS, Listener
+from kubeproof.deploy.run_events import QUIET_SECONDS, Listener, tell
 
 NODES = [SimpleNamespace(name=f"n{number}", connector=SimpleNamespace()) for number in (1, 2, 3)]
 
@@ -99,3 +100,11 @@ def test_people_are_told_what_is_not_as_it_should_be(tmp_path: Path, monkeypatch
         listener.emit(line(text))
     said = [json.loads(event)["text"] for event in events.read_text().splitlines()]
     assert said == ["--> Starting operation: Swap", "[b] Success", "ValueError: boo"]
+
+
+def test_a_parent_that_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setenv(run_report.FILE, f"/dev/fd/{writing}")
+    tell("said", text="to nobody")
+    os.close(writing)

@@ -3,8 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from kubeproof.deploy import plan_report
-from kubeproof.deploy.run_report import Change, Report, grouped, read, shortened
+from kubeproof.deploy.run_report import Change, Report, grouped, plan_lines, read, shortened
 
 
 def lines(*events: Mapping[str, object]) -> list[str]:
@@ -24,7 +23,7 @@ def test_a_plan_tells_sure_changes_from_those_that_a_condition_decides_and_why()
     }
     operations = [operation("Write daemon.json", ("a", "b")), operation("Restart", maybe=("a",)), operation("Swap")]
     found = read(lines(reason, *operations))
-    assert list(plan_report.lines(found.changes, ["b", "c", "a"])) == [
+    assert list(plan_lines(found.changes, ["b", "c", "a"])) == [
         "b",
         "  Write daemon.json",
         "      daemon.json differs:",
