@@ -64,9 +64,7 @@ class ControlPlaneState(FactBase[ControlPlane]):
             }
         )
 
-    @staticmethod
-    def default() -> ControlPlane:
-        return ControlPlane()
+    default = staticmethod(ControlPlane)
 
     def process(self, output: list[str]) -> ControlPlane:
         found = sections.read(output)
@@ -102,9 +100,7 @@ class MembershipState(FactBase[Membership]):
             }
         )
 
-    @staticmethod
-    def default() -> Membership:
-        return Membership()
+    default = staticmethod(Membership)
 
     def process(self, output: list[str]) -> Membership:
         found = sections.read(output)
@@ -238,9 +234,7 @@ class SettingsInUse(FactBase[InUse]):
             }
         )
 
-    @staticmethod
-    def default() -> InUse:
-        return InUse()
+    default = staticmethod(InUse)
 
     def process(self, output: list[str]) -> InUse:
         found = sections.read(output)

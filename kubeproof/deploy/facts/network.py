@@ -31,9 +31,7 @@ class IptablesRules(FactBase[Rules]):
     def command(self) -> str:
         return sections.script({"ipv4": "iptables-save", "ipv6": "ip6tables-save"})
 
-    @staticmethod
-    def default() -> Rules:
-        return Rules()
+    default = staticmethod(Rules)
 
     def process(self, output: list[str]) -> Rules:
         found = sections.read(output)
@@ -139,9 +137,7 @@ class Traces(FactBase[NetworkTraces]):
             }
         )
 
-    @staticmethod
-    def default() -> NetworkTraces:
-        return NetworkTraces()
+    default = staticmethod(NetworkTraces)
 
     def process(self, output: list[str]) -> NetworkTraces:
         found = {name: tuple(lines) for name, lines in sections.read(output).items()}
