@@ -14,8 +14,8 @@ from kubeproof.deploy.phases import (
     demo,
     host_preparation,
     images,
+    network_setup,
     packages,
-    pod_network,
     preflight,
     readiness,
     workers,
@@ -26,12 +26,12 @@ host_preparation.prepare()
 container_runtime.configure()
 packages.install()
 container_runtime.start()
-pod_network.require_plugins()
+network_setup.require_plugins()
 images.pull()
 
 if is_leader():
     control_plane.initialise()
-    pod_network.apply()
+    network_setup.apply()
 
 workers.wait_for_api()
 

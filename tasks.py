@@ -106,12 +106,12 @@ def up(_context: Context) -> int:
     """Everything, from nothing to a proven cluster."""
     from kubeproof.terminal.console import console
     from kubeproof.terminal.summary import Summary
-    from lab import group_data, lifecycle, pod_network, settings
+    from lab import group_data, lifecycle, network_requirements, settings
 
     summary = Summary()
     verdicts: list[int] = []
     lab_settings = settings.load()
-    pod_network.check(lab_settings, group_data.settings())
+    network_requirements.check(lab_settings, group_data.settings())
     lifecycle.up(lab_settings, summary)
     summary.change("deploy", lambda: _deploy("", "deploy.py"))
     summary.check("proof", lambda: verdicts.append(_verify("", "")))
@@ -342,12 +342,12 @@ def lint(_context: Context) -> int:
 @task
 @command
 def docs(_context: Context) -> None:
-    """Write the tables of README.md anew."""
+    """Write the generated tables of docs/ anew."""
     from kubeproof.cli import reference_tables
     from kubeproof.terminal.console import say
     from kubeproof.terminal.summary import counted
 
-    say(f"README.md: {counted(reference_tables.refresh(), 'change')}")
+    say(f"docs: {counted(len(reference_tables.refresh()), 'change')}")
 
 
 def _install_for_tests() -> None:

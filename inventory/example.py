@@ -29,7 +29,7 @@ Where hosts reach the world by a proxy (what is inside is worked out from the ad
 
 Where this machine does not reach github.com, manifests and programs are files:
 
-    cni_manifest = "~/kube-flannel.yml"                          # of those that README.md names, or with its SHA-256
+    cni_manifest = "~/kube-flannel.yml"                          # see docs/reference-versions.md, or with its SHA-256
     cri_dockerd_archive = "~/cri-dockerd-{arch}.tgz"             # with Docker, from Kubernetes 1.24 on
 
 The hosts run one of Debian 12 and 13, Ubuntu 22.04 and 24.04, RHEL, Rocky or Alma 8 and 9, on amd64 or arm64, and may

@@ -190,8 +190,8 @@ kubeconfig = "~/.kube/kubeproof"
 # is being changed already; what ignore_findings lets pass it may still refuse.
 ignore_preflight_errors = []
 
-# This project's own findings that stop nothing, by the names of the table in "Preflight" of README.md. None: each of
-# them breaks something. kubeadm has checks of its own, which ignore_preflight_errors is about.
+# This project's own findings that stop nothing, by the names in docs/reference-rules.md. None: each of them breaks
+# something. kubeadm has checks of its own, which ignore_preflight_errors is about.
 ignore_findings = []
 
 # Factor for how long hosts may take: for an answer, a command, a control plane, a node to be Ready. More than 1 for

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
 from kubeproof.terminal.errors import EXIT_BAD_INPUT
+from kubeproof.terminal.exits import REPOSITORY
 
 UNKNOWN = re.compile(r"No idea what '(?P<word>.*)' is!")
 MISSING = re.compile(r"'(?P<command>.*)' did not receive required positional arguments: (?P<names>.*)")
@@ -50,6 +52,10 @@ def _named(words: list[str], option: str) -> Iterator[str]:
 
 class CommandLine(Program):
     """Runs the commands of a namespace."""
+
+    def print_version(self) -> None:
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+        print(f"{project['name']} {project['version']}")
 
     def parse_core_args(self) -> None:
         with self._explained():

@@ -1,4 +1,7 @@
-"""The tables in README.md, made from what declares settings, findings and diagnoses: that says it, this repeats it."""
+"""The tables of docs/reference*.md, made from what declares settings, rules and versions.
+
+A page has each table between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; :func:`tables` has them by these names.
+"""
 
 import ast
 import re
@@ -6,23 +9,28 @@ import runpy
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from kubeproof.config.tables.version_traits import ERAS
-from kubeproof.doctor import catalogue
+from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
 from kubeproof.networks import catalogue as manifests
-from kubeproof.node.preflight.names import FINDINGS, Severities
+from kubeproof.networks.manifest import number
+from kubeproof.networks.registry import NETWORKS
+from kubeproof.node.preflight.names import FINDINGS
+from kubeproof.proof.report import TITLES_BY_NAME
 from kubeproof.terminal.exits import REPOSITORY
 
-README = REPOSITORY / "README.md"
+PAGES = sorted((REPOSITORY / "docs").glob("reference*.md"))
 ALL = REPOSITORY / "inventory" / "group_data" / "all.py"
 LAB = REPOSITORY / "inventory" / "group_data" / "lab.py"
 LAB_TOML = REPOSITORY / "lab" / "lab.toml"
 
+MARKED = re.compile(r"(<!-- begin (\S+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
 CONTENT_TAG = re.compile(r":[0-9a-f]{12}$")
-"""Tag of an image that the lab builds: a hash over its content, which would make every change one of the README too."""
+"""Tag of an image that the lab builds: a hash over its content, which would make every change one of the table too."""
 PYINFRA = "pyinfra"
 """Heading of what pyinfra reads, which is no setting of a cluster."""
+
+Row = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,36 @@ class Declared:
     section: str
     name: str
     reason: str
+
+
+def refresh() -> list[str]:
+    """Write the tables into all pages; return the names of the pages that this changed."""
+    made, changed = tables(), []
+    for page in PAGES:
+        text = page.read_text()
+        if (wanted := with_tables(text, made)) != text:
+            page.write_text(wanted)
+            changed.append(page.name)
+    return changed
+
+
+def with_tables(text: str, made: Mapping[str, str]) -> str:
+    """The text with each table between its marks. Pure. Raises KeyError for marks of an unknown table."""
+    return MARKED.sub(lambda found: f"{found[1]}\n{made[found[2]]}\n{found[3]}", text)
+
+
+def tables() -> dict[str, str]:
+    """All tables, by the names of their marks."""
+    lab_text = LAB_TOML.read_text()
+    return {
+        "settings": settings_table(declared(ALL.read_text()), runpy.run_path(str(ALL)), runpy.run_path(str(LAB))),
+        "lab.toml": settings_table(declared(lab_text), tomllib.loads(lab_text)),
+        "findings": _table("Finding | Severity | What must hold", _findings()),
+        "proof": _table("Row | What must hold", ((f"`{name}`", title) for name, title in TITLES_BY_NAME.items())),
+        "diagnoses": _table("Diagnosis | What people see | Known from", _diagnoses()),
+        "manifests": manifests_table(ERAS),
+        "versions": _table("Kubernetes | kubeadm API | Packages | Docker | containerd | Pause image", _versions()),
+    }
 
 
 def declared(text: str) -> list[Declared]:
@@ -53,95 +91,66 @@ def declared(text: str) -> list[Declared]:
     return found
 
 
-def cluster_table(settings: Iterable[Declared], defaults: Mapping[str, object], lab: Mapping[str, object]) -> str:
-    """Settings of a cluster; a row without name begins a section. The lab's value stands where it differs. Pure."""
-    rows, section, reason = [("Setting", "Default", "In the lab", "Why"), ("---",) * 4], "", ""
+def settings_table(
+    settings: Iterable[Declared], defaults: Mapping[str, object], lab: Mapping[str, object] | None = None
+) -> str:
+    """Settings with their reasons; a row without a name begins a section. Pure.
+
+    With ``lab`` there is one column more, for the lab's values where they differ.
+    """
+    rows: list[Row] = []
+    section = reason = ""
     for item in settings:
         if item.section != section:
-            section = item.section
-            rows.append((f"**{section}**", "", "", ""))
-        default, value = defaults[item.name], lab.get(item.name, defaults[item.name])
+            rows.append((f"**{item.section}**", "", "", "") if lab is not None else (f"**{item.section}**", "", ""))
+        default = defaults[item.name]
+        of_lab = () if lab is None else (_code(lab[item.name]) if lab.get(item.name, default) != default else "",)
         why = "as above" if item.reason and item.reason == reason else item.reason
-        rows.append((f"`{item.name}`", _code(default), "" if value == default else _code(value), why))
-        reason = item.reason
-    return _table(rows)
+        rows.append((f"`{item.name}`", _code(default), *of_lab, why))
+        section, reason = item.section, item.reason
+    return _table(f"Setting | Default | {'' if lab is None else 'In the lab | '}Why", rows)
 
 
-def lab_table(settings: Iterable[Declared], defaults: Mapping[str, object]) -> str:
-    """The lab's shape. Pure."""
-    rows, reason = [("Setting", "Default", "Why"), ("---",) * 3], ""
-    for item in settings:
-        why = "as above" if item.reason and item.reason == reason else item.reason
-        rows.append((f"`{item.name}`", _code(defaults[item.name]), why))
-        reason = item.reason
-    return _table(rows)
+def _findings() -> Iterable[Row]:
+    for name, (severity, about) in FINDINGS.items():
+        yield f"`{name}`", "error or warning" if severity == "either" else severity, about
 
 
-def findings_table(findings: Mapping[str, tuple[Severities, str]]) -> str:
-    """What preflight looks for. Pure."""
-    rows = [("Finding", "Severity", "What has to hold"), ("---",) * 3]
-    shown = {"error": "error", "warning": "warning", "either": "error or warning"}
-    return _table([*rows, *((f"`{name}`", shown[severity], about) for name, (severity, about) in findings.items())])
+def _diagnoses() -> Iterable[Row]:
+    for cause in (*CAUSES, *SUSPECTS):
+        yield f"`{cause.name}`", cause.symptom, ", ".join(cause.references) or "made by hand"
 
 
 def manifests_table(minors: Iterable[str]) -> str:
     """Pinned manifests: what their projects name, what was run here, and which one a minor gets. Pure."""
-    head = ("Manifest", "Named by its project for", "Run here with", "Chosen for", "Chosen, and refused as untried")
-    rows, known = [head, ("---",) * len(head)], list(minors)
+    known, rows = list(minors), []
     for pinned in manifests.PINNED:
         chosen = [minor for minor in known if manifests.choose(pinned.project, minor) is pinned]
         parts = [[minor for minor in chosen if pinned.is_tried(minor) is tried] for tried in (True, False)]
-        name = f"{'Canal' if pinned.project == 'canal' else 'flannel'} {pinned.version}"
+        name = f"{NETWORKS[pinned.project].title} {pinned.version}"
         rows.append((name, pinned.named_for, ", ".join(pinned.run), *map(_spans, parts)))
-    return _table(rows)
+    return _table(
+        "Manifest | Named by its project for | Run here with | Chosen for | Chosen, and refused as untried", rows
+    )
 
 
 def _spans(minors: Iterable[str]) -> str:
     """Versions in words, such as "1.20, 1.22 to 1.25"."""
     spans: list[list[int]] = []
-    for number in sorted(manifests.number(minor)[1] for minor in minors):
-        if spans and spans[-1][1] == number - 1:
-            spans[-1][1] = number
+    for last in sorted(number(minor)[1] for minor in minors):
+        if spans and spans[-1][1] == last - 1:
+            spans[-1][1] = last
         else:
-            spans.append([number, number])
+            spans.append([last, last])
     return ", ".join(f"1.{first}" if first == last else f"1.{first} to 1.{last}" for first, last in spans)
 
 
-def with_tables(text: str, tables: Mapping[str, str]) -> str:
-    """The text with each table between its marks ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. Pure.
-
-    Raises ValueError where the marks of a table are missing.
-    """
-    for name, table in tables.items():
-        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
-        head, found, rest = text.partition(begin)
-        _, closed, tail = rest.partition(end)
-        if not (found and closed):
-            raise ValueError(f"no {begin.strip()} … {end}")
-        text = f"{head}{begin}\n{table}\n{end}{tail}"
-    return text
-
-
-def tables() -> dict[str, str]:
-    """All tables, by the names of their marks."""
-    lab_text = LAB_TOML.read_text()
-    return {
-        "settings": cluster_table(declared(ALL.read_text()), runpy.run_path(str(ALL)), runpy.run_path(str(LAB))),
-        "findings": findings_table(FINDINGS),
-        "manifests": manifests_table(ERAS),
-        "lab.toml": lab_table(declared(lab_text), tomllib.loads(lab_text)),
-        "diagnoses": catalogue.table(),
-    }
-
-
-def refresh(readme: Path = README) -> int:
-    """Write the tables into the README; return 1 if that changed it, else 0."""
-    text = readme.read_text()
-    wanted = with_tables(text, tables())
-    if wanted == text:
-        return 0
-    readme.write_text(wanted)
-    return 1
+def _versions() -> Iterable[Row]:
+    for minor, era in ERAS.items():
+        docker = f"dockershim, before {era.docker_below[0]}" if era.dockershim else "cri-dockerd"
+        containerd = f"from {'.'.join(map(str, era.containerd_from))}" if era.containerd_from else "any"
+        packages = "the project's" if era.community_packages else "a mirror's"
+        yield minor, era.kubeadm_api, packages, docker, containerd, era.pause_tag
 
 
 def _without_docstring(text: str) -> str:
@@ -157,5 +166,9 @@ def _code(value: object) -> str:
     return f"`{value!r}`"
 
 
-def _table(rows: Iterable[tuple[str, ...]]) -> str:
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+def _table(heading: str, rows: Iterable[Row]) -> str:
+    head = tuple(heading.split(" | "))
+    return "".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n"
+        for row in (head, ("---",) * len(head), *rows)
+    )

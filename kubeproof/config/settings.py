@@ -14,14 +14,14 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
 from kubeproof.access import patience
-from kubeproof.config import reading
+from kubeproof.config import network_conflicts, reading
 from kubeproof.config.reading import Reader, RefusedError, problem
 from kubeproof.config.tables import combinations, version_traits
 from kubeproof.config.tables.runtimes import NAMES as RUNTIMES
 from kubeproof.config.tables.runtimes import Runtime, runtime_of
 from kubeproof.config.tables.version_traits import ERAS, Era
-from kubeproof.networks import conflicts as cni_conflicts
-from kubeproof.networks.networks import NETWORKS, NODE_ADDRESS, enforces_policy, vxlan_device
+from kubeproof.networks.network import NODE_ADDRESS, Backend, Network
+from kubeproof.networks.registry import BACKENDS, NETWORKS
 from kubeproof.node.preflight.names import FINDINGS
 from kubeproof.terminal.errors import UserError
 
@@ -75,7 +75,7 @@ def _finding(value: object) -> str:
     written = reading.text(value)
     if written not in FINDINGS:
         near = ", ".join(difflib.get_close_matches(written, FINDINGS, n=3, cutoff=0.6))
-        advice = f"did you mean {near}?" if near else "use one of README.md's table in Preflight"
+        advice = f"did you mean {near}?" if near else "use one of those in docs/reference-rules.md"
         raise RefusedError("is not the name of a finding", advice)
     return written
 
@@ -168,7 +168,7 @@ class Settings:
     cni_image_repository: str = _setting(reading.empty_or(reading.image_repository))
     cni_interface: str = _setting(reading.empty_or(_interface))
     cni_mtu: int | None = _setting(reading.none_or(reading.integer(1280, 65535)))
-    cni_backend: str = _setting(reading.one_of("vxlan", "host-gw"))
+    cni_backend: str = _setting(reading.one_of(*BACKENDS))
     vxlan_vni: int = _setting(reading.integer(1, 2**24 - 1))
     vxlan_port: int = _setting(reading.port)
     network_policy: bool | None = _setting(reading.none_or(reading.truth))
@@ -210,14 +210,24 @@ class Settings:
         return self.docker_package if self.container_runtime == "docker" else self.containerd_package
 
     @property
+    def network(self) -> Network:
+        """What is known of the pod network."""
+        return NETWORKS[self.cni]
+
+    @property
+    def backend(self) -> Backend:
+        """How the pod network carries packets from node to node."""
+        return self.network.backend(self.cni_backend)
+
+    @property
     def enforces_policy(self) -> bool:
         """Whether NetworkPolicy has an effect; None in network_policy leaves it to what the pod network is able to."""
-        return enforces_policy(self.cni, self.network_policy)
+        return self.network.enforces and self.network_policy is not False
 
     @property
     def vxlan_device(self) -> str:
         """Name of the VXLAN link on every node, where the pod network has one."""
-        return vxlan_device(self.cni, self.vxlan_vni)
+        return self.backend.device.format(vni=self.vxlan_vni)
 
     @property
     def cluster_dns_address(self) -> IPv4Address:
@@ -281,7 +291,7 @@ def _conflicts(values: Mapping[str, object]) -> Iterator[str]:
     yield from _ports(values)
     yield from _missing_images(values)
     yield from combinations.of_settings(values)
-    yield from cni_conflicts.conflicts(values)
+    yield from network_conflicts.conflicts(values)
 
 
 def _overlaps(values: Mapping[str, object]) -> Iterator[str]:
@@ -335,8 +345,10 @@ def _ports(values: Mapping[str, object]) -> Iterator[str]:
 
 def _missing_images(values: Mapping[str, object]) -> Iterator[str]:
     """An image may be left empty only if what it is for is not wanted."""
+    cni = str(values.get("cni"))
+    network_images = NETWORKS[cni].image_settings if cni in NETWORKS else ()
     wanted = (
-        ("podnet_image", values.get("cni") == "podnet", "cni is podnet", ""),
+        *((name, True, f"cni is {cni}", "") for name in network_images),
         ("cluster_dns_image", values.get("cluster_dns") == "dnsmasq", "cluster_dns is dnsmasq", ", or use coredns"),
         ("httpd_image", values.get("demo") is True, "demo is True", ", or use demo = False"),
         ("kuard_image", values.get("demo") is True, "demo is True", ", or use demo = False"),

@@ -15,7 +15,7 @@ from pyinfra.context import ctx_inventory
 from kubeproof.config.cluster import Cluster, Node, cluster_from, contents_of
 from kubeproof.config.tables.systems import System, system_of
 from kubeproof.networks import source
-from kubeproof.networks.plan import PodNetwork
+from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.terminal.errors import UserError
 
@@ -52,10 +52,10 @@ def cluster() -> Cluster:
     return context().cluster
 
 
-def pod_network() -> PodNetwork:
+def network_plan() -> NetworkPlan:
     """The pod network of the current pyinfra run. Raises DeployError; preflight has said it before."""
     try:
-        return source.pod_network(cluster().settings, context().tunnel_mtu)
+        return source.plan_network(cluster().settings, context().tunnel_mtu)
     except UserError as error:
         raise DeployError("\n".join(error.problems)) from error
 

@@ -61,13 +61,3 @@ ROWS = 13
 
 def by_name(name: str) -> Cause:
     return next(cause for cause in (*CAUSES, *SUSPECTS) if cause.name == name)
-
-
-def table() -> str:
-    """The README's list."""
-    rows = ["| Diagnosis | What people see | Known from |", "| --- | --- | --- |"]
-    known = (*CAUSES, *SUSPECTS)
-    rows += [
-        f"| `{cause.name}` | {cause.symptom} | {', '.join(cause.references) or 'made by hand'} |" for cause in known
-    ]
-    return "".join(f"{row}\n" for row in rows)

@@ -10,7 +10,6 @@ from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause
 from kubeproof.doctor.evidence import Evidence, Host
 from kubeproof.doctor.foreign import interfering
 from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
-from kubeproof.networks.networks import VXLAN_OVERHEAD
 from kubeproof.proof.checks import by_name
 from kubeproof.proof.checks_rules import REFUSALS
 from kubeproof.proof.context import BRIDGE, Context, UndecidedError
@@ -191,8 +190,7 @@ def underlay_mtu_too_large(evidence: Evidence) -> Iterator[Case]:
 
 def _smaller(context: Context, size: int) -> str:
     """Shell text: the interface, and everything of the pod network that depends on it."""
-    settings = context.cluster.settings
-    pods = size if settings.cni_backend == "host-gw" else size - VXLAN_OVERHEAD
+    pods = size - context.cluster.settings.backend.overhead
     names = [name for name in (context.vxlan_device, BRIDGE) if context.state.network.link(name)]
     commands = [f"ip link set dev {context.underlay.name} mtu {size}"]
     commands += [f"ip link set dev {name} mtu {pods}" for name in names]

@@ -7,6 +7,7 @@ from kubeproof.doctor import foreign
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.foreign import NO_WAY, Interest, IpRule
+from kubeproof.networks import artifacts
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.proof.probes import KUARD_PORT
 from kubeproof.state.iptables import Rule
@@ -14,6 +15,12 @@ from kubeproof.state.model import UNICAST, Route
 
 FIXED_PORTS = (53, 80, 443, 2379, 2380, 6443, 10250, KUARD_PORT)
 """Of DNS, the API, etcd, kubelet, and the demo."""
+KNOWN_CHAINS = (
+    *("KUBE-", "CNI-", "DOCKER-ISOLATION", "KUBE-ROUTER", "f2b-"),
+    *artifacts.CHAINS,
+    *artifacts.OTHERS_CHAINS,
+)
+"""Prefixes of chains whose rules are the cluster's, or of programs that are known to do it no harm."""
 
 
 def interest(context: Context) -> Interest:
@@ -25,13 +32,14 @@ def interest(context: Context) -> Interest:
         ports |= {port.port for service in objects.services for port in service.ports}
         ports |= {port.node_port for service in objects.services for port in service.ports if port.node_port}
         ports |= {backend.port for backends in objects.endpoints.values() for backend in backends}
-    return Interest((settings.pod_cidr, settings.service_cidr, *nodes), frozenset(ports), devices(context))
+    networks = (settings.pod_cidr, settings.service_cidr, *nodes)
+    return Interest(networks, frozenset(ports), devices(context), KNOWN_CHAINS)
 
 
 def devices(context: Context) -> tuple[str, ...]:
     """Links that packets of the cluster go by."""
     links = context.state.network.links
-    ports = [link.name for link in links if link.master == BRIDGE or link.name.startswith("cali")]
+    ports = [link.name for link in links if link.master == BRIDGE or artifacts.is_own_link(link.name)]
     try:
         own = [context.underlay.name]
     except UndecidedError:

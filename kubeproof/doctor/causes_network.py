@@ -12,7 +12,7 @@ from kubeproof.doctor.causes_running import AGENTS_ROWS, KUBECTL
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.networks import artifacts
-from kubeproof.networks.networks import NETWORKS
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.checks_filters import bypassed, forward_verdicts
 from kubeproof.proof.checks_membership import configurations
@@ -20,8 +20,6 @@ from kubeproof.proof.checks_rules import accepts, forwarding
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.state.iptables import Rule
 from kubeproof.state.policies import POLICY_TABLE
-
-PODNET = "-n kube-system set env daemonset/podnet"
 
 
 @cause_on_node(
@@ -88,12 +86,12 @@ def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]
         if isinstance(objects, str):
             raise UndecidedError(f"the API could not be read: {objects}")
         if objects.policies:
-            able = NETWORKS[settings.cni].enforces
+            able = settings.network.enforces
             why = "network_policy is False" if able else f"{settings.cni} enforces none"
             seen = f"{why}, and the cluster has {len(objects.policies)}: {', '.join(sorted(objects.policies))}"
             yield _unenforced(evidence, leader, seen, able=able)
         return
-    if settings.cni != "podnet":
+    if not settings.network.policy_table:
         return  # what Calico's agent keeps is looked at by policies_after_accept
     told_not_to = evidence.control_plane.network_policy == "off"
     for context in evidence.snapshot.contexts():
@@ -107,13 +105,15 @@ def _unenforced(evidence: Evidence, leader: str, seen: str, *, able: bool) -> Ca
     data = f"inventory/group_data/{loaded.file.stem}.py"
     if able:
         return Case(leader, (seen,), (_here(leader, f"echo 'network_policy = None' >>{data} && {evidence.apply}"),))
-    changes: dict[str, object] = {"cni": "canal", "cni_backend": "vxlan", "cni_manifest": "", "cni_manifest_sha256": ""}
+    other = next(network for network in NETWORKS.values() if network.enforces and network.manifest)
+    changes: dict[str, object] = {"cni": other.name, "cni_backend": other.backends[0].name}
+    changes |= {"cni_manifest": "", "cni_manifest_sha256": ""}
     if loaded.cluster.settings.network_policy is False:
         changes["network_policy"] = None
     current = {name: getattr(loaded.cluster.settings, name) for name in changes}
     refused = conflicts_with(loaded.cluster.settings, changes)
     if refused:
-        look = f"set a pod network that enforces them, such as canal, in {data}, for which: {'; '.join(refused)}"
+        look = f"set a pod network that enforces them, such as {other.name}, in {data}, for which: {'; '.join(refused)}"
         return Case(leader, (seen,), (), look)
     changed = {name: value for name, value in changes.items() if current[name] not in (value, None)}
     lines = [f"{name} = None" if value is None else f'{name} = "{value}"' for name, value in changed.items()]
@@ -129,20 +129,20 @@ def _here(node: str, command: str) -> Mend:
 
 
 def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Iterator[Case | UndecidedError]:
-    name, state = context.node.name, context.state
+    name, state, network = context.node.name, context.state, context.cluster.settings.network
     if "nft_tables" in state.unreadable:
         yield UndecidedError(f"{name}: nft_tables could not be read ({state.unreadable['nft_tables']})")
         return
-    seen = [] if POLICY_TABLE in state.nft_tables else [f"nft list tables: there is no {POLICY_TABLE}"]
+    seen = [] if network.policy_table in state.nft_tables else [f"nft list tables: there is no {network.policy_table}"]
     if state.policies is not None and not state.policies.enforced:
-        seen.append("podnet says that it enforces none")
+        seen.append(f"{network.name} says that it enforces none")
     if not seen:
         return
     if told_not_to:
-        seen.append("NETWORK_POLICY of the DaemonSet podnet is off")
-        yield Case(name, tuple(seen), (Mend(leader, f"{KUBECTL} {PODNET} NETWORK_POLICY=enforce"),))
+        seen.append(f"NETWORK_POLICY of the DaemonSet {network.agent.daemon_set} is off")
+        yield Case(name, tuple(seen), (Mend(leader, f"{KUBECTL} {network.agent.environment} NETWORK_POLICY=enforce"),))
     else:
-        pods = f"-n kube-system delete pod -l app=podnet --field-selector spec.nodeName={name}"
+        pods = f"-n kube-system delete pod -l {'='.join(network.agent.label)} --field-selector spec.nodeName={name}"
         yield Case(name, tuple(seen), (Mend(leader, f"{KUBECTL} {pods}"),))
 
 
@@ -158,7 +158,7 @@ def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Itera
 def stale_cni0(_: Evidence, context: Context) -> Case | None:
     """An address that is not the first of the node's podCIDR."""
     addresses = context.state.network.addresses_of(BRIDGE)
-    if not NETWORKS[context.cluster.settings.cni].bridge or not addresses:
+    if not context.cluster.settings.network.bridge or not addresses:
         return None
     wanted = f"{context.gateway}/{context.subnet.prefixlen}"
     if wanted in map(str, addresses) or not context.subnet.subnet_of(context.cluster.settings.pod_cidr):
@@ -178,7 +178,7 @@ def stale_cni0(_: Evidence, context: Context) -> Case | None:
 )
 def stale_cni_configuration(_: Evidence, context: Context) -> Case | None:
     """Files before the network's own."""
-    ours = NETWORKS[context.cluster.settings.cni].conflist
+    ours = context.cluster.settings.network.conflist
     before = [name for name in configurations(context.state.cni_files) if name < ours]
     if not before:
         return None
@@ -236,8 +236,9 @@ def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     seen += [f"kube-controller-manager has --cluster-cidr={kubeadm}"] if kubeadm else []
     seen += [f"{cluster.settings.cni} is told {cidr}" for cidr in plane.network_cidrs]
     if any(cidr != wanted for cidr in plane.network_cidrs):
-        mend = Mend(leader, f"{KUBECTL} {PODNET} POD_CIDR={wanted}")
-        yield Case(leader, tuple(seen), (mend if cluster.settings.cni == "podnet" else _apply(evidence, leader),))
+        environment = cluster.settings.network.agent.environment
+        told = Mend(leader, f"{KUBECTL} {environment} POD_CIDR={wanted}")
+        yield Case(leader, tuple(seen), (told if environment else _apply(evidence, leader),))
     elif kubeadm not in ("", wanted):
         manifest = "/etc/kubernetes/manifests/kube-controller-manager.yaml"
         edit = f"sed -i 's|--cluster-cidr=.*|--cluster-cidr={wanted}|' {manifest}"
@@ -267,9 +268,8 @@ def _podless(evidence: Evidence) -> Iterator[Case | UndecidedError]:
 
 # Leftovers ------------------------------------------------------------------------------------------------------------
 
-OTHERS_CHAINS = {"podnet": ("cali-", "FLANNEL-", "WEAVE"), "flannel": ("cali-", "WEAVE"), "canal": ("WEAVE",)}
-"""Prefixes of chains that are of no use with each network."""
-CLUSTER_CHAINS = ("KUBE-", "CNI-", *artifacts.CHAINS, "WEAVE")
+NETWORKS_CHAINS = (*artifacts.CHAINS, *artifacts.OTHERS_CHAINS)
+CLUSTER_CHAINS = ("KUBE-", "CNI-", *NETWORKS_CHAINS)
 
 
 @cause_on_node(
@@ -287,7 +287,9 @@ def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     member = evidence.host(context).joined
     links = [link.name for link in context.state.network.links if _is_leftover(context, link.name, member=member)]
     routes = [str(route) for route in _stale_routes(context, links, member=member)]
-    prefixes = OTHERS_CHAINS[context.cluster.settings.cni] if member else CLUSTER_CHAINS
+    own_chains = context.cluster.settings.network.artifacts.chains
+    of_others = tuple(prefix for prefix in NETWORKS_CHAINS if prefix not in own_chains)
+    prefixes = of_others if member else CLUSTER_CHAINS
     chains = sorted(
         {name for table in context.state.iptables.tables.values() for name in table.chains if name.startswith(prefixes)}
     )
@@ -310,8 +312,9 @@ def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
 
 
 def _is_leftover(context: Context, name: str, *, member: bool) -> bool:
-    network = NETWORKS[context.cluster.settings.cni]
-    own = [context.vxlan_device, *([BRIDGE] if network.bridge else [artifacts.CALICO_LINK])] if member else []
+    device, links = context.vxlan_device, context.cluster.settings.network.artifacts.links
+    # Of tunnels only the one that is in use.
+    own = [device, *(pattern for pattern in links if not fnmatch(device, pattern))] if member else []
     known = (*artifacts.LINKS, *artifacts.OTHERS_LINKS)
     return any(fnmatch(name, pattern) for pattern in known) and not any(fnmatch(name, pattern) for pattern in own)
 

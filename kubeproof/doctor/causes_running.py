@@ -157,8 +157,6 @@ def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
 
 DNS_DEPLOYMENTS = ("coredns", "kube-dns")
 """kubeadm's, by the type that its configuration names."""
-AGENT_CONTAINERS = {"podnet": "podnet", "flannel": "kube-flannel", "canal": "kube-flannel"}
-"""The container of each network that sets routes and devices."""
 CALICO_ROWS = ("felix_chains", "felix_first")
 AGENTS_ROWS = (
     *("network_agent_ready", "node_ready", "cni_configuration", "subnet_env", "subnet_of_node_object"),
@@ -185,22 +183,22 @@ AGENTS_ROWS = (
 )
 def network_pods_down(evidence: Evidence) -> Iterator[Case]:
     """And why: kubelet's word by the API, the last warning about them, the last line that they logged."""
-    cni = evidence.snapshot.loaded.cluster.settings.cni
+    network = evidence.snapshot.loaded.cluster.settings.network
     for context in _members(evidence):
         if network_agent_ready.run(context).ok or _kubelet_down(context):
             continue
         if isinstance(context.objects, str):
             yield from _without_agent(evidence, context)
         elif pods := network_agents(context):
-            yield _not_running(evidence, context, pods, AGENT_CONTAINERS[cni])
+            yield _not_running(evidence, context, pods, network.agent.container)
         else:
-            seen = f"there is no pod of {cni} on {context.node.name}"
+            seen = f"there is no pod of {network.name} on {context.node.name}"
             yield Case(context.node.name, (seen,), (Mend(context.node.name, evidence.apply, "here"),))
 
 
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:
     """By the host's own containers and logs, since the API is silent."""
-    name, state = AGENT_CONTAINERS[context.cluster.settings.cni], context.state
+    name, state = context.cluster.settings.network.agent.container, context.state
     host = evidence.host(context)
     if (
         "containers" in state.unreadable
@@ -330,7 +328,7 @@ def agent_restart(context: Context) -> str:
 
     Deleting the pod takes ten times as long, and a process that goes on does not look again at what it has set.
     """
-    name = AGENT_CONTAINERS[context.cluster.settings.cni]
+    name = context.cluster.settings.network.agent.container
     return kill_containers(context, name)
 
 

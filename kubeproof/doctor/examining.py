@@ -45,7 +45,7 @@ def gather(loaded: LoadedInventory) -> Evidence:
     return Evidence(
         snapshot=snapshot,
         hosts={name: host_of(answer, nonce=nonce) for name, answer in answers.items()},
-        control_plane=control_plane_of(answers.get(leader, {}), loaded.cluster.settings.cni),
+        control_plane=control_plane_of(answers.get(leader, {}), loaded.cluster.settings.network),
         now=datetime.now(UTC),
         apply=loaded.inv("apply"),
     )

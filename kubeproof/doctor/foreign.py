@@ -17,9 +17,8 @@ INTERFERING = ("drop", "reject", "redirect", "dnat", "queue", "notrack")
 REFUSED = ("DROP", "REJECT", "QUEUE", "NFQUEUE", "NOTRACK", "CT", "TARPIT")
 TRANSLATED = ("REDIRECT", "DNAT", "NETMAP", "TPROXY", "ACCEPT", "RETURN")
 """Targets before KUBE-SERVICES after which kube-proxy's rules do not see a packet, or see another one."""
-CLUSTERS_OWN = ("KUBE-", "cali-", "CNI-", "FLANNEL-", "PODNET-", "DOCKER-ISOLATION", "KUBE-ROUTER", "WEAVE", "f2b-")
-OWN_TABLES = ("ip filter", "ip nat", "ip mangle", "ip raw", "ip security", "inet podnet", "inet firewalld")
-"""nft tables that are iptables', the pod network's or firewalld's, all looked at in another way."""
+OWN_TABLES = ("ip filter", "ip nat", "ip mangle", "ip raw", "ip security", "inet firewalld")
+"""nft tables that are iptables' or firewalld's, looked at in another way."""
 OWN_PRIORITIES = (0, 32766, 32767)
 """Of the kernel's own rules: local, main, default (ip-rule(8))."""
 NO_WAY = ("unreachable", "blackhole", "prohibit")
@@ -35,6 +34,8 @@ class Interest:
     networks: tuple[IPv4Network, ...]
     ports: frozenset[int]
     devices: tuple[str, ...]
+    chains: tuple[str, ...]
+    """Prefixes of iptables chains that are its own, or of what is known to do it no harm."""
 
     def has_network(self, network: IPv4Network) -> bool:
         return any(network.overlaps(own) for own in self.networks)
@@ -194,7 +195,7 @@ def _walk(
     ruleset: Ruleset, table: str, rules: tuple[Rule, ...], targets: tuple[str, ...], interest: Interest, depth: int = 8
 ) -> Iterator[Rule]:
     for rule in rules:
-        if rule.target.startswith(CLUSTERS_OWN) or not _concerns(rule, interest):
+        if rule.target.startswith(interest.chains) or not _concerns(rule, interest):
             continue
         if rule.target in targets and not (rule.target == "RETURN" and depth < 8):
             yield rule

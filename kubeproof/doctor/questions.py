@@ -14,6 +14,9 @@ from kubeproof.doctor import foreign, paths_between
 from kubeproof.doctor.causes_host import KUBELET_CONFIG, KUBELET_FLAGS
 from kubeproof.doctor.evidence import ControlPlane, Host, Paused, Token
 from kubeproof.doctor.paths_between import Journey
+from kubeproof.networks import artifacts
+from kubeproof.networks.network import Network
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import paths
 from kubeproof.proof.script import Output
 from kubeproof.state.hostfiles import parse_values
@@ -41,12 +44,6 @@ _DRIVERS = {
     "containerd": f"containerd config dump | awk {shlex.quote(_DEFAULT_RUNTIMES)}",
 }
 """How each runtime tells its driver; dockershim and cri-dockerd take Docker's."""
-_CIDRS = {
-    "podnet": "-n kube-system get daemonset podnet -o jsonpath="
-    """'{range .spec.template.spec.containers[0].env[*]}{.name}={.value}{"\\n"}{end}'""",
-    "flannel": "get configmaps -A -l app=flannel -o jsonpath='{.items[*].data.net-conf\\.json}'",
-    "canal": "-n kube-system get configmap canal-config -o jsonpath='{.data.net-conf\\.json}'",
-}
 _TOKENS = (
     "-n kube-system get secrets --field-selector type=bootstrap.kubernetes.io/token -o jsonpath="
     """'{range .items[*]}{.data.token-id} {.data.expiration}{"\\n"}{end}'"""
@@ -65,18 +62,20 @@ nft list tables 2>/dev/null | while read -r _ family name; do
   case "$family $name" in @OWN@|"ip6 "*) continue;; esac
   nft -j list table "$family" "$name"; done
 """
-_FILTERS = _OTHERS_TABLES.replace("@OWN@", "|".join(f'"{table}"' for table in foreign.OWN_TABLES))
+_OWN_TABLES = (*foreign.OWN_TABLES, *(f"inet {name}" for name in artifacts.NFT_TABLES))
+_FILTERS = _OTHERS_TABLES.replace("@OWN@", "|".join(f'"{table}"' for table in _OWN_TABLES))
 _PAUSED = {
     "docker": 'docker ps --filter status=paused --format \'{{.ID}} {{.Label "io.kubernetes.container.name"}} '
     '{{.Label "io.kubernetes.pod.namespace"}}/{{.Label "io.kubernetes.pod.name"}}\'',
     "containerd": f'{CTR} tasks list | awk \'$3 == "PAUSED" {{ print $1, "container", "of-containerd" }}\'',
 }
 """Id, name and pod of each container that is held still; containerd does not name the last two in one line."""
-_LAST_LINES = """
-for folder in /var/log/pods/kube-system_*/*/ /var/log/pods/kube-flannel_*/*/; do
+_NAMESPACES = dict.fromkeys(name for network in NETWORKS.values() for name in network.agent.namespaces)
+_LAST_LINES = f"""
+for folder in {" ".join(f"/var/log/pods/{name}_*/*/" for name in _NAMESPACES)}; do
   newest=$(ls -t "$folder" 2>/dev/null | head -n 1); [ "$newest" ] || continue
-  line=$(tail -n 1 "$folder$newest" | cut -c 1-600); name=${folder%/}
-  printf '%s=%s\\n' "${name##*/}" "$line"
+  line=$(tail -n 1 "$folder$newest" | cut -c 1-600); name=${{folder%/}}
+  printf '%s=%s\\n' "${{name##*/}}" "$line"
 done
 """
 _FORWARDING = "grep -H . /proc/sys/net/ipv4/conf/*/forwarding"
@@ -130,7 +129,7 @@ def _of_leader(cluster: Cluster) -> dict[str, str]:
     return {
         "tokens": f"{KUBECTL} {_TOKENS}",
         "controller": f"grep -oE -e '--(cluster-cidr|allocate-node-cidrs)=[^ ]*' {manifest}",
-        "network": f"{KUBECTL} {_CIDRS[cluster.settings.cni]}",
+        "network": f"{KUBECTL} {cluster.settings.network.agent.pod_cidr_query}",
         "events": f"{KUBECTL} {_EVENTS}",
         "workloads": f"{KUBECTL} {_WORKLOADS}",
     }
@@ -187,19 +186,18 @@ def host_of(answers: Mapping[str, Output], *, nonce: str) -> Host:
     )
 
 
-def control_plane_of(answers: Mapping[str, Output], cni: str) -> ControlPlane:
+def control_plane_of(answers: Mapping[str, Output], network: Network) -> ControlPlane:
     """The control plane host's part of the evidence."""
     reader = _Reader(answers)
     # grep ends with 1 where there is no such flag, which is what is asked.
     said = reader.text("controller", codes=(0, 1))
     flags = (flag.removeprefix("--").partition("=")[::2] for flag in said.split())
-    network = reader.text("network")
-    pattern = r"^POD_CIDR=(\S+)$" if cni == "podnet" else r'"Network"\s*:\s*"([^"]+)"'
+    told = reader.text("network")
     return ControlPlane(
         tokens=reader.part("tokens", _tokens, ()),
         controller_flags={name: _ipv4(value) for name, value in flags},
-        network_cidrs=tuple(dict.fromkeys(re.findall(pattern, network, re.MULTILINE))),
-        network_policy=_found(r"^NETWORK_POLICY=(\S+)$", network),
+        network_cidrs=tuple(dict.fromkeys(re.findall(network.agent.pod_cidr_pattern, told, re.MULTILINE))),
+        network_policy=_found(r"^NETWORK_POLICY=(\S+)$", told),
         events=parse_values(reader.text("events")),
         workloads={
             name: int(count) for name, count in parse_values(reader.text("workloads")).items() if count.isdecimal()

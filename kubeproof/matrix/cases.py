@@ -25,9 +25,8 @@ from typing import Literal, cast
 
 from kubeproof.config.reading import closest
 from kubeproof.matrix import placeholders
-from kubeproof.policy.documents import of_text
-from kubeproof.policy.fields import Report
 from kubeproof.policy.model import PROTOCOLS, Protocol
+from kubeproof.state.kubernetes_yaml import Report, of_text
 from kubeproof.terminal.errors import UserError
 
 SUITE = Path(__file__).parent / "suite"

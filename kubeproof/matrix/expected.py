@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from kubeproof.matrix.layout import Layout, full_name
 from kubeproof.matrix.plan import Attempt, node_of
 from kubeproof.matrix.table import Cell, Key, Mark, TruthTable
-from kubeproof.networks.networks import HAIRPIN, KnownDifference
+from kubeproof.networks.network import HAIRPIN, KnownDifference
 from kubeproof.policy.engine import Decision, NodeEnd, OutsideEnd, PodEnd, judge
 from kubeproof.policy.model import Pod, Protocol, World
 from kubeproof.terminal.errors import CommandError

@@ -8,7 +8,7 @@ from typing import Any
 from kubeproof.config.reading import closest
 from kubeproof.matrix.layout import TARGET_NAMESPACES
 from kubeproof.policy import documents, reading
-from kubeproof.policy.fields import Report
+from kubeproof.state.kubernetes_yaml import Report
 from kubeproof.terminal.errors import UserError
 
 Json = dict[str, Any]

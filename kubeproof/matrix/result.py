@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kubeproof.matrix.table import Difference, TruthTable, compared
-from kubeproof.networks.networks import KnownDifference
+from kubeproof.networks.network import KnownDifference
 
 EMPTY = TruthTable({})
 

@@ -16,6 +16,7 @@ from typing import Any
 from rich.markup import escape
 
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.config.network_conflicts import no_enforcement
 from kubeproof.matrix import cases, files, grids, plan, report
 from kubeproof.matrix.api import INVALID, Api, ApiError, SshApi
 from kubeproof.matrix.cases import Case
@@ -26,14 +27,17 @@ from kubeproof.matrix.layout import OUTSIDE, Layout
 from kubeproof.matrix.policies import Loss, Policies, names_of_dropped
 from kubeproof.matrix.result import CaseResult, RunResult
 from kubeproof.matrix.trial import Bench, Trial
-from kubeproof.networks.networks import NETWORKS, no_enforcement
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.terminal import output_files
 from kubeproof.terminal.console import console, say, step
 from kubeproof.terminal.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 
 Json = dict[str, Any]
 
-ENFORCERS = ("podnet", "canal", "calico-node", "cilium", "weave-net", "antrea-agent", "kube-router")
+ENFORCERS = (
+    *(network.agent.daemon_set for network in NETWORKS.values() if network.enforces),
+    *("calico-node", "cilium", "weave-net", "antrea-agent", "kube-router"),
+)
 """DaemonSets of CNIs that enforce policies; flannel's, without one of them, enforces none."""
 FLANNEL = ("kube-flannel", "kube-flannel-ds")
 
@@ -187,7 +191,7 @@ class Run:
         asked = self._access.channels(self._loaded, layout.clients)
         try:
             attempts = plan.plan(layout)
-            known = NETWORKS[self._loaded.cluster.settings.cni].known
+            known = self._loaded.cluster.settings.network.known
             bench = Bench(api, asked, layout, self._labels(api, pods), attempts, known)
             with step(f"Opening {len(layout.clients)} channels to clients"):
                 not_probed = self._greet(bench, layout, attempts, asked)

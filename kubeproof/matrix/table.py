@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from kubeproof.networks.networks import KnownDifference
+from kubeproof.networks.network import KnownDifference
 from kubeproof.policy.model import Protocol
 
 Via = Literal["pod address", "Service address", "Service name", "NodePort"]

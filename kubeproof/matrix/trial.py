@@ -18,7 +18,7 @@ from kubeproof.matrix.plan import Attempt
 from kubeproof.matrix.policies import Policies, policies_path
 from kubeproof.matrix.result import CaseResult
 from kubeproof.matrix.table import Cell, Key, TruthTable, compare, known_differences
-from kubeproof.networks.networks import KnownDifference
+from kubeproof.networks.network import KnownDifference
 from kubeproof.policy import reading
 from kubeproof.policy.model import World
 

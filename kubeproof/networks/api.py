@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kubeproof.networks.catalogue import number
 from kubeproof.networks.documents import identity
+from kubeproof.networks.manifest import number, within
 from kubeproof.terminal.errors import UserError
 
 Object = dict[str, Any]
@@ -110,8 +110,7 @@ def is_served(api_version: str, kind: str, minor: str) -> bool | None:
     served = SERVED.get((api_version, kind))
     if served is None:
         return None
-    first, last = served
-    return number(first) <= number(minor) and (not last or number(minor) <= number(last))
+    return within(minor, *served)
 
 
 def unserved(objects: Sequence[Object], minor: str) -> list[Object]:

@@ -1,7 +1,6 @@
 """Manifests as data: read and written so that Kubernetes sees the same values before and after. Pure.
 
-kubectl reads YAML with other rules than PyYAML for scalars without quotes: no dates, no numbers to the base of 60, and
-octal numbers as 0644 or 0o644. What is written is quoted wherever two readers could disagree.
+What is written is quoted wherever two readers could disagree.
 """
 
 import re
@@ -10,43 +9,15 @@ from typing import Any
 
 import yaml
 
+from kubeproof.state import kubernetes_yaml
 from kubeproof.terminal.errors import UserError
 
 Object = dict[str, Any]
 
-_INT = "tag:yaml.org,2002:int"
 _STRING = "tag:yaml.org,2002:str"
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@-]*")
 _WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 """Words that some YAML reader takes for something else than text."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Scalars as kubectl reads them."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("int", "float", "timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    _INT, re.compile(r"[-+]?(?:0[bB][01]+|0[oO]?[0-7]+|0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"),
-    list("-+.0123456789"),
-)
-
-
-def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    text = str(loader.construct_scalar(node)).lower()
-    sign, digits = (-1 if text.startswith("-") else 1), text.lstrip("+-")
-    octal = re.fullmatch(r"0o?([0-7]+)", digits)
-    return sign * (int(octal[1], 8) if octal else int(digits, 0))
-
-
-_Loader.add_constructor(_INT, _integer)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -71,20 +42,15 @@ _Dumper.add_representer(str, _text)
 
 def load(text: str, origin: str) -> list[Object]:
     """The objects of a manifest; Lists are taken apart. Raises UserError if it is no manifest."""
-    try:
-        documents = list(yaml.load_all(text, Loader=_Loader))  # a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise UserError(f"cni_manifest: {origin}{line}: is no YAML ({reason}), name a manifest") from None
+    report = kubernetes_yaml.Report()
+    documents = list(kubernetes_yaml.of_text(text, origin, report))
+    if report.problems:
+        raise UserError(f"cni_manifest: {problem}" for problem in report.problems)
     objects: list[Object] = []
-    for position, document in enumerate(documents, start=1):
-        if document is None:
-            continue
-        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-            raise UserError(f"cni_manifest: {origin}, document {position}: is no object of Kubernetes, name a manifest")
-        objects += _taken_apart(document)
+    for document in documents:
+        if not isinstance(document.value, dict) or not isinstance(document.value.get("kind"), str):
+            raise UserError(f"cni_manifest: {document.place}: is no object of Kubernetes, name a manifest")
+        objects += _taken_apart(document.value)
     if not objects:
         raise UserError(f"cni_manifest: {origin}: holds no object, name a manifest")
     for item in objects:

@@ -2,22 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kubeproof.config.settings import Settings
-from kubeproof.networks import api, documents, patching, plugins, references
-from kubeproof.networks.networks import NETWORKS
+from kubeproof.networks import api, documents, plugins, references
 from kubeproof.terminal.errors import UserError
+
+if TYPE_CHECKING:
+    from kubeproof.config.settings import Settings
 
 Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class PodNetwork:
-    """What a pod network of a manifest needs."""
+class NetworkPlan:
+    """What a pod network needs."""
 
     text: str
-    """The objects to apply, as YAML; empty for podnet, whose objects are a template of this project."""
+    """The objects to apply, as YAML; empty for a network whose objects are a template of this project."""
     images: tuple[str, ...]
     """What its pods start from, as the nodes pull it."""
     published: tuple[str, ...]
@@ -37,59 +38,49 @@ class PodNetwork:
     """Why it may not run with this Kubernetes, and what comes of that (catalogue.doubt)."""
 
 
-def wishes_of(settings: Settings, tunnel_mtu: int | None = None) -> patching.Wishes:
-    """What the settings want a manifest to be.
+def pods_mtu(settings: "Settings", tunnel_mtu: int | None) -> int | None:
+    """What a packet of a pod can have, in bytes; None leaves that to the network.
 
-    ``tunnel_mtu`` is what a packet may have between the hosts. flannel works it out by itself; Calico takes the hosts'
-    own MTU, because it knows nothing of flannel's tunnel (felix, dataplane/linux/int_dataplane.go, determinePodMTU).
+    ``tunnel_mtu`` is what the hosts leave for one, where that is known.
     """
-    mtu = settings.cni_mtu or (None if NETWORKS[settings.cni].bridge else tunnel_mtu)
-    return patching.Wishes(
-        project=settings.cni,
-        pod_cidr=settings.pod_cidr,
-        backend=settings.cni_backend,
-        vni=settings.vxlan_vni,
-        port=settings.vxlan_port,
-        interface=settings.cni_interface,
-        mtu=mtu,
-        image_repository=settings.cni_image_repository,
-    )
+    return settings.cni_mtu or (None if settings.network.finds_mtu else tunnel_mtu)
 
 
-def of_podnet(settings: Settings) -> PodNetwork:
-    """This project's own network."""
-    images = (settings.podnet_image,)
-    return PodNetwork("", images, images, ("daemonset/kube-system/podnet",), ("kube-system",), (), (), ())
+def of_template(settings: "Settings") -> NetworkPlan:
+    """A network whose objects are a template of this project."""
+    network = settings.network
+    images = tuple(str(getattr(settings, name)) for name in network.image_settings)
+    namespaces = network.agent.namespaces
+    workloads = tuple(f"daemonset/{namespace}/{network.agent.daemon_set}" for namespace in namespaces)
+    return NetworkPlan("", images, images, workloads, namespaces, (), (), ())
 
 
-def build(text: str, settings: Settings, origin: str, tunnel_mtu: int | None = None) -> PodNetwork:
+def build(text: str, settings: "Settings", origin: str, tunnel_mtu: int | None = None) -> NetworkPlan:
     """Read, adapt and patch a manifest. Raises UserError; ``origin`` names the manifest there."""
+    manifest = settings.network.manifest
+    if manifest is None:
+        raise LookupError(f"{settings.cni} is none of a manifest")
     objects = documents.load(text, origin)
     try:
-        return _built(objects, settings, origin, tunnel_mtu)
+        adapted = api.adapt(objects, settings.kubernetes_minor, origin)
+        patched = manifest.patch(adapted.objects, settings, pods_mtu(settings, tunnel_mtu), origin)
+        notes = (*adapted.notes, *manifest.left_out(adapted.objects, settings))
+        return NetworkPlan(
+            text=documents.dump(patched),
+            images=references.images(patched),
+            published=references.images(adapted.objects),
+            workloads=tuple(_workloads(patched)),
+            namespaces=tuple(dict.fromkeys(workload.split("/")[1] for workload in _workloads(patched))),
+            host_plugins=plugins.needed_of_host(patched, manifest, origin),
+            ports=tuple(sorted(set(_ports(patched)))),
+            notes=tuple(f"{origin}: {note}" for note in notes),
+            host_paths=references.host_paths(patched),
+        )
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, RecursionError) as error:
         raise UserError(
             f"cni_manifest: {origin} has an object that is built in another way than Kubernetes' own ({error!r}), "
             "correct it or leave cni_manifest empty"
         ) from None
-
-
-def _built(objects: Sequence[Object], settings: Settings, origin: str, tunnel_mtu: int | None) -> PodNetwork:
-    adapted = api.adapt(objects, settings.kubernetes_minor, origin)
-    wishes = wishes_of(settings, tunnel_mtu)
-    patched = patching.patch(adapted.objects, wishes, origin)
-    notes = (*adapted.notes, *patching.left_out(adapted.objects, wishes))
-    return PodNetwork(
-        text=documents.dump(patched),
-        images=references.images(patched),
-        published=references.images(adapted.objects),
-        workloads=tuple(_workloads(patched)),
-        namespaces=tuple(dict.fromkeys(workload.split("/")[1] for workload in _workloads(patched))),
-        host_plugins=plugins.needed_of_host(patched, settings.cni, origin),
-        ports=tuple(sorted(set(_ports(patched)))),
-        notes=tuple(f"{origin}: {note}" for note in notes),
-        host_paths=references.host_paths(patched),
-    )
 
 
 def _workloads(objects: Sequence[Object]) -> Iterator[str]:

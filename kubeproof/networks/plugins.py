@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kubeproof.networks import patching, references
+from kubeproof.networks import references
+from kubeproof.networks.manifest import Manifest
 from kubeproof.terminal.errors import UserError
 
 Object = dict[str, Any]
@@ -21,12 +22,11 @@ ALWAYS = ("loopback",)
 """Container runtimes call it for every pod."""
 _PLACEHOLDER = re.compile(r"__[A-Z_]+__")
 """What Calico's installer fills in; it stands for a number outside of quotes, for text within."""
-_CONFIGURATIONS = ("cni-conf.json", "cni_network_config")
 
 
-def needed_of_host(objects: Sequence[Object], project: str, origin: str) -> tuple[str, ...]:
+def needed_of_host(objects: Sequence[Object], manifest: Manifest, origin: str) -> tuple[str, ...]:
     """Names of plugins that nothing in the manifest brings, sorted. Raises UserError if it has no configuration."""
-    return tuple(sorted(set(_called(objects, project, origin)) - set(_brought(objects, project))))
+    return tuple(sorted(set(_called(objects, manifest, origin)) - set(_brought(objects, manifest))))
 
 
 def unpackaged(plugins: Sequence[str]) -> tuple[str, ...]:
@@ -34,11 +34,10 @@ def unpackaged(plugins: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in plugins if name not in PACKAGED)
 
 
-def _called(objects: Sequence[Object], project: str, origin: str) -> Iterator[str]:
-    data = patching.config_map(objects, project)
-    text = next((data[key] for key in _CONFIGURATIONS if key in data), None)
+def _called(objects: Sequence[Object], manifest: Manifest, origin: str) -> Iterator[str]:
+    text = manifest.cni_configuration(objects)
     try:
-        configuration = json.loads(_PLACEHOLDER.sub("0", text or ""))
+        configuration = json.loads(_PLACEHOLDER.sub("0", text))
         kinds = [str(plugin["type"]) for plugin in configuration["plugins"]]
         kinds += [str(plugin["ipam"]["type"]) for plugin in configuration["plugins"] if "ipam" in plugin]
     except (ValueError, KeyError, TypeError) as error:
@@ -49,7 +48,7 @@ def _called(objects: Sequence[Object], project: str, origin: str) -> Iterator[st
         yield from DELEGATES.get(kind, ())
 
 
-def _brought(objects: Sequence[Object], project: str) -> tuple[str, ...]:
+def _brought(objects: Sequence[Object], manifest: Manifest) -> tuple[str, ...]:
     """Those of the project's installer, where an init container has the host's folder."""
     for spec in references.pod_specs(objects):
         volumes = {
@@ -57,5 +56,5 @@ def _brought(objects: Sequence[Object], project: str) -> tuple[str, ...]:
         }
         for container in spec.get("initContainers") or ():
             if volumes & {mount["name"] for mount in container.get("volumeMounts") or ()}:
-                return patching.LAYOUTS[project].brings
+                return manifest.brings
     return ()

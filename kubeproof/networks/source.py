@@ -5,14 +5,17 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kubeproof.access import downloads
-from kubeproof.config.settings import Settings
 from kubeproof.networks import catalogue
-from kubeproof.networks.networks import NETWORKS
-from kubeproof.networks.plan import PodNetwork, build, of_podnet
+from kubeproof.networks.manifest import number
+from kubeproof.networks.plan import NetworkPlan, build, of_template
 from kubeproof.terminal import atomic_files
 from kubeproof.terminal.errors import UserError
+
+if TYPE_CHECKING:
+    from kubeproof.config.settings import Settings
 
 DOWNLOAD_SECONDS = 30
 LARGEST_BYTES = 16 * 1024 * 1024
@@ -30,13 +33,13 @@ class Wanted:
 
 
 @cache
-def pod_network(settings: Settings, tunnel_mtu: int | None = None) -> PodNetwork:
-    """The pod network of the settings, its manifest read once. Raises UserError with a line for each problem.
+def plan_network(settings: "Settings", tunnel_mtu: int | None = None) -> NetworkPlan:
+    """What the pod network of the settings needs, its manifest read once. Raises UserError, a line for each problem.
 
     ``tunnel_mtu`` is what the hosts leave for a packet in a tunnel, in bytes, where that is known.
     """
-    if not NETWORKS[settings.cni].upstream:
-        return of_podnet(settings)
+    if settings.network.manifest is None:
+        return of_template(settings)
     wanted = wanted_manifest(settings)
     try:
         text = verified(wanted).decode()
@@ -47,7 +50,7 @@ def pod_network(settings: Settings, tunnel_mtu: int | None = None) -> PodNetwork
     return replace(build(text, settings, wanted.title, tunnel_mtu), doubt=doubt)
 
 
-def wanted_manifest(settings: Settings) -> Wanted:
+def wanted_manifest(settings: "Settings") -> Wanted:
     """The manifest that the settings name, or the newest for the Kubernetes version. Raises UserError."""
     if settings.cni_manifest:
         return _named(settings.cni_manifest, settings.cni_manifest_sha256, settings)
@@ -60,7 +63,7 @@ def wanted_manifest(settings: Settings) -> Wanted:
     return Wanted(pinned.url, pinned.sha256, pinned.title)
 
 
-def _named(place: str, sha256: str, settings: Settings) -> Wanted:
+def _named(place: str, sha256: str, settings: "Settings") -> Wanted:
     """Without a sum of the user's it has to be one of those that are known, wherever it lies.
 
     A known one is refused where it is of another network, or for later versions of Kubernetes only. One for earlier
@@ -80,7 +83,7 @@ def _named(place: str, sha256: str, settings: Settings) -> Wanted:
     pinned = catalogue.by_digest(sha256)
     if pinned and pinned.project != settings.cni:
         raise UserError(f"cni_manifest: {place} is {pinned.title}, but cni is {settings.cni!r}, correct one of them")
-    if pinned and catalogue.number(settings.kubernetes_minor) < catalogue.number(pinned.first):
+    if pinned and number(settings.kubernetes_minor) < number(pinned.first):
         raise UserError(
             f"cni_manifest: {place} is {pinned.title}, which is for Kubernetes {pinned.first} and later, not "
             f"{settings.kubernetes_minor}; leave it empty for one that is"

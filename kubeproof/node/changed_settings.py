@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import version_traits
-from kubeproof.networks.plan import wishes_of
+from kubeproof.networks.plan import pods_mtu
 from kubeproof.node.finding import Finding
 
 DEFAULT = "kube-proxy's default"
@@ -36,7 +36,7 @@ class InUse:
     pause_image: str = ""
     """Reference that kubelet was told when the host joined."""
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """What the agents of flannel and canal have been told, by network and name of the setting (cni.patching.in_use)."""
+    """What the agents of each network have been told, by network and name of the setting (Manifest.in_use)."""
     conntrack: str | None = None
     """maxPerCore in the configuration that the cluster was initialised with, or DEFAULT; None if that is not there."""
 
@@ -105,7 +105,7 @@ def _of_node(cluster: Cluster, node: Node, host: InUse) -> Iterator[Change]:
 
 
 def _of_network(settings: Settings, host: InUse, tunnel_mtu: int | None) -> Iterator[Change]:
-    """flanneld and Calico's agent read them when they start, leave their old links and routes, and pods keep theirs."""
+    """Agents read them when they start, leave their old links and routes, and pods keep theirs."""
     used = host.networks.get(settings.cni, {})
     starts = "the agents on the nodes do not read it again, and links and pods keep the old one"
     wanted = {"cni_backend": settings.cni_backend}
@@ -113,8 +113,8 @@ def _of_network(settings: Settings, host: InUse, tunnel_mtu: int | None) -> Iter
         wanted |= {"vxlan_vni": str(settings.vxlan_vni), "vxlan_port": str(settings.vxlan_port)}
     for name, value in wanted.items():
         yield Change(name, used.get(name, ""), value, starts)
-    mtu = wishes_of(settings, tunnel_mtu).mtu if used else None
-    if used and (mtu is not None or settings.cni != "canal"):
+    mtu = pods_mtu(settings, tunnel_mtu)
+    if used and (mtu is not None or settings.network.finds_mtu):
         yield Change("cni_mtu", used["cni_mtu"] or NO_MTU, str(mtu or NO_MTU), starts)
 
 

@@ -14,7 +14,7 @@ from http.client import HTTPException
 
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables.runtimes import full_reference
-from kubeproof.networks.plan import PodNetwork
+from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node.finding import Finding
 
 REQUEST_SECONDS = 10
@@ -29,7 +29,7 @@ MANIFEST_TYPES = (
 """Kinds of manifests that container runtimes take (OCI distribution and image specifications)."""
 
 
-def missing(settings: Settings, network: PodNetwork, lacks: Callable[[str], bool] | None = None) -> list[Finding]:
+def missing(settings: Settings, network: NetworkPlan, lacks: Callable[[str], bool] | None = None) -> list[Finding]:
     """One finding if the registry of cni_image_repository lacks images of the network; else empty.
 
     ``lacks`` says so of a reference. None: the registry is asked, and one that cannot be asked from here, or wants

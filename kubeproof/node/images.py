@@ -15,17 +15,17 @@ ASKED = ("etcd", "coredns")
 """Images whose tags differ between patch releases."""
 
 
-def images_for(role: Role, settings: Settings, pod_network: Sequence[str]) -> tuple[str, ...]:
+def images_for(role: Role, settings: Settings, network_images: Sequence[str]) -> tuple[str, ...]:
     """Full references of all images that pods on a host of this role start from, each once.
 
-    ``pod_network`` are those of the pod network, which runs on every host. Those whose tags only kubeadm knows are left
-    out: see :func:`asks_kubeadm`.
+    ``network_images`` are those of the pod network, which runs on every host. Those whose tags only kubeadm knows are
+    left out: see :func:`asks_kubeadm`.
     """
     wanted = [_kubernetes("kube-proxy", settings), pause_image(settings)]
     if role == "control-plane":
         wanted += [_kubernetes(name, settings) for name in CONTROL_PLANE]
         wanted.append(_tagged(f"{settings.image_repository}/etcd", settings.etcd_image_tag or settings.era.etcd_tag))
-    wanted += pod_network
+    wanted += network_images
     # The DNS Deployment tolerates the control plane's taint, the demo does not.
     wanted.append(_dns(settings))
     if settings.demo and role == "worker":

@@ -8,21 +8,18 @@ from kubeproof.node import paths
 from kubeproof.node.record import CLUSTER_PATHS, COMMON_DIRECTORIES, CRI_PATHS, DEPLOY_PATHS, DOCKER_PATHS, Record
 
 CLUSTER_FILES = (
-    *artifacts.CLUSTER_FILES,
+    *artifacts.CONFIGURATION_FILES,
     "/run/flannel/subnet.env",
     *(paths.MANIFESTS, paths.INIT_CONFIG),
 )
 CLUSTER_DIRECTORIES = (
-    "/run/flannel",
-    "/run/podnet",
-    "/var/lib/calico",
+    *artifacts.DIRECTORIES,
     "/var/lib/cni",
     "/var/lib/dockershim",
     "/var/lib/etcd",
     "/var/lib/kubelet",
     "/var/log/containers",
     "/var/log/pods",
-    *artifacts.CLUSTER_DIRECTORIES,
 )
 """Directories in which everything is the cluster's: kubeadm refuses to start with an etcd that is not empty."""
 DOCKER_DIRECTORIES = ("/var/lib/containerd", "/var/lib/docker")

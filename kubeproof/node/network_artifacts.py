@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubeproof.config.cluster import Cluster
-from kubeproof.networks.networks import NODE_ADDRESS, VXLAN_OVERHEAD
+from kubeproof.networks.network import NODE_ADDRESS
 from kubeproof.state.model import Link
 
 
@@ -50,7 +50,7 @@ class NetworkTraces:
 
 
 def tunnel_mtu(cluster: Cluster, hosts: Mapping[str, NetworkTraces]) -> int | None:
-    """Bytes that a packet may have in the tunnel between any two hosts that answered; None if that is not known."""
+    """Bytes that a packet of a pod may have between any two hosts that answered; None if that is not known."""
     wanted = cluster.settings.cni_interface
     by_name = wanted not in ("", NODE_ADDRESS)
     smallest: list[int] = []
@@ -64,4 +64,4 @@ def tunnel_mtu(cluster: Cluster, hosts: Mapping[str, NetworkTraces]) -> int | No
         if not fitting:
             return None
         smallest.append(min(fitting))
-    return min(smallest) - VXLAN_OVERHEAD if smallest else None
+    return min(smallest) - cluster.settings.backend.overhead if smallest else None

@@ -17,9 +17,9 @@ def ports(cluster: Cluster, role: Role) -> tuple[str, ...]:
 def sources(cluster: Cluster) -> tuple[str, ...]:
     """Networks and addresses whose packets are let in and through whatever their port.
 
-    Pods speak with the host they are on. With host-gw so do the other hosts with its pods, and by addresses of their
-    own: by VXLAN they have one in the pod CIDR.
+    Pods speak with the host they are on. Without a tunnel so do the other hosts with its pods, and by addresses of
+    their own: by VXLAN they have one in the pod CIDR.
     """
     settings = cluster.settings
-    hosts = [str(node.address) for node in cluster.nodes] if settings.cni_backend == "host-gw" else []
+    hosts = [str(node.address) for node in cluster.nodes] if not settings.backend.overhead else []
     return (str(settings.pod_cidr), *hosts)

@@ -19,7 +19,7 @@ POD_NETWORK_CHAINS = ("FORWARD", "POSTROUTING")
 """Built-in chains into which flannel and podnet put rules without a chain of their own (docs: flannel, iptables.go)."""
 IPTABLES_TABLES = ("filter", "nat", "mangle", "raw", "security")
 """Names that iptables-nft gives to its nft tables."""
-OWN_NFT_TABLES = re.compile(r"(?:ip|ip6|inet) podnet")
+OWN_NFT_TABLES = re.compile(rf"(?:ip|ip6|inet) (?:{'|'.join(artifacts.NFT_TABLES)})")
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Table:
 class Owners:
     """Whose rules have to go."""
 
-    pod_networks: tuple[IPv4Network, ...]
+    pod_cidrs: tuple[IPv4Network, ...]
     docker: bool
     """Docker's too."""
     runtime: bool = False
@@ -101,7 +101,7 @@ def _is_owned(rule: str, owners: Owners) -> bool:
         return True
     if any(comment.startswith(artifacts.COMMENTS) for comment in _values(words, "--comment")):
         return True
-    if chain in POD_NETWORK_CHAINS and any(_within(value, owners.pod_networks) for value in _values(words, "-s", "-d")):
+    if chain in POD_NETWORK_CHAINS and any(_within(value, owners.pod_cidrs) for value in _values(words, "-s", "-d")):
         return True
     return owners.docker and any(DOCKER_LINK.fullmatch(value) for value in _values(words, "-i", "-o"))
 
@@ -128,7 +128,7 @@ def _transaction(name: str, table: Table) -> Iterator[str]:
     yield "COMMIT"
 
 
-def pod_networks(settings: IPv4Network, subnet_env: str) -> tuple[IPv4Network, ...]:
+def pod_cidrs(settings: IPv4Network, subnet_env: str) -> tuple[IPv4Network, ...]:
     """The pod CIDR of the settings, and the one that the pod network really used (flannel's subnet.env)."""
     networks = {settings}
     values = {name: value for name, _, value in (line.strip().partition("=") for line in subnet_env.splitlines())}

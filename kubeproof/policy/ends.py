@@ -139,7 +139,7 @@ class Resolver:
         if owners:
             return PodEnd(owners[0])
         for node in self.objects.nodes:
-            if address in node.addresses or address in _in_pod_network(node):
+            if address in node.addresses or address in _tunnel_and_bridge(node):
                 return NodeEnd(node.name, address)
         if pods:
             return end_of(pods[0])
@@ -265,7 +265,7 @@ def named_port(written: str, destination: End, protocol: Judged) -> int:
     return ports[written]
 
 
-def _in_pod_network(node: Node) -> tuple[IPv4Address, ...]:
+def _tunnel_and_bridge(node: Node) -> tuple[IPv4Address, ...]:
     """A node's addresses on flannel.1 and cni0: the first two of its podCIDR."""
     return (node.vtep, node.vtep + 1) if node.vtep else ()
 

@@ -10,20 +10,18 @@ from typing import TypeVar
 from kubeproof.access import remote_kubectl
 from kubeproof.access.patience import patiently
 from kubeproof.config.cluster import LoadedInventory
-from kubeproof.networks.networks import HAIRPIN, NETWORKS
+from kubeproof.networks.network import HAIRPIN
 from kubeproof.policy import reading
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
 from kubeproof.policy.engine import Decision, End, NodeEnd, PodEnd, end_of, judge
-from kubeproof.policy.fields import one_line
 from kubeproof.policy.model import NAME_LABEL, PROTOCOLS, Judged, OtherPolicy, Pod, Service, World
 from kubeproof.policy.reading import Objects
 from kubeproof.policy.selectors import Selector
+from kubeproof.state.kubernetes_yaml import one_line
 from kubeproof.terminal.console import console
 from kubeproof.terminal.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 
 RESOURCES = "pods,namespaces,networkpolicies,nodes,services,deployments,statefulsets,daemonsets,jobs,cronjobs"
-CALICO_RESOURCES = "networkpolicies.crd.projectcalico.org,globalnetworkpolicies.crd.projectcalico.org"
-CANAL = "canal"
 BUT_NAME = " but its name's"
 JUDGED: tuple[Judged, ...] = (*PROTOCOLS, "ICMP")
 
@@ -45,8 +43,8 @@ class Question:
 class Network:
     """What is known of the network that is asked about: nothing where objects are of files."""
 
-    name: str = ""
-    """The setting ``cni``."""
+    hairpin: bool | None = None
+    """Whether it polices a pod that reaches itself through its own Service (HAIRPIN)."""
     services: IPv4Network | None = None
     enforces: bool = True
 
@@ -82,7 +80,7 @@ def run(
         else:
             loaded = load()
             settings = loaded.cluster.settings
-            network = Network(settings.cni, settings.service_cidr, settings.enforces_policy)
+            network = Network(HAIRPIN in settings.network.known, settings.service_cidr, settings.enforces_policy)
             objects = _ask(loaded)
     except UserError as error:
         raise UserError([*_incomplete(question), *error.problems]) from None
@@ -124,7 +122,7 @@ def explain(objects: Objects, question: Question, network: Network = Network()) 
         notes.append(
             "this cluster's network enforces no NetworkPolicy as it is set up, so that nothing is denied in fact"
         )
-    by_service = isinstance(destination, Service) and network.name in ("", CANAL)
+    by_service = isinstance(destination, Service) and network.hairpin is not False
     hairpin = _hairpin(objects.world, source, targets, protocol) if by_service else []
     unknown = [*_others(objects, source, targets), *(reason for each in decided for reason in each.unknown)]
     return _answer(asked, decided, list(dict.fromkeys(unknown)), notes, hairpin, network)
@@ -146,7 +144,7 @@ def _answer(
 ) -> Answer:
     """One line that says it, then why; of several pods behind a Service one for each verdict."""
     denied = [each for each in decided if not each.decision.allowed]
-    allowed = not denied and not (hairpin and network.name in NETWORKS and HAIRPIN in NETWORKS[network.name].known)
+    allowed = not denied and not (hairpin and network.hairpin)
     if unknown:
         words = f"not known: {asked}; NetworkPolicies that are known {'allow' if allowed else 'deny'} it"
     elif denied and len(denied) < len(decided):
@@ -335,7 +333,7 @@ def _namespace_notes(objects: Objects) -> Iterator[str]:
 
 
 def _ask(loaded: LoadedInventory) -> Objects:
-    resources = f"{RESOURCES},{CALICO_RESOURCES}" if loaded.cluster.settings.cni == CANAL else RESOURCES
+    resources = ",".join((RESOURCES, *loaded.cluster.settings.network.policy_resources))
     try:
         # Everything at once: what one call shows belongs together.
         words = ("get", resources, "-A", "-o", "json", patiently("--request-timeout=8s"))

@@ -1,28 +1,13 @@
 """A value within an object, with its place: what is wrong with it is collected, so that all can be reported at once."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
+from kubeproof.state.kubernetes_yaml import TEMPLATE_ADVICE, Report, one_line, template_mark
+
 SHOWN_CHARACTERS = 60
-TEMPLATE_ADVICE = "give what it becomes (of helm template, kustomize build, envsubst …)"
-_TEMPLATE = re.compile(r"\{\{|\{%|<%|\$[{(A-Za-z_]|\(@")
-"""What begins an expression of Helm, Jinja, ERB, envsubst, kustomize and ytt."""
-
-
-def template_mark(text: str) -> re.Match[str] | None:
-    """What shows that a text is a template, as one looks before it is rendered."""
-    return _TEMPLATE.search(text)
-
-
-@dataclass
-class Report:
-    """What was found: problems make the input unusable; notes are worth knowing."""
-
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -157,12 +142,6 @@ def is_ipv6(value: str) -> bool:
     except AddressValueError:
         return False
     return True
-
-
-def one_line(text: str) -> str:
-    """A text that can be printed as one line, whatever objects hold: a line break in a name is shown as \\n."""
-    plain = text if text.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return plain.encode("utf-8", "backslashreplace").decode()
 
 
 def shown(value: object) -> str:

@@ -11,8 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from kubeproof.policy import documents, names, surroundings
-from kubeproof.policy.documents import Document
-from kubeproof.policy.fields import Field, Report, is_ipv6, one_line, shown, template_mark
+from kubeproof.policy.fields import Field, is_ipv6, shown
 from kubeproof.policy.model import (
     DIRECTIONS,
     NAME_LABEL,
@@ -35,6 +34,7 @@ from kubeproof.policy.model import (
     World,
 )
 from kubeproof.policy.selectors import EVERYTHING, OPERATORS, Operator, Requirement, Selector
+from kubeproof.state.kubernetes_yaml import Document, Report, one_line, template_mark
 from kubeproof.terminal.errors import UserError
 
 DEFAULT_NAMESPACE = "default"

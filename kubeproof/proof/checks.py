@@ -7,93 +7,59 @@ projects document (tests/unit/proof/test_networks.py).
 from collections.abc import Iterable
 
 from kubeproof.config.settings import Settings
-from kubeproof.proof.checks_canal import CANAL_DEVICE_CHECKS, CANAL_PATH_CHECKS, CANAL_POD_CHECKS
-from kubeproof.proof.checks_devices import (
-    DEVICE_CHECKS,
-    cni0_address,
-    cni0_mtu,
-    docker0_down,
-    flannel_address,
-    flannel_device,
-    flannel_mtu,
+from kubeproof.networks.network import Backend
+from kubeproof.proof import (
+    checks_canal,
+    checks_devices,
+    checks_filters,
+    checks_host,
+    checks_host_gw,
+    checks_paths,
+    checks_pods,
+    checks_policies,
+    checks_rules,
 )
-from kubeproof.proof.checks_filters import CANAL_RULE_CHECKS, FLANNEL_RULE_CHECKS
-from kubeproof.proof.checks_host import HOST_CHECKS, iptables_variant, node_ready, swap_off, sysctls
-from kubeproof.proof.checks_host_gw import HOST_GW_DEVICE_CHECKS, HOST_GW_PATH_CHECKS
 from kubeproof.proof.checks_membership import MEMBERSHIP_CHECKS
-from kubeproof.proof.checks_paths import (
-    PATH_CHECKS,
-    arp_entries,
-    fdb_entries,
-    route_to_own_pods,
-    routes_to_other_nodes,
-)
-from kubeproof.proof.checks_pods import POD_CHECKS, pod_namespaces
-from kubeproof.proof.checks_policies import POLICY_CHECKS
-from kubeproof.proof.checks_rules import RULE_CHECKS
 from kubeproof.proof.checks_services import SERVICE_CHECKS
 from kubeproof.proof.context import Check, Context
 from kubeproof.proof.result import CheckResult
 
-CHECKS: tuple[Check, ...] = (
-    *HOST_CHECKS,
-    *MEMBERSHIP_CHECKS,
-    *DEVICE_CHECKS,
-    *PATH_CHECKS,
-    *POD_CHECKS,
-    *RULE_CHECKS,
-    *POLICY_CHECKS,
-    *SERVICE_CHECKS,
+EVERY = "every"
+BY_ASPECT: tuple[tuple[str, tuple[Check, ...]], ...] = (
+    (EVERY, (checks_host.node_ready,)),
+    ("subnet-env", (checks_host.subnet_env, checks_host.subnet_of_node_object)),
+    (EVERY, (checks_host.sysctls, checks_host.swap_off, checks_host.iptables_variant, *MEMBERSHIP_CHECKS)),
+    ("vxlan", (checks_devices.flannel_device, checks_devices.flannel_address, checks_devices.flannel_mtu)),
+    ("node-routes", (checks_host_gw.no_tunnel,)),
+    ("bridge", (checks_devices.cni0_address, checks_devices.cni0_mtu)),
+    ("pod-links", (checks_canal.no_bridge, checks_canal.calico_links, checks_canal.pod_mtus)),
+    (EVERY, (checks_devices.docker0_down,)),
+    ("bridge", (checks_paths.route_to_own_pods,)),
+    ("pod-links", (checks_canal.routes_to_pods,)),
+    ("vxlan", (checks_paths.routes_to_other_nodes, checks_paths.arp_entries, checks_paths.fdb_entries)),
+    ("node-routes", (checks_host_gw.routes_by_nodes,)),
+    ("bridge", (checks_pods.pod_addresses, checks_pods.pod_default_routes, checks_pods.pod_veths)),
+    ("pod-links", (checks_canal.pod_single_addresses, checks_canal.pod_link_local_gateways)),
+    (EVERY, (checks_pods.pod_namespaces,)),
+    ("rules-in-order", (checks_rules.forward_accepts, checks_rules.postrouting_order)),
+    ("rules-by-effect", (checks_filters.forward_verdicts, checks_filters.postrouting_verdicts)),
+    ("iptables-policies", (checks_filters.policy_chains_first,)),
+    ("felix", (checks_filters.felix_chains, checks_filters.felix_first)),
+    ("podnet-policies", (checks_policies.policies_in_force,)),
+    (EVERY, SERVICE_CHECKS),
 )
-"""Of podnet."""
+"""Checks by what a node has that they are about: see Backend.aspects."""
+ALL_CHECKS: tuple[Check, ...] = tuple(check for _, checks in BY_ASPECT for check in checks)
 
-BY_NETWORK: dict[tuple[str, str], tuple[Check, ...]] = {
-    ("podnet", "vxlan"): CHECKS,
-    ("flannel", "vxlan"): (
-        *HOST_CHECKS,
-        *MEMBERSHIP_CHECKS,
-        *DEVICE_CHECKS,
-        *PATH_CHECKS,
-        *POD_CHECKS,
-        *FLANNEL_RULE_CHECKS,
-        *SERVICE_CHECKS,
-    ),
-    ("flannel", "host-gw"): (
-        *HOST_CHECKS,
-        *MEMBERSHIP_CHECKS,
-        *HOST_GW_DEVICE_CHECKS,
-        cni0_address,
-        cni0_mtu,
-        docker0_down,
-        route_to_own_pods,
-        *HOST_GW_PATH_CHECKS,
-        *POD_CHECKS,
-        *FLANNEL_RULE_CHECKS,
-        *SERVICE_CHECKS,
-    ),
-    # Canal's flanneld has no /run/flannel of the host mounted: its subnet.env is nobody else's.
-    ("canal", "vxlan"): (
-        *(node_ready, sysctls, swap_off, iptables_variant),
-        *MEMBERSHIP_CHECKS,
-        *(flannel_device, flannel_address, flannel_mtu),
-        *CANAL_DEVICE_CHECKS,
-        docker0_down,
-        *CANAL_PATH_CHECKS,
-        *(routes_to_other_nodes, arp_entries, fdb_entries),
-        *CANAL_POD_CHECKS,
-        pod_namespaces,
-        *CANAL_RULE_CHECKS,
-        *SERVICE_CHECKS,
-    ),
-}
-"""By the settings cni and cni_backend."""
 
-ALL_CHECKS: tuple[Check, ...] = tuple({check.name: check for each in BY_NETWORK.values() for check in each}.values())
+def held_to(backend: Backend) -> tuple[Check, ...]:
+    """What nodes with this backend of a network are held to."""
+    return tuple(check for aspect, checks in BY_ASPECT if aspect in (EVERY, *backend.aspects) for check in checks)
 
 
 def checks_of(settings: Settings) -> tuple[Check, ...]:
     """What a cluster with these settings is held to."""
-    return BY_NETWORK[settings.cni, settings.cni_backend]
+    return held_to(settings.backend)
 
 
 def run_all(contexts: Iterable[Context]) -> list[CheckResult]:

@@ -7,7 +7,7 @@ Sources: Calico documentation, "Component architecture" and the FAQ ("Why does m
 import re
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from kubeproof.networks.artifacts import CALICO_LINK
+from kubeproof.networks.canal import POD_LINK
 from kubeproof.proof.api import Pod
 from kubeproof.proof.checks_filters import pod_links
 from kubeproof.proof.checks_paths import pod_routes
@@ -18,7 +18,7 @@ from kubeproof.state.model import Namespace, Route
 
 GATEWAY = IPv4Address("169.254.1.1")
 """Link-local address that the node answers ARP for on every pod's link (proxy_arp)."""
-_IS_CALICO_LINK = re.compile(CALICO_LINK)
+_IS_CALICO_LINK = re.compile(POD_LINK)
 
 
 @check(f"there is no {BRIDGE}: Canal's pods have links of their own", needs=("network",), look="ip link show")
@@ -106,8 +106,3 @@ def pod_mtus(context: Context) -> Finding:
     return all_of(
         each_pod(context, decide), expected=f"for each pod at most {context.overlay_mtu} bytes", nothing=NO_PODS
     )
-
-
-CANAL_DEVICE_CHECKS = (no_bridge, calico_links, pod_mtus)
-CANAL_PATH_CHECKS = (routes_to_pods,)
-CANAL_POD_CHECKS = (pod_single_addresses, pod_link_local_gateways)

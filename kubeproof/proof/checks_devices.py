@@ -103,6 +103,3 @@ def _link(context: Context, name: str) -> Link:
 def _addresses(context: Context, device: str) -> str:
     _link(context, device)
     return ", ".join(str(address) for address in context.state.network.addresses_of(device)) or "no IPv4 address"
-
-
-DEVICE_CHECKS = (flannel_device, flannel_address, flannel_mtu, cni0_address, cni0_mtu, docker0_down)

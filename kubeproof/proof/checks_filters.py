@@ -59,8 +59,8 @@ def _flows(context: Context) -> Iterator[tuple[str, Packet, str]]:
     """Kinds of packets with one of each, and what POSTROUTING makes of it."""
     here, outside = context.subnet[2], context.cluster.settings.node_network[_OUTSIDE]
     uplink, tunnel = context.underlay.name, context.vxlan_device
-    across = uplink if context.cluster.settings.cni_backend == "host-gw" else tunnel
-    local = "veth0" if context.cluster.settings.cni == "canal" else "cni0"
+    across = tunnel if context.cluster.settings.backend.overhead else uplink
+    local = "cni0" if context.cluster.settings.network.bridge else "veth0"
     yield "pod to elsewhere", Packet(here, outside, local, uplink), "masqueraded"
     yield "elsewhere to a pod here", Packet(outside, here, uplink, local), "unchanged"
     for node in context.others[:1]:
@@ -160,7 +160,3 @@ def pod_links(context: Context) -> Iterator[tuple[str, str]]:
         outer = context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index else None
         if outer is not None:
             yield pod.full_name, outer.name
-
-
-FLANNEL_RULE_CHECKS = (forward_verdicts, postrouting_verdicts, policy_chains_first)
-CANAL_RULE_CHECKS = (forward_verdicts, postrouting_verdicts, felix_chains, felix_first)

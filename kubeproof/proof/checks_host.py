@@ -97,6 +97,3 @@ def iptables_variant(context: Context) -> Finding:
     )
     ok = bool(ruleset.variant or ruleset.version) and not (hidden or unseen or native)
     return Finding(ok, f"{ruleset.variant or 'nf_tables or legacy'}, and no rule elsewhere", found)
-
-
-HOST_CHECKS = (node_ready, subnet_env, subnet_of_node_object, sysctls, swap_off, iptables_variant)

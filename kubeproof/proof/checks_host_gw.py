@@ -27,7 +27,3 @@ def routes_by_nodes(context: Context) -> Finding:
     ]
     found = [route for route in pod_routes(context) if not route.destination.subnet_of(context.subnet)]
     return same_set(expected, found)
-
-
-HOST_GW_DEVICE_CHECKS = (no_tunnel,)
-HOST_GW_PATH_CHECKS = (routes_by_nodes,)

@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from kubeproof.networks.artifacts import CONFIGURATION_ENDINGS, CONFIGURATIONS
-from kubeproof.networks.networks import NETWORKS
 from kubeproof.node import paths
 from kubeproof.proof.api import Pod
 from kubeproof.proof.context import Context, Finding, UndecidedError, check, same
@@ -22,8 +21,6 @@ CONTROL_PLANE = {
 """Where kubeadm has each part of the control plane answer its own host (kubeadm, app/constants)."""
 WELL = ("ok", '{"health":"true"}')
 MANIFESTS = f"{paths.KUBERNETES}/manifests"
-AGENT_LABELS = {"podnet": ("app", "podnet"), "flannel": ("app", "flannel"), "canal": ("k8s-app", "canal")}
-"""What the pods of each network's DaemonSet are labelled with."""
 
 
 @check("kubelet answers at its health port", needs=("kubelet",), look="journalctl -u kubelet --no-pager -n 30")
@@ -97,7 +94,7 @@ def proxies(context: Context) -> list[Pod]:
 
 def network_agents(context: Context) -> list[Pod]:
     """The pods of the pod network's DaemonSet on this node."""
-    label, value = AGENT_LABELS[context.cluster.settings.cni]
+    label, value = context.cluster.settings.network.agent.label
     return [pod for pod in context.api.pods if pod.node == context.node.name and pod.labels.get(label) == value]
 
 
@@ -109,7 +106,7 @@ def network_agents(context: Context) -> list[Pod]:
 def cni_configuration(context: Context) -> Finding:
     """A file of an earlier network that comes before it is used instead (kubernetes#107127)."""
     names = configurations(context.state.cni_files)
-    return same(NETWORKS[context.cluster.settings.cni].conflist, names[0] if names else None)
+    return same(context.cluster.settings.network.conflist, names[0] if names else None)
 
 
 def configurations(names: Sequence[str]) -> list[str]:

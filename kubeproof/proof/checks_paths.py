@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Network
 
-from kubeproof.networks.networks import NETWORKS
 from kubeproof.proof.checks_devices import NO_BRIDGE_YET, bridge_expected
 from kubeproof.proof.context import BRIDGE, VXLAN_DEVICE, Context, Finding, check, same_set
 from kubeproof.state.model import FdbEntry, Neighbour, Route
@@ -59,7 +58,11 @@ def arp_entries(context: Context) -> Finding:
         if entry.device == context.vxlan_device and entry.is_permanent
     ]
     gateways = {route.via for route in context.state.network.routes if route.device == context.vxlan_device}
-    old = [entry for entry in entries if _leaves_old(context) and entry.address not in {*wanted, *gateways}]
+    old = [
+        entry
+        for entry in entries
+        if context.cluster.settings.network.leaves_neighbours and entry.address not in {*wanted, *gateways}
+    ]
     expected = [f"{address} lladdr {mac}" for address, mac in wanted.items()]
     return _but_for(map(_arp, old), same_set(expected, [_arp(entry) for entry in entries if entry not in old]))
 
@@ -84,7 +87,9 @@ def fdb_entries(context: Context) -> Finding:
     old = [
         entry
         for entry in entries
-        if _leaves_old(context) and entry.mac not in live and entry.destination in addresses.values()
+        if context.cluster.settings.network.leaves_neighbours
+        and entry.mac not in live
+        and entry.destination in addresses.values()
     ]
     expected = [f"{mac} dst {addresses[name]} self permanent" for name, mac in macs.items()]
     return _but_for(map(_fdb, old), same_set(expected, [_fdb(entry) for entry in entries if entry not in old]))
@@ -103,19 +108,8 @@ def _fdb(entry: FdbEntry) -> str:
     return " ".join([entry.mac, f"dst {entry.destination}", *sorted(entry.flags), entry.state]).strip()
 
 
-def _leaves_old(context: Context) -> bool:
-    """Whether the agent keeps entries of a node that came back with another MAC, as flanneld does.
-
-    No frame has such a MAC any more, so they do no harm. podnet takes its own away, so that one there is a fault.
-    """
-    return NETWORKS[context.cluster.settings.cni].upstream
-
-
 def _but_for(old: Iterable[str], finding: Finding) -> Finding:
     """A finding that also names the entries that do no harm."""
     return replace(
         finding, found="\n".join([finding.found, *(f"left by flanneld, without effect: {line}" for line in old)])
     )
-
-
-PATH_CHECKS = (route_to_own_pods, routes_to_other_nodes, arp_entries, fdb_entries)

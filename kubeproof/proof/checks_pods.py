@@ -140,6 +140,3 @@ def each_pod(context: Context, decide: Callable[[Pod, Namespace], Finding]) -> I
             yield pod.full_name, Finding(False, "a network namespace of its own", f"NetworkMode {pause.network_mode}")
         else:
             yield pod.full_name, decide(pod, pause.network)
-
-
-POD_CHECKS = (pod_addresses, pod_default_routes, pod_veths, pod_namespaces)

@@ -31,6 +31,3 @@ def _text(state: PoliciesInForce, loaded: bool) -> str:
     lines += [f"{name}, resourceVersion {version}" for name, version in sorted(state.policies.items())]
     lines += [f"{name} cannot be expressed: {reason}" for name, reason in sorted(state.inexpressible.items())]
     return "\n".join(lines)
-
-
-POLICY_CHECKS = (policies_in_force,)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
-from kubeproof.proof.checks_filters import policy_chains_first
 from kubeproof.proof.context import Context, Finding, check, same_sequence
 from kubeproof.state.iptables import Match, Rule, Ruleset
 
@@ -127,6 +126,3 @@ def _may_match_pods(rule: Rule, pods: IPv4Network) -> bool:
 
 def _names_other(side: Match[IPv4Network] | None, pods: IPv4Network) -> bool:
     return side is not None and not side.negated and not side.value.overlaps(pods)
-
-
-RULE_CHECKS = (forward_accepts, postrouting_order, policy_chains_first)

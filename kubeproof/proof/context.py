@@ -1,12 +1,11 @@
 """What a check is given, what it answers, and how one is declared. Pure."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.config.cluster import Cluster, Node, SshAccess
-from kubeproof.networks.networks import NODE_ADDRESS, VXLAN_OVERHEAD
+from kubeproof.networks.network import NODE_ADDRESS, VXLAN_OVERHEAD
 from kubeproof.proof.api import ApiObjects, Pod
 from kubeproof.proof.result import CheckResult, Status
 from kubeproof.state.model import Link
@@ -19,8 +18,6 @@ DOCKER_BRIDGE = "docker0"
 POD_DEVICE = "eth0"
 NOT_READ = "node was not read"
 NO_API = "the API could not be read"
-VTEP_ANNOTATIONS = ("podnet.kubeproof.dev/vtep-mac", "flannel.alpha.coreos.com/backend-data")
-"""Where podnet and flannel write the MAC of a node's flannel.1 for the others to read."""
 
 
 class UndecidedError(Exception):
@@ -132,8 +129,8 @@ class Context:
 
     @property
     def network_mtu(self) -> int:
-        """Bytes that a packet between nodes may have: with VXLAN less its overhead."""
-        return self.underlay.mtu if self.cluster.settings.cni_backend == "host-gw" else self.overlay_mtu
+        """Bytes that a packet between nodes may have: with a tunnel less its overhead."""
+        return self.underlay.mtu - self.cluster.settings.backend.overhead
 
     @property
     def pod_mtu(self) -> int:
@@ -147,23 +144,12 @@ class Context:
         if link is not None:
             return link.mac
         found = self.api.node(name)
-        announced = _announced_mac(found.annotations) if found else None
+        announced = self.cluster.settings.network.agent.announced_mac(found.annotations) if found else None
         if announced is None:
             raise UndecidedError(
                 f"the MAC of {self.vxlan_device} on {name} is not known: no such device, or the {NOT_READ}"
             )
         return announced
-
-
-def _announced_mac(annotations: Mapping[str, str]) -> str | None:
-    ours, flannels = (annotations.get(name) for name in VTEP_ANNOTATIONS)
-    if ours is not None or flannels is None:
-        return ours
-    try:
-        mac = json.loads(flannels).get("VtepMAC")
-    except (ValueError, AttributeError):
-        return None
-    return str(mac) if mac else None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Node
-from kubeproof.networks.networks import Source, source_of_node
+from kubeproof.networks.network import Source
 from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
 from kubeproof.proof.containers import TOOLS
@@ -185,7 +185,7 @@ class _Planner:
         the underlay.
         """
         settings = self.cluster.settings
-        source = source_of_node(settings.cni, settings.cni_backend, own_pod=node == server)
+        source = settings.network.source_of_node(settings.cni_backend, own_pod=node == server)
         if source is not Source.NODE:
             return (self._subnet_address(node, 1 if source is Source.BRIDGE else 0),)
         if node != server:

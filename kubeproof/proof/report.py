@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from kubeproof.config.cluster import Cluster
-from kubeproof.networks.networks import NETWORKS
 from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.proof.probes import TITLES
 from kubeproof.proof.result import CheckResult, Status
@@ -69,18 +68,14 @@ class Report:
 def cni_line(cluster: Cluster) -> str:
     """What CNI is in force, and what it does not do."""
     settings = cluster.settings
-    title = {
-        "podnet": "podnet, this project's own pod network, not flannel",
-        "flannel": f"flannel, by {settings.cni_backend}",
-        "canal": "Canal, flannel by vxlan with Calico's policies",
-    }[settings.cni]
+    summary = settings.network.summary.format(backend=settings.cni_backend)
     if settings.enforces_policy:
         policies = "it enforces NetworkPolicy"
-    elif NETWORKS[settings.cni].enforces:
+    elif settings.network.enforces:
         policies = "NetworkPolicy is switched off, none is enforced"
     else:
         policies = "it enforces no NetworkPolicy: policies are accepted and have no effect"
-    return f"CNI in force: {title}; {policies}"
+    return f"CNI in force: {summary}; {policies}"
 
 
 def show(report: Report, console: Console) -> None:

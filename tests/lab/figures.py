@@ -33,7 +33,7 @@ class Figure:
 
 
 def table(figures: list[Figure]) -> str:
-    """A table in the form that README has them in."""
+    """A table in the form that docs/measurements.md has it in."""
     rows = [HEADINGS, *(figure.cells() for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     ruled = [rows[0], tuple("-" * width for width in widths), *rows[1:]]

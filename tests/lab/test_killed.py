@@ -49,7 +49,7 @@ def _title(module: str, function: str) -> str:
     return str(ast.literal_eval(decorator.args[0]))
 
 
-IDLE = "pod_network.require_plugins"
+IDLE = "network_setup.require_plugins"
 """Has no operations with podnet, which brings its plugins along by a package."""
 PHASES = {phase: title for phase, title in phases().items() if phase != IDLE}
 NAMES = list(PHASES)

@@ -13,15 +13,14 @@ from kubeproof.access.patience import patient
 from kubeproof.config.tables.runtimes import ALL_LIST_PODS
 from kubeproof.deploy.facts import sections
 from kubeproof.deploy.facts.lines import Lines
-from kubeproof.networks.patching import LAYOUTS, in_use
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import paths
 from kubeproof.node.changed_settings import DEFAULT, InUse
 from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 REQUEST_SECONDS = 10
-DOCUMENT_WITH_NET_CONF = """awk 'BEGIN {RS = "---\\n"} /net-conf.json:/'"""
-"""Prints the one of a file's YAML documents that has flannel's configuration."""
+MANIFESTS = {name: network.manifest for name, network in NETWORKS.items() if network.manifest is not None}
 REMAINS = (
     paths.ADMIN_CONF,
     paths.KUBELET_CONF,
@@ -227,7 +226,12 @@ class SettingsInUse(FactBase[InUse]):
                 "node_ip": "grep -oE -- '--node-ip=[0-9.]+' /var/lib/kubelet/kubeadm-flags.env | cut -d = -f 2",
                 "pause": "grep -oE -- '--pod-infra-container-image=[^ \"]+' /var/lib/kubelet/kubeadm-flags.env "
                 "| cut -d = -f 2",
-                **{f"network {name}": f"{DOCUMENT_WITH_NET_CONF} {paths.MANIFESTS}/{name}.yaml" for name in LAYOUTS},
+                # The one of the YAML documents that has what the agents are told.
+                **{
+                    f"network {name}": f"""awk 'BEGIN {{RS = "---\\n"}} /{manifest.cni_config}:/' """
+                    f"{paths.MANIFESTS}/{name}.yaml"
+                    for name, manifest in MANIFESTS.items()
+                },
                 "deployments": f"test -e {paths.ADMIN_CONF} && {ask} | cut -d / -f 2",
                 "conntrack": f"test -e {paths.INIT_CONFIG} && {{ sed -n 's/^ *maxPerCore: *//p' {paths.INIT_CONFIG}; "
                 f'echo "{DEFAULT}"; }} | head -n 1',
@@ -248,7 +252,10 @@ class SettingsInUse(FactBase[InUse]):
             node_ip=_only(found, "node_ip"),
             deployments=tuple(found.get("deployments", ())),
             pause_image=_only(found, "pause"),
-            networks={name: in_use("\n".join(found.get(f"network {name}", ())), name) for name in LAYOUTS},
+            networks={
+                name: manifest.in_use("\n".join(found.get(f"network {name}", ())))
+                for name, manifest in MANIFESTS.items()
+            },
             conntrack=_only(found, "conntrack") or None,
         )
 

@@ -89,19 +89,20 @@ class RoutesInto(Lines):
 
     def command(self, networks: list[str]) -> str:
         listed = "; ".join(f"ip -4 route show root {network}" for network in networks)
-        others = r'$2 == "via" && $5 !~ /^(flannel[.]|cni0$|cali)/ {print $1, $2, $3, $4, $5}'
-        return f"{{ {listed}; }} 2>/dev/null | awk '{others}'; true"
+        by_gateway = '$2 == "via" {print $1, $2, $3, $4, $5}'
+        return f"{{ {listed}; }} 2>/dev/null | awk '{by_gateway}'; true"
 
     def process(self, output: list[str]) -> list[str]:
-        return list(dict.fromkeys(line.strip() for line in output if line.strip()))
+        routes = dict.fromkeys(line.strip() for line in output if line.strip())
+        return [route for route in routes if not artifacts.is_own_link(route.split()[-1])]
 
 
 class AddressSets(Lines):
-    """Names of the ipsets that Calico's agent leaves; empty where there is no ipset(8)."""
+    """Names of the ipsets that a pod network's agent leaves; empty where there is no ipset(8)."""
 
     def command(self) -> str:
         listed = "for set in $(ipset list -name 2>/dev/null)"
-        return f"{listed}; do case $set in {artifacts.SETS}) echo $set;; esac; done; true"
+        return f"{listed}; do case $set in {'|'.join(artifacts.SETS)}) echo $set;; esac; done; true"
 
 
 class Plugins(Lines):

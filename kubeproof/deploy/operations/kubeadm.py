@@ -12,7 +12,7 @@ from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.deploy.facts.kubernetes import ApiHealthy, ControlPlaneState, MembershipState
 from kubeproof.deploy.operations import last_errors
-from kubeproof.deploy.operations.leaving import forget_pod_network, leave_cluster
+from kubeproof.deploy.operations.leaving import forget_network, leave_cluster
 from kubeproof.deploy.operations.remote import (
     NodeError,
     fail,
@@ -144,7 +144,7 @@ def _join(host: Host, cluster: Cluster, node: Node, leader: Host) -> None:
         leave_cluster(host, cluster.settings)
         # It may have come as far as to be Ready there, and kubeadm joins no node of a name that is.
         run(leader, [*KUBECTL, "delete", "node", node.name, "--ignore-not-found"])
-    forget_pod_network(host)
+    forget_network(host)
     made = _make_token(leader, cluster, node)
     try:
         write_private(host, paths.JOIN_CONFIG, join_config(cluster, node, made))

@@ -19,7 +19,7 @@ UNMOUNT_BELOW = shell_files.read(__file__, "unmount_below.sh")
 REMOVE_CONTROL_GROUPS = "find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2>/dev/null"
 """kubelet makes them below kubepods or kubepods.slice; after it and its pods nobody takes them away. One with a process
 in it stays."""
-FORGET_POD_NETWORK = shell_files.read(__file__, "forget_pod_network.sh")
+FORGET_NETWORK = shell_files.read(__file__, "forget_network.sh")
 """A node that comes back has pods of its name at once, before its network's agent: kubelet would plug them in with the
 configuration of its earlier subnet."""
 MARKERS = (paths.INIT_MARKER, paths.JOIN_MARKER, paths.JOIN_CONFIG)
@@ -37,9 +37,9 @@ def leave_cluster(host: Host, settings: Settings) -> None:
     run(host, ["rm", "-rf", "--one-file-system", ETCD_DATA, *MARKERS])
 
 
-def forget_pod_network(host: Host) -> None:
+def forget_network(host: Host) -> None:
     """Remove the pod network's configuration and links from a host that is no node (any more) and runs no pods."""
-    run(host, [*shell(FORGET_POD_NETWORK), "sh", *artifacts.CLUSTER_FILES, SUBNET_ENV, "--", *artifacts.LINKS])
+    run(host, [*shell(FORGET_NETWORK), "sh", *artifacts.CONFIGURATION_FILES, SUBNET_ENV, "--", *artifacts.LINKS])
 
 
 def unmount_below(host: Host, *directories: str) -> None:

@@ -5,6 +5,7 @@ from pyinfra.api import deploy
 from kubeproof.config.tables.systems import System
 from kubeproof.deploy.context import cluster, node, system
 from kubeproof.deploy.operations import hosts, kernel, managed_files, record, security
+from kubeproof.networks import artifacts
 from kubeproof.node import paths, ports, proxies, templates
 
 
@@ -25,8 +26,12 @@ def prepare() -> None:
     sysctls = templates.render("sysctl.conf.j2")
     managed_files.put(name="Set sysctls at boot", path=paths.SYSCTL_FILE, text=sysctls)
     kernel.sysctls(name="Set sysctls now", text=sysctls)
-    if settings.cni == "podnet":
-        _guard_boot()
+    if settings.network.tmpfiles:
+        managed_files.put(
+            name="Start no pod after a boot before policies are in force",
+            path=paths.TMPFILES,
+            text=settings.network.tmpfiles,
+        )
     # Nodes find each other without a name server.
     names = templates.render("hosts.j2", cluster=cluster())
     hosts.have_block(name="Name all nodes in /etc/hosts", path=paths.HOSTS, text=names)
@@ -37,15 +42,6 @@ def prepare() -> None:
 def replaced_files(runtime_config: str, machine: System) -> tuple[str, ...]:
     """Files that may be there already and that the deploy replaces or changes."""
     return (runtime_config, paths.ROOT_KUBECONFIG, *((paths.SELINUX_CONFIG,) if machine.selinux else ()))
-
-
-def _guard_boot() -> None:
-    """Upstream's networks keep or write their configuration themselves; only podnet's goes at boot and comes back."""
-    managed_files.put(
-        name="Start no pod after a boot before policies are in force",
-        path=paths.TMPFILES,
-        text=templates.render("podnet-tmpfiles.conf.j2"),
-    )
 
 
 def _use_proxy(machine: System) -> None:
@@ -85,6 +81,6 @@ def _let_nodes_speak(machine: System) -> None:
         hosts.configure_service(
             name="Have NetworkManager leave the pod network's devices alone",
             path=paths.NETWORK_MANAGER_CONFIG,
-            text=templates.render("networkmanager.conf.j2"),
+            text=templates.render("networkmanager.conf.j2", links=artifacts.LINKS),
             service="NetworkManager.service",
         )

@@ -17,7 +17,7 @@ from kubeproof.deploy.facts.hosts import Host
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
 from kubeproof.deploy.facts.network import Traces
 from kubeproof.deploy.probing import clock, packets, sources
-from kubeproof.networks.plan import PodNetwork
+from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_artifacts import NetworkTraces
@@ -42,7 +42,7 @@ def inspect(
     cluster: Cluster,
     known: Mapping[str, HostFacts],
     networks: Mapping[str, NetworkTraces],
-    network: PodNetwork | None,
+    network: NetworkPlan | None,
     images: Iterable[str] = (),
 ) -> Inspection:
     """Everything else. What a node has shown by being one is asked of the other hosts only; most of it needs root.
@@ -68,7 +68,7 @@ def inspect(
 
 
 def _sources(
-    cluster: Cluster, network: PodNetwork | None, facts: HostFacts, host: PyinfraHost, untold: Iterable[str]
+    cluster: Cluster, network: NetworkPlan | None, facts: HostFacts, host: PyinfraHost, untold: Iterable[str]
 ) -> tuple[Asked, ...]:
     system = system_of(facts.system)
     images = network.images if network else ()

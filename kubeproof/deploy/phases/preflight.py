@@ -12,7 +12,7 @@ from kubeproof.config.cluster import Cluster
 from kubeproof.deploy.context import cluster, context
 from kubeproof.deploy.phases import inspecting
 from kubeproof.networks import source
-from kubeproof.networks.plan import PodNetwork
+from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry, images
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts
@@ -43,7 +43,7 @@ def check_ownership() -> None:
 def _findings(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
     wanted, traces = cluster(), inspecting.traces()
     context().tunnel_mtu = mtu = tunnel_mtu(wanted, traces)
-    network, problems = _pod_network(mtu)
+    network, problems = _network_plan(mtu)
     yield from problems
     lacking, untold = _images(wanted, hosts, network)
     yield from image_registry.absent(lacking)
@@ -53,7 +53,9 @@ def _findings(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
     yield from judged(inspection)
 
 
-def _images(wanted: Cluster, hosts: Mapping[str, HostFacts], network: PodNetwork | None) -> tuple[list[str], list[str]]:
+def _images(
+    wanted: Cluster, hosts: Mapping[str, HostFacts], network: NetworkPlan | None
+) -> tuple[list[str], list[str]]:
     """Of the images that hosts which are no nodes yet will pull: those that their registries lack, and those that could
     not be asked for from here. The pod network's from a repository of its own have been asked for."""
     of_network = network.images if network and not wanted.settings.cni_image_repository else ()
@@ -62,11 +64,11 @@ def _images(wanted: Cluster, hosts: Mapping[str, HostFacts], network: PodNetwork
     return image_registry.lacking(wanted.settings, needed)
 
 
-def _pod_network(mtu: int | None) -> tuple[PodNetwork | None, list[Finding]]:
+def _network_plan(mtu: int | None) -> tuple[NetworkPlan | None, list[Finding]]:
     """The network and what is wrong with its images, or what is wrong with its manifest."""
     settings = cluster().settings
     try:
-        network = source.pod_network(settings, mtu)
+        network = source.plan_network(settings, mtu)
     except UserError as error:
         breaks, remedy = "so there would be no pod network", "nothing can be applied before that is so"
         return None, [Finding("cni-manifest", "", problem, breaks, remedy) for problem in error.problems]

@@ -3,7 +3,7 @@
 from pyinfra.api import deploy
 
 from kubeproof.access.patience import patient
-from kubeproof.deploy.context import cluster, pod_network
+from kubeproof.deploy.context import cluster, network_plan
 from kubeproof.deploy.operations import kubectl
 from kubeproof.node.readiness import Expectation
 
@@ -15,7 +15,7 @@ SECONDS = 300
 def wait() -> None:
     """Wait until every node is Ready and every pod of the system runs."""
     nodes = tuple(node.name for node in cluster().nodes)
-    network = pod_network()
+    network = network_plan()
     expected = Expectation(
         nodes=nodes,
         namespaces=tuple(dict.fromkeys(("kube-system", *network.namespaces))),

@@ -9,7 +9,7 @@ from kubeproof.deploy.facts.hosts import Remembered
 from kubeproof.deploy.operations import kubeadm, kubeconfig, resetting
 from kubeproof.networks import artifacts
 from kubeproof.node import leftovers
-from kubeproof.node.removal import Owners, pod_networks
+from kubeproof.node.removal import Owners, pod_cidrs
 
 SUBNET_ENV = "/run/flannel/subnet.env"
 
@@ -37,7 +37,7 @@ def remove_network() -> None:
     """
     if host.get_fact(Remembered) is None:
         return
-    networks = pod_networks(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
+    networks = pod_cidrs(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
     resetting.remove_links(name="Delete its links", names=artifacts.LINKS)
     resetting.remove_routes(name="Delete its routes", networks=networks)
     resetting.remove_rules(name="Remove its iptables rules", owners=Owners(networks, docker=False))

@@ -28,9 +28,7 @@ def restore() -> None:
     runtime = (settings.own_runtime_package or machine.package(used.name)) in record.packages
     if runtime:
         _stop(used)
-    owners = Owners(
-        pod_networks=(), docker=runtime and used.name == "docker", runtime=runtime, policies=record.policies
-    )
+    owners = Owners(pod_cidrs=(), docker=runtime and used.name == "docker", runtime=runtime, policies=record.policies)
     resetting.remove_rules(name="Restore iptables", owners=owners)
     # While there is still an nft to do it with.
     resetting.remove_idle_tables(name="Delete nft tables without effect", before=record.nft_tables)

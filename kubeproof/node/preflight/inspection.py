@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kubeproof.config.cluster import Cluster, Node
-from kubeproof.networks.plan import PodNetwork
+from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node.changed_settings import InUse
 from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.network_artifacts import NetworkTraces
@@ -49,7 +49,7 @@ class Inspection:
     cluster: Cluster
     hosts: Mapping[str, HostFacts] = field(default_factory=dict)
     traces: Mapping[str, NetworkTraces] = field(default_factory=dict)
-    network: PodNetwork | None = None
+    network: NetworkPlan | None = None
     """None if its manifest cannot be used."""
     clocks: Mapping[str, Reading | None] = field(default_factory=dict)
     """None is a clock that could not be read."""

@@ -11,9 +11,9 @@ from kubeproof.node.preflight import (
     identity,
     kernels,
     machines,
+    network_obstacles,
     networks,
     ownership,
-    pod_network,
     runtimes,
     sources,
     udp_paths,
@@ -41,7 +41,7 @@ JUDGES: tuple[Judge, ...] = (
     kernels.findings,
     runtimes.findings,
     sources.findings,
-    pod_network.findings,
+    network_obstacles.findings,
     udp_paths.findings,
 )
 

@@ -7,7 +7,7 @@ from typing import Literal
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.config.settings import DOCKER_BRIDGE, Settings
 from kubeproof.networks import artifacts
-from kubeproof.networks.networks import NODE_ADDRESS
+from kubeproof.networks.network import NODE_ADDRESS
 from kubeproof.node import docker_config, paths, ports
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts

@@ -34,11 +34,11 @@ class Source:
     proxied: bool
 
 
-def places(cluster: Cluster, node: Node, facts: HostFacts, pod_network: Sequence[str]) -> tuple[Source, ...]:
+def places(cluster: Cluster, node: Node, facts: HostFacts, network_images: Sequence[str]) -> tuple[Source, ...]:
     """What a host of this role and system fetches from, each place once; its system's own archives are not among it."""
     settings, system = cluster.settings, system_of(facts.system)
     urls = [(url, "packages") for url in (_packages(settings, system, facts.architecture) if system else ())]
-    urls += [(url, "images") for url in _registries(settings, node, pod_network)]
+    urls += [(url, "images") for url in _registries(settings, node, network_images)]
     used = proxies.is_used(settings)
     return tuple(Source(url, kind, used and not proxies.is_direct(cluster, url)) for url, kind in dict.fromkeys(urls))
 
@@ -61,8 +61,8 @@ def _packages(settings: Settings, system: System, architecture: str) -> Iterator
             yield f"{url.replace('$basearch', machine).rstrip('/')}/{index}"
 
 
-def _registries(settings: Settings, node: Node, pod_network: Sequence[str]) -> Iterator[str]:
-    for image in images.images_for(node.role, settings, pod_network):
+def _registries(settings: Settings, node: Node, network_images: Sequence[str]) -> Iterator[str]:
+    for image in images.images_for(node.role, settings, network_images):
         first, slash, _ = image.partition("/")
         named = slash and ("." in first or ":" in first or first == "localhost")
         registry = first if named and first != "docker.io" else DOCKER_HUB

@@ -13,7 +13,8 @@ from rich.markup import escape
 from kubeproof.access import remote_kubectl
 from kubeproof.access.patience import patient
 from kubeproof.config.cluster import LoadedInventory
-from kubeproof.networks.networks import Source, no_enforcement, source_of_node
+from kubeproof.config.network_conflicts import no_enforcement
+from kubeproof.networks.network import Source
 from kubeproof.node import templates
 from kubeproof.policy.walkthrough import attempting
 from kubeproof.policy.walkthrough.attempt import Attempt, Outcome, Result
@@ -145,7 +146,7 @@ def _own_source(loaded: LoadedInventory, node: str, pod: IPv4Address) -> tuple[s
     say, the node's address is expected.
     """
     settings = loaded.cluster.settings
-    if source_of_node(settings.cni, settings.cni_backend, own_pod=True) is Source.BRIDGE:
+    if settings.network.source_of_node(settings.cni_backend, own_pod=True) is Source.BRIDGE:
         return None
     command = remote_kubectl.over_ssh(loaded.ssh[node], ["ip", "-4", "-o", "route", "get", str(pod)])
     try:

@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,7 +69,13 @@ def test_every_command_is_run_by_a_test() -> None:
 
 def test_docs_has_nothing_to_write() -> None:
     done = invoke("docs")
-    assert (done.returncode, done.stdout.partition("README.md: ")[2]) == (0, "0 changes\n"), done.stderr
+    assert (done.returncode, done.stdout.partition("docs: ")[2]) == (0, "0 changes\n"), done.stderr
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert invoke("--version").stdout == f"kubeproof {version}\n"
+    assert f"## [{version}]" in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
 def test_lint_says_what_it_runs() -> None:

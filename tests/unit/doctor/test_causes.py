@@ -406,7 +406,7 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         rules((":DOCKER-USER -", ":cali-INPUT - [0:0]\n:DOCKER-USER -")),
         "node-b",
         "1 chains of iptables: cali-INPUT",
-        "iptables-save | grep -vE '[ :]cali-|",
+        "iptables-save | grep -vE '[ :]FLANNEL-|[ :]cali-|",
     ),
     (
         "reset-lost-ssh",

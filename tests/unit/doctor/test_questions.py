@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kubeproof.doctor.evidence import Paused, Token
 from kubeproof.doctor.questions import control_plane_of, host_of, questions
+from kubeproof.networks import flannel, podnet
 from kubeproof.proof.script import TIMED_OUT, Output
 from tests.unit.proof import good
 
@@ -93,7 +94,7 @@ def test_the_control_planes_answers() -> None:
             "events": output("kube-system/x=Old: first\nkube-system/x=FailedMount: a=b is no directory\n"),
             "workloads": output("Deployment/kube-system/coredns=0\nDaemonSet/kube-system/kube-proxy=3\nno line\n"),
         },
-        "podnet",
+        podnet.NETWORK,
     )
     assert plane.unreadable == {}
     assert plane.tokens == (Token("abcdef", datetime(2026, 1, 1, 12, tzinfo=UTC)), Token("012345", None))
@@ -105,24 +106,25 @@ def test_the_control_planes_answers() -> None:
 
 def test_net_conf_of_flannel_and_what_cannot_be_read() -> None:
     plane = control_plane_of(
-        {"network": output('{ "Network": "10.9.0.0/16", "Backend": {} }'), "tokens": output("!! !!\n")}, "flannel"
+        {"network": output('{ "Network": "10.9.0.0/16", "Backend": {} }'), "tokens": output("!! !!\n")},
+        flannel.NETWORK,
     )
     assert plane.network_cidrs == ("10.9.0.0/16",)
     assert "tokens" in plane.unreadable
     assert plane.unreadable["controller"] == "was not asked"
     last = " ".join(encoded(text) for text in ("abcdef", "0001-01-01T00:00:00+23:00"))
-    assert "tokens" in control_plane_of({"tokens": output(last)}, "flannel").unreadable
+    assert "tokens" in control_plane_of({"tokens": output(last)}, flannel.NETWORK).unreadable
 
 
 def test_that_there_are_no_flags_is_a_fact() -> None:
-    plane = control_plane_of({"controller": output("", 1)}, "podnet")
+    plane = control_plane_of({"controller": output("", 1)}, podnet.NETWORK)
     assert (plane.controller_flags, "controller" in plane.unreadable) == ({}, False)
-    assert "controller" in control_plane_of({"controller": output("", 2)}, "podnet").unreadable
+    assert "controller" in control_plane_of({"controller": output("", 2)}, podnet.NETWORK).unreadable
 
 
 def test_of_two_families_ipv4_is_taken() -> None:
     flags = output("--cluster-cidr=fd00::/48,10.98.0.0/16\n--allocate-node-cidrs=true\n")
-    assert control_plane_of({"controller": flags}, "podnet").controller_flags["cluster-cidr"] == "10.98.0.0/16"
+    assert control_plane_of({"controller": flags}, podnet.NETWORK).controller_flags["cluster-cidr"] == "10.98.0.0/16"
     host = host_of({"joining": output("node-ip 10.99.0.12,fd00::12\n")}, nonce="abcd1234")
     assert host.node_ip == "10.99.0.12"
 
@@ -136,4 +138,4 @@ def test_whatever_is_said_becomes_evidence(text: str, code: int) -> None:
     answers = {name: output(text, code) for name in ("kubelet_words", "cgroups", "joining", "firewalld", "packets")}
     plane = {name: output(text, code) for name in ("tokens", "controller", "network")}
     assert isinstance(host_of(answers, nonce="abcd1234").joined, bool)
-    assert isinstance(control_plane_of(plane, "flannel").tokens, tuple)
+    assert isinstance(control_plane_of(plane, flannel.NETWORK).tokens, tuple)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeproof.networks import api, documents, patching, plugins
-from kubeproof.networks.patching import Wishes
+from kubeproof.config.settings import Settings
+from kubeproof.networks import api, documents, plugins
+from kubeproof.networks.manifest import Manifest
 from kubeproof.networks.plan import build
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.terminal.errors import UserError
 from tests.unit.networks import made_up
 from tests.unit.node.example import cluster
@@ -37,11 +39,27 @@ spec:
       volumes:
       - {name: cfg, configMap: {name: kube-flannel-cfg, defaultMode: 0644}}
 """
-"""Other than the smallest one in what patching replaces."""
+"""Other than the smallest one in what fitting replaces."""
 
 
 def objects(text: str) -> list[dict[str, Any]]:
     return documents.load(text, "it")
+
+
+def fitted(cni: str, given_objects: list[dict[str, Any]], **settings: Any) -> list[dict[str, Any]]:
+    """The objects as a manifest of the network is fitted; without settings it stays the manifest's own choice."""
+    return manifest(cni).patch(given_objects, *wanted(cni, **settings), "it")
+
+
+def manifest(cni: str) -> Manifest:
+    found = NETWORKS[cni].manifest
+    assert found
+    return found
+
+
+def wanted(cni: str, **settings: Any) -> tuple[Settings, int | None]:
+    found = cluster(**{"cni": cni, "pod_cidr": PODS, "cni_interface": "", **settings}).settings
+    return found, found.cni_mtu
 
 
 def refused(text: str, **more: Any) -> str:
@@ -49,7 +67,7 @@ def refused(text: str, **more: Any) -> str:
     given_objects = objects(text)
     before = copy.deepcopy(given_objects)
     with pytest.raises(UserError) as error:
-        patching.patch(given_objects, Wishes(project, PODS, **more), "it")
+        fitted(project, given_objects, **more)
     assert given_objects == before
     (line,) = error.value.problems
     assert "\n" not in line
@@ -87,7 +105,7 @@ def without(text: str, old: str, new: str = "") -> str:
     ],
 )
 def test_flannel(old: str, new: str, missing: str) -> None:
-    assert missing in refused(without(FLANNEL, old, new), interface="eth1", mtu=1400)
+    assert missing in refused(without(FLANNEL, old, new), cni_interface="eth1", cni_mtu=1400)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +117,7 @@ def test_flannel(old: str, new: str, missing: str) -> None:
     ],
 )
 def test_canal(old: str, new: str, missing: str) -> None:
-    assert missing in refused(without(made_up.CANAL, old, new), interface="eth1", mtu=1400)
+    assert missing in refused(without(made_up.CANAL, old, new), cni_interface="eth1", cni_mtu=1400)
 
 
 def test_two_of_a_name() -> None:
@@ -107,18 +125,18 @@ def test_two_of_a_name() -> None:
 
 
 def test_what_is_there_already_is_replaced() -> None:
-    config, workload = patching.patch(objects(FLANNEL), Wishes("flannel", PODS, interface="eth1"), "it")
+    config, workload = fitted("flannel", objects(FLANNEL), cni_interface="eth1")
     assert json.loads(config["data"]["net-conf.json"])["Backend"] == {"Type": "vxlan", "Port": 8472}
     (container,) = workload["spec"]["template"]["spec"]["containers"]
     assert (container["args"], container["env"]) == (["--ip-masq"], [{"name": "FLANNELD_IFACE", "value": "eth1"}])
     canal = without(made_up.CANAL, 'name: IP, value: ""', "name: CALICO_IPV4POOL_CIDR, value: 192.168.0.0/16")
-    *_, workload = patching.patch(objects(canal), Wishes("canal", PODS), "it")
+    *_, workload = fitted("canal", objects(canal))
     felix = workload["spec"]["template"]["spec"]["containers"][0]
     assert felix["env"] == [{"name": "CALICO_IPV4POOL_CIDR", "value": "10.9.0.0/16"}]
 
 
 def test_host_gw_has_no_port() -> None:
-    config, _ = patching.patch(objects(FLANNEL), Wishes("flannel", PODS, backend="host-gw"), "it")
+    config, _ = fitted("flannel", objects(FLANNEL), cni_backend="host-gw")
     assert json.loads(config["data"]["net-conf.json"])["Backend"] == {"Type": "host-gw"}
 
 
@@ -126,13 +144,13 @@ def test_host_gw_has_no_port() -> None:
     ("text", "said"),
     [
         ("a: [", "is no YAML"),
-        ("", "holds no object"),
-        ("---\n---\n", "holds no object"),
+        ("", "has no object in it"),
+        ("---\n---\n", "has no object in it"),
         ("just text", "document 1: is no object of Kubernetes"),
         ("<html><body>404: Not Found</body></html>", "is no object of Kubernetes"),
         ("apiVersion: v1\nkind: List", "holds no object"),
         ("apiVersion: v1\nkind: List\nitems: 7", "has an object without apiVersion, kind or name"),
-        ("[" * 3000, "is no YAML"),
+        ("[" * 3000, "is nested deeper than 100 levels"),
         ("kind: ConfigMap\nmetadata: {name: a}", "has an object without apiVersion, kind or name"),
         ("apiVersion: v1\nkind: List\nitems: [{kind: ConfigMap}]", "has an object without apiVersion, kind or name"),
     ],
@@ -158,13 +176,13 @@ def test_no_manifest(text: str, said: str) -> None:
         ('"0644"', "0644"),
         ("1:30", "1:30"),
         ("2024-01-02", "2024-01-02"),
-        ("1e3", 1000.0),
+        ("1e3", 1000),
         ("0.5", 0.5),
         ('"1e3"', "1e3"),
         ('"y"', "y"),
         ('"null"', "null"),
         ("~", None),
-        ("08", "08"),
+        ("08", 8),
         ("'a: b'", "a: b"),
         ('"{\\n  \\"a\\": 1\\n}\\n"', '{\n  "a": 1\n}\n'),
     ],
@@ -189,7 +207,8 @@ def test_json_within_stays_readable() -> None:
 @settings(deadline=None)  # on a busy machine one may take longer
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),
+        lambda x: st.lists(x) | st.dictionaries(st.text(), x),
     )
 )
 def test_whatever_is_written_is_read_again(value: object) -> None:
@@ -289,17 +308,17 @@ def test_the_interface_is_the_one_that_is_set(project: str, place: dict[str, Any
     spec["containers"][-1].update(copy.deepcopy(place))
     address = {"fieldRef": {"fieldPath": "status.hostIP"}}
     for wish in ("node-address", "eth7"):
-        *_, workload = patching.patch(given_objects, Wishes(project, PODS, interface=wish), "it")
+        *_, workload = fitted(project, given_objects, cni_interface=wish)
         found = effective(workload["spec"]["template"]["spec"]["containers"][-1])
         assert found == ([], [address if wish == "node-address" else "eth7"])
     # Without a wish it stays the manifest's own choice.
-    *_, workload = patching.patch(given_objects, Wishes(project, PODS), "it")
+    *_, workload = fitted(project, given_objects)
     assert workload["spec"]["template"]["spec"]["containers"][-1].get("args") == spec["containers"][-1].get("args")
 
 
 def test_what_is_overruled_is_told() -> None:
     text = without(FLANNEL, '"vxlan"', '"wireguard"')
-    assert patching.left_out(objects(text), Wishes("flannel", PODS, interface="eth1")) == [
+    assert manifest("flannel").left_out(objects(text), wanted("flannel", cni_interface="eth1")[0]) == [
         "Backend.Type wireguard becomes vxlan (cni_backend)",
         "flanneld's --iface=eth0 is left out (cni_interface is eth1)",
     ]
@@ -319,7 +338,7 @@ def test_a_budget_that_would_mean_something_else_is_refused() -> None:
 def test_no_cni_configuration() -> None:
     text = without(FLANNEL, '"type": "portmap"', '"kind": "portmap"')
     with pytest.raises(UserError, match="has no CNI configuration that can be read"):
-        plugins.needed_of_host(objects(text), "flannel", "it")
+        plugins.needed_of_host(objects(text), manifest("flannel"), "it")
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,15 @@ from dataclasses import replace
 import pytest
 
 from kubeproof.cli import reference_tables
-from kubeproof.cli.reference_tables import README
+from kubeproof.config.network_conflicts import no_enforcement
 from kubeproof.config.settings import parse
 from kubeproof.config.tables import version_traits
 from kubeproof.networks import api, catalogue
 from kubeproof.networks.catalogue import PINNED
-from kubeproof.networks.networks import NETWORKS, no_enforcement
-from kubeproof.networks.plan import of_podnet
-from kubeproof.node.preflight import pod_network
+from kubeproof.networks.manifest import Pinned
+from kubeproof.networks.plan import of_template
+from kubeproof.networks.registry import NETWORKS
+from kubeproof.node.preflight import network_obstacles
 from kubeproof.node.preflight.inspection import Inspection
 from tests.unit.networks.upstream import manifest
 from tests.unit.node.example import RAW, cluster
@@ -38,7 +39,7 @@ def test_the_newest_that_fits(project: str, minor: str, version: str) -> None:
     assert chosen.version == version
 
 
-@pytest.mark.parametrize("project", [name for name, network in NETWORKS.items() if network.upstream])
+@pytest.mark.parametrize("project", [name for name, network in NETWORKS.items() if network.manifest])
 def test_every_minor_has_one_that_needs_no_plugin_of_others(project: str) -> None:
     for minor in range(20, 40):
         chosen = catalogue.choose(project, f"1.{minor}")
@@ -52,7 +53,7 @@ def test_no_minor_no_manifest() -> None:
 
 
 @pytest.mark.parametrize("pinned", PINNED, ids=lambda item: item.title)
-def test_pins(pinned: catalogue.Pinned) -> None:
+def test_pins(pinned: Pinned) -> None:
     assert re.fullmatch("[0-9a-f]{64}", pinned.sha256)
     assert f"/{pinned.version}/" in pinned.url
     assert catalogue.by_digest(pinned.sha256) is catalogue.by_url(pinned.url) is pinned
@@ -93,20 +94,19 @@ def test_canal_was_never_run_as_published() -> None:
 
 def test_the_doubt_is_a_finding_that_can_be_ignored() -> None:
     which = next(item for item in PINNED if item.version == "v3.24.6")
-    network = replace(of_podnet(cluster().settings), doubt=catalogue.doubt(which, "1.20"))
-    (finding,) = pod_network.findings(Inspection(cluster(cni="canal"), network=network))
+    network = replace(of_template(cluster().settings), doubt=catalogue.doubt(which, "1.20"))
+    (finding,) = network_obstacles.findings(Inspection(cluster(cni="canal"), network=network))
     assert (finding.name, finding.severity) == ("cni-untried", "error")
     assert "ignore_findings = ['cni-untried']" in finding.mend
     assert "v3.20 and v3.21" in finding.mend
     assert parse({**RAW, "ignore_findings": ["cni-untried"]}).ignore_findings == ("cni-untried",)
-    assert not list(pod_network.findings(Inspection(cluster(), network=of_podnet(cluster().settings))))
+    assert not list(network_obstacles.findings(Inspection(cluster(), network=of_template(cluster().settings))))
 
 
 def test_the_table_says_each_pair() -> None:
     table = reference_tables.manifests_table(version_traits.ERAS)
     assert "| Canal v3.24.6 | 1.22 to 1.25 |  | 1.22 to 1.25 | 1.20 to 1.21, 1.26 to 1.30 |" in table
     assert "| flannel v0.20.2 | 1.17 and later | 1.20 | 1.20 to 1.24 |  |" in table
-    assert table in README.read_text()
 
 
 def test_who_enforces_policies() -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeproof.networks import documents, patching
+from kubeproof.networks import documents, flannel
 from kubeproof.networks.plan import build
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import asked_for
 from kubeproof.terminal.errors import UserError
 from tests.unit.networks import made_up
@@ -57,9 +58,10 @@ def test_manifests_with_something_odd_in_them(project: str, data: st.DataObject)
     objects = documents.load(MANIFESTS[project], "it")
     place = data.draw(st.sampled_from(places(objects)[1:]))
     odd = changed(objects, place, data.draw(_odd))
-    wanted = cluster(cni=project).settings
+    wanted, manifest = cluster(cni=project).settings, NETWORKS[project].manifest
+    assert manifest
     in_lines(lambda: build(documents.dump(odd), wanted, "it", 1450))
-    in_lines(lambda: patching.in_use(documents.dump(odd), project))
+    in_lines(lambda: manifest.in_use(documents.dump(odd)))
     in_lines(lambda: asked_for.differences(documents.load(documents.dump(odd), "it"), objects))
     in_lines(lambda: asked_for.differences(objects, documents.load(documents.dump(odd), "it")))
 
@@ -68,4 +70,5 @@ def test_manifests_with_something_odd_in_them(project: str, data: st.DataObject)
 @given(st.text(max_size=40) | st.binary(max_size=40).map(lambda raw: raw.decode("latin-1")))
 def test_texts_that_are_no_manifest(text: str) -> None:
     in_lines(lambda: documents.load(text, "it"))
-    assert patching.in_use(text, "flannel") == {}
+    assert flannel.NETWORK.manifest
+    assert flannel.NETWORK.manifest.in_use(text) == {}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kubeproof.networks import source
-from kubeproof.networks.catalogue import Pinned
+from kubeproof.networks.manifest import Pinned
 from kubeproof.networks.source import Wanted, cache_folder, verified, wanted_manifest
 from kubeproof.terminal.errors import UserError
 from tests.unit.node.example import cluster

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from kubeproof.networks import api, documents, patching, plugins, references
-from kubeproof.networks.catalogue import PINNED, Pinned
-from kubeproof.networks.networks import NODE_ADDRESS
-from kubeproof.networks.patching import Wishes
+from kubeproof.networks import api, documents, plugins, references
+from kubeproof.networks.catalogue import PINNED
+from kubeproof.networks.manifest import Manifest, Pinned
+from kubeproof.networks.network import NODE_ADDRESS
 from kubeproof.networks.plan import build
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.terminal.errors import UserError
 from tests.unit.networks.upstream import ABSENT, by_identity, changes, differences, manifest, objects, pinned
 from tests.unit.node.example import cluster
@@ -31,14 +32,17 @@ POOL = {"name": "CALICO_IPV4POOL_CIDR", "value": "10.244.0.0/16"}
 HOST_IP = {"valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
 
 
-def wishes(which: Pinned, **more: Any) -> Wishes:
-    return Wishes(**{"project": which.project, "pod_cidr": DEFAULT_PODS, **more})
+def manifest_of(which: Pinned) -> Manifest:
+    found = NETWORKS[which.project].manifest
+    assert found
+    return found
 
 
 def changed(which: Pinned, **more: Any) -> dict[str, tuple[Any, Any]]:
-    """What patching changes; the Pool variable of Canal, which is always set, is checked and left out."""
+    """What fitting changes; the Pool variable of Canal, which is always set, is checked and left out."""
     before = objects(which)
-    found = changes(before, patching.patch(before, wishes(which, **more), which.title))
+    settings = cluster(**{"cni": which.project, "cni_interface": "", **more}).settings
+    found = changes(before, manifest_of(which).patch(before, settings, settings.cni_mtu, which.title))
     if which.project == "canal":
         pool = found.pop(f"{workload(which)}/containers/calico-node/env/CALICO_IPV4POOL_CIDR")
         assert pool == (ABSENT, {**POOL, "value": str(more.get("pod_cidr", DEFAULT_PODS))})
@@ -46,11 +50,11 @@ def changed(which: Pinned, **more: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def config(which: Pinned) -> str:
-    return f"{_path(which, 'ConfigMap', patching.LAYOUTS[which.project].config_map)}/data"
+    return f"{_path(which, 'ConfigMap', manifest_of(which).config_map)}/data"
 
 
 def workload(which: Pinned) -> str:
-    return f"{_path(which, 'DaemonSet', patching.LAYOUTS[which.project].daemon_set)}/spec/template/spec"
+    return f"{_path(which, 'DaemonSet', manifest_of(which).daemon_set)}/spec/template/spec"
 
 
 def _path(which: Pinned, kind: str, name: str) -> str:
@@ -78,7 +82,7 @@ def test_pod_cidr(which: Pinned) -> None:
 
 @ALL
 def test_vni_and_port(which: Pinned) -> None:
-    found = changed(which, vni=7, port=4789)
+    found = changed(which, vxlan_vni=7, vxlan_port=4789)
     assert parsed(found, f"{config(which)}/net-conf.json") == {
         "/Backend/VNI": (ABSENT, 7),
         "/Backend/Port": (ABSENT, 4789),
@@ -88,14 +92,14 @@ def test_vni_and_port(which: Pinned) -> None:
 
 @FLANNEL
 def test_host_gw(which: Pinned) -> None:
-    found = changed(which, backend="host-gw")
+    found = changed(which, cni_backend="host-gw")
     assert parsed(found, f"{config(which)}/net-conf.json") == {"/Backend/Type": ("vxlan", "host-gw")}
     assert found == {}
 
 
 @FLANNEL
 def test_flannels_interface_by_name(which: Pinned) -> None:
-    found = changed(which, interface="eth1")
+    found = changed(which, cni_interface="eth1")
     variable = {"name": "FLANNELD_IFACE", "value": "eth1"}
     assert found == {f"{workload(which)}/containers/kube-flannel/env/FLANNELD_IFACE": (ABSENT, variable)}
 
@@ -103,14 +107,14 @@ def test_flannels_interface_by_name(which: Pinned) -> None:
 @FLANNEL
 def test_flannels_interface_by_address(which: Pinned) -> None:
     place = f"{workload(which)}/containers/kube-flannel/env/FLANNELD_IFACE"
-    assert changed(which, interface=NODE_ADDRESS) == {place: (ABSENT, {"name": "FLANNELD_IFACE", **HOST_IP})}
+    assert changed(which, cni_interface=NODE_ADDRESS) == {place: (ABSENT, {"name": "FLANNELD_IFACE", **HOST_IP})}
 
 
 @CANAL
 def test_canals_interface_by_name(which: Pinned) -> None:
     variable = f"{workload(which)}/containers/kube-flannel/env/FLANNELD_IFACE"
     reference = {"configMapKeyRef": {"name": "canal-config", "key": "canal_iface"}}
-    assert changed(which, interface="eth1") == {
+    assert changed(which, cni_interface="eth1") == {
         f"{variable}/value": (ABSENT, "eth1"),
         f"{variable}/valueFrom": (reference, ABSENT),
     }
@@ -119,7 +123,7 @@ def test_canals_interface_by_name(which: Pinned) -> None:
 @CANAL
 def test_canals_interface_by_address(which: Pinned) -> None:
     place = f"{workload(which)}/containers/kube-flannel/env/FLANNELD_IFACE/valueFrom"
-    found = changed(which, interface=NODE_ADDRESS)
+    found = changed(which, cni_interface=NODE_ADDRESS)
     assert found == {
         f"{place}/configMapKeyRef": ({"name": "canal-config", "key": "canal_iface"}, ABSENT),
         f"{place}/fieldRef": (ABSENT, {"fieldPath": "status.hostIP"}),
@@ -128,19 +132,19 @@ def test_canals_interface_by_address(which: Pinned) -> None:
 
 @FLANNEL
 def test_flannels_mtu(which: Pinned) -> None:
-    found = changed(which, mtu=1400)
+    found = changed(which, cni_mtu=1400)
     assert parsed(found, f"{config(which)}/cni-conf.json") == {"/plugins/0/delegate/mtu": (ABSENT, 1400)}
     assert found == {}
 
 
 @CANAL
 def test_canals_mtu_stays_text(which: Pinned) -> None:
-    assert changed(which, mtu=1400) == {f"{config(which)}/veth_mtu": ("0", "1400")}
+    assert changed(which, cni_mtu=1400) == {f"{config(which)}/veth_mtu": ("0", "1400")}
 
 
 @ALL
 def test_images_elsewhere(which: Pinned) -> None:
-    found = changed(which, image_repository="mirror.example.net:5000/net")
+    found = changed(which, cni_image_repository="mirror.example.net:5000/net")
     published = references.images(objects(which))
     assert {old for old, _ in found.values()} == set(published)
     assert all(path.endswith("/image") for path in found)
@@ -226,7 +230,7 @@ def test_a_disruption_budget_becomes_that_of_its_time() -> None:
 def test_plugins_that_a_host_must_have(
     which: tuple[str, str], needed: tuple[str, ...], unpackaged: tuple[str, ...]
 ) -> None:
-    found = plugins.needed_of_host(objects(pinned(*which)), which[0], "it")
+    found = plugins.needed_of_host(objects(pinned(*which)), manifest_of(pinned(*which)), "it")
     assert found == needed
     assert plugins.unpackaged(found) == unpackaged
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kubeproof.config.settings import Settings
-from kubeproof.networks.plan import PodNetwork, build, of_podnet
+from kubeproof.networks.plan import NetworkPlan, build, of_template
 from kubeproof.node import image_registry
 from kubeproof.node.image_registry import url_of
 from kubeproof.node.preflight import sources
@@ -43,7 +43,7 @@ def registry(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
         thread.join()
 
 
-def network(repository: str) -> tuple[Settings, PodNetwork]:
+def network(repository: str) -> tuple[Settings, NetworkPlan]:
     settings = replace(
         cluster(cni="flannel").settings, cni_image_repository=repository, insecure_registries=(repository,)
     )
@@ -72,7 +72,7 @@ def test_nothing_is_asked_without_a_repository_or_a_manifest() -> None:
     settings, planned = network("")
     assert image_registry.missing(settings, planned) == []
     podnet = cluster(cni_image_repository="127.0.0.1:9").settings
-    assert image_registry.missing(podnet, of_podnet(podnet)) == []
+    assert image_registry.missing(podnet, of_template(podnet)) == []
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeproof.node.record import read_policies
-from kubeproof.node.removal import Owners, idle_nft_tables, is_idle, own_nft_tables, pod_networks, removal
+from kubeproof.node.removal import Owners, idle_nft_tables, is_idle, own_nft_tables, pod_cidrs, removal
 
 PODS = IPv4Network("10.244.0.0/16")
 CLUSTER = Owners((PODS,), docker=False)
@@ -173,11 +173,11 @@ def test_only_owned_rules_are_ever_named(rules: list[str]) -> None:
     assert not any("--dport 22" in line or "DOCKER" in line or "10.0.0.0/8" in line for line in deleted)
 
 
-def test_pod_networks_of_settings_and_of_the_host() -> None:
+def test_pod_cidrs_of_settings_and_of_the_host() -> None:
     earlier = "FLANNEL_NETWORK=10.9.0.0/16\nFLANNEL_SUBNET=10.9.1.1/24\n"
-    assert pod_networks(PODS, earlier) == (IPv4Network("10.9.0.0/16"), PODS)
-    assert pod_networks(PODS, "") == (PODS,)
-    assert pod_networks(PODS, "FLANNEL_NETWORK=broken\n") == (PODS,)
+    assert pod_cidrs(PODS, earlier) == (IPv4Network("10.9.0.0/16"), PODS)
+    assert pod_cidrs(PODS, "") == (PODS,)
+    assert pod_cidrs(PODS, "FLANNEL_NETWORK=broken\n") == (PODS,)
 
 
 IDLE = """# Warning: table ip nat is managed by iptables-nft, do not touch!
@@ -217,5 +217,5 @@ def test_any_text_is_taken(text: str) -> None:
 
 
 def test_all_networks_of_flannel_are_its_own() -> None:
-    found = pod_networks(IPv4Network("10.244.0.0/16"), 'FLANNEL_NETWORK="10.98.0.0/16,172.16.0.0/16"\r\n')
+    found = pod_cidrs(IPv4Network("10.244.0.0/16"), 'FLANNEL_NETWORK="10.98.0.0/16,172.16.0.0/16"\r\n')
     assert list(map(str, found)) == ["10.98.0.0/16", "10.244.0.0/16", "172.16.0.0/16"]

@@ -9,13 +9,14 @@ import pytest
 
 from kubeproof.config.settings import NAMES
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
-from kubeproof.networks import documents, patching
-from kubeproof.networks.networks import NETWORKS
+from kubeproof.networks import documents, flannel
+from kubeproof.networks.effects import Effect
 from kubeproof.networks.plan import build
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import paths, templates
 from kubeproof.node.changed_settings import InUse, findings
 from kubeproof.node.preflight.names import FINDINGS
-from kubeproof.node.setting_effects import EFFECTS, Effect
+from kubeproof.node.setting_effects import EFFECTS
 from tests.unit.networks import made_up
 from tests.unit.node.example import cluster
 from tests.unit.node.test_changed_settings import IN_USE, LEADER
@@ -50,7 +51,9 @@ def effect(name: str, network: str) -> Effect:
 def told(network: str, **settings: Any) -> dict[str, str]:
     """What the agents have been told by a deploy with these settings."""
     text = build(MANIFESTS[network], cluster(cni=network, **settings).settings, "it", 1450).text
-    return patching.in_use(text, network)
+    manifest = NETWORKS[network].manifest
+    assert manifest
+    return manifest.in_use(text)
 
 
 def in_use(network: str) -> dict[str, InUse]:
@@ -121,7 +124,8 @@ def test_what_agents_were_told() -> None:
         "cni_mtu": "1450",
     }
     for text in ("", "kind: ConfigMap", "a: [", made_up.FLANNEL.replace('"Backend"', '"Other"')):
-        assert patching.in_use(text, "flannel") == {}
+        assert flannel.NETWORK.manifest
+        assert flannel.NETWORK.manifest.in_use(text) == {}
 
 
 def test_a_former_mtu_is_told_when_it_is_taken_back() -> None:

@@ -16,7 +16,7 @@ from kubeproof.config.cluster import Cluster, Node
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables.runtimes import NAMES
 from kubeproof.config.tables.version_traits import BORDERS, Era
-from kubeproof.networks.networks import NETWORKS
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import templates
 from kubeproof.node.joining import Credentials
 from kubeproof.node.kubeadm_config import init_config, join_config

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubeproof.policy import documents, explain
-from kubeproof.policy.documents import plain
 from kubeproof.policy.explain import Question
-from kubeproof.policy.fields import Report
 from kubeproof.policy.reading import read_files, read_what_can_be
+from kubeproof.state.kubernetes_yaml import Report, of_text, plain
 from kubeproof.terminal.errors import UserError
 
 INTEGERS = {
@@ -68,7 +67,7 @@ def test_what_json_has_no_number_for() -> None:
 
 def read(text: str, *problems: str) -> list[object]:
     report = Report()
-    found = [document.value for document in documents.of_text(text, "f", report)]
+    found = [document.value for document in of_text(text, "f", report)]
     assert tuple(report.problems) == problems
     return found
 
@@ -146,7 +145,7 @@ def test_documents_apart(text: str) -> None:
 
 def test_a_document_that_kubectl_overlooks_is_noted() -> None:
     report = Report()
-    assert len(list(documents.of_text("a: 1\n--- # second\na: 2", "f", report))) == 2
+    assert len(list(of_text("a: 1\n--- # second\na: 2", "f", report))) == 2
     assert report.notes == ["f line 2: kubectl overlooks a document after `---` that is not alone on its line"]
 
 

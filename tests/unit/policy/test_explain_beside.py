@@ -275,27 +275,27 @@ def test_a_pod_whose_node_is_not_known_may_be_on_that_node() -> None:
     assert answer(node("n1", 1), nowhere, source="n1", to="shop/nowhere").code == 0
 
 
-@pytest.mark.parametrize(("network", "code"), [("", 0), ("canal", 1), ("podnet", 0)])
-def test_calico_blocks_a_pod_that_reaches_itself_by_its_own_service(network: str, code: int) -> None:
+@pytest.mark.parametrize(("hairpin", "code"), [(None, 0), (True, 1), (False, 0)])
+def test_calico_blocks_a_pod_that_reaches_itself_by_its_own_service(hairpin: bool | None, code: int) -> None:
     asked = Question("shop/web-1", "10.96.0.77", "80", "TCP")
-    found = explain.explain(objects(FRONT, CLOSED), asked, Network(network))
+    found = explain.explain(objects(FRONT, CLOSED), asked, Network(hairpin))
     assert found.code == code
-    assert any("which Calico (Canal) blocks" in line for line in found.lines) == (network != "podnet")
+    assert any("which Calico (Canal) blocks" in line for line in found.lines) == (hairpin is not False)
     itself = peers({"podSelector": {}})
     for items in ([FRONT], [FRONT, itself]):
-        assert explain.explain(objects(*items), asked, Network(network)).code == 0
+        assert explain.explain(objects(*items), asked, Network(hairpin)).code == 0
     assert answer(CLOSED, source="shop/web-1", to="shop/web-1").code == 0
 
 
 def test_a_network_that_enforces_nothing_is_told() -> None:
     asked = Question("ops/prom", "shop/web-1", "80", "TCP")
-    found = explain.explain(objects(CLOSED), asked, Network("flannel", enforces=False))
+    found = explain.explain(objects(CLOSED), asked, Network(enforces=False))
     assert found.lines[-1].endswith("so that nothing is denied in fact")
 
 
 def test_one_network_of_services_is_known_of_a_cluster() -> None:
     asked = Question("ops/prom", "10.1.0.9", "80", "TCP")
-    network = Network("podnet", IPv4Network("10.1.0.0/16"))
+    network = Network(services=IPv4Network("10.1.0.0/16"))
     with pytest.raises(UserError, match=r"10\.1\.0\.9 is a Service's"):
         explain.explain(objects(), asked, network)
     assert explain.explain(objects(), asked).code == 0

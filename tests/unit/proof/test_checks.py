@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from kubeproof.networks import flannel, podnet
 from kubeproof.proof.api import ApiObjects, Backend
-from kubeproof.proof.checks import CHECKS, by_name
+from kubeproof.proof.checks import by_name, held_to
 from kubeproof.proof.checks_membership import CONTROL_PLANE
 from kubeproof.proof.context import Context
 from kubeproof.proof.result import Status
@@ -18,6 +19,7 @@ from kubeproof.state.model import Address, FdbEntry, Link, Namespace, Neighbour,
 from kubeproof.state.node import Container, NodeState
 from tests.unit.proof import good
 
+CHECKS = held_to(podnet.NETWORK.backends[0])
 Change = Callable[[NodeState], NodeState]
 ApiChange = Callable[[ApiObjects], ApiObjects]
 
@@ -486,13 +488,17 @@ def test_the_mac_of_a_node_that_cannot_be_read_is_taken_from_its_announcement() 
     states = {name: state for name, state in context.states.items() if name != "node-c"}
     without = replace(context, states=states)
     assert not by_name("arp_entries").run(without).ok
-    for annotation in (
-        {"podnet.kubeproof.dev/vtep-mac": good.mac("node-c")},
-        {"flannel.alpha.coreos.com/backend-data": f'{{"VNI":1,"VtepMAC":"{good.mac("node-c")}"}}'},
-    ):
-        announced = replace(without, objects=node_object("node-c", annotations=annotation)(good.api()))
-        assert by_name("arp_entries").run(announced).ok
-        assert by_name("fdb_entries").run(announced).ok
+    annotation = {"podnet.kubeproof.dev/vtep-mac": good.mac("node-c")}
+    announced = replace(without, objects=node_object("node-c", annotations=annotation)(good.api()))
+    assert by_name("arp_entries").run(announced).ok
+    assert by_name("fdb_entries").run(announced).ok
+
+
+def test_flannel_announces_the_mac_of_a_node_as_json() -> None:
+    mac = good.mac("node-c")
+    annotation = {"flannel.alpha.coreos.com/backend-data": f'{{"VNI":1,"VtepMAC":"{mac}"}}'}
+    assert flannel.announced_mac(annotation) == mac
+    assert flannel.announced_mac({}) is flannel.announced_mac({"flannel.alpha.coreos.com/backend-data": "[]"}) is None
 
 
 def test_rules_of_others_that_cannot_match_pods_are_nobodys_business() -> None:

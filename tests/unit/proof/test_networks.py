@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kubeproof.proof.checks import ALL_CHECKS, BY_NETWORK, CHECKS, by_name, run_all
+from kubeproof.networks.registry import NETWORKS
+from kubeproof.proof.checks import ALL_CHECKS, BY_ASPECT, EVERY, by_name, held_to, run_all
 from kubeproof.proof.probes import Matrix
 from kubeproof.proof.report import cni_line
 from kubeproof.proof.result import Status
@@ -19,6 +20,9 @@ from tests.unit.proof import good, networks, test_probes
 from tests.unit.proof.networks import FELIX_FORWARD, KUBE_FORWARD, link_name
 from tests.unit.proof.test_checks import IN_API, ON_NODE_B, Change, in_pod, less, link, more, without_link
 
+BY_NETWORK = {
+    (network.name, backend.name): held_to(backend) for network in NETWORKS.values() for backend in network.backends
+}
 OTHERS = [network for network in BY_NETWORK if network[0] != "podnet"]
 CASES = [
     pytest.param(*network, check, id=f"{'-'.join(network)}-{check.name}")
@@ -183,7 +187,11 @@ def test_only_the_networks_own_checks_are_run() -> None:
         results = run_all([networks.context("node-b", cni, backend)])
         assert [result.name for result in results] == [check.name for check in BY_NETWORK[cni, backend]]
         assert all(result.ok for result in results)
-    assert BY_NETWORK["podnet", "vxlan"] is CHECKS
+
+
+def test_every_aspect_has_checks_and_every_check_a_network() -> None:
+    of_networks = {aspect for network in NETWORKS.values() for item in network.backends for aspect in item.aspects}
+    assert {EVERY, *of_networks} == {aspect for aspect, _ in BY_ASPECT}
 
 
 def test_another_vni_and_interface() -> None:

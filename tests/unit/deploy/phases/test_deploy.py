@@ -90,7 +90,7 @@ class TestBlankHosts:
         _, run = deployed
         for worker in WORKERS:
             forgotten = run.places(
-                "(?s)forget_pod_network.sh .*/10-podnet.conflist .*/run/flannel/subnet.env -- cni0", worker
+                "(?s)forget_network.sh .*/10-podnet.conflist .*/run/flannel/subnet.env -- cni0", worker
             )
             assert forgotten
             assert forgotten[0] < run.places("kubeadm join", worker)[0]

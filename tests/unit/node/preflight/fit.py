@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from kubeproof.config.cluster import Cluster
-from kubeproof.networks.plan import of_podnet
+from kubeproof.networks.plan import of_template
 from kubeproof.node.finding import Finding
 from kubeproof.node.host_facts import HostFacts, Room
 from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces
@@ -64,7 +64,7 @@ def inspection(wanted: Cluster | None = None, /, **changes: Any) -> Inspection:
         wanted,
         hosts,
         {name: traces(name) for name in NUMBERS},
-        of_podnet(wanted.settings),
+        of_template(wanted.settings),
         clocks=dict.fromkeys(NUMBERS, Reading(0.01, 0.02)),
         features=dict.fromkeys(NUMBERS, FEATURES),
         sources=dict.fromkeys(NUMBERS, (Asked("http://192.0.2.1:5000/v2/", "images", "401"),)),

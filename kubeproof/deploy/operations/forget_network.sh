@@ -1,4 +1,4 @@
-# Removes files and links: sh forget_pod_network.sh FILE… -- LINK…, whose names may be patterns.
+# Removes files and links: sh forget_network.sh FILE… -- LINK…, whose names may be patterns.
 while [ "$1" != -- ]; do
     rm -f "$1"
     shift

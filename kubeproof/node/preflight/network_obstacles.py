@@ -7,8 +7,8 @@ from ipaddress import IPv4Address
 from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
 from kubeproof.networks import artifacts, plugins
-from kubeproof.networks.networks import NETWORKS, VXLAN_OVERHEAD
-from kubeproof.networks.plan import PodNetwork
+from kubeproof.networks.plan import NetworkPlan
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import record
 from kubeproof.node.finding import Finding
 from kubeproof.node.network_artifacts import NetworkTraces, tunnel_mtu
@@ -41,11 +41,8 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _packets(inspection: Inspection) -> Iterator[Finding]:
-    settings, tunnel = inspection.cluster.settings, tunnel_mtu(inspection.cluster, inspection.traces)
-    if settings.cni_mtu is None or tunnel is None:
-        return
-    most = tunnel if settings.cni_backend == "vxlan" else tunnel + VXLAN_OVERHEAD
-    if settings.cni_mtu > most:
+    settings, most = inspection.cluster.settings, tunnel_mtu(inspection.cluster, inspection.traces)
+    if settings.cni_mtu is not None and most is not None and settings.cni_mtu > most:
         yield Finding(
             "cni-mtu",
             "",
@@ -55,14 +52,14 @@ def _packets(inspection: Inspection) -> Iterator[Finding]:
         )
 
 
-def _untried(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
+def _untried(settings: Settings, network: NetworkPlan) -> Iterator[Finding]:
     if network.doubt:
         older = " (Calico v3.20 and v3.21 name 1.20 and 1.21)" if settings.kubernetes_minor in ("1.20", "1.21") else ""
         mend = f"name a manifest of your own in cni_manifest{older}, or have it tried with ignore_findings"
         yield Finding("cni-untried", "", *network.doubt, f"{mend} = ['cni-untried']")
 
 
-def _ports_of_cluster(settings: Settings, network: PodNetwork) -> Iterator[Finding]:
+def _ports_of_cluster(settings: Settings, network: NetworkPlan) -> Iterator[Finding]:
     for port in network.ports:
         if port == settings.api_port:
             yield Finding(
@@ -96,7 +93,7 @@ def _configurations(settings: Settings, node: Node, host: NetworkTraces) -> Iter
             f"to change to {settings.cni}, take the cluster away with `./inv reset` first",
         )
         return
-    ours = NETWORKS[settings.cni].conflist
+    ours = settings.network.conflist
     before = [name for name in sorted(host.configurations) if _comes_first(name, ours)]
     if before:
         yield Finding(
@@ -119,12 +116,11 @@ def _other_network(settings: Settings, host: NetworkTraces) -> str | None:
 
 def _leftovers(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Finding]:
     """A host that no deploy has been on: whatever is there of a pod network is somebody else's."""
-    known = {item for network in NETWORKS.values() for item in (network.conflist, *network.more_files)}
-    ours = NETWORKS[settings.cni].conflist
+    ours = settings.network.conflist
     found = [
         f"{artifacts.CONFIGURATIONS}/{name}"
         for name in sorted(host.configurations)
-        if name in known or name in artifacts.OTHERS_CONFIGURATIONS or _comes_first(name, ours)
+        if name in (*artifacts.OWN_CONFIGURATIONS, *artifacts.OTHERS_CONFIGURATIONS) or _comes_first(name, ours)
     ]
     names = (*host.links, *host.interfaces, *(item.link for item in host.addresses))
     links = [name for name in dict.fromkeys(names) if name in host.links or artifacts.is_link(name)]
@@ -154,7 +150,7 @@ def _removal(files: Sequence[str], links: Sequence[str], *, ipvs: bool) -> str:
     return "; ".join(commands)
 
 
-def _taken_ports(network: PodNetwork | None, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+def _taken_ports(network: NetworkPlan | None, node: Node, host: NetworkTraces) -> Iterator[Finding]:
     for port in network.ports if network else ():
         if port in host.tcp_ports:
             yield Finding(
@@ -191,7 +187,7 @@ def _tunnel(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Fin
         )
 
 
-def _host_paths(settings: Settings, network: PodNetwork, node: Node, there: Mapping[str, str]) -> Iterator[Finding]:
+def _host_paths(settings: Settings, network: NetworkPlan, node: Node, there: Mapping[str, str]) -> Iterator[Finding]:
     """kubelet compares them before it mounts a pod's volumes, and tries again for ever (FailedMount)."""
     for path, kind in network.host_paths:
         found = there.get(path)
@@ -213,7 +209,7 @@ def _comes_with_the_deploy(path: str) -> bool:
     return any(real.startswith(f"{own}/") for own in record.OWNED_PATHS)
 
 
-def _plugins(settings: Settings, network: PodNetwork, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+def _plugins(settings: Settings, network: NetworkPlan, node: Node, host: NetworkTraces) -> Iterator[Finding]:
     missing = [name for name in plugins.unpackaged(network.host_plugins) if name not in host.plugins]
     if missing:
         yield Finding(

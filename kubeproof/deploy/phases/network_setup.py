@@ -2,7 +2,7 @@
 
 from pyinfra.api import deploy
 
-from kubeproof.deploy.context import cluster, pod_network
+from kubeproof.deploy.context import cluster, network_plan
 from kubeproof.deploy.operations import plugins
 from kubeproof.deploy.phases import manifests
 
@@ -10,15 +10,15 @@ from kubeproof.deploy.phases import manifests
 @deploy("Pod network")
 def require_plugins() -> None:
     """Make sure that this host has the CNI plugins that the network does not bring itself. Packages come before it."""
-    wanted = pod_network().host_plugins
+    wanted = network_plan().host_plugins
     if wanted:
         plugins.require(name="Find the CNI plugins", plugins=wanted)
 
 
 @deploy("Pod network")
 def apply() -> None:
-    """Apply podnet's objects, or the manifest of the network that is set."""
-    name, network = cluster().settings.cni, pod_network()
+    """Apply the objects of the network that is set."""
+    name, network = cluster().settings.cni, network_plan()
     if network.text:
         manifests.apply_text(name, f"{name}.yaml", network.text)
     else:

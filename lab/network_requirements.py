@@ -10,7 +10,7 @@ from lab.settings import LabSettings
 
 def check(lab: LabSettings, settings: Settings) -> None:
     """Raise UserError if its manifest cannot be used, or if the lab's registry will lack images of it."""
-    network = source.pod_network(settings)
+    network = source.plan_network(settings)
     if settings.cni_image_repository == lab.registry:
         added = set(additions.shelf(lab).images.values())
         findings = image_registry.missing(settings, network, lambda image: image not in added)

@@ -9,18 +9,18 @@ import pytest
 
 from kubeproof.deploy.facts.files import Kinds
 from kubeproof.networks import documents, references
-from kubeproof.networks.plan import PodNetwork, of_podnet
+from kubeproof.networks.plan import NetworkPlan, of_template
 from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces, tunnel_mtu
-from kubeproof.node.preflight import pod_network
+from kubeproof.node.preflight import network_obstacles
 from kubeproof.node.preflight.inspection import Inspection
 from tests.unit.node.example import cluster
 from tests.unit.node.preflight.fit import inspection
 
 
-def found(host: NetworkTraces, cni: str = "podnet", network: PodNetwork | None = None, **changes: object) -> list[str]:
+def found(host: NetworkTraces, cni: str = "podnet", network: NetworkPlan | None = None, **changes: object) -> list[str]:
     wanted = cluster(cni=cni, **changes)
-    looked_at = Inspection(wanted, traces={"node1": host}, network=network or of_podnet(wanted.settings))
-    return [str(finding) for finding in pod_network.findings(looked_at)]
+    looked_at = Inspection(wanted, traces={"node1": host}, network=network or of_template(wanted.settings))
+    return [str(finding) for finding in network_obstacles.findings(looked_at)]
 
 
 def test_a_blank_host_and_one_with_this_network_are_fine() -> None:
@@ -187,9 +187,9 @@ def test_which_typed_host_paths_a_manifest_has() -> None:
 )
 def test_typed_host_paths_are_looked_for(kind: str, path: str, there: str | None, said: str) -> None:
     wanted = cluster()
-    network = replace(of_podnet(wanted.settings), host_paths=((path, kind),))
+    network = replace(of_template(wanted.settings), host_paths=((path, kind),))
     answers = {"node1": {path: there} if there else {}}
-    found = list(pod_network.findings(inspection(wanted, network=network, host_paths=answers)))
+    found = list(network_obstacles.findings(inspection(wanted, network=network, host_paths=answers)))
     assert [(item.name, item.host) for item in found] == ([("cni-host-path", "node1")] if said else [])
     assert all(item.found.startswith(said) for item in found)
     assert all(("mount -t bpf" in item.mend) is (path == "/sys/fs/bpf") for item in found)

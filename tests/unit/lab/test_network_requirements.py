@@ -9,7 +9,7 @@ import pytest
 
 from kubeproof.config.settings import Settings
 from kubeproof.terminal.errors import UserError
-from lab import paths, pod_network, settings
+from lab import network_requirements, paths, settings
 from lab.mirror import additions
 from lab.settings import LabSettings
 from tests.unit.networks import made_up
@@ -46,7 +46,7 @@ def add(*images: str) -> None:
 def test_what_is_missing_is_told_with_the_command_that_adds_it(lab: LabSettings, tmp_path: Path) -> None:
     add(IMAGES[0])
     with pytest.raises(UserError) as caught:
-        pod_network.check(lab, flannel(tmp_path, lab.registry))
+        network_requirements.check(lab, flannel(tmp_path, lab.registry))
     (line,) = caught.value.problems
     assert f"lacks {IMAGES[1]}, so" in line
     assert f"./inv mirror.add {IMAGES[1]}" in line
@@ -54,18 +54,18 @@ def test_what_is_missing_is_told_with_the_command_that_adds_it(lab: LabSettings,
 
 def test_with_all_images_there_is_nothing_to_say(lab: LabSettings, tmp_path: Path) -> None:
     add(*IMAGES)
-    pod_network.check(lab, flannel(tmp_path, lab.registry))
+    network_requirements.check(lab, flannel(tmp_path, lab.registry))
 
 
 def test_a_registry_that_is_not_the_labs_is_not_judged_by_its_cache(lab: LabSettings, tmp_path: Path) -> None:
-    pod_network.check(lab, flannel(tmp_path, "r.example:5000"))
+    network_requirements.check(lab, flannel(tmp_path, "r.example:5000"))
 
 
 def test_a_manifest_that_is_not_the_one_meant_is_refused(lab: LabSettings, tmp_path: Path) -> None:
     wanted = replace(flannel(tmp_path, lab.registry), cni_manifest_sha256="0" * 64)
     with pytest.raises(UserError, match=r"has SHA-256 .*, expected 0000"):
-        pod_network.check(lab, wanted)
+        network_requirements.check(lab, wanted)
 
 
 def test_podnet_needs_nothing(lab: LabSettings) -> None:
-    pod_network.check(lab, cluster().settings)
+    network_requirements.check(lab, cluster().settings)
