@@ -16,7 +16,7 @@ from kubeproof.config.cluster import Cluster, Node, cluster_from, contents_of
 from kubeproof.config.tables.systems import System, system_of
 from kubeproof.networks import source
 from kubeproof.networks.plan import NetworkPlan
-from kubeproof.node.host_facts import HostFacts
+from kubeproof.state.node import NodeState
 from kubeproof.terminal.errors import UserError
 
 _ATTRIBUTE = "kubeproof_context"
@@ -27,7 +27,7 @@ class Context:
     """The cluster, and what preflight fills in for the phases that follow."""
 
     cluster: Cluster
-    hosts: Mapping[str, HostFacts] = field(default_factory=dict)
+    hosts: Mapping[str, NodeState] = field(default_factory=dict)
     tunnel_mtu: int | None = None
     """What the hosts leave for a packet in a tunnel, in bytes."""
     refusal: list[str] | None = None
@@ -76,7 +76,7 @@ def leader_host() -> Host:
     return found
 
 
-def machine() -> HostFacts:
+def machine() -> NodeState:
     """What is known of the host that deploy code is being prepared for. Raises DeployError before preflight."""
     try:
         return context().hosts[host.name]

@@ -7,13 +7,14 @@ from ipaddress import IPv4Address
 from kubeproof.config.cluster import Node
 from kubeproof.doctor.causes_foreign import deletion, interest
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause
-from kubeproof.doctor.evidence import Evidence, Host
-from kubeproof.doctor.foreign import interfering
-from kubeproof.doctor.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
+from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.checks import by_name
 from kubeproof.proof.checks_rules import REFUSALS
 from kubeproof.proof.context import BRIDGE, Context, UndecidedError
+from kubeproof.state.foreign import interfering
 from kubeproof.state.iptables import Rule, Ruleset
+from kubeproof.state.node import NodeState
+from kubeproof.state.paths_between import NO_ROUTE, TIMED_OUT, Seen, Tunnel
 from kubeproof.state.verdict import Packet, matches
 
 TUNNEL_CHECKS = ("flannel_device", "routes_to_other_nodes", "arp_entries", "fdb_entries")
@@ -33,9 +34,9 @@ class Pair:
 def _pairs(evidence: Evidence) -> Iterator[Pair | UndecidedError]:
     """Of nodes that reach each other in plain and whose tunnels are set up as they should be."""
     states = evidence.snapshot.states
-    for name, host in evidence.hosts.items():
-        if "packets" in host.unreadable:
-            yield UndecidedError(f"{name}: packets could not be sent ({host.unreadable['packets']})")
+    for name, host in evidence.snapshot.states.items():
+        if "journey" in host.unreadable:
+            yield UndecidedError(f"{name}: packets could not be sent ({host.unreadable['journey']})")
             continue
         here = evidence.snapshot.context(name)
         for gateway, tunnel in host.journey.tunnels.items():
@@ -78,7 +79,7 @@ def vxlan_port_blocked(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             places.setdefault((name, place), []).append(_words(pair, place, port))
     for (name, place), seen in places.items():
         context = evidence.snapshot.context(name)
-        found = _blocked(context, evidence.hosts[name], place, port, tuple(dict.fromkeys(seen)))
+        found = _blocked(context, evidence.snapshot.states[name], place, port, tuple(dict.fromkeys(seen)))
         yield from [found] if found else []
 
 
@@ -103,7 +104,7 @@ def _words(pair: Pair, place: str, port: int) -> str:
 def _last_trace(evidence: Evidence, pair: Pair) -> tuple[str, str]:
     """The node that loses the packet, and where."""
     here, there = pair.here.node, pair.there.node
-    at_here, at_there = (evidence.hosts[node.name].journey.seen for node in (here, there))
+    at_here, at_there = (evidence.snapshot.states[node.name].journey.seen for node in (here, there))
     source, destination = pair.here.underlay_address, pair.there.underlay_address
     request, reply = Seen(source, destination, True), Seen(destination, source, False)
     if request not in at_here:
@@ -116,7 +117,7 @@ def _last_trace(evidence: Evidence, pair: Pair) -> tuple[str, str]:
     return (here.name, INPUT) if reply in at_here else (there.name, BETWEEN)
 
 
-def _blocked(context: Context, host: Host, place: str, port: int, seen: tuple[str, ...]) -> Case | None:
+def _blocked(context: Context, host: NodeState, place: str, port: int, seen: tuple[str, ...]) -> Case | None:
     node, settings = context.node.name, context.cluster.settings
     if place == BETWEEN:
         # Nothing on the nodes refuses it, and what does only its owner can tell.
@@ -176,7 +177,7 @@ def _matches(rule: Rule, chain: str, context: Context, port: int) -> bool:
 def underlay_mtu_too_large(evidence: Evidence) -> Iterator[Case]:
     """By real packets with DF set, of each node's own interface."""
     smallest: dict[str, list[tuple[Node, int]]] = {}
-    for name, host in evidence.hosts.items():
+    for name, host in evidence.snapshot.states.items():
         for address, way in host.journey.ways.items():
             node = evidence.node_with(address)
             if way.passes is not None and node is not None:
@@ -215,8 +216,8 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
             continue
         ends = (pair.here.node.name, pair.there.node.name)
         for sender, receiver in (ends, ends[::-1]):
-            errors = evidence.hosts[receiver].journey.checksum_errors
-            if errors and evidence.hosts[sender].journey.offload:
+            errors = evidence.snapshot.states[receiver].journey.checksum_errors
+            if errors and evidence.snapshot.states[sender].journey.offload:
                 senders.setdefault(sender, []).append(
                     f"by the tunnel between {sender} and {receiver} ping works and TCP does not; meanwhile {errors} "
                     f"packets with a wrong checksum arrived at {receiver}"
@@ -241,9 +242,8 @@ def reset_lost_ssh(evidence: Evidence) -> Iterator[Case]:
     """Seen from the other nodes, since the node itself cannot be asked."""
     for name, reason in evidence.snapshot.unreachable.items():
         address = evidence.snapshot.loaded.cluster.node(name).address
-        ways = {
-            other: host.journey.ways[address] for other, host in evidence.hosts.items() if address in host.journey.ways
-        }
+        journeys = {other: host.journey.ways for other, host in evidence.snapshot.states.items()}
+        ways = {other: found[address] for other, found in journeys.items() if address in found}
         dropped = [other for other, way in ways.items() if way.mac and not way.ping and way.ssh == TIMED_OUT]
         if not dropped or any(way.ping or way.ssh not in (TIMED_OUT, NO_ROUTE) for way in ways.values()):
             continue

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.doctor import foreign
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause_on_node, command_for
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.doctor.foreign import NO_WAY, Interest, IpRule
 from kubeproof.networks import artifacts
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.proof.probes import KUARD_PORT
+from kubeproof.state import foreign
+from kubeproof.state.foreign import NO_WAY, Interest, IpRule
 from kubeproof.state.iptables import Rule
 from kubeproof.state.model import UNICAST, Route
 
@@ -66,7 +66,7 @@ def ip_rule_in_the_way(evidence: Evidence, context: Context) -> Case | None:
     if not evidence.failing:
         return None
     wanted = interest(context)
-    found = [rule for rule in evidence.host(context).ip_rules if _leads_astray(rule, context, wanted)]
+    found = [rule for rule in context.state.ip_rules if _leads_astray(rule, context, wanted)]
     if not found:
         return None
     mends = " && ".join(rule.removal for rule in found)
@@ -203,7 +203,7 @@ def address_taken(evidence: Evidence, context: Context) -> Case | None:
 )
 def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Case | None:
     """net.ipv4.conf.DEVICE.forwarding; with ip_forward off it is that."""
-    found = [name for name in evidence.host(context).not_forwarding if name in devices(context)]
+    found = [name for name in context.state.not_forwarding if name in devices(context)]
     if not found or not evidence.failing or context.state.sysctls.get("net.ipv4.ip_forward") == "0":
         return None
     mend = " && ".join(f"sysctl -w net/ipv4/conf/{name}/forwarding=1" for name in found)
@@ -226,7 +226,7 @@ def packets_refused_by_a_rule(evidence: Evidence, context: Context) -> Case | No
     """Of iptables in any table, and of nftables."""
     wanted = interest(context)
     tables = [item for item in foreign.interfering(context.state.iptables, wanted) if item.table != "nat"]
-    rules = [rule for rule in evidence.host(context).nft_rules if rule.concerns(wanted)]
+    rules = [rule for rule in context.state.nft_rules if rule.concerns(wanted)]
     refusing = [rule for rule in rules if rule.what not in ("redirect", "dnat")]
     seen = [*map(str, tables), *map(str, refusing)]
     mends = [deletion(item.table, item.rule) for item in tables] + [rule.removal for rule in refusing]
@@ -265,7 +265,7 @@ def translated_before_services(evidence: Evidence, context: Context) -> Case | N
     """In PREROUTING and OUTPUT of iptables' nat table, before KUBE-SERVICES, and in nftables."""
     wanted = interest(context)
     tables = [item for item in foreign.interfering(context.state.iptables, wanted) if item.table == "nat"]
-    rules = [rule for rule in evidence.host(context).nft_rules if rule.concerns(wanted)]
+    rules = [rule for rule in context.state.nft_rules if rule.concerns(wanted)]
     rules = [rule for rule in rules if rule.what in ("redirect", "dnat")]
     if not tables and not rules:
         return None
@@ -282,7 +282,7 @@ def translated_before_services(evidence: Evidence, context: Context) -> Case | N
 )
 def traffic_control(evidence: Evidence, context: Context) -> Case | None:
     """Queueing disciplines that can lose packets, of the node's devices."""
-    found = [(device, kind) for device, kind in evidence.host(context).shaped if device in devices(context)]
+    found = [(device, kind) for device, kind in context.state.shaped if device in devices(context)]
     if not found:
         return None
     mends = [f"tc qdisc del dev {device} {kind if kind in ('ingress', 'clsact') else 'root'}" for device, kind in found]

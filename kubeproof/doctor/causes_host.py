@@ -8,6 +8,7 @@ from kubeproof.config.cluster import Node
 from kubeproof.doctor.causes_running import ROWS_OF_KUBELET, SERVICE_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, Mend, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
+from kubeproof.node.paths import KUBELET_CONFIG, KUBELET_FLAGS
 from kubeproof.proof.checks_membership import CLOCK_SECONDS, clock_offset
 from kubeproof.proof.context import Context, UndecidedError
 from kubeproof.state.hostfiles import Identity
@@ -15,8 +16,6 @@ from kubeproof.state.iptables import LEGACY, NF_TABLES, Ruleset
 
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-iptables"
 FORWARDING = "net.ipv4.ip_forward"
-KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
-KUBELET_FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
 
 
 @cause_on_node(
@@ -74,6 +73,7 @@ def swap_on(evidence: Evidence, context: Context) -> Case | None:
 
 @cause_on_node(
     2,
+    needs=("kubelet_driver", "runtime_driver"),
     symptom="kubelet will not start, or will not after the next boot",
     meaning="kubelet and the container runtime have to put containers into the same tree of control groups; with "
     "dockershim kubelet ends when their drivers differ, with others limits of pods do not hold",
@@ -82,9 +82,7 @@ def swap_on(evidence: Evidence, context: Context) -> Case | None:
 )
 def cgroup_driver_mismatch(evidence: Evidence, context: Context) -> Case | None:
     """cgroupDriver of kubelet's configuration against the runtime's own word."""
-    host = evidence.host(context)
-    host.require("cgroups")
-    ours, theirs = host.kubelet_driver, host.runtime_driver
+    ours, theirs = context.state.kubelet_driver, context.state.runtime_driver
     if not ours or not theirs or ours == theirs:
         return None
     wanted, runtime = context.cluster.settings.cgroup_driver, context.cluster.settings.container_runtime
@@ -100,7 +98,7 @@ def _kubelet(evidence: Evidence, context: Context) -> Iterator[str]:
     """What kubelet says about it, if it is down."""
     kubelet = context.state.kubelet
     if kubelet is not None and not kubelet.is_healthy:
-        words = evidence.host(context).kubelet_words
+        words = context.state.kubelet_words
         yield f"kubelet is {kubelet.state}" + (f": {words}" if words else "")
 
 
@@ -183,7 +181,7 @@ def _twins(evidence: Evidence, value: Callable[[Identity], str]) -> Iterator[tup
     """Each value that several nodes have, with these nodes in the order of the inventory."""
     by_value: Mapping[str, list[Node]] = defaultdict(list)
     for context in evidence.snapshot.contexts():
-        if context.state.identity is not None and (found := value(context.state.identity)):
+        if found := value(context.state.identity):
             by_value[found].append(context.node)
     return ((found, nodes) for found, nodes in by_value.items() if len(nodes) > 1)
 
@@ -256,7 +254,7 @@ def _hidden_tool(own: Ruleset, other: Ruleset) -> tuple[str, str]:
 )
 def wrong_node_address(evidence: Evidence, context: Context) -> Case | None:
     """InternalIP of the node object, then the outer source of the tunnel."""
-    wanted, host = context.node.address, evidence.host(context)
+    wanted, host = context.node.address, context.state
     node = None if isinstance(context.objects, str) else context.objects.node(context.node.name)
     told = host.node_ip
     if (node is not None and node.internal_ip not in (None, wanted)) or (told and told != str(wanted)):

@@ -28,7 +28,7 @@ def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     tokens = evidence.control_plane.tokens
     valid = {token.id for token in tokens if token.is_valid(evidence.now)}
     for context in outside:
-        host = evidence.host(context)
+        host = context.state
         unknown = [token for token in host.token_ids if token not in valid]
         if objects.node(context.node.name) is not None or (valid and not unknown):
             continue
@@ -43,5 +43,5 @@ def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:
 
 def _is_outside(evidence: Evidence, context: Context) -> bool:
     """One that has joined, and whose node object was deleted, needs no token."""
-    host = evidence.host(context)
+    host = context.state
     return not host.joined or (bool(host.token_ids) and not evidence.is_member(context))

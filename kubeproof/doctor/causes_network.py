@@ -228,10 +228,12 @@ def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     cluster, plane = evidence.snapshot.loaded.cluster, evidence.control_plane
     wanted, leader = str(cluster.settings.pod_cidr), cluster.leader.name
     kubeadm = plane.controller_flags.get("cluster-cidr", "")
-    if leader in evidence.snapshot.states and "controller" in plane.unreadable:
-        yield UndecidedError(f"kube-controller-manager's flags could not be read ({plane.unreadable['controller']})")
-    if not isinstance(evidence.snapshot.objects, str) and "network" in plane.unreadable:
-        yield UndecidedError(f"what {cluster.settings.cni} is told could not be read ({plane.unreadable['network']})")
+    if leader in evidence.snapshot.states and "controller_flags" in plane.unreadable:
+        reason = plane.unreadable["controller_flags"]
+        yield UndecidedError(f"kube-controller-manager's flags could not be read ({reason})")
+    if not isinstance(evidence.snapshot.objects, str) and "network_cidrs" in plane.unreadable:
+        reason = plane.unreadable["network_cidrs"]
+        yield UndecidedError(f"what {cluster.settings.cni} is told could not be read ({reason})")
     seen = [f"the settings say pod_cidr {wanted}"]
     seen += [f"kube-controller-manager has --cluster-cidr={kubeadm}"] if kubeadm else []
     seen += [f"{cluster.settings.cni} is told {cidr}" for cidr in plane.network_cidrs]
@@ -284,7 +286,7 @@ CLUSTER_CHAINS = ("KUBE-", "CNI-", *NETWORKS_CHAINS)
 )
 def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     """Of another pod network on a member; of any on a host that is no member."""
-    member = evidence.host(context).joined
+    member = context.state.joined
     links = [link.name for link in context.state.network.links if _is_leftover(context, link.name, member=member)]
     routes = [str(route) for route in _stale_routes(context, links, member=member)]
     own_chains = context.cluster.settings.network.artifacts.chains

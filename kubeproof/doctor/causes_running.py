@@ -9,7 +9,6 @@ from kubeproof.doctor.evidence import Evidence
 from kubeproof.node import paths
 from kubeproof.proof.api import Pod
 from kubeproof.proof.checks_membership import (
-    CONTROL_PLANE,
     control_plane_healthy,
     kube_proxy_ready,
     network_agent_ready,
@@ -18,6 +17,7 @@ from kubeproof.proof.checks_membership import (
 )
 from kubeproof.proof.context import Context
 from kubeproof.proof.probes import TITLES
+from kubeproof.state.node import CONTROL_PLANE
 
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 NODES_ROWS = ("routes_to_other_nodes", "routes_by_nodes", "arp_entries", "fdb_entries")
@@ -44,8 +44,8 @@ FAMILIAR = 12
 )
 def container_runtime_stopped(evidence: Evidence, context: Context) -> Case | None:
     """By systemd's word."""
-    state, runtime = evidence.host(context).runtime, context.cluster.settings.container_runtime
-    if state == "active" or not evidence.host(context).joined:
+    state, runtime = context.state.runtime, context.cluster.settings.container_runtime
+    if state == "active" or not context.state.joined:
         return None
     return Case(context.node.name, (f"{runtime} is {state}",), (Mend(context.node.name, _unit(runtime, "start")),))
 
@@ -64,7 +64,7 @@ def _unit(name: str, verb: str) -> str:
 def not_joined(evidence: Evidence) -> Iterator[Case]:
     """By its own files, and by the API."""
     for context in evidence.snapshot.contexts():
-        host, name = evidence.host(context), context.node.name
+        host, name = context.state, context.node.name
         if evidence.is_member(context) or host.runtime != "active":
             continue
         if not host.joined:
@@ -85,7 +85,7 @@ def not_joined(evidence: Evidence) -> Iterator[Case]:
 )
 def containers_paused(evidence: Evidence, context: Context) -> Case | None:
     """Somebody debugged, or made a backup, and did not come to the end of it."""
-    paused = evidence.host(context).paused
+    paused = context.state.paused
     if not paused:
         return None
     ids = " ".join(item.id for item in paused)
@@ -109,7 +109,7 @@ def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     result = control_plane_healthy.run(context)
     if result.ok or _kubelet_down(context):
         return None
-    host = evidence.host(context)
+    host = context.state
     down = [name for name in CONTROL_PLANE if any(line.startswith(f"{name}: ") for line in result.found.splitlines())]
     running = {item.name for item in context.state.containers}
     seen, mends = [], []
@@ -145,7 +145,7 @@ def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     kubelet = context.state.kubelet
     if kubelet is None or kubelet.is_healthy:
         return None
-    words = evidence.host(context).kubelet_words
+    words = context.state.kubelet_words
     seen = (f"kubelet is {kubelet.state}, and answers {kubelet.health or 'nothing'}", *([words] if words else []))
     if words and kubelet.state == "activating":
         look = evidence.snapshot.line(context.node.name, "journalctl -u kubelet --no-pager -n 30")
@@ -199,7 +199,7 @@ def network_pods_down(evidence: Evidence) -> Iterator[Case]:
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:
     """By the host's own containers and logs, since the API is silent."""
     name, state = context.cluster.settings.network.agent.container, context.state
-    host = evidence.host(context)
+    host = context.state
     if (
         "containers" in state.unreadable
         or name not in host.last_lines
@@ -237,7 +237,7 @@ def _reasons(evidence: Evidence, context: Context, pods: list[Pod], container: s
         yield from [event] if event else []
     told = [pod.trouble.removeprefix("container ").partition(":")[0] for pod in pods if pod.trouble]
     container = next(iter(told), container)
-    line = evidence.host(context).last_lines.get(container)
+    line = context.state.last_lines.get(container)
     yield from [f"the last line of {container}: {line}"] if line else []
 
 

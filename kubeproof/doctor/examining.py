@@ -9,10 +9,11 @@ from pathlib import Path
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.doctor.conclusion import conclude, failing
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.doctor.questions import control_plane_of, host_of, questions
+from kubeproof.doctor.questions import control_plane_of, of_control_plane, parts_of
 from kubeproof.doctor.report import Report, show, write_json
 from kubeproof.proof.collect import collect_with
 from kubeproof.proof.proving import rows
+from kubeproof.state.part import texts
 from kubeproof.terminal.console import step
 from kubeproof.terminal.reporting import reported
 
@@ -41,11 +42,16 @@ def diagnose(loaded: LoadedInventory) -> Report:
 def gather(loaded: LoadedInventory) -> Evidence:
     """Read all nodes and the API, in one round trip for each node."""
     nonce, leader = secrets.token_hex(4), loaded.cluster.leader.name
-    snapshot, answers = collect_with(loaded, questions(loaded, nonce=nonce), seconds=SECONDS)
+    settings = loaded.cluster.settings
+    snapshot, answers = collect_with(
+        loaded,
+        {node.name: parts_of(loaded, node.name, nonce=nonce) for node in loaded.cluster.nodes},
+        {leader: texts(of_control_plane(settings))},
+        seconds=SECONDS,
+    )
     return Evidence(
         snapshot=snapshot,
-        hosts={name: host_of(answer, nonce=nonce) for name, answer in answers.items()},
-        control_plane=control_plane_of(answers.get(leader, {}), loaded.cluster.settings.network),
+        control_plane=control_plane_of(settings, answers.get(leader, {})),
         now=datetime.now(UTC),
         apply=loaded.inv("apply"),
     )

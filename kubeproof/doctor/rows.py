@@ -72,7 +72,7 @@ def case_of(evidence: Evidence, row: CheckResult) -> Case | None:
     mending = MENDING.get(row.name)
     if UNREADABLE in row.found and not (row.name == "subnet_env" and "No such file" in row.found):
         return None  # nothing is known of it
-    if mending is None or row.node not in evidence.snapshot.states or row.node not in evidence.hosts:
+    if mending is None or row.node not in evidence.snapshot.states:
         return None
     context = evidence.snapshot.context(row.node)
     try:

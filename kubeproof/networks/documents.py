@@ -33,7 +33,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
-    style = None if plain else "|" if "\n" in value else '"'
+    # Other breaks of lines than this one become it where they are not in quotes.
+    style = None if plain else "|" if "\n" in value and not re.search("[\x85\u2028\u2029]", value) else '"'
     return dumper.represent_scalar(_STRING, value, style=style)
 
 

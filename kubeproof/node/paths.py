@@ -45,4 +45,19 @@ CA_CERTIFICATE = f"{KUBERNETES}/pki/ca.crt"
 INIT_CONFIG = f"{STATE}/kubeadm-init.yaml"
 JOIN_CONFIG = "/run/kubeproof-join.yaml"
 """Holds a token for the time of a join: /run is memory, so nothing of it ever reaches a disk."""
+KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
+KUBELET_FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
+GROWING = ("/var/lib/etcd", "/var/lib/kubelet")
+"""Directories beside the runtime's in which a node keeps things that take room."""
+REMAINS = (
+    ADMIN_CONF,
+    KUBELET_CONF,
+    f"{KUBERNETES}/bootstrap-kubelet.conf",
+    f"{KUBERNETES}/controller-manager.conf",
+    f"{KUBERNETES}/scheduler.conf",
+    f"{KUBERNETES}/pki/*",
+    "/var/lib/etcd/member",
+    KUBELET_CONFIG,
+)
+"""What `kubeadm reset` cleans up, as patterns of the shell."""
 ROOT_KUBECONFIG = "/root/.kube/config"

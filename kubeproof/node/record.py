@@ -1,10 +1,11 @@
 """What a host was like before the first deploy, so that a reset can put it back. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from kubeproof.networks import artifacts
+from kubeproof.state.node import NodeState
 
 SYSCTLS = (
     # set by the deploy (templates/sysctl.conf.j2) or by Docker
@@ -106,18 +107,17 @@ class Record:
     """"running" if it ran, the ports that it opened and the networks that it trusted."""
 
     @classmethod
-    def from_sections(cls, found: Mapping[str, Sequence[str]]) -> "Record":
-        """Reads the answers to the questions of the fact Before."""
+    def of(cls, state: NodeState) -> "Record":
         return cls(
-            paths=list(found.get("paths", ())),
-            sysctls=read_sysctls(found.get("sysctls", ())),
-            swaps=list(found.get("swaps", ())),
-            nft_tables=[line.removeprefix("table ").strip() for line in found.get("nft_tables", ())],
-            policies=read_policies(found.get("policies", ())),
-            modules=[name for name in found.get("modules", ()) if name == "br_netfilter"],
-            groups=list(found.get("groups", ())),
-            selinux=next(iter(found.get("selinux", ())), ""),
-            firewalld=" ".join(found.get("firewalld", ())).split(),
+            paths=list(state.owned_paths),
+            sysctls=dict(state.sysctls),
+            swaps=list(state.swaps),
+            nft_tables=list(state.nft_tables),
+            policies=state.iptables.policies,
+            modules=[name for name in state.modules if name == "br_netfilter"],
+            groups=list(state.groups),
+            selinux=state.selinux,
+            firewalld=list(state.firewalld),
         )
 
     def with_packages(self, added: Sequence[str]) -> "Record":
@@ -125,23 +125,3 @@ class Record:
 
     def json(self) -> str:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
-
-
-def read_sysctls(lines: Sequence[str]) -> dict[str, str]:
-    """Values by name, from sysctl's ``name = value``."""
-    pairs = (line.partition("=") for line in lines)
-    return {name.strip(): " ".join(value.split()) for name, sign, value in pairs if sign}
-
-
-def read_policies(lines: Sequence[str]) -> dict[str, str]:
-    """Policies of built-in chains by "table chain", from the ``*table`` and ``:chain policy [counters]`` lines."""
-    policies = {}
-    table = ""
-    for line in lines:
-        if line.startswith("*"):
-            table = line[1:].strip()
-        elif line.startswith(":"):
-            chain, policy, *_ = [*line[1:].split(), "-", "-"]
-            if policy != "-":
-                policies[f"{table} {chain}"] = policy
-    return policies

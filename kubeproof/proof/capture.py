@@ -6,15 +6,20 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 
 from kubeproof.proof.probe import Verdict, broken, fails, holds
-from kubeproof.proof.script import Output
+from kubeproof.state.collector import Output
 from kubeproof.state.errors import ParseError
-from kubeproof.state.packets import Echo, VxlanPacket, parse_echo, parse_pcap, parse_vxlan
+from kubeproof.state.packets import (
+    INNER_PROTOCOL,
+    SNAPSHOT_BYTES,
+    Echo,
+    VxlanPacket,
+    parse_echo,
+    parse_pcap,
+    parse_vxlan,
+)
 
 NO_CAPTURE = 98
 """Exit code of the command where tcpdump did not come up."""
-INNER_PROTOCOL = "udp[39]"
-"""The inner IPv4 header's protocol: after UDP (8), VXLAN (8), Ethernet (14), at 9."""
-SNAPSHOT_BYTES = 256
 REPETITIONS = 2
 """How often a packet of 56 bytes of data holds the doubled nonce, of 8 bytes, behind the time stamp of 16."""
 POLLS = 60

@@ -8,17 +8,11 @@ from kubeproof.node import paths
 from kubeproof.proof.api import Pod
 from kubeproof.proof.context import Context, Finding, UndecidedError, check, same
 from kubeproof.state.hostfiles import Identity
+from kubeproof.state.node import CONTROL_PLANE
 
 CLOCK_SECONDS = 30
 """Apart from the others' clocks. Nodes are read within seconds of each other, and certificates and tokens, which are
 what a wrong clock breaks, live for minutes at least (kubernetes#42791)."""
-CONTROL_PLANE = {
-    "etcd": "http://127.0.0.1:2381/health",
-    "kube-apiserver": "https://127.0.0.1:6443/livez",
-    "kube-controller-manager": "https://127.0.0.1:10257/healthz",
-    "kube-scheduler": "https://127.0.0.1:10259/healthz",
-}
-"""Where kubeadm has each part of the control plane answer its own host (kubeadm, app/constants)."""
 WELL = ("ok", '{"health":"true"}')
 MANIFESTS = f"{paths.KUBERNETES}/manifests"
 
@@ -122,10 +116,10 @@ def configurations(names: Sequence[str]) -> list[str]:
 def unique_identity(context: Context) -> Finding:
     """Two nodes with one identity become one, or fight (kubeadm#31). Containers have their machine's product_uuid."""
     own = context.state.identity
-    if own is None:
+    if not own.hostname:
         raise UndecidedError("what identifies the node was not read")
     others = [(node.name, context.states[node.name].identity) for node in context.others if node.name in context.states]
-    wrong = [line for name, other in others if other is not None for line in in_common(own, name, other)]
+    wrong = [line for name, other in others for line in in_common(own, name, other)]
     return Finding(not wrong, "values of its own", "\n".join(wrong) or "values of its own")
 
 

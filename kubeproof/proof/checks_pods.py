@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from kubeproof.proof.api import Pod
-from kubeproof.proof.containers import TOOLS, Tool
 from kubeproof.proof.context import BRIDGE, POD_DEVICE, Context, Finding, all_of, check, same, same_set
+from kubeproof.state.containers import TOOLS, Tool
 from kubeproof.state.iproute import DEFAULT_ROUTE
 from kubeproof.state.model import Namespace, Route
 from kubeproof.state.node import Container

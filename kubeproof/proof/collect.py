@@ -4,48 +4,53 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.node.parts import parts
 from kubeproof.proof import api
 from kubeproof.proof.api import ApiObjects
-from kubeproof.proof.containers import TOOLS
 from kubeproof.proof.hosts import COMMAND_SECONDS, UnreachableError, run_everywhere
-from kubeproof.proof.node_script import commands, parse_state
-from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import API, Snapshot
+from kubeproof.state.collector import Output
+from kubeproof.state.containers import TOOLS
 from kubeproof.state.errors import ParseError
 from kubeproof.state.hostfiles import parse_values
 from kubeproof.state.node import NodeState
+from kubeproof.state.part import Asker, Part, state_of, texts
 
 KUBELETS = "kubelets"
+Asked = Mapping[str, Mapping[str, str]]
+"""Shell text by node and name."""
 Answers = Mapping[str, Mapping[str, Output]]
 """What commands printed, by node and name; a node that could not be reached has none."""
 
 
 def collect(loaded: LoadedInventory) -> Snapshot:
     """Read all nodes of an inventory and the API. Never raises for what does not answer."""
-    return collect_with(loaded, {})[0]
+    asked = parts(Asker.PROOF, TOOLS[loaded.cluster.settings.container_runtime])
+    return collect_with(loaded, dict.fromkeys((node.name for node in loaded.cluster.nodes), asked), {})[0]
 
 
 def collect_with(
-    loaded: LoadedInventory, more: Mapping[str, Mapping[str, str]], *, seconds: float = COMMAND_SECONDS
+    loaded: LoadedInventory,
+    parts_of: Mapping[str, tuple[Part, ...]],
+    more: Asked,
+    *,
+    seconds: float = COMMAND_SECONDS,
 ) -> tuple[Snapshot, Answers]:
-    """As :func:`collect`, and in the same round trip what ``more`` asks (node -> name -> shell text) beside it."""
+    """As :func:`collect`, by the parts of each node, and in the same round trip what ``more`` asks beside them."""
     leader = loaded.cluster.leader.name
-    tool = TOOLS[loaded.cluster.settings.container_runtime]
-    asked = {node.name: commands(tool) for node in loaded.cluster.nodes}
+    asked = {name: {**texts(of_node), **more.get(name, {})} for name, of_node in parts_of.items()}
     asked[leader][API] = api.COMMAND
     asked[leader][KUBELETS] = api.kubelets_command({node.name: node.address for node in loaded.cluster.nodes})
     states: dict[str, NodeState] = {}
     unreachable: dict[str, str] = {}
     objects: ApiObjects | str = ""
     answers: dict[str, Mapping[str, Output]] = {}
-    for name, commands_of_node in more.items():
-        asked[name].update(commands_of_node)
     for name, answer in run_everywhere(asked, loaded.ssh, seconds=seconds).items():
         if isinstance(answer, UnreachableError):
             unreachable[name] = f"{answer}; {answer.advice}" if answer.advice else str(answer)
         else:
-            states[name] = parse_state(name, answer, tool)
-            answers[name] = {part: answer[part] for part in more.get(name, ())}
+            states[name] = state_of(name, parts_of[name], answer)
+            answers[name] = answer
         if name == leader:
             objects = _objects(answer)
     return Snapshot(loaded, states, unreachable, objects), answers

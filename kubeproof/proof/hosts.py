@@ -10,8 +10,8 @@ from testinfra.host import Host
 from kubeproof.access import host_keys
 from kubeproof.access.patience import patient, patiently
 from kubeproof.config.cluster import SshAccess
-from kubeproof.proof import script
-from kubeproof.proof.script import Output
+from kubeproof.state import collector
+from kubeproof.state.collector import Output
 from kubeproof.state.errors import ParseError
 
 CONNECT_SECONDS = 5
@@ -47,11 +47,11 @@ def connect(access: SshAccess) -> Host:
 def run(access: SshAccess, commands: Mapping[str, str], *, seconds: float = COMMAND_SECONDS) -> dict[str, Output]:
     """Run all commands (name -> shell text) on a node at once, each at most ``seconds``. Raises UnreachableError."""
     marker = secrets.token_hex(8)
-    text = patiently(script.build(commands, marker=marker, timeout=patient(seconds)))
+    text = patiently(collector.build(commands, marker=marker, timeout=patient(seconds)))
     try:
         done = connect(access).run(text)
         # A comment or a file may be of any bytes; testinfra's own decoding fails as a whole for one that is no UTF-8.
-        return script.read(_text(done.stdout_bytes), commands, marker=marker)
+        return collector.read(_text(done.stdout_bytes), commands, marker=marker)
     except RuntimeError as error:
         raise _unreachable(error, access) from error
     except ParseError as error:

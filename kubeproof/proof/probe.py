@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from kubeproof.access.patience import patient
-from kubeproof.proof.containers import DOCKER, Tool
 from kubeproof.proof.result import CheckResult, Status
-from kubeproof.proof.script import NOT_EXECUTABLE, NOT_FOUND, Output
+from kubeproof.state.collector import NOT_EXECUTABLE, NOT_FOUND, Output
+from kubeproof.state.containers import DOCKER, Tool
 
 REQUEST_SECONDS = 4
 """How long a probe waits for an answer: a packet that is dropped never brings one."""

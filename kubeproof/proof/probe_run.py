@@ -11,8 +11,6 @@ from urllib.request import ProxyHandler, build_opener
 
 from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Node
-from kubeproof.proof import script
-from kubeproof.proof.containers import Tool
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
 from kubeproof.proof.probe import (
     REQUEST_SECONDS,
@@ -26,8 +24,10 @@ from kubeproof.proof.probe import (
 )
 from kubeproof.proof.probes import TITLES, Matrix, node_port_url
 from kubeproof.proof.result import CheckResult, Status
-from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.state import collector
+from kubeproof.state.collector import Output
+from kubeproof.state.containers import Tool
 from kubeproof.state.errors import ParseError
 
 NODE_PORT = "node_port"
@@ -72,7 +72,7 @@ class Batch:
         return alone | {container: self._exec(container) for container in self.inside}
 
     def _exec(self, container: str) -> str:
-        text = script.build_inside(self._inner(container), marker=self.marker, timeout=patient(REQUEST_SECONDS) + 1)
+        text = collector.build_inside(self._inner(container), marker=self.marker, timeout=patient(REQUEST_SECONDS) + 1)
         return self._tool(container).inside(container, text)
 
     def _tool(self, container: str) -> Tool:
@@ -95,7 +95,7 @@ class Batch:
         self, output: Output, container: str, group: Mapping[str, Probe]
     ) -> list[tuple[Probe, Verdict]]:
         try:
-            outputs = script.read(output.out, self._inner(container), marker=self.marker)
+            outputs = collector.read(output.out, self._inner(container), marker=self.marker)
         except ParseError as error:
             reason = (
                 f"{self._tool(container).called}: exit code {output.code}: {output.last_words}"

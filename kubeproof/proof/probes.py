@@ -11,7 +11,6 @@ from kubeproof.config.cluster import Node
 from kubeproof.networks.network import Source
 from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
-from kubeproof.proof.containers import TOOLS
 from kubeproof.proof.context import UndecidedError
 from kubeproof.proof.probe import (
     NO_DNS_ANSWER,
@@ -28,8 +27,9 @@ from kubeproof.proof.probe import (
     read_whoami,
 )
 from kubeproof.proof.result import CheckResult, Status
-from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.state.collector import Output
+from kubeproof.state.containers import TOOLS
 from kubeproof.state.iptables import Rule
 from kubeproof.state.verdict import Packet, verdict
 

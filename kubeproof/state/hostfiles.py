@@ -1,9 +1,11 @@
 """Parsers for small files and settings of a node. They raise ParseError, and pass over lines that are not theirs."""
 
+import json
 import re
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Interface, IPv4Network, NetmaskValueError
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 
+from kubeproof.state import plaintext
 from kubeproof.state.errors import ParseError
 
 SUBNET_ENV = "/run/flannel/subnet.env"
@@ -43,10 +45,36 @@ class Identity:
     product_uuid of their machine, which is then nobody's.
     """
 
-    hostname: str
-    machine_id: str
+    hostname: str = ""
+    machine_id: str = ""
     product_uuid: str = ""
     container: str = ""
+
+
+@dataclass(frozen=True)
+class DiskUsage:
+    """The file system that a directory is on, or will be on."""
+
+    path: str
+    kind: str
+    """Such as "ext2/ext3" or "overlayfs" (stat --file-system, %T)."""
+    size_mib: int
+    free_mib: int
+    """What those who are not root can take (df, Available)."""
+    mount: str
+    """Where it is mounted: two directories with the same one share it."""
+    inodes: int = 0
+    free_inodes: int = 0
+    """0 of 0 where a file system makes them as it needs them, as btrfs does."""
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A container of a pod that its runtime holds still."""
+
+    id: str
+    name: str
+    pod: str
 
 
 @dataclass(frozen=True)
@@ -106,8 +134,67 @@ def parse_subnet_env(text: str) -> SubnetEnv:
 
 
 def parse_sysctls(text: str) -> dict[str, str]:
-    """Settings by name from ``sysctl NAME …`` (``name = value``)."""
-    return _assignments(text)
+    """Settings by name from lines ``name = value``; several words have one blank between them."""
+    return {name: " ".join(value.split()) for name, value in _assignments(text).items()}
+
+
+_DISK = re.compile(
+    r"(?P<path>\S+) (?P<kind>\S+) (?P<inodes>\d+) (?P<free_inodes>\d+) .*?"
+    r"\s(?P<size>\d+)\s+\S+\s+(?P<free>\d+)\s+\S+\s(?P<mount>.+)"
+)
+"""Path, kind and inodes, and then the last line of df: device, KiB in all, used, free, percent, where it is mounted."""
+
+
+def parse_disks(text: str) -> tuple[DiskUsage, ...]:
+    """Lines of path, `stat --file-system` and `df`; a file system that does not tell its size is left out."""
+    found = (_DISK.fullmatch(line) for line in plaintext.lines(text))
+    return tuple(
+        DiskUsage(
+            item["path"],
+            item["kind"],
+            int(item["size"]) // 1024,
+            int(item["free"]) // 1024,
+            item["mount"],
+            int(item["inodes"]),
+            int(item["free_inodes"]),
+        )
+        for item in found
+        if item
+    )
+
+
+def parse_ports(text: str) -> tuple[int, ...]:
+    """Port of each "address:port" of ss(8), each once."""
+    ports = (line.rpartition(":")[2] for line in plaintext.lines(text))
+    return tuple(sorted({int(port) for port in ports if port.isdecimal()}))
+
+
+def parse_virtual_servers(text: str) -> tuple[str, ...]:
+    """Addresses in /proc/net/ip_vs, such as TCP 0A600001:01BB, once each; those of IPv6 are written in brackets."""
+    found = re.findall(r"^(?:TCP|UDP|SCTP) +([0-9A-F]{8}):[0-9A-F]{4}\b", text, re.MULTILINE)
+    return tuple(dict.fromkeys(str(IPv4Address(int(address, 16))) for address in found))
+
+
+def parse_paused(text: str) -> tuple[Paused, ...]:
+    """Lines of id, name and pod."""
+    return tuple(Paused(*words) for line in text.splitlines() if len(words := line.split()) == 3)
+
+
+def parse_log_lines(text: str) -> dict[str, str]:
+    """NAME=line of a container's log, without what Docker (json-file) or a CRI runtime puts around it."""
+    return {name: _said(line) for name, line in parse_values(text).items()}
+
+
+def _said(line: str) -> str:
+    try:
+        return str(json.loads(line)["log"]).strip()
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return re.sub(r"^\S+ std(?:out|err) [FP] ", "", line).strip()
+
+
+def ipv4_of(text: str) -> str:
+    """Of a list with a value for each family IPv4's."""
+    return next((part for part in text.split(",") if ":" not in part), text)
 
 
 def parse_values(text: str) -> dict[str, str]:

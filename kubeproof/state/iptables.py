@@ -175,6 +175,26 @@ class Ruleset:
         return () if found is None else found.rules
 
     @property
+    def used_tables(self) -> tuple[str, ...]:
+        """Names of the tables that do something to packets: by a rule, or by a policy; those that no tool shows may."""
+        used = [
+            table.name
+            for table in self.tables.values()
+            if any(chain.rules or chain.policy not in (None, "ACCEPT") for chain in table.chains.values())
+        ]
+        return (*used, *self.incompatible)
+
+    @property
+    def policies(self) -> dict[str, str]:
+        """Policy of each built-in chain, by "table chain"."""
+        return {
+            f"{table.name} {chain.name}": chain.policy
+            for table in self.tables.values()
+            for chain in table.chains.values()
+            if chain.policy is not None
+        }
+
+    @property
     def rule_count(self) -> int:
         return sum(len(chain.rules) for table in self.tables.values() for chain in table.chains.values())
 

@@ -11,6 +11,8 @@ PERMANENT = "PERMANENT"
 """Neighbour state of an entry that was set by hand or agent and never ages (ip-neighbour(8))."""
 MAIN_TABLE = "main"
 UNICAST = "unicast"
+NOWHERE = ("blackhole", "unreachable", "prohibit")
+"""Types of routes by which nothing is sent (ip-route(8))."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,12 @@ class Namespace:
         """The link that carries an address: for a node's own address, its underlay interface."""
         carrier = next((address.device for address in self.addresses if address.ip == ip), None)
         return None if carrier is None else self.link(carrier)
+
+    @property
+    def default_link(self) -> str:
+        """Link of the default route in the main table; empty if there is none. A VPN's own table has no say in it."""
+        routes = (route for route in self.routes_in() if route.type == UNICAST and not route.destination.prefixlen)
+        return next((route.device or "" for route in routes), "")
 
     def routes_in(self, table: str = MAIN_TABLE) -> tuple[Route, ...]:
         return tuple(route for route in self.routes if route.table == table)

@@ -27,6 +27,10 @@ VXLAN_VNI_VALID = 0x08
 ICMP_ECHO_REPLY = 0
 ICMP_ECHO_REQUEST = 8
 ICMP_ECHO_HEADER = 8
+INNER_PROTOCOL = "udp[39]"
+"""The inner IPv4 header's protocol, for filters (pcap-filter(7)): after UDP (8), VXLAN (8), Ethernet (14), at 9."""
+SNAPSHOT_BYTES = 256
+"""What is captured of each packet."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pyinfra.api.facts import FactBase
 
 from kubeproof.deploy.facts.lines import Lines
 from kubeproof.node import paths
-from kubeproof.node.record import read_sysctls
+from kubeproof.state.hostfiles import parse_sysctls
 
 
 class Swaps(Lines):
@@ -34,4 +34,4 @@ class Sysctls(FactBase[dict[str, str]]):
         return {}
 
     def process(self, output: list[str]) -> dict[str, str]:
-        return read_sysctls(output)
+        return parse_sysctls("\n".join(output))

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,7 @@ from pyinfra.api.facts import FactBase
 
 from kubeproof.access.patience import patient
 from kubeproof.config.tables.runtimes import ALL_LIST_PODS
-from kubeproof.deploy.facts import sections
-from kubeproof.deploy.facts.lines import Lines
+from kubeproof.deploy.facts.questions import Lines, Questions
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import paths
 from kubeproof.node.changed_settings import DEFAULT, InUse
@@ -21,17 +20,6 @@ from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read
 KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF}"
 REQUEST_SECONDS = 10
 MANIFESTS = {name: network.manifest for name, network in NETWORKS.items() if network.manifest is not None}
-REMAINS = (
-    paths.ADMIN_CONF,
-    paths.KUBELET_CONF,
-    f"{paths.KUBERNETES}/bootstrap-kubelet.conf",
-    f"{paths.KUBERNETES}/controller-manager.conf",
-    f"{paths.KUBERNETES}/scheduler.conf",
-    f"{paths.KUBERNETES}/pki/*",
-    "/var/lib/etcd/member",
-    "/var/lib/kubelet/config.yaml",
-)
-"""What `kubeadm reset` cleans up, as patterns of the shell."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +36,29 @@ class ControlPlane:
     """What kubeadm's last phases make is there: cluster-info (bootstrap-token) and kube-proxy (addon)."""
 
 
-class ControlPlaneState(FactBase[ControlPlane]):
+class ControlPlaneState(Questions[ControlPlane]):
     """Reads :class:`ControlPlane`."""
 
-    def command(self) -> str:
+    def questions(self) -> dict[str, str]:
         ask = f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s"
-        return sections.script(
-            {
-                "configured": f"ls {paths.ADMIN_CONF}",
-                "interrupted": f"ls {paths.INIT_MARKER}",
-                "healthy": f"test -e {paths.ADMIN_CONF} && {ask} get --raw /healthz && echo",
-                "finished": f"test -e {paths.ADMIN_CONF} && {ask} get -n kube-public configmap/cluster-info -o name"
-                f" && {ask} get -n kube-system daemonset/kube-proxy -o name",
-            }
-        )
+        return {
+            "configured": f"ls {paths.ADMIN_CONF}",
+            "interrupted": f"ls {paths.INIT_MARKER}",
+            "healthy": f"test -e {paths.ADMIN_CONF} && {ask} get --raw /healthz && echo",
+            "finished": f"test -e {paths.ADMIN_CONF} && {ask} get -n kube-public configmap/cluster-info -o name"
+            f" && {ask} get -n kube-system daemonset/kube-proxy -o name",
+        }
 
-    default = staticmethod(ControlPlane)
+    @staticmethod
+    def default() -> ControlPlane:
+        return ControlPlane()
 
-    def process(self, output: list[str]) -> ControlPlane:
-        found = sections.read(output)
+    def read(self, found: Lines) -> ControlPlane:
         return ControlPlane(
-            configured=bool(found.get("configured")),
-            interrupted=bool(found.get("interrupted")),
-            healthy=found.get("healthy") == ["ok"],
-            finished=len(found.get("finished", ())) == 2,
+            configured=bool(found["configured"]),
+            interrupted=bool(found["interrupted"]),
+            healthy=found["healthy"] == ["ok"],
+            finished=len(found["finished"]) == 2,
         )
 
 
@@ -87,26 +74,25 @@ class Membership:
     """SHA-256 of the certificate of the cluster's CA, as a file."""
 
 
-class MembershipState(FactBase[Membership]):
+class MembershipState(Questions[Membership]):
     """Reads :class:`Membership`."""
 
-    def command(self) -> str:
-        return sections.script(
-            {
-                "joined": f"ls {paths.KUBELET_CONF}",
-                "interrupted": f"ls {paths.JOIN_MARKER}",
-                "ca": f"sha256sum {paths.CA_CERTIFICATE} | cut -d ' ' -f 1",
-            }
-        )
+    def questions(self) -> dict[str, str]:
+        return {
+            "joined": f"ls {paths.KUBELET_CONF}",
+            "interrupted": f"ls {paths.JOIN_MARKER}",
+            "ca": f"sha256sum {paths.CA_CERTIFICATE} | cut -d ' ' -f 1",
+        }
 
-    default = staticmethod(Membership)
+    @staticmethod
+    def default() -> Membership:
+        return Membership()
 
-    def process(self, output: list[str]) -> Membership:
-        found = sections.read(output)
+    def read(self, found: Lines) -> Membership:
         return Membership(
-            joined=bool(found.get("joined")),
-            interrupted=bool(found.get("interrupted")),
-            ca_hash=next(iter(found.get("ca", ())), ""),
+            joined=bool(found["joined"]),
+            interrupted=bool(found["interrupted"]),
+            ca_hash=_only(found, "ca"),
         )
 
 
@@ -159,7 +145,7 @@ class LiveObjects(FactBase[list[dict[str, Any]]]):
         return found
 
 
-class ManifestDifference(Lines):
+class ManifestDifference(FactBase[list[str]]):
     """What applying the objects in the file ``path`` would change in the cluster, as lines that go (``-``) and come
     (``+``); empty if that is nothing.
 
@@ -169,6 +155,10 @@ class ManifestDifference(Lines):
 
     def command(self, path: str) -> str:
         return f"found=$({KUBECTL} diff --filename {shlex.quote(path)} 2>&1) || printf 'differs\\n%s\\n' \"$found\""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
 
     def process(self, output: list[str]) -> list[str]:
         if not output:
@@ -201,60 +191,65 @@ class Objects(FactBase[list[dict[str, Any]]]):
 LIST_PODS = "; ".join(f"{{ {command}; }} 2>/dev/null" for command in ALL_LIST_PODS)
 
 
-class Remains(Lines):
+class Remains(FactBase[list[str]]):
     """What is there of a cluster on this host, begun or finished: files of kubeadm and kubelet, containers of pods."""
 
     def command(self) -> str:
-        files = " ".join((*REMAINS, paths.INIT_MARKER, paths.JOIN_MARKER))
+        files = " ".join((*paths.REMAINS, paths.INIT_MARKER, paths.JOIN_MARKER))
         return f"ls -d {files} 2>/dev/null; ls -A /etc/kubernetes/manifests 2>/dev/null; {LIST_PODS}; true"
 
+    @staticmethod
+    def default() -> list[str]:
+        return []
 
-class SettingsInUse(FactBase[InUse]):
+    def process(self, output: list[str]) -> list[str]:
+        return [line for line in output if line.strip()]
+
+
+class SettingsInUse(Questions[InUse]):
     """Reads :class:`InUse`, from kubeadm's and kubelet's files so that a control plane that is down tells it too."""
 
-    def command(self) -> str:
+    def questions(self) -> dict[str, str]:
         manifests = f"{paths.KUBERNETES}/manifests"
         servers = f"{manifests}/kube-apiserver.yaml {manifests}/kube-controller-manager.yaml"
         ask = f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s get deployments -n kube-system --output name"
-        return sections.script(
-            {
-                "unfinished": f"ls {paths.INIT_MARKER} {paths.JOIN_MARKER}",
-                "arguments": f"sed -n 's/^ *- --//p' {servers}",
-                "images": f"sed -n 's/^ *image: *//p' {manifests}/*.yaml",
-                "kubelet": "grep -E '^(cgroupDriver|clusterDomain):' /var/lib/kubelet/config.yaml",
-                "server": f"sed -n 's/^ *server: *//p' {paths.KUBELET_CONF}",
-                "node_ip": "grep -oE -- '--node-ip=[0-9.]+' /var/lib/kubelet/kubeadm-flags.env | cut -d = -f 2",
-                "pause": "grep -oE -- '--pod-infra-container-image=[^ \"]+' /var/lib/kubelet/kubeadm-flags.env "
-                "| cut -d = -f 2",
-                # The one of the YAML documents that has what the agents are told.
-                **{
-                    f"network {name}": f"""awk 'BEGIN {{RS = "---\\n"}} /{manifest.cni_config}:/' """
-                    f"{paths.MANIFESTS}/{name}.yaml"
-                    for name, manifest in MANIFESTS.items()
-                },
-                "deployments": f"test -e {paths.ADMIN_CONF} && {ask} | cut -d / -f 2",
-                "conntrack": f"test -e {paths.INIT_CONFIG} && {{ sed -n 's/^ *maxPerCore: *//p' {paths.INIT_CONFIG}; "
-                f'echo "{DEFAULT}"; }} | head -n 1',
-            }
-        )
+        return {
+            "unfinished": f"ls {paths.INIT_MARKER} {paths.JOIN_MARKER}",
+            "arguments": f"sed -n 's/^ *- --//p' {servers}",
+            "images": f"sed -n 's/^ *image: *//p' {manifests}/*.yaml",
+            "kubelet": f"grep -E '^(cgroupDriver|clusterDomain):' {paths.KUBELET_CONFIG}",
+            "server": f"sed -n 's/^ *server: *//p' {paths.KUBELET_CONF}",
+            "node_ip": "grep -oE -- '--node-ip=[0-9.]+' /var/lib/kubelet/kubeadm-flags.env | cut -d = -f 2",
+            "pause": "grep -oE -- '--pod-infra-container-image=[^ \"]+' /var/lib/kubelet/kubeadm-flags.env "
+            "| cut -d = -f 2",
+            # The one of the YAML documents that has what the agents are told.
+            **{
+                f"network-{name}": f"""awk 'BEGIN {{RS = "---\\n"}} /{manifest.cni_config}:/' """
+                f"{paths.MANIFESTS}/{name}.yaml"
+                for name, manifest in MANIFESTS.items()
+            },
+            "deployments": f"test -e {paths.ADMIN_CONF} && {ask} | cut -d / -f 2",
+            "conntrack": f"test -e {paths.INIT_CONFIG} && {{ sed -n 's/^ *maxPerCore: *//p' {paths.INIT_CONFIG}; "
+            f'echo "{DEFAULT}"; }} | head -n 1',
+        }
 
-    default = staticmethod(InUse)
+    @staticmethod
+    def default() -> InUse:
+        return InUse()
 
-    def process(self, output: list[str]) -> InUse:
-        found = sections.read(output)
-        images = [line.strip("\"'") for line in found.get("images", ())]
+    def read(self, found: Lines) -> InUse:
+        images = [line.strip("\"'") for line in found["images"]]
         return InUse(
-            unfinished=bool(found.get("unfinished")),
-            arguments=_pairs(found.get("arguments", ()), "="),
+            unfinished=bool(found["unfinished"]),
+            arguments=_pairs(found["arguments"], "="),
             images={reference.rpartition("/")[2].partition(":")[0]: reference for reference in images},
-            kubelet=_pairs(found.get("kubelet", ()), ":"),
+            kubelet=_pairs(found["kubelet"], ":"),
             server=_only(found, "server"),
             node_ip=_only(found, "node_ip"),
-            deployments=tuple(found.get("deployments", ())),
+            deployments=tuple(found["deployments"]),
             pause_image=_only(found, "pause"),
             networks={
-                name: manifest.in_use("\n".join(found.get(f"network {name}", ())))
-                for name, manifest in MANIFESTS.items()
+                name: manifest.in_use("\n".join(found[f"network-{name}"])) for name, manifest in MANIFESTS.items()
             },
             conntrack=_only(found, "conntrack") or None,
         )
@@ -265,5 +260,5 @@ def _pairs(lines: Sequence[str], sign: str) -> dict[str, str]:
     return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
 
 
-def _only(found: Mapping[str, Sequence[str]], name: str) -> str:
-    return next(iter(found.get(name, ())), "")
+def _only(found: Lines, name: str) -> str:
+    return "".join(found[name][:1])

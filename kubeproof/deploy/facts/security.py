@@ -2,9 +2,7 @@
 
 from typing import TypedDict
 
-from pyinfra.api.facts import FactBase
-
-from kubeproof.deploy.facts import sections
+from kubeproof.deploy.facts.questions import Lines, Questions
 from kubeproof.node import paths
 
 
@@ -15,21 +13,18 @@ class SelinuxState(TypedDict):
     at_boot: str
 
 
-class Selinux(FactBase[SelinuxState]):
+class Selinux(Questions[SelinuxState]):
     """Reads :class:`SelinuxState`."""
 
-    def command(self) -> str:
-        configured = f"sed -n 's/^SELINUX=//p' {paths.SELINUX_CONFIG}"
-        return sections.script({"now": "getenforce", "at_boot": configured})
+    def questions(self) -> dict[str, str]:
+        return {"now": "getenforce", "at_boot": f"sed -n 's/^SELINUX=//p' {paths.SELINUX_CONFIG}"}
 
     @staticmethod
     def default() -> SelinuxState:
         return SelinuxState(now="", at_boot="")
 
-    def process(self, output: list[str]) -> SelinuxState:
-        found = sections.read(output)
-        now, at_boot = (next(iter(found.get(name, ())), "") for name in ("now", "at_boot"))
-        return SelinuxState(now=now, at_boot=at_boot)
+    def read(self, found: Lines) -> SelinuxState:
+        return SelinuxState(now="".join(found["now"][:1]), at_boot="".join(found["at_boot"][:1]))
 
 
 class FirewalldState(TypedDict):
@@ -40,23 +35,20 @@ class FirewalldState(TypedDict):
     sources: list[str]
 
 
-class Firewalld(FactBase[FirewalldState]):
+class Firewalld(Questions[FirewalldState]):
     """Reads :class:`FirewalldState` of its permanent configuration."""
 
-    def command(self) -> str:
-        return sections.script(
-            {
-                "running": "firewall-cmd --state",
-                "ports": "firewall-cmd --permanent --list-ports",
-                "sources": "firewall-cmd --permanent --zone=trusted --list-sources",
-            }
-        )
+    def questions(self) -> dict[str, str]:
+        return {
+            "running": "firewall-cmd --state",
+            "ports": "firewall-cmd --permanent --list-ports",
+            "sources": "firewall-cmd --permanent --zone=trusted --list-sources",
+        }
 
     @staticmethod
     def default() -> FirewalldState:
         return FirewalldState(running=False, ports=[], sources=[])
 
-    def process(self, output: list[str]) -> FirewalldState:
-        found = sections.read(output)
-        ports, sources = (" ".join(found.get(name, ())).split() for name in ("ports", "sources"))
-        return FirewalldState(running=found.get("running") == ["running"], ports=ports, sources=sources)
+    def read(self, found: Lines) -> FirewalldState:
+        ports, sources = (" ".join(found[name]).split() for name in ("ports", "sources"))
+        return FirewalldState(running=found["running"] == ["running"], ports=ports, sources=sources)

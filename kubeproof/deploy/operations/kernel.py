@@ -10,7 +10,7 @@ from kubeproof.deploy.facts.network import ForwardPolicy
 from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.differences import named
-from kubeproof.node.record import read_sysctls
+from kubeproof.state.hostfiles import parse_sysctls
 
 DISABLED = "#kubeproof# "
 """Put before the lines of fstab that are about swap; a reset takes it away again."""
@@ -65,7 +65,7 @@ def bridge_netfilter() -> Generator[str, None, None]:
 @operation()
 def sysctls(text: str) -> Generator[str, None, None]:
     """Set kernel settings now, given in the form of sysctl.conf(5)."""
-    wanted = read_sysctls([line for line in text.splitlines() if not line.startswith("#")])
+    wanted = parse_sysctls(text)
     now = host.get_fact(Sysctls, names=list(wanted))
     different = {name: value for name, value in wanted.items() if now.get(name) != value}
     if not different:

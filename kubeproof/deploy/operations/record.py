@@ -11,6 +11,7 @@ from kubeproof.deploy.facts.hosts import Before, Remembered
 from kubeproof.deploy.operations.remote import on_host, run, write_private
 from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
+from kubeproof.node.record import Record
 
 
 @operation()
@@ -24,7 +25,7 @@ def remember_host(replaced_files: Sequence[str]) -> Generator[PyinfraCommand, No
 
 
 def _remember(host: Host, replaced_files: tuple[str, ...]) -> None:
-    record = host.get_fact(Before)
+    record = Record.of(host.get_fact(Before))
     keep = (
         'umask 077; mkdir -p "$1"; shift; for file in "$@"; do [ ! -e "$file" ] || cp -a --parents "$file" "$0"; done'
     )

@@ -15,33 +15,25 @@ from kubeproof.deploy.facts.features import Features
 from kubeproof.deploy.facts.files import Kinds
 from kubeproof.deploy.facts.hosts import Host
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
-from kubeproof.deploy.facts.network import Traces
 from kubeproof.deploy.probing import clock, packets, sources
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry
-from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.network_artifacts import NetworkTraces
 from kubeproof.node.preflight import kernels, udp_paths
 from kubeproof.node.preflight import sources as judged_sources
 from kubeproof.node.preflight.inspection import Asked, Heard, Inspection
+from kubeproof.state.node import NodeState
 
 T = TypeVar("T")
 
 
-def hosts() -> dict[str, HostFacts]:
-    """What each host is."""
+def hosts() -> dict[str, NodeState]:
+    """What is known of each host."""
     return _of_fact(Host)
-
-
-def traces() -> dict[str, NetworkTraces]:
-    """What is in each host's network."""
-    return _of_fact(Traces)
 
 
 def inspect(
     cluster: Cluster,
-    known: Mapping[str, HostFacts],
-    networks: Mapping[str, NetworkTraces],
+    known: Mapping[str, NodeState],
     network: NetworkPlan | None,
     images: Iterable[str] = (),
 ) -> Inspection:
@@ -50,25 +42,24 @@ def inspect(
     ``images`` are those that nobody could be asked for from here.
     """
     untold = [url for image in images for url in image_registry.places(cluster.settings, image)[:1]]
-    new = [name for name, facts in known.items() if not facts.kubelet and facts.uid == 0]
+    new = [name for name, facts in known.items() if not facts.kubelet_version and facts.uid == 0]
     wanted = list(kernels.wanted(cluster.settings))
     paths = [path for path, _ in network.host_paths] if network else []
     return Inspection(
         cluster,
         known,
-        networks,
         network,
         clocks=_asked(clock.read, known),
         features=_asked(lambda host: host.get_fact(Features, wanted=wanted), new),
         sources=_asked(lambda host: _sources(cluster, network, known[host.name], host, untold), new),
         host_paths=_asked(lambda host: host.get_fact(Kinds, candidates=paths), known if paths else ()),
-        heard=_packets(cluster, known, networks),
+        heard=_packets(cluster, known),
         in_use=_of_fact(SettingsInUse),
     )
 
 
 def _sources(
-    cluster: Cluster, network: NetworkPlan | None, facts: HostFacts, host: PyinfraHost, untold: Iterable[str]
+    cluster: Cluster, network: NetworkPlan | None, facts: NodeState, host: PyinfraHost, untold: Iterable[str]
 ) -> tuple[Asked, ...]:
     system = system_of(facts.system)
     images = network.images if network else ()
@@ -77,10 +68,8 @@ def _sources(
     return sources.ask(host, cluster, places, archives=system is not None and system.manager == "apt")
 
 
-def _packets(
-    cluster: Cluster, known: Mapping[str, HostFacts], networks: Mapping[str, NetworkTraces]
-) -> dict[str, Heard]:
-    modes = udp_paths.modes(cluster, known, networks)
+def _packets(cluster: Cluster, known: Mapping[str, NodeState]) -> dict[str, Heard]:
+    modes = udp_paths.modes(cluster, known)
     addresses = {name: str(cluster.node(name).address) for name in modes}
 
     def exchange(host: PyinfraHost) -> Heard:

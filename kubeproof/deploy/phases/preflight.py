@@ -15,12 +15,12 @@ from kubeproof.networks import source
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry, images
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.network_artifacts import tunnel_mtu
 from kubeproof.node.preflight import networks, ownership
 from kubeproof.node.preflight.inspection import Inspection
 from kubeproof.node.preflight.judges import judged
 from kubeproof.node.preflight.verdict import verdict
+from kubeproof.node.tunnel import tunnel_mtu
+from kubeproof.state.node import NodeState
 from kubeproof.terminal.errors import UserError
 
 
@@ -40,26 +40,26 @@ def check_ownership() -> None:
     _once(lambda hosts: ownership.findings(Inspection(wanted, hosts)), ignorable=False)
 
 
-def _findings(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
-    wanted, traces = cluster(), inspecting.traces()
-    context().tunnel_mtu = mtu = tunnel_mtu(wanted, traces)
+def _findings(hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
+    wanted = cluster()
+    context().tunnel_mtu = mtu = tunnel_mtu(wanted, hosts)
     network, problems = _network_plan(mtu)
     yield from problems
     lacking, untold = _images(wanted, hosts, network)
     yield from image_registry.absent(lacking)
-    inspection = inspecting.inspect(wanted, hosts, traces, network, untold)
+    inspection = inspecting.inspect(wanted, hosts, network, untold)
     for note in (*(network.notes if network else ()), *networks.notes(inspection)):
         logger.info(note)
     yield from judged(inspection)
 
 
 def _images(
-    wanted: Cluster, hosts: Mapping[str, HostFacts], network: NetworkPlan | None
+    wanted: Cluster, hosts: Mapping[str, NodeState], network: NetworkPlan | None
 ) -> tuple[list[str], list[str]]:
     """Of the images that hosts which are no nodes yet will pull: those that their registries lack, and those that could
     not be asked for from here. The pod network's from a repository of its own have been asked for."""
     of_network = network.images if network and not wanted.settings.cni_image_repository else ()
-    roles = {node.role for node in wanted.nodes if node.name in hosts and not hosts[node.name].kubelet}
+    roles = {node.role for node in wanted.nodes if node.name in hosts and not hosts[node.name].kubelet_version}
     needed = [image for role in sorted(roles) for image in images.images_for(role, wanted.settings, of_network)]
     return image_registry.lacking(wanted.settings, needed)
 
@@ -75,7 +75,7 @@ def _network_plan(mtu: int | None) -> tuple[NetworkPlan | None, list[Finding]]:
     return network, image_registry.missing(settings, network)
 
 
-def _once(evaluate: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> None:
+def _once(evaluate: Callable[[Mapping[str, NodeState]], Iterable[Finding]], *, ignorable: bool) -> None:
     """pyinfra prepares all hosts at once; the first to come here asks all of them, the others find it done."""
     known = context()
     with known.lock:
@@ -89,7 +89,7 @@ def _once(evaluate: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, i
         raise GreenletExit
 
 
-def _evaluated(evaluate: Callable[[Mapping[str, HostFacts]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
+def _evaluated(evaluate: Callable[[Mapping[str, NodeState]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
     ignored = cluster().settings.ignore_findings if ignorable else ()
     for each in state.inventory.get_active_hosts():
         connections.guard(each)

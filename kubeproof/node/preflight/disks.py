@@ -9,8 +9,9 @@ from kubeproof.config.tables.runtimes import DIRECTORIES, Name
 from kubeproof.node import docker_config
 from kubeproof.node.docker_config import CONTAINERD_ROOT as CONTAINERD
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts, Room
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.state.hostfiles import DiskUsage
+from kubeproof.state.node import NodeState
 
 NEEDED_MIB = 3072
 """Packages, images and what is unpacked of them, and etcd: 2.4 GiB on the lab's control plane host (1.9 of images)."""
@@ -39,12 +40,12 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         yield from _kind(settings, node, facts)
 
 
-def _file_systems(settings: Settings, node: Node, facts: HostFacts) -> Iterator[tuple[list[str], Room]]:
+def _file_systems(settings: Settings, node: Node, facts: NodeState) -> Iterator[tuple[list[str], DiskUsage]]:
     """Each file system once, with those of the directories that are on it."""
     images = _images(settings, facts)
     wanted = {path for path in directories(settings.runtime.name) if path != ETCD or node.role == "control-plane"}
     wanted = {path for path in wanted if path != docker_config.DATA_ROOT} | {images}
-    rooms = [room for room in dict.fromkeys(facts.rooms) if room.path in wanted and room.size_mib > 0]
+    rooms = [room for room in dict.fromkeys(facts.disks) if room.path in wanted and room.size_mib > 0]
     for mount in dict.fromkeys(room.mount for room in rooms):
         here = [room for room in rooms if room.mount == mount]
         # Where Docker keeps images itself, containerd's folder holds next to nothing.
@@ -52,12 +53,12 @@ def _file_systems(settings: Settings, node: Node, facts: HostFacts) -> Iterator[
             yield [room.path for room in here], here[0]
 
 
-def _images(settings: Settings, facts: HostFacts) -> str:
+def _images(settings: Settings, facts: NodeState) -> str:
     """Where images are kept."""
     return docker_config.data_root(facts.docker_config) if settings.runtime.name == "docker" else CONTAINERD
 
 
-def _space(settings: Settings, node: Node, facts: HostFacts, paths: list[str], room: Room) -> Iterator[Finding]:
+def _space(settings: Settings, node: Node, facts: NodeState, paths: list[str], room: DiskUsage) -> Iterator[Finding]:
     images = _images(settings, facts) in paths
     percent = EVICTS_BELOW["images" if images else "pods"]
     free = 100 * room.free_mib / room.size_mib
@@ -66,7 +67,7 @@ def _space(settings: Settings, node: Node, facts: HostFacts, paths: list[str], r
     mend = f"make room (`du -xh --max-depth 2 {quoted} | sort -h | tail` there shows what takes it)"
     if free < percent:
         breaks = f"and kubelet takes no pods with less than {percent} % free"
-    elif images and not facts.kubelet and room.free_mib < NEEDED_MIB:
+    elif images and not facts.kubelet_version and room.free_mib < NEEDED_MIB:
         breaks = f"and packages and images need {NEEDED_MIB}"
     elif room.inodes and 100 * room.free_inodes < FEW_INODES * room.inodes:
         where = f"has {room.free_inodes} inodes free of {room.inodes} for {', '.join(paths)} (at {room.mount})"
@@ -74,11 +75,11 @@ def _space(settings: Settings, node: Node, facts: HostFacts, paths: list[str], r
         mend = f"remove small files (`du --inodes -xd 2 {quoted} | sort -n | tail` there shows where they are)"
     else:
         return
-    yield Finding("disk-space", node.name, where, breaks, mend, "warning" if facts.kubelet else "error")
+    yield Finding("disk-space", node.name, where, breaks, mend, "warning" if facts.kubelet_version else "error")
 
 
-def _kind(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
-    stacked = [room for room in facts.rooms if room.path == _images(settings, facts) and room.kind in STACKED]
+def _kind(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
+    stacked = [room for room in facts.disks if room.path == _images(settings, facts) and room.kind in STACKED]
     if stacked:
         yield Finding(
             "storage-driver",

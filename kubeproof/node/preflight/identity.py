@@ -11,8 +11,9 @@ from kubeproof.config.cluster import Cluster, Node
 from kubeproof.node import paths
 from kubeproof.node.blocks import without_block
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.state.hostfiles import Identity
+from kubeproof.state.node import NodeState
 
 LOCALHOST = "localhost"
 
@@ -22,14 +23,14 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     for node, facts in inspection.answered():
         yield from _own_name(inspection.cluster, node, facts)
         yield from _hosts_file(inspection.cluster, node, facts.hosts_file)
-    yield from _same(inspection, "hostname", lambda facts: facts.hostname)
-    yield from _same(inspection, "machine-id", lambda facts: facts.machine_id)
+    yield from _same(inspection, "hostname", lambda own: own.hostname)
+    yield from _same(inspection, "machine-id", lambda own: own.machine_id)
     # Containers show the machine's that they share.
-    yield from _same(inspection, "product-uuid", lambda facts: "" if facts.container else facts.product_uuid.lower())
+    yield from _same(inspection, "product-uuid", lambda own: "" if own.container else own.product_uuid)
 
 
-def _own_name(cluster: Cluster, node: Node, facts: HostFacts) -> Iterator[Finding]:
-    name = facts.hostname
+def _own_name(cluster: Cluster, node: Node, facts: NodeState) -> Iterator[Finding]:
+    name = facts.identity.hostname
     if not name or name in (other.name for other in cluster.nodes):
         # The deploy names all nodes in /etc/hosts. Another one's name is a finding of its own.
         return
@@ -137,10 +138,10 @@ _SAME = {
 }
 
 
-def _same(inspection: Inspection, what: str, of: Callable[[HostFacts], str]) -> Iterator[Finding]:
+def _same(inspection: Inspection, what: str, of: Callable[[Identity], str]) -> Iterator[Finding]:
     by_value: dict[str, list[str]] = defaultdict(list)
     for node, facts in inspection.answered():
-        if value := of(facts):
+        if value := of(facts.identity):
             by_value[value].append(node.name)
     found, breaks, mend = _SAME[what]
     for value, names in by_value.items():

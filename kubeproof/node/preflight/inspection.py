@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node.changed_settings import InUse
-from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.network_artifacts import NetworkTraces
+from kubeproof.state.node import NodeState
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,7 @@ class Inspection:
     """By name of the host; a host that did not answer is missing, and so is what a host was not asked for."""
 
     cluster: Cluster
-    hosts: Mapping[str, HostFacts] = field(default_factory=dict)
-    traces: Mapping[str, NetworkTraces] = field(default_factory=dict)
+    hosts: Mapping[str, NodeState] = field(default_factory=dict)
     network: NetworkPlan | None = None
     """None if its manifest cannot be used."""
     clocks: Mapping[str, Reading | None] = field(default_factory=dict)
@@ -62,10 +60,6 @@ class Inspection:
     in_use: Mapping[str, InUse] = field(default_factory=dict)
     """What a cluster that runs was made with."""
 
-    def answered(self) -> Iterator[tuple[Node, HostFacts]]:
+    def answered(self) -> Iterator[tuple[Node, NodeState]]:
         """Hosts that answered, in the order of the inventory."""
         return ((node, self.hosts[node.name]) for node in self.cluster.nodes if node.name in self.hosts)
-
-    def traced(self) -> Iterator[tuple[Node, NetworkTraces]]:
-        """The same with what is known of their networks."""
-        return ((node, self.traces[node.name]) for node in self.cluster.nodes if node.name in self.traces)

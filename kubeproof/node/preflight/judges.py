@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 from kubeproof.node import changed_settings
 from kubeproof.node.finding import Finding
-from kubeproof.node.network_artifacts import tunnel_mtu
 from kubeproof.node.preflight import (
     clocks,
     disks,
@@ -20,12 +19,13 @@ from kubeproof.node.preflight import (
     versions,
 )
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.node.tunnel import tunnel_mtu
 
 Judge = Callable[[Inspection], Iterable[Finding]]
 
 
 def _changed_settings(inspection: Inspection) -> Iterable[Finding]:
-    mtu = tunnel_mtu(inspection.cluster, inspection.traces)
+    mtu = tunnel_mtu(inspection.cluster, inspection.hosts)
     return changed_settings.findings(inspection.cluster, inspection.in_use, mtu)
 
 

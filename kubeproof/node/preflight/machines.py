@@ -7,8 +7,8 @@ from kubeproof.config.settings import Settings
 from kubeproof.config.tables import systems
 from kubeproof.config.tables.systems import system_of
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.state.node import NodeState
 
 MEMORY_MIB = 1700
 """kubeadm refuses a control plane with less (constants.ControlPlaneMem; 1.20's preflight check Mem). Its documentation
@@ -32,7 +32,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         yield from _cgroups(settings, node, facts)
 
 
-def _machine(node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _machine(node: Node, facts: NodeState) -> Iterator[Finding]:
     if system_of(facts.system) is None:
         yield Finding(
             "os",
@@ -68,14 +68,14 @@ def _machine(node: Node, facts: HostFacts) -> Iterator[Finding]:
         )
 
 
-def _title(facts: HostFacts) -> str:
+def _title(facts: NodeState) -> str:
     """Its name for people, and what decides; releases in the making have no version."""
     identity = facts.system.strip()
     shown = f"{facts.system_title} ({identity})" if facts.system_title and identity else identity
     return shown or facts.system_title or "an unknown system"
 
 
-def _size(node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _size(node: Node, facts: NodeState) -> Iterator[Finding]:
     leads = node.role == "control-plane"
     if 0 < facts.memory_mib < MEMORY_MIB:
         ignoring = ", or ignore this and kubeadm's Mem (ignore_findings, ignore_preflight_errors)" if leads else ""
@@ -97,18 +97,18 @@ def _size(node: Node, facts: HostFacts) -> Iterator[Finding]:
         )
 
 
-def _swap(node: Node, facts: HostFacts) -> Iterator[Finding]:
-    if facts.swaps and facts.container:
+def _swap(node: Node, facts: NodeState) -> Iterator[Finding]:
+    if facts.swaps and facts.identity.container:
         yield Finding(
             "swap",
             node.name,
-            f"is a container ({facts.container}) on a machine with swap",
+            f"is a container ({facts.identity.container}) on a machine with swap",
             "with which kubelet does not start",
             "run `swapoff -a` on that machine",
         )
 
 
-def _cgroups(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _cgroups(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
     unified = facts.cgroups == systems.CGROUP_V2
     if facts.cgroups and not unified and settings.era.needs_cgroup_v2:
         yield Finding(
@@ -118,7 +118,7 @@ def _cgroups(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Findi
             f"which kubelet {settings.era.minor} refuses",
             "boot it with systemd.unified_cgroup_hierarchy=1, or use an older Kubernetes",
         )
-    if unified and settings.cgroup_driver == "cgroupfs" and facts.init == "systemd" and not facts.container:
+    if unified and settings.cgroup_driver == "cgroupfs" and facts.init == "systemd" and not facts.identity.container:
         yield Finding(
             "cgroup-driver",
             node.name,
@@ -137,6 +137,6 @@ def _cgroups(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Findi
             f"lacks the controllers {', '.join(missing)} of cgroup {version}",
             "without which kubelet does not start or cannot limit pods",
             "remove cgroup_disable= from the kernel's command line and reboot"
-            if not facts.container
+            if not facts.identity.container
             else "give them to the container",
         )

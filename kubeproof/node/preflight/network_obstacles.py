@@ -11,8 +11,9 @@ from kubeproof.networks.plan import NetworkPlan
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import record
 from kubeproof.node.finding import Finding
-from kubeproof.node.network_artifacts import NetworkTraces, tunnel_mtu
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.node.tunnel import tunnel_mtu
+from kubeproof.state.node import NodeState
 
 BPF = "/sys/fs/bpf"
 BPF_MEND = "run `mount -t bpf bpf /sys/fs/bpf` there, with a kernel that has it (CONFIG_BPF_SYSCALL)"
@@ -27,7 +28,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     if network:
         yield from _untried(settings, network)
         yield from _ports_of_cluster(settings, network)
-    for node, host in inspection.traced():
+    for node, host in inspection.answered():
         yield from _configurations(settings, node, host)
         if not host.remembered:
             yield from _leftovers(settings, node, host)
@@ -41,7 +42,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _packets(inspection: Inspection) -> Iterator[Finding]:
-    settings, most = inspection.cluster.settings, tunnel_mtu(inspection.cluster, inspection.traces)
+    settings, most = inspection.cluster.settings, tunnel_mtu(inspection.cluster, inspection.hosts)
     if settings.cni_mtu is not None and most is not None and settings.cni_mtu > most:
         yield Finding(
             "cni-mtu",
@@ -79,7 +80,7 @@ def _ports_of_cluster(settings: Settings, network: NetworkPlan) -> Iterator[Find
             )
 
 
-def _configurations(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+def _configurations(settings: Settings, node: Node, host: NodeState) -> Iterator[Finding]:
     """On a host that a deploy has been on: the configuration that kubelet takes has to be the one that is set."""
     if not host.remembered:
         return
@@ -94,7 +95,7 @@ def _configurations(settings: Settings, node: Node, host: NetworkTraces) -> Iter
         )
         return
     ours = settings.network.conflist
-    before = [name for name in sorted(host.configurations) if _comes_first(name, ours)]
+    before = [name for name in sorted(host.cni_files) if _comes_first(name, ours)]
     if before:
         yield Finding(
             "cni-order",
@@ -109,23 +110,25 @@ def _comes_first(name: str, ours: str) -> bool:
     return name < ours and name.endswith(artifacts.CONFIGURATION_ENDINGS)
 
 
-def _other_network(settings: Settings, host: NetworkTraces) -> str | None:
-    others = (name for name, network in NETWORKS.items() if network.conflist in host.configurations)
+def _other_network(settings: Settings, host: NodeState) -> str | None:
+    others = (name for name, network in NETWORKS.items() if network.conflist in host.cni_files)
     return next((name for name in others if name != settings.cni), None)
 
 
-def _leftovers(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+def _leftovers(settings: Settings, node: Node, host: NodeState) -> Iterator[Finding]:
     """A host that no deploy has been on: whatever is there of a pod network is somebody else's."""
     ours = settings.network.conflist
     found = [
         f"{artifacts.CONFIGURATIONS}/{name}"
-        for name in sorted(host.configurations)
+        for name in sorted(host.cni_files)
         if name in (*artifacts.OWN_CONFIGURATIONS, *artifacts.OTHERS_CONFIGURATIONS) or _comes_first(name, ours)
     ]
-    names = (*host.links, *host.interfaces, *(item.link for item in host.addresses))
-    links = [name for name in dict.fromkeys(names) if name in host.links or artifacts.is_link(name)]
+    names = [link.name for link in host.network.links]
+    # The kernel makes its own one by itself; only with an address somebody uses it.
+    kernels = [name for name in names if name == artifacts.KERNELS_LINK and host.network.addresses_of(name)]
+    links = [name for name in names if name in kernels or artifacts.is_link(name)]
     found += [f"link {name}" for name in links]
-    found += host.files
+    found += host.network_files
     servers = [address for address in host.virtual_servers if IPv4Address(address) in settings.service_cidr]
     found += [f"IPVS at {address}" for address in servers]
     if found:
@@ -150,7 +153,7 @@ def _removal(files: Sequence[str], links: Sequence[str], *, ipvs: bool) -> str:
     return "; ".join(commands)
 
 
-def _taken_ports(network: NetworkPlan | None, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+def _taken_ports(network: NetworkPlan | None, node: Node, host: NodeState) -> Iterator[Finding]:
     for port in network.ports if network else ():
         if port in host.tcp_ports:
             yield Finding(
@@ -162,12 +165,12 @@ def _taken_ports(network: NetworkPlan | None, node: Node, host: NetworkTraces) -
             )
 
 
-def _tunnel(settings: Settings, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+def _tunnel(settings: Settings, node: Node, host: NodeState) -> Iterator[Finding]:
     """Two VXLAN links cannot share VNI and port, and a VXLAN link no port with a program."""
     if settings.cni_backend != "vxlan":
         return
-    others = [link for link in host.tunnels if link.name != settings.vxlan_device and link.vxlan]
-    here = [link for link in host.tunnels if link.vxlan and link.vxlan.port == settings.vxlan_port]
+    others = [link for link in host.network.links if link.name != settings.vxlan_device and link.vxlan]
+    here = [link for link in host.network.links if link.vxlan and link.vxlan.port == settings.vxlan_port]
     for link in others:
         if link.vxlan and (link.vxlan.vni, link.vxlan.port) == (settings.vxlan_vni, settings.vxlan_port):
             yield Finding(
@@ -209,7 +212,7 @@ def _comes_with_the_deploy(path: str) -> bool:
     return any(real.startswith(f"{own}/") for own in record.OWNED_PATHS)
 
 
-def _plugins(settings: Settings, network: NetworkPlan, node: Node, host: NetworkTraces) -> Iterator[Finding]:
+def _plugins(settings: Settings, network: NetworkPlan, node: Node, host: NodeState) -> Iterator[Finding]:
     missing = [name for name in plugins.unpackaged(network.host_plugins) if name not in host.plugins]
     if missing:
         yield Finding(

@@ -10,9 +10,9 @@ from kubeproof.networks import artifacts
 from kubeproof.networks.network import NODE_ADDRESS
 from kubeproof.node import docker_config, paths, ports
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.network_artifacts import NetworkTraces
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.state.model import NOWHERE, UNICAST
+from kubeproof.state.node import NodeState
 
 DOCKERS_LINK = "docker0"
 OWN_LINKS = (DOCKERS_LINK, "lo", artifacts.KERNELS_LINK)
@@ -30,22 +30,21 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     cluster = inspection.cluster
     free = _free(inspection)
     for node, facts in inspection.answered():
-        known = inspection.traces.get(node.name, NetworkTraces())
-        yield from _address(node, facts, known)
-        yield from _interface(cluster.settings, node, known)
-        yield from _networks(cluster.settings, node, (facts, known), free)
-        yield from _unreachable(cluster.settings, node, known)
+        yield from _address(node, facts)
+        yield from _interface(cluster.settings, node, facts)
+        yield from _networks(cluster.settings, node, facts, free)
+        yield from _unreachable(cluster.settings, node, facts)
         if cluster.settings.runtime.name == "docker":
-            yield from _docker_bridge(cluster.settings, node, facts, known)
+            yield from _docker_bridge(cluster.settings, node, facts)
         yield from _resolvers(cluster.settings, node, facts)
-        if not (known.remembered or facts.foreign):
-            yield from _ports(cluster, node, known)
+        if not (facts.remembered or facts.foreign):
+            yield from _ports(cluster, node, facts)
 
 
 def notes(inspection: Inspection) -> Iterator[str]:
     """Which interface has a node's address, where a host has several and no deploy has been."""
-    for node, known in inspection.traced():
-        links = list(dict.fromkeys(item.link for item in known.addresses if not _own(item.link)))
+    for node, known in inspection.answered():
+        links = list(dict.fromkeys(item.device for item in known.network.addresses if not _own(item.device)))
         if len(links) > 1 and not known.remembered and (link := _link_of(node, known)):
             yield f"{node.name}: {node.address} is on {link}, of {', '.join(links)}"
 
@@ -54,35 +53,36 @@ def _own(link: str) -> bool:
     return link in OWN_LINKS or link.startswith("veth") or artifacts.is_link(link)
 
 
-def _link_of(node: Node, known: NetworkTraces) -> str:
-    return next((item.link for item in known.addresses if item.address == str(node.address)), "")
+def _link_of(node: Node, known: NodeState) -> str:
+    return next((item.device for item in known.network.addresses if item.ip == node.address), "")
 
 
-def _address(node: Node, facts: HostFacts, known: NetworkTraces) -> Iterator[Finding]:
-    if str(node.address) in facts.addresses:
+def _address(node: Node, facts: NodeState) -> Iterator[Finding]:
+    if _link_of(node, facts):
         return
-    with_links = [f"{item.address} on {item.link}" for item in known.addresses]
+    with_links = [f"{item.ip} on {item.device}" for item in facts.network.addresses]
     yield Finding(
         "node-address",
         node.name,
-        f"does not have the address {node.address} but {', '.join(with_links or facts.addresses) or 'none'}",
+        f"does not have the address {node.address} but {', '.join(with_links) or 'none'}",
         "at which the other nodes look for it",
         "correct `address` in the inventory",
     )
 
 
-def _interface(settings: Settings, node: Node, known: NetworkTraces) -> Iterator[Finding]:
+def _interface(settings: Settings, node: Node, known: NodeState) -> Iterator[Finding]:
     wanted, has = settings.cni_interface, _link_of(node, known)
-    if wanted not in ("", NODE_ADDRESS) and known.interfaces and wanted not in known.interfaces:
+    names = [link.name for link in known.network.links]
+    if wanted not in ("", NODE_ADDRESS) and names and wanted not in names:
         yield Finding(
             "interface",
             node.name,
-            f"has no interface {wanted} but {', '.join(known.interfaces)}",
+            f"has no interface {wanted} but {', '.join(names)}",
             "so the pod network does not start there",
             f"correct cni_interface, or use {NODE_ADDRESS!r}",
         )
         return
-    used = known.default_link if wanted == "" else wanted
+    used = known.network.default_link if wanted == "" else wanted
     if has and used and used not in (has, NODE_ADDRESS):
         yield Finding(
             "interface",
@@ -98,33 +98,30 @@ def _free(inspection: Inspection) -> IPv4Network | None:
     """A network that no host has a route into; None where their routes leave none, as a VPN's own default ones do."""
     settings = inspection.cluster.settings
     taken = {settings.node_network, settings.pod_cidr, settings.service_cidr, DOCKER_BRIDGE}
-    taken |= {IPv4Network(to, strict=False) for _, known in inspection.traced() for to, _ in _destinations(known)}
+    taken |= {to for _, known in inspection.answered() for to, _ in _destinations(known)}
     others = [network for network in taken if network.prefixlen]
     candidates = (network for private in PRIVATE for network in private.subnets(new_prefix=16))
     return next((network for network in candidates if not any(network.overlaps(other) for other in others)), None)
 
 
-def _destinations(known: NetworkTraces) -> Iterator[tuple[str, str]]:
-    """Destination and link, each once: of routes, and of addresses that have none."""
-    on_links = ((f"{item.address}/32", item.link) for item in known.addresses)
-    return iter(dict.fromkeys((*known.routes, *on_links)))
+def _destinations(known: NodeState) -> Iterator[tuple[IPv4Network, str]]:
+    """Destination and link, each once: of routes but the default ones, and of addresses that have none."""
+    routes = (route for route in known.network.routes if route.type == UNICAST and route.destination.prefixlen)
+    on_links = ((IPv4Network(item.ip), item.device) for item in known.network.addresses)
+    return iter(dict.fromkeys((*((route.destination, route.device or "") for route in routes), *on_links)))
 
 
-def _networks(
-    settings: Settings, node: Node, host: tuple[HostFacts, NetworkTraces], free: IPv4Network | None
-) -> Iterator[Finding]:
+def _networks(settings: Settings, node: Node, facts: NodeState, free: IPv4Network | None) -> Iterator[Finding]:
     """Routes that are the cluster's own are no conflict: they are of its links, or go to pods by a node.
 
     The cluster's own routes go before wider ones: those take away what they share only, and where there is no other
     network to choose, as with a VPN's 0.0.0.0/1 and 128.0.0.0/1, they are a way to everywhere.
     """
-    facts, known = host
     wanted = {"pod_cidr": settings.pod_cidr, "service_cidr": settings.service_cidr}
     if settings.runtime.name == "docker" and (bridge := docker_config.bridge(facts.docker_config)):
         wanted["Docker's bridge"] = bridge
-    for destination, link in _destinations(known):
-        network = IPv4Network(destination, strict=False)
-        if _own(link) or (known.remembered and network.subnet_of(settings.pod_cidr)):
+    for network, link in _destinations(facts):
+        if _own(link) or (facts.remembered and network.subnet_of(settings.pod_cidr)):
             continue
         for name, own in wanted.items():
             if network.overlaps(own) and (free or network.subnet_of(own)):
@@ -152,10 +149,10 @@ def _conflict(
     )
 
 
-def _unreachable(settings: Settings, node: Node, known: NetworkTraces) -> Iterator[Finding]:
+def _unreachable(settings: Settings, node: Node, known: NodeState) -> Iterator[Finding]:
     """Services have no route of their own, so any wider one counts; pods have one for each node."""
-    for destination in known.unreachable:
-        network = IPv4Network(destination, strict=False)
+    nowhere = (route.destination for route in known.network.routes if route.type in NOWHERE)
+    for network in dict.fromkeys(destination for destination in nowhere if destination.prefixlen):
         name, own = "service_cidr", settings.service_cidr
         if not network.overlaps(own):
             name, own = "pod_cidr", settings.pod_cidr
@@ -171,10 +168,10 @@ def _unreachable(settings: Settings, node: Node, known: NetworkTraces) -> Iterat
         )
 
 
-def _docker_bridge(settings: Settings, node: Node, facts: HostFacts, known: NetworkTraces) -> Iterator[Finding]:
+def _docker_bridge(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
     """Whatever it is now, and will be by Docker's configuration."""
     bridge = docker_config.bridge(facts.docker_config)
-    now = [IPv4Network(f"{item.address}/32") for item in known.addresses if item.link == DOCKERS_LINK]
+    now = [IPv4Network(item.ip) for item in facts.network.addresses_of(DOCKERS_LINK)]
     for name in ("node_network", "pod_cidr", "service_cidr"):
         own: IPv4Network = getattr(settings, name)
         wrong = [network for network in (*([bridge] if bridge else []), *now) if network.overlaps(own)]
@@ -188,7 +185,7 @@ def _docker_bridge(settings: Settings, node: Node, facts: HostFacts, known: Netw
             )
 
 
-def _resolvers(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _resolvers(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
     for written in facts.resolvers:
         try:
             address = IPv4Address(written)
@@ -205,7 +202,7 @@ def _resolvers(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Fin
                 )
 
 
-def _ports(cluster: Cluster, node: Node, known: NetworkTraces) -> Iterator[Finding]:
+def _ports(cluster: Cluster, node: Node, known: NodeState) -> Iterator[Finding]:
     node_ports = cluster.settings.node_ports
     single = [word for word in (*ports.ports(cluster, node.role), *LOCAL_PORTS) if word.endswith("/tcp")]
     needed = {number for word in single for number in _numbers(word) if number not in node_ports}

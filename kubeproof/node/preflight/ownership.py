@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import version_traits
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.state.node import NodeState
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
@@ -18,7 +18,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     yield from changed(inspection.cluster.settings, inspection.hosts)
 
 
-def foreign(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
+def foreign(hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
     """Clusters that are not this project's: they are neither changed nor taken away."""
     for name, facts in hosts.items():
         if facts.foreign:
@@ -31,16 +31,16 @@ def foreign(hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
             )
 
 
-def changed(settings: Settings, hosts: Mapping[str, HostFacts]) -> Iterator[Finding]:
+def changed(settings: Settings, hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
     """Nodes of another version, or with another runtime, than the settings say."""
     for name, facts in hosts.items():
-        if not facts.kubelet:
+        if not facts.kubelet_version:
             continue
-        if version_traits.minor_of(facts.kubelet) != settings.era.minor:
+        if version_traits.minor_of(facts.kubelet_version) != settings.era.minor:
             yield Finding(
                 "cluster-version",
                 name,
-                f"is a node of Kubernetes {facts.kubelet}, and kubernetes_version is of {settings.era.minor}",
+                f"is a node of Kubernetes {facts.kubelet_version}, and kubernetes_version is of {settings.era.minor}",
                 "but clusters are not upgraded",
                 "set it as it was, or `./inv reset` before it is changed",
             )

@@ -7,8 +7,9 @@ from kubeproof.config.settings import Settings
 from kubeproof.config.tables.systems import system_of
 from kubeproof.node import containerd_config, docker_config, paths
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.state.iptables import LEGACY
+from kubeproof.state.node import NodeState
 
 REPLACED = {
     "docker.io": ("docker-ce", "docker-ee", "containerd.io", "moby-engine"),
@@ -17,7 +18,6 @@ REPLACED = {
     "containerd.io": ("docker.io", "containerd", "moby-engine", "runc"),
 }
 """Packages that the package manager would take away for another one (their Conflicts and Replaces). podman is none."""
-PACKAGES = tuple(sorted({*REPLACED, *(name for names in REPLACED.values() for name in names)}))
 FIGHTING = {
     "crio.service": "CRI-O, of which kubeadm would not know whether it is meant",
     "snap.docker.dockerd.service": "Docker as a snap, whose rules and containers mix with the other Docker's",
@@ -44,7 +44,7 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     yield from _variants(inspection)
 
 
-def _docker_config(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _docker_config(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
     if settings.runtime.name == "containerd":
         yield from _containerd_config(node, facts)
         return
@@ -85,7 +85,7 @@ def _docker_config(settings: Settings, node: Node, facts: HostFacts) -> Iterator
             )
 
 
-def _containerd_config(node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _containerd_config(node: Node, facts: NodeState) -> Iterator[Finding]:
     """The deploy writes this file as a whole; a copy of it is kept, and comes back with a reset."""
     if lost := containerd_config.own_settings(facts.containerd_config):
         yield Finding(
@@ -98,7 +98,7 @@ def _containerd_config(node: Node, facts: HostFacts) -> Iterator[Finding]:
         )
 
 
-def _packages(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _packages(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
     system = system_of(facts.system)
     if system is None:
         return
@@ -115,7 +115,7 @@ def _packages(settings: Settings, node: Node, facts: HostFacts) -> Iterator[Find
         )
 
 
-def _services(node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _services(node: Node, facts: NodeState) -> Iterator[Finding]:
     for unit in facts.services:
         if unit in FIGHTING:
             yield Finding(
@@ -135,7 +135,7 @@ def _services(node: Node, facts: HostFacts) -> Iterator[Finding]:
         )
 
 
-def _apparmor(node: Node, facts: HostFacts) -> Iterator[Finding]:
+def _apparmor(node: Node, facts: NodeState) -> Iterator[Finding]:
     """Where a package has it the deploy installs that."""
     if facts.apparmor == "missing":
         yield Finding(
@@ -147,14 +147,15 @@ def _apparmor(node: Node, facts: HostFacts) -> Iterator[Finding]:
         )
 
 
-def _mixed(node: Node, facts: HostFacts) -> Iterator[Finding]:
-    if not facts.iptables or not facts.other_rules:
+def _mixed(node: Node, facts: NodeState) -> Iterator[Finding]:
+    tables = facts.other_iptables.used_tables
+    if not facts.iptables.variant or not tables:
         return
-    other = "legacy" if facts.iptables == "nf_tables" else "nft"
+    other = "nft" if facts.iptables.variant == LEGACY else "legacy"
     yield Finding(
         "iptables-mixed",
         node.name,
-        f"has iptables {facts.iptables}, and rules in tables of the other variant ({', '.join(facts.other_rules)})",
+        f"has iptables {facts.iptables.variant}, and rules in tables of the other variant ({', '.join(tables)})",
         "which nobody sees and all packets pass (kubernetes#71305)",
         f"look at them with `iptables-{other}-save` there, and reboot without what makes them",
         "warning",
@@ -162,7 +163,8 @@ def _mixed(node: Node, facts: HostFacts) -> Iterator[Finding]:
 
 
 def _variants(inspection: Inspection) -> Iterator[Finding]:
-    known = {node.name: facts.iptables for node, facts in inspection.answered() if facts.iptables}
+    variants = {node.name: facts.iptables.variant for node, facts in inspection.answered()}
+    known = {name: variant for name, variant in variants.items() if variant}
     if len(set(known.values())) > 1:
         shown = ", ".join(f"{name} {variant}" for name, variant in known.items())
         yield Finding(

@@ -8,8 +8,8 @@ from kubeproof.config.settings import Settings
 from kubeproof.config.tables.systems import ARCHITECTURES, System, system_of
 from kubeproof.node import images, proxies
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts
 from kubeproof.node.preflight.inspection import Asked, Inspection
+from kubeproof.state.node import NodeState
 
 ANSWER_SECONDS = 5
 """How long a place may take to answer before it counts as not reached."""
@@ -34,7 +34,7 @@ class Source:
     proxied: bool
 
 
-def places(cluster: Cluster, node: Node, facts: HostFacts, network_images: Sequence[str]) -> tuple[Source, ...]:
+def places(cluster: Cluster, node: Node, facts: NodeState, network_images: Sequence[str]) -> tuple[Source, ...]:
     """What a host of this role and system fetches from, each place once; its system's own archives are not among it."""
     settings, system = cluster.settings, system_of(facts.system)
     urls = [(url, "packages") for url in (_packages(settings, system, facts.architecture) if system else ())]

@@ -9,9 +9,8 @@ from typing import Literal
 
 from kubeproof.config.cluster import Cluster
 from kubeproof.node.finding import Finding
-from kubeproof.node.host_facts import HostFacts
-from kubeproof.node.network_artifacts import NetworkTraces
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.state.node import NodeState
 
 Mode = Literal["listen", "watch"]
 FIREWALLD = "firewalld.service"
@@ -19,20 +18,20 @@ TOGETHER_SECONDS = 1.0
 """How long two hosts have to have tried at the same time; each sends ten packets meanwhile."""
 
 
-def modes(cluster: Cluster, hosts: Mapping[str, HostFacts], traces: Mapping[str, NetworkTraces]) -> dict[str, Mode]:
+def modes(cluster: Cluster, hosts: Mapping[str, NodeState]) -> dict[str, Mode]:
     """How each host takes part; empty where there is nothing to try: no tunnel, one host, or all of them are nodes."""
     settings = cluster.settings
     found: dict[str, Mode] = {}
     for node in cluster.nodes:
-        if node.name not in hosts or node.name not in traces:
+        if node.name not in hosts:
             continue
-        known = traces[node.name]
-        tunnel = any(link.vxlan and link.vxlan.port == settings.vxlan_port for link in known.tunnels)
+        known = hosts[node.name]
+        tunnel = any(link.vxlan and link.vxlan.port == settings.vxlan_port for link in known.network.links)
         if settings.vxlan_port in known.udp_ports and not tunnel:
             # A program's, which is a finding of its own.
             continue
         found[node.name] = "watch" if tunnel or FIREWALLD in hosts[node.name].services else "listen"
-    new = [name for name in found if not hosts[name].kubelet]
+    new = [name for name in found if not hosts[name].kubelet_version]
     return found if settings.cni_backend == "vxlan" and new and len(found) > 1 else {}
 
 
@@ -57,7 +56,8 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
         missed = [
             name
             for name in took_part
-            if name not in (node.name, *heard.hosts) and not (facts.kubelet and inspection.hosts[name].kubelet)
+            if name not in (node.name, *heard.hosts)
+            and not (facts.kubelet_version and inspection.hosts[name].kubelet_version)
         ]
         if apart := [name for name in missed if not _met(inspection, node.name, name)]:
             yield Finding(

@@ -17,7 +17,8 @@ from kubeproof.deploy.probing import packets
 from kubeproof.node.joining import Credentials
 from kubeproof.node.kubeadm_config import init_config, join_config
 from kubeproof.policy.walkthrough import attempt
-from kubeproof.proof import api, probe, script
+from kubeproof.proof import api, probe
+from kubeproof.state import collector
 from kubeproof.terminal.errors import UserError
 from tests.unit.node.example import RAW, cluster
 
@@ -59,7 +60,7 @@ def test_commands_on_hosts() -> None:
     assert "--request-timeout 30s" in Objects().command()
     assert "--max-time 12 " in probe.curl("http://192.0.2.11/")
     assert attempt.ping("192.0.2.11")[-2] == "6"
-    assert "--request-timeout=24s" in patiently(script.build({"api": api.COMMAND}, marker="x", timeout=patient(8)))
+    assert "--request-timeout=24s" in patiently(collector.build({"api": api.COMMAND}, marker="x", timeout=patient(8)))
     words = packets.command("a", "listen", 8472, {"b": "192.0.2.12"})
     assert words[6:] == ["90", "a", "listen", "8472", "18", "b=192.0.2.12"]
 

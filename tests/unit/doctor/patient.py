@@ -7,13 +7,14 @@ from typing import Any
 
 from kubeproof.doctor.conclusion import conclude, failing
 from kubeproof.doctor.diagnosis import Diagnosis
-from kubeproof.doctor.evidence import ControlPlane, Evidence, Host
-from kubeproof.doctor.paths_between import CONNECTED, Journey, Seen, Tunnel, Way
+from kubeproof.doctor.evidence import ControlPlane, Evidence
 from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.probes import TITLES
 from kubeproof.proof.result import CheckResult, Status
+from kubeproof.proof.snapshot import Snapshot
 from kubeproof.state.node import NodeState
+from kubeproof.state.paths_between import CONNECTED, Journey, Seen, Tunnel, Way
 from tests.unit.proof import good
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -24,8 +25,7 @@ def evidence(**settings: Any) -> Evidence:
     """Everything in order; ``settings`` differ."""
     loaded = good.loaded(cgroup_driver="cgroupfs", **settings)
     return Evidence(
-        snapshot=good.snapshot(loaded=loaded),
-        hosts={name: host(name) for name in good.NAMES},
+        snapshot=seen(good.snapshot(loaded=loaded)),
         control_plane=ControlPlane(
             controller_flags={"allocate-node-cidrs": "true", "cluster-cidr": str(good.PODS)},
             network_cidrs=(str(good.PODS),),
@@ -35,13 +35,19 @@ def evidence(**settings: Any) -> Evidence:
     )
 
 
-def host(name: str) -> Host:
-    return Host(
-        kubelet_driver="cgroupfs",
-        runtime_driver="cgroupfs",
-        node_ip=str(good.address(name)),
-        journey=journey(name),
-    )
+def seen(snapshot: Snapshot) -> Snapshot:
+    """With what only the doctor asks for."""
+    states = {
+        name: replace(
+            found,
+            kubelet_driver="cgroupfs",
+            runtime_driver="cgroupfs",
+            node_ip=str(good.address(name)),
+            journey=journey(name),
+        )
+        for name, found in snapshot.states.items()
+    }
+    return replace(snapshot, states=states)
 
 
 def journey(name: str) -> Journey:
@@ -80,7 +86,7 @@ def api(change: Callable[[ApiObjects], ApiObjects]) -> Change:
 
 
 def no_api(item: Evidence) -> Evidence:
-    unreadable = dict.fromkeys(("tokens", "network"), "exit code 1: connection refused")
+    unreadable = dict.fromkeys(("tokens", "network_cidrs"), "exit code 1: connection refused")
     plane = ControlPlane(controller_flags=item.control_plane.controller_flags, unreadable=unreadable)
     return replace(item, snapshot=replace(item.snapshot, objects="connection refused"), control_plane=plane)
 
@@ -90,25 +96,23 @@ def unreachable(name: str, reason: str) -> Change:
 
     def changed(item: Evidence) -> Evidence:
         states = {other: found for other, found in item.snapshot.states.items() if other != name}
-        hosts = {other: found for other, found in item.hosts.items() if other != name}
-        item = replace(item, hosts=hosts)
         return replace(item, snapshot=replace(item.snapshot, states=states, unreachable={name: reason}))
 
     return changed
 
 
 def on_host(name: str, **changes: Any) -> Change:
-    return lambda item: replace(item, hosts={**item.hosts, name: replace(item.hosts[name], **changes)})
+    return state(name, lambda found: replace(found, **changes))
 
 
 def travelled(name: str, **changes: Any) -> Change:
     """One node's packets had another end."""
-    return lambda item: on_host(name, journey=replace(item.hosts[name].journey, **changes))(item)
+    return lambda item: on_host(name, journey=replace(item.snapshot.states[name].journey, **changes))(item)
 
 
 def tunnel(name: str, to: str, found: Tunnel) -> Change:
     def changed(item: Evidence) -> Evidence:
-        known = item.hosts[name].journey.tunnels
+        known = item.snapshot.states[name].journey.tunnels
         return travelled(name, tunnels={**known, good.subnet(to)[0]: found})(item)
 
     return changed
@@ -116,7 +120,7 @@ def tunnel(name: str, to: str, found: Tunnel) -> Change:
 
 def way(name: str, to: str, found: Way) -> Change:
     def changed(item: Evidence) -> Evidence:
-        return travelled(name, ways={**item.hosts[name].journey.ways, good.address(to): found})(item)
+        return travelled(name, ways={**item.snapshot.states[name].journey.ways, good.address(to): found})(item)
 
     return changed
 
@@ -124,7 +128,7 @@ def way(name: str, to: str, found: Way) -> Change:
 def unseen(name: str, *lost: tuple[str, str, bool]) -> Change:
     """Packets that did not show up in one node's capture: from, to, whether it is a request."""
     gone = {Seen(good.address(source), good.address(to), is_request) for source, to, is_request in lost}
-    return lambda item: travelled(name, seen=item.hosts[name].journey.seen - gone)(item)
+    return lambda item: travelled(name, seen=item.snapshot.states[name].journey.seen - gone)(item)
 
 
 def plane(**changes: Any) -> Change:

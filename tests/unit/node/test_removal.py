@@ -3,7 +3,6 @@ from ipaddress import IPv4Network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeproof.node.record import read_policies
 from kubeproof.node.removal import Owners, idle_nft_tables, is_idle, own_nft_tables, pod_cidrs, removal
 
 PODS = IPv4Network("10.244.0.0/16")
@@ -213,7 +212,6 @@ def test_a_comment_over_several_lines_and_odd_lines_hide_no_rule() -> None:
 @given(st.text(max_size=120))
 def test_any_text_is_taken(text: str) -> None:
     assert isinstance(removal(f"*filter\n{text}", Owners((), docker=True)), str)
-    assert isinstance(read_policies(text.splitlines()), dict)
 
 
 def test_all_networks_of_flannel_are_its_own() -> None:

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from kubeproof.node import leftovers, paths
 from kubeproof.node.blocks import BEGIN, END, with_block, without_block
 from kubeproof.node.joining import credentials
-from kubeproof.node.record import COMMON_DIRECTORIES, DOCKER_PATHS, OWNED_PATHS, Record, read_policies, read_sysctls
+from kubeproof.node.record import COMMON_DIRECTORIES, DOCKER_PATHS, OWNED_PATHS, Record
+from kubeproof.state.hostfiles import parse_sysctls
+from kubeproof.state.iptables import parse_iptables_save
 
 PRINTED = (
     "kubeadm join 192.0.2.11:6443 --token abcdef.0123456789abcdef     "
@@ -48,7 +50,7 @@ class TestCredentials:
 
 class TestRecord:
     def test_sysctls(self) -> None:
-        assert read_sysctls(["net.ipv4.ip_forward = 0", "a.b = 1\t2", "sysctl: cannot stat"]) == {
+        assert parse_sysctls("net.ipv4.ip_forward = 0\na.b = 1\t2\nsysctl: cannot stat\n") == {
             "net.ipv4.ip_forward": "0",
             "a.b": "1 2",
         }
@@ -62,7 +64,12 @@ class TestRecord:
             "*nat",
             ":OUTPUT ACCEPT [0:0]",
         ]
-        assert read_policies(lines) == {"filter INPUT": "ACCEPT", "filter FORWARD": "DROP", "nat OUTPUT": "ACCEPT"}
+        found = parse_iptables_save("\n".join(lines)).policies
+        assert found == {
+            "filter INPUT": "ACCEPT",
+            "filter FORWARD": "DROP",
+            "nat OUTPUT": "ACCEPT",
+        }
 
     def test_packages_are_added_to_those_of_an_earlier_attempt(self) -> None:
         assert Record(packages=["b"]).with_packages(["a", "b"]).packages == ["a", "b"]

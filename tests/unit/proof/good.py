@@ -13,7 +13,6 @@ from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
 from kubeproof.config.settings import Settings
 from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Pod, Service, ServicePort
 from kubeproof.proof.checks_host import SYSCTLS
-from kubeproof.proof.checks_membership import CONTROL_PLANE
 from kubeproof.proof.context import Context
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.state.hostfiles import Identity, Kubelet, SubnetEnv
@@ -28,7 +27,7 @@ from kubeproof.state.model import (
     Route,
     Vxlan,
 )
-from kubeproof.state.node import Container, NodeState
+from kubeproof.state.node import CONTROL_PLANE, Container, NodeState
 from kubeproof.state.policies import PoliciesInForce
 
 PODS = IPv4Network("10.98.0.0/16")

@@ -10,13 +10,12 @@ import pytest
 from kubeproof.networks import flannel, podnet
 from kubeproof.proof.api import ApiObjects, Backend
 from kubeproof.proof.checks import by_name, held_to
-from kubeproof.proof.checks_membership import CONTROL_PLANE
 from kubeproof.proof.context import Context
 from kubeproof.proof.result import Status
 from kubeproof.state.hostfiles import Kubelet, SubnetEnv
 from kubeproof.state.iptables import parse_iptables_save
 from kubeproof.state.model import Address, FdbEntry, Link, Namespace, Neighbour, Route
-from kubeproof.state.node import Container, NodeState
+from kubeproof.state.node import CONTROL_PLANE, Container, NodeState
 from tests.unit.proof import good
 
 CHECKS = held_to(podnet.NETWORK.backends[0])

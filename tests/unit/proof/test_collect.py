@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
+from kubeproof.node.parts import parts
 from kubeproof.proof import collect
 from kubeproof.proof.hosts import UnreachableError
-from kubeproof.proof.script import Output
+from kubeproof.state.collector import Output
+from kubeproof.state.part import Asker
 from tests.unit.proof import good
 
 Asked = Mapping[str, Mapping[str, str]]
@@ -18,17 +20,19 @@ def test_what_is_asked_beside_the_proof_comes_back_apart(monkeypatch: pytest.Mon
     def answer(asked: Asked, _: object, *, seconds: float) -> dict[str, dict[str, Output] | UnreachableError]:
         seen.append((asked, seconds))
         answers: dict[str, dict[str, Output] | UnreachableError] = {
-            name: {part: Output(1, "", "no") for part in parts} for name, parts in asked.items()
+            name: {part: Output(1, "", "no") for part in of_node} for name, of_node in asked.items()
         }
         return {**answers, "node-c": UnreachableError("gone")}
 
     monkeypatch.setattr(collect, "run_everywhere", answer)
     more = {"node-a": {"mine": "true"}, "node-c": {"mine": "true"}}
-    snapshot, answers = collect.collect_with(good.loaded(), more, seconds=20)
+    asked_of = dict.fromkeys(good.NAMES, parts(Asker.PROOF))
+    snapshot, answers = collect.collect_with(good.loaded(), asked_of, more, seconds=20)
     ((asked, seconds),) = seen
     assert seconds == 20
     assert asked["node-a"].keys() - asked["node-b"].keys() == {"mine", "api", "kubelets"}
-    assert answers == {"node-a": {"mine": Output(1, "", "no")}, "node-b": {}}
+    assert answers.keys() == {"node-a", "node-b"}
+    assert answers["node-a"]["mine"] == Output(1, "", "no")
     assert snapshot.unreachable.keys() == {"node-c"}
     assert snapshot.unreachable["node-c"].startswith("gone")
     assert snapshot.states.keys() == {"node-a", "node-b"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kubeproof.config.cluster import SshAccess
-from kubeproof.proof import probes, script
+from kubeproof.proof import probes
 from kubeproof.proof.api import ApiObjects, Backend, Service, ServicePort
 from kubeproof.proof.capture import judge_capture
 from kubeproof.proof.hosts import UnreachableError
@@ -19,7 +19,8 @@ from kubeproof.proof.probe import Probe, Verdict, broken, fails, holds, judged, 
 from kubeproof.proof.probe_run import Batch
 from kubeproof.proof.probes import TITLES, Matrix, plan
 from kubeproof.proof.result import Status
-from kubeproof.proof.script import Output
+from kubeproof.state import collector
+from kubeproof.state.collector import Output
 from tests.unit.proof import good
 from tests.unit.state.frames import echo, pcap, tunnelled
 
@@ -441,9 +442,9 @@ def test_each_node_has_a_result_of_its_own() -> None:
 
 def batch_output(batch: Batch, container: str, lines: dict[str, Output]) -> Output:
     text = "".join(
-        f"\n@@{batch.marker} out {number}\n{got.out}\n@@{batch.marker} err {number}\n\n"
-        f"@@{batch.marker} rc {number} {got.code}\n"
-        for number, got in enumerate(lines.values())
+        f"\n@@{batch.marker} out {name}\n{got.out}\n@@{batch.marker} err {name}\n\n"
+        f"@@{batch.marker} rc {name} {got.code}\n"
+        for name, got in lines.items()
     )
     return output(f"{text}\n@@{batch.marker} end\n")
 
@@ -477,5 +478,5 @@ def test_the_scripts_of_all_probes_are_shell_that_a_shell_takes() -> None:
         subprocess.run(["sh", "-n", "-c", item.command], check=True)
     for node in good.NAMES:
         batch = Batch([item for item in planned().probes if item.node == node])
-        text = script.build(batch.commands, marker="x", timeout=1)
+        text = collector.build(batch.commands, marker="x", timeout=1)
         subprocess.run(["sh", "-n", "-c", text], check=True)

@@ -23,11 +23,11 @@ from kubeproof.proof.collect import collect
 from kubeproof.proof.probes import Matrix
 from kubeproof.proof.report import Report, ordered, show, to_json, write_json
 from kubeproof.proof.result import CheckResult, Status
-from kubeproof.proof.script import Output
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.state.collector import Output
 from kubeproof.terminal.errors import UserError
+from tests.unit.node.test_parts import outputs
 from tests.unit.proof import good
-from tests.unit.proof.test_node_script import outputs
 
 TAKEN_AT = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 

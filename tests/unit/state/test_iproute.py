@@ -16,7 +16,7 @@ from kubeproof.state.iproute import (
     parse_neighbours,
     parse_routes,
 )
-from kubeproof.state.model import BridgePort, Vxlan
+from kubeproof.state.model import BridgePort, Namespace, Vxlan
 
 
 def link(index: int, name: str, **more: object) -> dict[str, object]:
@@ -215,3 +215,13 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     for parse in (parse_links, parse_addresses, parse_routes, parse_neighbours, parse_fdb):
         with contextlib.suppress(ParseError):
             parse(text)
+
+
+def test_a_vpns_table_has_no_say_in_the_default_route() -> None:
+    routes = [
+        {"type": "unicast", "dst": "default", "dev": "wg0", "table": "51820"},
+        {"type": "unreachable", "dst": "default", "metric": 4278198272},
+        {"type": "unicast", "dst": "default", "gateway": "192.0.2.1", "dev": "eth0"},
+    ]
+    assert Namespace(routes=parse_routes(json.dumps(routes))).default_link == "eth0"
+    assert Namespace().default_link == ""

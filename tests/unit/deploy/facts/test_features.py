@@ -1,28 +1,31 @@
 """Features of a kernel, tried on the one that runs the tests."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from kubeproof.deploy.facts.features import Features
 from kubeproof.node.preflight.kernels import FEATURES
 from tests.unit.deploy.facts.test_hosts import shell
+from tests.unit.deploy.phases.fake_cluster import sections
 
 WANTED = list(FEATURES)
 
 
 def test_only_what_is_wanted_is_asked() -> None:
-    assert list(Features().process(shell(Features().command(["conntrack"])))) == ["conntrack"]
+    assert "type vxlan" in Features().command(WANTED)
+    assert "type vxlan" not in Features().command(["veth"])
 
 
 def test_the_last_line_is_the_answer_and_none_is_no_try() -> None:
-    lines = ["##kubeproof veth", "ok", "##kubeproof bridge", "##kubeproof vxlan", "x", "Operation not supported"]
-    assert Features().process(lines) == {"veth": "ok", "vxlan": "Operation not supported"}
+    output = sections(veth="ok", bridge="", vxlan="x\nOperation not supported")
+    assert Features().process(output.splitlines()) == {"veth": "ok", "vxlan": "Operation not supported"}
 
 
 @pytest.mark.netns
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make namespaces")
-def test_this_kernel() -> None:
+def test_this_kernel(tmp_path: Path) -> None:
     command = Features().command(WANTED)
     found = Features().process(shell(command))
     assert set(found) == set(FEATURES)
@@ -36,5 +39,5 @@ def test_this_kernel() -> None:
     assert found["veth"] not in ("ok", "")
     assert found["br_netfilter"] == "not in this kernel"
     # Without unshare nothing was tried.
-    found = Features().process(shell(command.replace("unshare ", "no-such-command ")))
+    found = Features().process(shell(command.replace("if unshare", f"PATH={tmp_path}; if unshare")))
     assert not {"overlay", "veth", "bridge", "vxlan"} & found.keys()

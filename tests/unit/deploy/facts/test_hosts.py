@@ -1,18 +1,21 @@
 """Facts that ask several questions at once, and what their scripts do in a real shell."""
 
 import subprocess
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 from pyinfra.api.exceptions import FactProcessError
 
-from kubeproof.deploy.facts import sections
 from kubeproof.deploy.facts.files import Existing, NotEmpty, Text
 from kubeproof.deploy.facts.hosts import Before, Host, Remembered
 from kubeproof.deploy.facts.kubernetes import ControlPlane, ControlPlaneState, KubeconfigOf, MembershipState, Objects
-from kubeproof.deploy.facts.network import ClusterLinks, IptablesRules, RoutesInto, Traces
-from kubeproof.node.host_facts import HostFacts, Room
-from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces
+from kubeproof.deploy.facts.network import ClusterLinks, IptablesRules, RoutesInto
+from kubeproof.node.record import Record
+from kubeproof.state.hostfiles import DiskUsage, Identity
+from kubeproof.state.iptables import Ruleset
+from kubeproof.state.node import NodeState
 from tests.unit.deploy.phases.fake_cluster import sections as answered
 
 
@@ -22,93 +25,96 @@ def shell(script: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-class TestSections:
-    def test_what_is_asked_is_what_is_read(self) -> None:
-        script = sections.script(
-            {"one": "printf 'a\\n\\nb\\n'", "two": "exit_is_ignored", "three": "false; echo '##x'"}
-        )
-        assert sections.read(shell(script)) == {"one": ["a", "b"], "two": [], "three": ["##x"]}
-
-    def test_text_before_the_first_section_is_dropped(self) -> None:
-        assert sections.read(["Welcome!", "##kubeproof a", "1"]) == {"a": ["1"]}
-
-
 class TestHost:
     def test_answers(self) -> None:
         output = answered(
             system="debian 12",
             system_title="Debian GNU/Linux 12 (bookworm)",
             uid="0",
-            addresses="127.0.0.1/8\n192.0.2.11/24",
-            swaps="/dev/sda2",
-            container="systemd-nspawn",
-            machine_id="abc",
+            swaps="Filename Type\n/dev/sda2 partition",
+            identity="hostname=node1\nmachine_id=abc\nproduct_uuid=4C4C\ncontainer=systemd-nspawn",
             remembered="/var/lib/kubeproof-node/before.json",
-            memory="4039544",
+            memory_mib="4039544",
             cores="2",
             init="systemd",
             controllers="rw,nosuid,cpu,cpuacct\nrw,pids",
-            rooms="/var/lib/docker ext2/ext3 1000 900 /dev/sda1 20480000 5120000 15360000 25% /srv/my disk\n"
+            disks="/var/lib/docker ext2/ext3 1000 900 /dev/sda1 20480000 5120000 15360000 25% /srv/my disk\n"
             "/data nfs 0 0 //nas/my share 2048 1024 1024 50% /data\n/odd autofs 0 0 systemd-1 - - - - /odd",
-            hostname="node1",
             own_addresses="192.0.2.11\n192.0.2.11",
-            product_uuid="4C4C",
-            hosts_file="127.0.0.1 localhost\n192.0.2.11 node1",
+            hosts_file="127.0.0.1 localhost\n192.0.2.11 node1\n",
             resolvers="192.0.2.53",
             packages="docker.io\nrunc",
             services="cron.service\nk3s.service",
             others_pods="0123456789ab",
-            iptables="iptables v1.8.9 (nf_tables)",
+            kubelet_version="Kubernetes v1.20.2",
+            cri_socket='"--container-runtime-endpoint=unix:///run/x.sock',
+            iptables="# iptables v1.8.9 (nf_tables)\n*nat\nCOMMIT",
             apparmor="installable",
-            other_rules="nat",
+            other_iptables="# iptables v1.8 (legacy)\n*nat\n:A - [0:0]\n-A A -j DROP\nCOMMIT\n"
+            "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n*raw\n:OUTPUT DROP [0:0]\nCOMMIT",
         )
-        assert Host().process(output.splitlines()) == HostFacts(
+        found = Host().process(output.splitlines())
+        assert (found.iptables.variant, found.other_iptables.used_tables) == ("nf_tables", ("nat", "raw"))
+        assert replace(found, iptables=Ruleset(), other_iptables=Ruleset(), unreadable={}) == NodeState(
+            "",
             system="debian 12",
             system_title="Debian GNU/Linux 12 (bookworm)",
             uid=0,
-            addresses=("127.0.0.1", "192.0.2.11"),
             swaps=("/dev/sda2",),
-            container="systemd-nspawn",
-            machine_id="abc",
+            identity=Identity("node1", "abc", "4c4c", "systemd-nspawn"),
             remembered=True,
             memory_mib=3944,
             cores=2,
             init="systemd",
             controllers=("rw", "nosuid", "cpu", "cpuacct", "pids"),
-            rooms=(
-                Room("/var/lib/docker", "ext2/ext3", 20000, 15000, "/srv/my disk", 1000, 900),
-                Room("/data", "nfs", 2, 1, "/data"),
+            disks=(
+                DiskUsage("/var/lib/docker", "ext2/ext3", 20000, 15000, "/srv/my disk", 1000, 900),
+                DiskUsage("/data", "nfs", 2, 1, "/data"),
             ),
-            hostname="node1",
             own_addresses=("192.0.2.11",),
-            product_uuid="4C4C",
             hosts_file="127.0.0.1 localhost\n192.0.2.11 node1\n",
             resolvers=("192.0.2.53",),
             packages=("docker.io", "runc"),
-            services=("k3s.service",),
+            services=("cron.service", "k3s.service"),
             others_pods=True,
-            iptables="nf_tables",
+            kubelet_version="1.20.2",
+            cri_socket="///run/x.sock",
             apparmor="installable",
-            other_rules=("nat",),
         )
+
+    def test_answers_of_its_network(self) -> None:
+        output = answered(
+            cni_files="10-flannel.conflist",
+            network_files="/run/flannel/subnet.env",
+            plugins="bridge",
+            udp_ports="0.0.0.0:8472\n[::]:8472\n127.0.0.1:323",
+            tcp_ports="*:6443",
+            virtual_servers="Prot LocalAddress:Port Scheduler Flags\nTCP  0A600001:01BB rr\n  -> 0A630001:1770 Masq 1\n"
+            "UDP  0A600001:0035 rr\nTCP  [fd00::1]:0050 rr",
+        )
+        found = Host().process(output.splitlines())
+        assert (found.cni_files, found.plugins) == (("10-flannel.conflist",), ("bridge",))
+        assert found.network_files == ("/run/flannel/subnet.env",)
+        assert (found.udp_ports, found.tcp_ports) == ((323, 8472), (6443,))
+        assert found.virtual_servers == ("10.96.0.1",)
 
     @pytest.mark.parametrize(
         ("version", "variant"),
         [("iptables v1.8.7 (legacy)", "legacy"), ("iptables v1.6.1", "legacy"), ("", "")],
     )
     def test_variants_of_iptables(self, version: str, variant: str) -> None:
-        assert Host().process(answered(uid="0", iptables=version).splitlines()).iptables == variant
+        assert Host().process(answered(uid="0", iptables=f"# {version}").splitlines()).iptables.variant == variant
 
     def test_cgroup_v2_names_its_controllers_in_a_line(self) -> None:
         found = Host().process(answered(uid="0", controllers="cpuset cpu io memory pids").splitlines())
         assert found.controllers == ("cpuset", "cpu", "io", "memory", "pids")
 
     def test_an_odd_answer_hides_no_other(self) -> None:
-        odd = ["##kubeproof uid", "nobody", "##kubeproof memory", "lots", "##kubeproof cores", "", "##kubeproof rooms"]
-        room = "/var/lib ext4 9 8 /dev/my disk 2048 1024 1024 50% /var/lib/a b"
-        found = Host().process([*odd, "/var fuse x - - - - /", room, "##kubeproof hostname", "a"])
-        assert (found.uid, found.memory_mib, found.cores, found.hostname) == (-1, 0, 0, "a")
-        assert found.rooms == (Room("/var/lib", "ext4", 2, 1, "/var/lib/a b", 9, 8),)
+        disks = "/var fuse x - - - - /\n/var/lib ext4 9 8 /dev/my disk 2048 1024 1024 50% /var/lib/a b"
+        odd = answered(uid="nobody", memory_mib="lots", cores="", disks=disks, kernel="6.1")
+        found = Host().process(odd.splitlines())
+        assert (found.uid, found.memory_mib, found.cores, found.kernel) == (-1, 0, 0, "6.1")
+        assert found.disks == (DiskUsage("/var/lib", "ext4", 2, 1, "/var/lib/a b", 9, 8),)
 
     def test_what_cannot_be_read_fails_the_host_and_not_the_run(self) -> None:
         with pytest.raises(FactProcessError, match="damaged"):
@@ -140,24 +146,27 @@ class TestHost:
         assert here.uid >= 0
         assert here.cores > 0
         assert here.memory_mib > 0
-        assert {room.path for room in here.rooms} >= {"/var/lib/docker", "/var/lib/kubelet"}
-        assert all(room.size_mib >= room.free_mib for room in here.rooms)
-        assert here.hostname
+        assert {disk.path for disk in here.disks} >= {"/var/lib/docker", "/var/lib/kubelet"}
+        assert all(disk.size_mib >= disk.free_mib for disk in here.disks)
+        assert here.identity.hostname
         assert here.init
+        assert here.network.device_with(IPv4Address("127.0.0.1"))
         assert "net.ipv4.ip_forward" in Before().process(shell(Before().command())).sysctls
 
 
 def test_before() -> None:
     output = answered(
-        paths="/root/.kube",
+        owned_paths="/root/.kube",
         sysctls="net.ipv4.ip_forward = 0",
-        swaps="/swapfile",
+        swaps="Filename Type\n/swapfile file",
         nft_tables="table ip filter\ntable inet mine",
-        policies="*filter\n:FORWARD DROP [0:0]",
+        iptables="*filter\n:FORWARD DROP [0:0]\nCOMMIT",
         modules="br_netfilter\nveth",
         groups="docker",
+        firewalld="running\n22/tcp 6443/tcp\n10.0.0.0/8",
+        selinux="Enforcing",
     )
-    record = Before().process(output.splitlines())
+    record = Record.of(Before().process(output.splitlines()))
     assert record.paths == ["/root/.kube"]
     assert record.sysctls == {"net.ipv4.ip_forward": "0"}
     assert record.swaps == ["/swapfile"]
@@ -166,6 +175,7 @@ def test_before() -> None:
     assert record.modules == ["br_netfilter"]
     assert record.groups == ["docker"]
     assert record.packages == []
+    assert (record.selinux, record.firewalld) == ("Enforcing", ["running", "22/tcp", "6443/tcp", "10.0.0.0/8"])
 
 
 class TestControlPlane:
@@ -183,7 +193,7 @@ class TestControlPlane:
 
     def test_blank_host(self) -> None:
         assert ControlPlaneState.default() == ControlPlane()
-        assert MembershipState().process([]) == MembershipState.default()
+        assert MembershipState().process(answered().splitlines()) == MembershipState.default()
 
 
 class TestFiles:
@@ -237,62 +247,6 @@ def test_no_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert KubeconfigOf().process(shell(KubeconfigOf().command(str(tmp_path_factory.mktemp("a") / "absent")))) is None
 
 
-class TestTraces:
-    def test_answers(self) -> None:
-        tunnel = (
-            '[{"ifindex":7,"ifname":"flannel.1","mtu":1450,"operstate":"UNKNOWN","linkinfo":{"info_kind":"vxlan",'
-            '"info_data":{"id":1,"port":8472,"learning":false}}}]'
-        )
-        output = answered(
-            remembered="/var/lib/kubeproof-node/before.json",
-            configurations="10-flannel.conflist",
-            interfaces="eth0\nlo",
-            links="cni0",
-            files="/run/flannel/subnet.env",
-            plugins="bridge",
-            tunnels=tunnel,
-            udp="0.0.0.0:8472\n[::]:8472\n127.0.0.1:323",
-            addresses="lo 127.0.0.1 65536\neth0 192.0.2.11 1500",
-            tcp="*:6443",
-            routes="default via 192.0.2.1 dev eth0 onlink\n192.0.2.0/24 dev eth0 proto kernel scope link\n"
-            "198.51.100.0/24 proto static \\\tnexthop via 192.0.2.7\nblackhole 10.244.17.0/26 proto bird\n"
-            "unreachable default metric 4278198272\nlocal 192.0.2.11 dev eth0 table local proto kernel",
-            virtual_servers="0A600001:01BB\n0A600001:0035\n[fd00::1]:0050",
-        )
-        found = Traces().process(output.splitlines())
-        (link,) = found.tunnels
-        assert link.vxlan
-        assert (link.name, link.vxlan.vni, link.vxlan.port) == ("flannel.1", 1, 8472)
-        assert found == NetworkTraces(
-            remembered=True,
-            configurations=("10-flannel.conflist",),
-            interfaces=("eth0", "lo"),
-            links=("cni0",),
-            files=("/run/flannel/subnet.env",),
-            plugins=("bridge",),
-            tunnels=(link,),
-            udp_ports=(323, 8472),
-            tcp_ports=(6443,),
-            addresses=(LinkAddress("lo", "127.0.0.1", 65536), LinkAddress("eth0", "192.0.2.11", 1500)),
-            routes=(("192.0.2.0/24", "eth0"), ("198.51.100.0/24", "")),
-            unreachable=("10.244.17.0/26",),
-            virtual_servers=("10.96.0.1",),
-            default_link="eth0",
-        )
-
-    def test_a_vpns_table_has_no_say_in_the_default_route(self) -> None:
-        routes = "default dev wg0 table 51820 scope link\ndefault via 192.0.2.1 dev eth0\nunreachable default table 52"
-        assert Traces().process(answered(routes=routes).splitlines()).default_link == "eth0"
-
-    def test_script_runs_on_this_machine(self) -> None:
-        found = Traces().process(shell(Traces().command()))
-        assert "lo" in found.interfaces
-        assert not [link for link in found.links if "*" in link]
-        assert LinkAddress("lo", "127.0.0.1", 65536) in found.addresses
-        assert Traces().process([]) == NetworkTraces()
-        with pytest.raises(FactProcessError):
-            Traces().process(["##kubeproof tunnels", "no json"])
-
-    def test_patterns_of_links_and_routes_run_on_this_machine(self) -> None:
-        assert "lo" in ClusterLinks().process(shell(ClusterLinks().command(["l[o]", "no-such.*"])))
-        assert RoutesInto().process(shell(RoutesInto().command(["198.51.100.0/24"]))) == []
+def test_patterns_of_links_and_routes_run_on_this_machine() -> None:
+    assert "lo" in ClusterLinks().process(shell(ClusterLinks().command(["l[o]", "no-such.*"])))
+    assert RoutesInto().process(shell(RoutesInto().command(["198.51.100.0/24"]))) == []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kubeproof.deploy.facts.questions import MARKER
 from tests.unit.deploy.phases import prepared
 
 HERE = Path(__file__).resolve().parent
@@ -16,8 +17,9 @@ WORKERS = ("node1", "node2")
 TOKEN = "abcdef.0123456789abcdef"
 CA_HASH = "sha256:" + "ab" * 32
 KUBECONFIG = "server: https://192.0.2.11:6443\nclient-key-data: not-to-be-seen"
-MARK = "##kubeproof "
-ROOMS = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/kubelet")
+MARK = "run "
+"""What is before the name of a question in the command of a fact that asks several."""
+DISKS = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/kubelet")
 FEATURES = ("overlay", "veth", "bridge", "vxlan", "conntrack", "br_netfilter", "iptables")
 
 Rule = dict[str, Any]
@@ -25,38 +27,44 @@ Rule = dict[str, Any]
 
 def sections(**answers: str) -> str:
     """Output of a fact that asks several questions."""
-    return "".join(f"{MARK}{name}\n{answer}\n" for name, answer in answers.items())
+    parts = (
+        f"@@{MARKER} out {name}\n{answer}\n@@{MARKER} err {name}\n\n@@{MARKER} rc {name} 0\n"
+        for name, answer in answers.items()
+    )
+    return "\n".join((*parts, f"@@{MARKER} end"))
 
 
-def host_facts(host: str, address: str = "", **changes: str) -> Rule:
+def host_facts(
+    host: str,
+    address: str = "",
+    *,
+    links: Iterable[str] = ("lo", "eth0"),
+    tunnels: Iterable[Rule] = (),
+    mtu: int = 1500,
+    **changes: str,
+) -> Rule:
     """What preflight reads of a host that is fit, with changes."""
+    found = [{"ifindex": n, "ifname": name, "mtu": mtu, "operstate": "UP"} for n, name in enumerate(links, start=1)]
+    own = {"family": "inet", "local": address or ADDRESSES[host], "prefixlen": 24, "scope": "global"}
     answers = {
+        "identity": f"hostname={host}\nmachine_id=id-of-{host}\nproduct_uuid=uuid-of-{host}\ncontainer=",
         "system": "debian 12",
         "uid": "0",
-        "addresses": f"127.0.0.1/8\n{address or ADDRESSES[host]}/24",
-        "swaps": "",
-        "container": "",
-        "machine_id": f"id-of-{host}",
-        "docker_config": "",
-        "machine": "x86_64",
+        "architecture": "x86_64",
         "kernel": "6.1.0-13-amd64",
         "cgroups": "cgroup2fs",
-        "foreign": "",
-        "memory": "4000000",
+        "memory_mib": "4000000",
         "cores": "2",
         "init": "systemd",
         "controllers": "cpuset cpu io memory pids" if changes.get("cgroups", "cgroup2fs") == "cgroup2fs" else "",
-        "rooms": "\n".join(f"{path} ext2/ext3 1000 900 /dev/sda1 20000000 5000000 15000000 25% /" for path in ROOMS),
-        "hostname": host,
+        "disks": "\n".join(f"{path} ext2/ext3 1000 900 /dev/sda1 20000000 5000000 15000000 25% /" for path in DISKS),
         "own_addresses": address or ADDRESSES[host],
-        "product_uuid": f"uuid-of-{host}",
         "hosts_file": "127.0.0.1 localhost",
         "resolvers": "198.51.100.53",
-        "packages": "",
-        "services": "",
-        "iptables": "",
+        "network-links": json.dumps([*found, *tunnels]),
+        "network-addresses": json.dumps([{"ifname": "eth0", "addr_info": [own]}]),
     }
-    return {"host": host, "match": f"{MARK}machine_id", "stdout": sections(**{**answers, **changes})}
+    return {"host": host, "match": f"{MARK}identity", "stdout": sections(**{**answers, **changes})}
 
 
 def ready_objects(*daemon_sets: str, names: Iterable[str] = ADDRESSES) -> list[dict[str, Any]]:
@@ -91,7 +99,7 @@ def blank_hosts(facts: Iterable[Rule] | None = None, names: Iterable[str] = ADDR
     """Hosts without anything, which become a cluster as they are told to."""
     return [
         *(map(host_facts, ADDRESSES) if facts is None else facts),
-        {"match": "features.sh", "stdout": sections(**dict.fromkeys(FEATURES, "ok"))},
+        {"match": f"{MARK}veth", "stdout": sections(**dict.fromkeys(FEATURES, "ok"))},
         {"match": r"^date \+%s", "stdout": "1700000000.5"},
         {"match": "apt-config shell", "stdout": "packages http://mirror.example.net/kubernetes/InRelease 200"},
         {"match": "peer.pl does", "stdout": "\n".join([*(f"heard {name}" for name in names), "done"])},

@@ -15,7 +15,7 @@ IN_USE = {
     "arguments": "cluster-cidr=10.244.0.0/16\nservice-cluster-ip-range=10.96.0.0/12",
     "server": "https://192.0.2.11:6443",
 }
-QUESTION = "##kubeproof unfinished"
+QUESTION = "run unfinished"
 
 
 @pytest.fixture

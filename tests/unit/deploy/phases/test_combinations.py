@@ -94,15 +94,15 @@ def rules(hosts: tuple[Host, ...], minor: str) -> list[dict[str, object]]:
             host.name,
             address=f"192.0.2.{11 + place}",
             system=host.release,
-            machine=host.machine,
+            architecture=host.machine,
             kernel=host.kernel,
         )
         for place, host in enumerate(hosts)
     ]
     return [
         {"match": "dnf .*--assumeno", "success": False, "stdout": DNF_TABLE},
-        {"match": f"{'##'}kubeproof now", "stdout": sections(now="Enforcing", at_boot="enforcing")},
-        {"match": f"{'##'}kubeproof running", "stdout": sections(running="running", ports="22/tcp", sources="")},
+        {"match": "run now", "stdout": sections(now="Enforcing", at_boot="enforcing")},
+        {"match": "run running", "stdout": sections(running="running", ports="22/tcp", sources="")},
         {
             "match": "kubeadm config images list",
             "when": ["packages"],
@@ -493,9 +493,9 @@ def reset(folder: Path, archive: Path, hosts: tuple[Host, ...], runtime: str, mi
                 "stdout": "containerd.io installed\ndocker-ce installed",
             },
             {"match": NOT_PREFLIGHT + "dpkg-query .*db:Status-Status", "stdout": f"{package[hosts[0].name]} installed"},
-            {"match": "##kubeproof now", "stdout": sections(now="Permissive", at_boot="permissive")},
+            {"match": "run now", "stdout": sections(now="Permissive", at_boot="permissive")},
             {
-                "match": "##kubeproof running",
+                "match": "run running",
                 "stdout": sections(running="running", ports=opened, sources="10.244.0.0/16"),
             },
             {"match": "dnf .*--assumeno", "success": False, "stdout": "Operation aborted."},

@@ -11,6 +11,7 @@ from tests.unit.deploy.phases.fake_cluster import (
     CA_HASH,
     FEATURES,
     KUBECONFIG,
+    MARK,
     TOKEN,
     WORKERS,
     FakeCluster,
@@ -21,7 +22,7 @@ from tests.unit.deploy.phases.fake_cluster import (
 
 CHANGES = (
     r"umask|apt-get(?! update --print-uris)|systemctl (start|stop|restart|enable)|"
-    r"kubeadm (init|join|reset|token)|rm -|touch|sysctl --write"
+    r"kubeadm (init|join|reset|token)|rm -(?!rf .\$d.')|touch|sysctl --write"
 )
 """Commands that change something on a host."""
 TRACEBACK = "Traceback"
@@ -170,13 +171,13 @@ class TestBadLuck:
         assert TRACEBACK not in run.output
 
     def test_interrupted_init_is_taken_back_and_begun_again(self, hosts: FakeCluster) -> None:
-        hosts.rules.append({"match": "##kubeproof configured", "stdout": sections(configured="x", interrupted="x")})
+        hosts.rules.append({"match": "run configured", "stdout": sections(configured="x", interrupted="x")})
         run = hosts.run("deploy.py", "-y")
         assert run.code == 0, run.output
         assert run.places("kubeadm reset", "master")[0] < run.places("kubeadm init", "master")[0]
 
     def test_control_plane_that_does_not_answer_is_never_taken_back(self, hosts: FakeCluster) -> None:
-        question = "##kubeproof configured"
+        question = "run configured"
         hosts.answer(question, stdout=sections(configured="x"), sets=["asked", "@api"])
         healthy = sections(configured="x", healthy="ok", finished="a\nb")
         hosts.answer(question, when=["asked"], stdout=healthy)
@@ -185,23 +186,23 @@ class TestBadLuck:
         assert not run.ran("kubeadm (reset|init)", "master")
 
     def test_interrupted_join_is_taken_back_and_begun_again(self, hosts: FakeCluster) -> None:
-        hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", interrupted="x"))
+        hosts.answer("run joined", host="node1", stdout=sections(joined="x", interrupted="x"))
         run = hosts.run("deploy.py", "-y")
         forgotten = run.places("kubectl .* delete node node1 --ignore-not-found", "master")
         assert run.places("kubeadm reset", "node1")[0] < forgotten[0] < run.places("kubeadm join", "node1")[0]
         assert not run.ran("delete node node2")
 
     def test_node_of_another_cluster_is_refused(self, hosts: FakeCluster) -> None:
-        hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", ca="aaaa"))
-        hosts.answer("##kubeproof joined", host="master", stdout=sections(joined="x", ca="bbbb"))
+        hosts.answer("run joined", host="node1", stdout=sections(joined="x", ca="aaaa"))
+        hosts.answer("run joined", host="master", stdout=sections(joined="x", ca="bbbb"))
         run = hosts.run("deploy.py", "-y")
         assert run.code == 1
         assert "belongs to another cluster" in run.output
         assert not run.ran("kubeadm (join|reset)", "node1")
 
     def test_worker_of_a_cluster_whose_control_plane_was_made_anew_is_refused(self, hosts: FakeCluster) -> None:
-        hosts.answer("##kubeproof joined", host="node1", stdout=sections(joined="x", ca="aaaa"))
-        hosts.answer("##kubeproof joined", host="master", when=["initialised"], stdout=sections(joined="x", ca="bbbb"))
+        hosts.answer("run joined", host="node1", stdout=sections(joined="x", ca="aaaa"))
+        hosts.answer("run joined", host="master", when=["initialised"], stdout=sections(joined="x", ca="bbbb"))
         run = hosts.run("deploy.py", "-y")
         assert run.code == 1
         assert "belongs to another cluster" in run.output
@@ -209,7 +210,7 @@ class TestBadLuck:
 
     def test_node_that_has_joined_is_left_alone(self, hosts: FakeCluster) -> None:
         for name in ("node1", "master"):
-            hosts.answer("##kubeproof joined", host=name, stdout=sections(joined="x", ca="aaaa"))
+            hosts.answer("run joined", host=name, stdout=sections(joined="x", ca="aaaa"))
         assert hosts.run("deploy.py", "-y").code == 0
         run = hosts.run("deploy.py", "--dry")
         assert run.code == 0, run.output
@@ -220,7 +221,7 @@ class TestBadLuck:
 
 class TestBadInput:
     def test_findings_of_all_hosts_are_reported_before_anything_changes(self, hosts: FakeCluster) -> None:
-        hosts.rules[:0] = [host_facts("node1", system="ubuntu 20.04"), host_facts("node2", addresses="192.0.2.99/24")]
+        hosts.rules[:0] = [host_facts("node1", system="ubuntu 20.04"), host_facts("node2", address="192.0.2.99")]
         run = hosts.run("deploy.py", "-y")
         assert run.code == 1
         assert "[error] os node1: runs ubuntu 20.04, " in run.output
@@ -232,7 +233,7 @@ class TestBadInput:
 
     def test_what_hosts_try_is_judged(self, hosts: FakeCluster) -> None:
         """Whatever was asked for in another way than by a fact of the host itself."""
-        hosts.answer("features.sh", host="node1", stdout=sections(**{**dict.fromkeys(FEATURES, "ok"), "vxlan": "no"}))
+        hosts.answer(f"{MARK}veth", host="node1", stdout=sections(**{**dict.fromkeys(FEATURES, "ok"), "vxlan": "no"}))
         hosts.answer(r"^date \+%s", host="node2", stdout="1700000100.5")
         hosts.answer("apt-config shell", host="node1", stdout="images https://registry.example.net/v2/ curl: (6) no")
         hosts.answer("peer.pl does", host="node2", stdout="heard node1\ndone")
@@ -249,7 +250,7 @@ class TestBadInput:
         assert not any(item.file for item in run.commands)
 
     def test_what_is_ignored_is_shown_and_stops_nothing(self, hosts: FakeCluster) -> None:
-        hosts.rules.insert(0, host_facts("master", cores="1", memory="1000000"))
+        hosts.rules.insert(0, host_facts("master", cores="1", memory_mib="1000000"))
         hosts.settings = {"ignore_findings": ["cores", "memory"]}
         run = hosts.run("deploy.py", "-y")
         assert run.code == 0, run.output
@@ -258,14 +259,14 @@ class TestBadInput:
 
     def test_a_node_is_not_asked_what_it_has_shown(self, hosts: FakeCluster) -> None:
         for name in ("master", "node1"):
-            hosts.rules.insert(0, host_facts(name, kubelet="Kubernetes v1.20.2"))
+            hosts.rules.insert(0, host_facts(name, kubelet_version="Kubernetes v1.20.2"))
         run = hosts.run("deploy.py", "--dry")
         assert run.code == 0, run.output
-        for question in ("features.sh", "apt-config shell"):
+        for question in (f"{MARK}veth", "apt-config shell"):
             assert {run.commands[place].host for place in run.places(question)} == {"node2"}
         assert {run.commands[place].host for place in run.places("peer.pl does")} == set(ADDRESSES)
-        hosts.rules.insert(0, host_facts("node2", kubelet="Kubernetes v1.20.2"))
-        assert not hosts.run("deploy.py", "--dry").ran("features.sh|apt-config shell|peer.pl does")
+        hosts.rules.insert(0, host_facts("node2", kubelet_version="Kubernetes v1.20.2"))
+        assert not hosts.run("deploy.py", "--dry").ran(f"{MARK}veth|apt-config shell|peer.pl does")
 
     def test_docker_configuration_that_is_no_json(self, hosts: FakeCluster) -> None:
         hosts.rules.insert(0, host_facts("node1", docker_config="data-root = /srv"))
@@ -314,7 +315,7 @@ class TestReset:
     def test_cluster_is_neither_converted_nor_half_taken_away(
         self, hosts: FakeCluster, deploy: str, settings: dict[str, object], said: str
     ) -> None:
-        hosts.rules.insert(0, host_facts("node1", kubelet="Kubernetes v1.20.2"))
+        hosts.rules.insert(0, host_facts("node1", kubelet_version="Kubernetes v1.20.2"))
         hosts.settings = settings
         run = hosts.run(deploy, "-y")
         assert run.code == 1
@@ -348,13 +349,13 @@ class TestReset:
         monkeypatch.setenv("KUBEPROOF_KEEP_HOSTS", "1")
         hosts.flags = tuple(f"{name} remembered" for name in ADDRESSES)
         rules = "*filter\n:FORWARD DROP [0:0]\n:KUBE-FORWARD - [0:0]\n-A FORWARD -j KUBE-FORWARD\nCOMMIT"
-        hosts.answer("##kubeproof ipv4", stdout=sections(ipv4=rules))
+        hosts.answer("run ipv4", stdout=sections(ipv4=rules))
         run = hosts.run("reset.py", "-y")
         assert run.code == 0, run.output
         plans = [item.stdin or "" for item in run.commands if "iptables-restore" in item.command]
         assert len(plans) == len(ADDRESSES)
         assert all("-X KUBE-FORWARD" in plan and ":FORWARD" not in plan for plan in plans)
-        asked = "(?s)^(?!echo '##kubeproof).*"
+        asked = "(?s)^(?!export LC_ALL).*"
         assert not run.ran(f"{asked}(docker.service.d|systemctl (stop|restart) docker|before.json.*rm|purge)")
 
     @pytest.mark.parametrize("remembered", [True, False])

@@ -10,7 +10,7 @@ import yaml
 
 from kubeproof.networks import documents
 from kubeproof.networks.artifacts import CONFIGURATIONS
-from tests.unit.deploy.phases.fake_cluster import ADDRESSES, MARK, FakeCluster, Run, ready_objects, sections
+from tests.unit.deploy.phases.fake_cluster import ADDRESSES, FakeCluster, Run, host_facts, ready_objects
 from tests.unit.deploy.phases.test_deploy import CHANGES, TRACEBACK
 from tests.unit.networks import made_up, upstream
 
@@ -54,15 +54,13 @@ def placed(run: Run, path: str) -> dict[str, str]:
     return {item.host: item.stdin or "" for item in run.commands if item.file == path}
 
 
+LINKS = ("lo", "eth0")
+
+
 def applied(run: Run, cni: str) -> dict[str, Any]:
     """The objects that were put onto the control plane host, by kind."""
     (text,) = [item.stdin for item in run.commands if item.file == f"{FOLDER}/{cni}.yaml"]
     return {item["kind"]: item for item in yaml.safe_load_all(text or "")}
-
-
-def traces(host: str, **answers: str) -> dict[str, Any]:
-    """What preflight reads of a host's network."""
-    return {"host": host, "match": f"{MARK}configurations", "stdout": sections(**answers)}
 
 
 def refused(run: Run, *said: str) -> None:
@@ -92,6 +90,7 @@ class TestDeploy:
         assert not placed(run, BOOT_GUARD)
 
     def test_canal(self, hosts: FakeCluster) -> None:
+        hosts.rules[:0] = [host_facts(name, links=(*LINKS, "eth1")) for name in ADDRESSES]
         run = deployed(hosts, made_up.CANAL, "canal", cni_image_repository="", cni_interface="eth1")
         assert run.code == 0, run.output
         objects = applied(run, "canal")
@@ -106,7 +105,7 @@ class TestDeploy:
 
     def test_canals_pods_fit_the_smallest_tunnel(self, hosts: FakeCluster) -> None:
         for name, mtu in (("master", 1500), ("node1", 1460), ("node2", 9000)):
-            hosts.rules.insert(0, traces(name, addresses=f"lo 127.0.0.1 65536\neth0 {ADDRESSES[name]} {mtu}"))
+            hosts.rules.insert(0, host_facts(name, mtu=mtu))
         run = deployed(hosts, made_up.CANAL, "canal")
         assert applied(run, "canal")["ConfigMap"]["data"]["veth_mtu"] == "1410"
         run = deployed(hosts, made_up.CANAL, "canal", cni_mtu=1300)
@@ -183,7 +182,7 @@ class TestRefusals:
         refused(deployed(hosts, made_up.FLANNEL, "flannel", cni_manifest_sha256=""), "cni_manifest_sha256: is empty")
 
     def test_no_such_file_and_a_finding_on_a_host_together(self, hosts: FakeCluster) -> None:
-        hosts.rules.insert(0, traces("node1", configurations="00-mine.conflist", links="cni0\nflannel.1"))
+        hosts.rules.insert(0, host_facts("node1", cni_files="00-mine.conflist", links=(*LINKS, "cni0", "flannel.1")))
         run = hosts.run(
             "deploy.py", "-y", *options(cni="flannel", cni_manifest="/no/such.yaml", cni_manifest_sha256="a" * 64)
         )
@@ -202,7 +201,9 @@ class TestRefusals:
         )
 
     def test_another_network_in_a_running_cluster(self, hosts: FakeCluster) -> None:
-        hosts.rules.insert(0, traces("node1", remembered="x", configurations="10-podnet.conflist", links="flannel.1"))
+        hosts.rules.insert(
+            0, host_facts("node1", remembered="x", cni_files="10-podnet.conflist", links=(*LINKS, "flannel.1"))
+        )
         refused(
             deployed(hosts, made_up.FLANNEL, "flannel"),
             "node1: has the pod network podnet (/etc/cni/net.d/10-podnet.conflist)",
@@ -210,17 +211,17 @@ class TestRefusals:
         )
 
     def test_back_to_podnet(self, hosts: FakeCluster) -> None:
-        hosts.rules.insert(0, traces("master", remembered="x", configurations="10-canal.conflist\ncalico-kubeconfig"))
+        hosts.rules.insert(0, host_facts("master", remembered="x", cni_files="10-canal.conflist\ncalico-kubeconfig"))
         refused(hosts.run("deploy.py", "-y"), "master: has the pod network canal (/etc/cni/net.d/10-canal.conflist)")
 
     def test_the_same_network_is_gone_on_with(self, hosts: FakeCluster) -> None:
-        here = traces(
+        here = host_facts(
             "node1",
             remembered="x",
-            configurations="10-flannel.conflist\n87-podman.conflist",
-            links="cni0\nflannel.1",
-            files="/run/flannel/subnet.env",
-            tcp="*:8081",
+            cni_files="10-flannel.conflist\n87-podman.conflist",
+            links=(*LINKS, "cni0", "flannel.1"),
+            network_files="/run/flannel/subnet.env",
+            tcp_ports="*:8081",
         )
         hosts.rules.insert(0, here)
         assert deployed(hosts, made_up.FLANNEL, "flannel").code == 0
@@ -234,8 +235,8 @@ class TestRefusals:
             "linkinfo": {"info_kind": "vxlan", "info_data": {"id": 7, "port": 8472, "learning": True}},
         }
         hosts.rules[:0] = [
-            traces("node1", tunnels=json.dumps([tunnel]), interfaces="lo\neth0", tcp="0.0.0.0:8081", udp="*:8472"),
-            traces("node2", udp="0.0.0.0:8472", interfaces="eth1"),
+            host_facts("node1", tunnels=[tunnel], tcp_ports="0.0.0.0:8081", udp_ports="*:8472"),
+            host_facts("node2", udp_ports="0.0.0.0:8472", links=(*LINKS, "eth1")),
         ]
         run = deployed(hosts, made_up.FLANNEL, "flannel", vxlan_vni=7, cni_interface="eth1", api_port=8081)
         refused(
@@ -243,14 +244,14 @@ class TestRefusals:
             "[error] cni-ports: api_port is taken by a pod of flannel on every node (8081)",
             "[error] cni-ports node1: has TCP port 8081 in use",
             "node1: has VNI 7 at UDP port 8472 in use by link vxlan7",
-            "node1: has no interface eth1 but lo, eth0",
+            "node1: has no interface eth1 but lo, eth0, vxlan7",
             "node2: has UDP port 8472 in use by a program",
         )
         assert "node1: has UDP port" not in run.output
 
     def test_a_plugin_that_nobody_brings(self, hosts: FakeCluster) -> None:
         text = made_up.FLANNEL.replace("hostPath: {path: /opt/cni/bin}", "hostPath: {path: /elsewhere}")
-        hosts.rules.insert(0, traces("node2", plugins="flannel"))
+        hosts.rules.insert(0, host_facts("node2", plugins="flannel"))
         run = deployed(hosts, text, "flannel")
         refused(run, "node1: has no /opt/cni/bin/flannel, which this manifest of flannel does not bring")
         assert "node2: has no" not in run.output

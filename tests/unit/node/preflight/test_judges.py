@@ -21,7 +21,7 @@ def test_hosts_that_are_fit() -> None:
 
 
 def test_hosts_that_did_not_answer_are_left_out() -> None:
-    nothing: dict[str, Any] = {"hosts": {}, "traces": {}, "clocks": {}, "features": {}, "sources": {}, "heard": {}}
+    nothing: dict[str, Any] = {"hosts": {}, "clocks": {}, "features": {}, "sources": {}, "heard": {}}
     assert list(judged(inspection(**nothing))) == []
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from kubeproof.node.host_facts import Room
 from kubeproof.node.preflight import clocks, disks, identity, machines
 from kubeproof.node.preflight.inspection import Reading
+from kubeproof.state.hostfiles import DiskUsage
 from tests.unit.node.example import cluster
-from tests.unit.node.preflight.fit import ROOMS, found, inspection, only
+from tests.unit.node.preflight.fit import DISKS, found, inspection, only
 
 V1 = ("cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids")
 
@@ -67,26 +67,28 @@ class TestDisks:
         ],
     )
     def test_little_in_part(self, free: int, kubelet: str, severity: str, said: str) -> None:
-        rooms = tuple(Room(room.path, room.kind, 20000, free, "/") for room in ROOMS)
-        finding = only(disks.findings, inspection(master={"rooms": rooms, "kubelet": kubelet}))
+        rooms = tuple(DiskUsage(room.path, room.kind, 20000, free, "/") for room in DISKS)
+        finding = only(disks.findings, inspection(master={"disks": rooms, "kubelet_version": kubelet}))
         assert (finding.name, finding.severity, finding.breaks) == ("disk-space", severity, said)
         assert "2900 MiB free of 20000 for /var/lib/containerd, /var/lib/docker, /var/lib/etcd" in finding.found
 
     @pytest.mark.parametrize("kubelet", ["", "1.20.2"])
     def test_little_in_all(self, kubelet: str) -> None:
         """A node has its packages and images."""
-        rooms = tuple(Room(room.path, room.kind, 4000, 3000, "/") for room in ROOMS)
-        assert len(found(disks.findings, inspection(node1={"rooms": rooms, "kubelet": kubelet}))) == (not kubelet)
+        rooms = tuple(DiskUsage(room.path, room.kind, 4000, 3000, "/") for room in DISKS)
+        assert len(found(disks.findings, inspection(node1={"disks": rooms, "kubelet_version": kubelet}))) == (
+            not kubelet
+        )
 
     def test_file_systems_of_their_own(self) -> None:
-        rooms = (*ROOMS[:2], Room("/var/lib/etcd", "xfs", 1000, 50, "/var/lib/etcd"))
-        assert found(disks.findings, inspection(node1={"rooms": rooms})) == []
-        finding = only(disks.findings, inspection(master={"rooms": rooms}))
+        rooms = (*DISKS[:2], DiskUsage("/var/lib/etcd", "xfs", 1000, 50, "/var/lib/etcd"))
+        assert found(disks.findings, inspection(node1={"disks": rooms})) == []
+        finding = only(disks.findings, inspection(master={"disks": rooms}))
         assert finding.found == "has 50 MiB free of 1000 for /var/lib/etcd (at /var/lib/etcd)"
 
     def test_pods_need_less_than_images(self) -> None:
-        rooms = (*ROOMS[:2], Room("/var/lib/kubelet", "xfs", 1000, 120, "/var/lib/kubelet"))
-        assert found(disks.findings, inspection(node1={"rooms": rooms})) == []
+        rooms = (*DISKS[:2], DiskUsage("/var/lib/kubelet", "xfs", 1000, 120, "/var/lib/kubelet"))
+        assert found(disks.findings, inspection(node1={"disks": rooms})) == []
 
     @pytest.mark.parametrize(
         ("config", "full", "wrong"),
@@ -102,25 +104,25 @@ class TestDisks:
         ],
     )
     def test_where_docker_keeps_images(self, config: str, full: str, wrong: int) -> None:
-        rooms = (*ROOMS, Room("/data/docker", "xfs", 20000, 15000, "/"))
-        here = tuple(Room(room.path, room.kind, 8000, 900, full) if room.path == full else room for room in rooms)
+        rooms = (*DISKS, DiskUsage("/data/docker", "xfs", 20000, 15000, "/"))
+        here = tuple(DiskUsage(room.path, room.kind, 8000, 900, full) if room.path == full else room for room in rooms)
         expected = [("disk-space", "node1", "error")] * wrong
-        assert found(disks.findings, inspection(node1={"docker_config": config, "rooms": here})) == expected
+        assert found(disks.findings, inspection(node1={"docker_config": config, "disks": here})) == expected
 
     def test_inodes(self) -> None:
-        rooms = tuple(replace(room, inodes=1000, free_inodes=40) for room in ROOMS)
-        finding = only(disks.findings, inspection(node1={"rooms": rooms}))
+        rooms = tuple(replace(room, inodes=1000, free_inodes=40) for room in DISKS)
+        finding = only(disks.findings, inspection(node1={"disks": rooms}))
         assert finding.found.startswith("has 40 inodes free of 1000 for /var/lib/containerd")
-        made_as_needed = tuple(replace(room, kind="btrfs") for room in ROOMS)
-        assert found(disks.findings, inspection(node1={"rooms": made_as_needed})) == []
+        made_as_needed = tuple(replace(room, kind="btrfs") for room in DISKS)
+        assert found(disks.findings, inspection(node1={"disks": made_as_needed})) == []
 
     def test_a_folder_with_a_blank_is_quoted(self) -> None:
-        rooms = (Room("/var/lib/docker", "xfs", 8000, 900, "/srv/my disk"), *ROOMS[2:])
-        assert "2 '/srv/my disk' |" in only(disks.findings, inspection(node1={"rooms": rooms})).mend
+        rooms = (DiskUsage("/var/lib/docker", "xfs", 8000, 900, "/srv/my disk"), *DISKS[2:])
+        assert "2 '/srv/my disk' |" in only(disks.findings, inspection(node1={"disks": rooms})).mend
 
     def test_overlay_on_overlay(self) -> None:
-        rooms = (Room("/var/lib/docker", "overlayfs", 20000, 15000, "/"), *ROOMS[2:])
-        assert found(disks.findings, inspection(node1={"rooms": rooms})) == [("storage-driver", "node1", "error")]
+        rooms = (DiskUsage("/var/lib/docker", "overlayfs", 20000, 15000, "/"), *DISKS[2:])
+        assert found(disks.findings, inspection(node1={"disks": rooms})) == [("storage-driver", "node1", "error")]
 
 
 class TestClocks:

@@ -10,44 +10,47 @@ import pytest
 from kubeproof.deploy.facts.files import Kinds
 from kubeproof.networks import documents, references
 from kubeproof.networks.plan import NetworkPlan, of_template
-from kubeproof.node.network_artifacts import LinkAddress, NetworkTraces, tunnel_mtu
 from kubeproof.node.preflight import network_obstacles
 from kubeproof.node.preflight.inspection import Inspection
+from kubeproof.node.tunnel import tunnel_mtu
+from kubeproof.state.node import NodeState
 from tests.unit.node.example import cluster
-from tests.unit.node.preflight.fit import inspection
+from tests.unit.node.preflight.fit import OnLink, bare, inspection
 
 
-def found(host: NetworkTraces, cni: str = "podnet", network: NetworkPlan | None = None, **changes: object) -> list[str]:
+def found(host: NodeState, cni: str = "podnet", network: NetworkPlan | None = None, **changes: object) -> list[str]:
     wanted = cluster(cni=cni, **changes)
-    looked_at = Inspection(wanted, traces={"node1": host}, network=network or of_template(wanted.settings))
+    looked_at = Inspection(wanted, hosts={"node1": host}, network=network or of_template(wanted.settings))
     return [str(finding) for finding in network_obstacles.findings(looked_at)]
 
 
 def test_a_blank_host_and_one_with_this_network_are_fine() -> None:
-    assert found(NetworkTraces()) == []
-    here = NetworkTraces(
-        remembered=True, configurations=("10-podnet.conflist",), links=("cni0", "flannel.1"), udp_ports=(53,)
-    )
+    assert found(bare()) == []
+    here = bare(remembered=True, cni_files=("10-podnet.conflist",), interfaces=("cni0", "flannel.1"), udp_ports=(53,))
     assert found(here) == []
 
 
 @pytest.mark.parametrize(
     ("host", "shown"),
     [
-        (NetworkTraces(configurations=("10-flannel.conflist",)), "(/etc/cni/net.d/10-flannel.conflist)"),
-        (NetworkTraces(configurations=("10-calico.conflist",)), "(/etc/cni/net.d/10-calico.conflist)"),
-        (NetworkTraces(configurations=("00-bridge.conf",)), "(/etc/cni/net.d/00-bridge.conf)"),
-        (NetworkTraces(links=("cali0123456789a", "tunl0")), "(link cali0123456789a, link tunl0)"),
-        (NetworkTraces(files=("/var/lib/calico/nodename",)), "(/var/lib/calico/nodename)"),
+        (bare(cni_files=("10-flannel.conflist",)), "(/etc/cni/net.d/10-flannel.conflist)"),
+        (bare(cni_files=("10-calico.conflist",)), "(/etc/cni/net.d/10-calico.conflist)"),
+        (bare(cni_files=("00-bridge.conf",)), "(/etc/cni/net.d/00-bridge.conf)"),
         (
-            NetworkTraces(
-                links=("cni0", "flannel.1", "vxlan.calico", "weave"), files=("/run/flannel/subnet.env", "/x")
+            bare(interfaces=("cali0123456789a",), addresses=(OnLink("tunl0", "10.244.1.1"),)),
+            "(link cali0123456789a, link tunl0)",
+        ),
+        (bare(network_files=("/var/lib/calico/nodename",)), "(/var/lib/calico/nodename)"),
+        (
+            bare(
+                interfaces=("cni0", "flannel.1", "vxlan.calico", "weave"),
+                network_files=("/run/flannel/subnet.env", "/x"),
             ),
             "(link cni0, link flannel.1, link vxlan.calico, link weave and 2 more)",
         ),
     ],
 )
-def test_leftovers_of_others_are_named_in_one_line(host: NetworkTraces, shown: str) -> None:
+def test_leftovers_of_others_are_named_in_one_line(host: NodeState, shown: str) -> None:
     (line,) = found(host)
     assert line.startswith(
         f"[error] cni-leftovers node1: has leftovers of a pod network that is not Kubeproof's {shown}, "
@@ -57,18 +60,18 @@ def test_leftovers_of_others_are_named_in_one_line(host: NetworkTraces, shown: s
 @pytest.mark.parametrize(
     ("host", "command"),
     [
-        (NetworkTraces(interfaces=("lo", "eth0", "kube-ipvs0")), "ip link delete kube-ipvs0"),
-        (NetworkTraces(addresses=(LinkAddress("nodelocaldns", "10.96.0.10", 1500),)), "ip link delete nodelocaldns"),
+        (bare(interfaces=("lo", "eth0", "kube-ipvs0")), "ip link delete kube-ipvs0"),
+        (bare(addresses=(OnLink("nodelocaldns", "10.96.0.10", 1500),)), "ip link delete nodelocaldns"),
         (
-            NetworkTraces(interfaces=("flannel-v6.1", "flannel-wg")),
+            bare(interfaces=("flannel-v6.1", "flannel-wg")),
             "ip link delete flannel-v6.1; ip link delete flannel-wg",
         ),
-        (NetworkTraces(links=("tunl0",), interfaces=("tunl0",)), "ip addr flush dev tunl0"),
-        (NetworkTraces(files=("/run/a b", "/x"), interfaces=("weave",)), "rm -r '/run/a b' /x; ip link delete weave"),
-        (NetworkTraces(virtual_servers=("10.96.0.1", "198.51.100.1")), "ipvsadm --clear"),
+        (bare(addresses=(OnLink("tunl0", "10.244.1.1"),)), "ip addr flush dev tunl0"),
+        (bare(network_files=("/run/a b", "/x"), interfaces=("weave",)), "rm -r '/run/a b' /x; ip link delete weave"),
+        (bare(virtual_servers=("10.96.0.1", "198.51.100.1")), "ipvsadm --clear"),
     ],
 )
-def test_leftovers_are_told_with_what_takes_them_away(host: NetworkTraces, command: str) -> None:
+def test_leftovers_are_told_with_what_takes_them_away(host: NodeState, command: str) -> None:
     (line,) = found(host)
     assert line.endswith(f"; run `{command}` there")
 
@@ -76,31 +79,31 @@ def test_leftovers_are_told_with_what_takes_them_away(host: NetworkTraces, comma
 @pytest.mark.parametrize(
     "host",
     [
-        NetworkTraces(interfaces=("lo", "eth0", "tunl0", "docker0", "virbr0", "wg0", "tailscale0", "cni-podman0")),
-        NetworkTraces(virtual_servers=("198.51.100.1",)),
+        bare(interfaces=("lo", "eth0", "tunl0", "docker0", "virbr0", "wg0", "tailscale0", "cni-podman0")),
+        bare(virtual_servers=("198.51.100.1",)),
         # A cluster may have both.
-        NetworkTraces(remembered=True, interfaces=("nodelocaldns", "kube-ipvs0")),
+        bare(remembered=True, interfaces=("nodelocaldns", "kube-ipvs0")),
     ],
 )
-def test_links_that_are_nobodys_leftovers(host: NetworkTraces) -> None:
+def test_links_that_are_nobodys_leftovers(host: NodeState) -> None:
     assert found(host) == []
 
 
 def test_what_others_keep_that_does_no_harm() -> None:
-    assert found(NetworkTraces(configurations=("87-podman-bridge.conflist", "README", "00-notes.txt"))) == []
+    assert found(bare(cni_files=("87-podman-bridge.conflist", "README", "00-notes.txt"))) == []
 
 
 def test_a_configuration_that_goes_before_ours() -> None:
-    host = NetworkTraces(remembered=True, configurations=("05-other.conflist", "10-canal.conflist"))
+    host = bare(remembered=True, cni_files=("05-other.conflist", "10-canal.conflist"))
     (line,) = found(host, "canal")
     assert "has /etc/cni/net.d/05-other.conflist, which kubelet takes instead of 10-canal.conflist" in line
     assert "[error] cni-order node1: " in line
 
 
 def test_port_of_the_tunnel() -> None:
-    (line,) = found(NetworkTraces(udp_ports=(8472,)))
+    (line,) = found(bare(udp_ports=(8472,)))
     assert "has UDP port 8472 in use by a program" in line
-    assert found(NetworkTraces(udp_ports=(8472,)), "flannel", cni_backend="host-gw") == []
+    assert found(bare(udp_ports=(8472,)), "flannel", cni_backend="host-gw") == []
 
 
 @pytest.mark.parametrize(
@@ -116,9 +119,7 @@ def test_port_of_the_tunnel() -> None:
 def test_what_the_smallest_tunnel_leaves(interface: str, mtus: tuple[int, ...], expected: int | None) -> None:
     wanted = cluster(cni="canal", cni_interface=interface)
     hosts = {
-        node.name: NetworkTraces(
-            addresses=(LinkAddress("eth0", str(node.address), mtu), LinkAddress("eth1", "198.51.100.1", 1200))
-        )
+        node.name: bare(addresses=(OnLink("eth0", str(node.address), mtu), OnLink("eth1", "198.51.100.1", 1200)))
         for node, mtu in zip(wanted.nodes, mtus, strict=True)
     }
     assert tunnel_mtu(wanted, hosts) == expected
@@ -128,13 +129,13 @@ def test_what_the_smallest_tunnel_leaves(interface: str, mtus: tuple[int, ...], 
 
 
 def test_packets_that_no_interface_would_carry() -> None:
-    host = NetworkTraces(addresses=(LinkAddress("eth0", "192.0.2.12", 1500),))
+    host = bare(addresses=(OnLink("eth0", "192.0.2.12", 1500),))
     (line,) = found(host, "flannel", cni_mtu=1480)
     assert line.startswith("[error] cni-mtu: cni_mtu is more than the interfaces between the hosts leave (1480), ")
     assert line.endswith("; use at most 1450")
     assert found(host, "flannel", cni_mtu=1450) == []
     assert found(host, "flannel", cni_mtu=1480, cni_backend="host-gw") == []
-    assert found(NetworkTraces(), "flannel", cni_mtu=9000) == []
+    assert found(bare(), "flannel", cni_mtu=9000) == []
 
 
 HOST_PATHS = """

@@ -3,47 +3,35 @@ from typing import Any
 
 import pytest
 
-from kubeproof.node.network_artifacts import LinkAddress
 from kubeproof.node.preflight import networks
 from tests.unit.node.example import cluster
-from tests.unit.node.preflight.fit import facts, found, inspection, only, traces
+from tests.unit.node.preflight.fit import OnLink, addresses, facts, found, inspection, only
 
 TWO = (
-    LinkAddress("eth0", "198.51.100.12", 1500),
-    LinkAddress("eth1", "192.0.2.12", 1500),
-    LinkAddress("docker0", "172.17.0.1", 1500),
+    OnLink("eth0", "198.51.100.12", 1500),
+    OnLink("eth1", "192.0.2.12", 1500),
+    OnLink("docker0", "172.17.0.1", 1500),
 )
-
-
-def with_traces(**changes: Any) -> Any:
-    wanted = changes.pop("wanted", None)
-    looked_at = inspection(wanted)
-    return replace(looked_at, traces={**looked_at.traces, "node1": traces("node1", **changes)})
 
 
 class TestAddresses:
     def test_an_address_that_is_not_there_is_told_with_those_that_are(self) -> None:
-        elsewhere = (LinkAddress("eth0", "192.0.2.99", 1500), LinkAddress("eth1", "198.51.100.1", 1500))
-        looked_at = with_traces(addresses=elsewhere)
-        hosts = {**looked_at.hosts, "node1": facts("node1", addresses=("192.0.2.99", "198.51.100.1"))}
-        finding = only(networks.findings, replace(looked_at, hosts=hosts))
+        elsewhere = (OnLink("eth0", "192.0.2.99", 1500), OnLink("eth1", "198.51.100.1", 1500))
+        looked_at = inspection(node1={"addresses": elsewhere})
+        finding = only(networks.findings, looked_at)
         assert finding.name == "node-address"
         assert finding.found == "does not have the address 192.0.2.12 but 192.0.2.99 on eth0, 198.51.100.1 on eth1"
 
     def test_of_several_interfaces_the_one_is_named(self) -> None:
-        looked_at = with_traces(addresses=TWO, interfaces=("eth0", "eth1"))
+        looked_at = inspection(node1={"addresses": TWO, "interfaces": ("eth0", "eth1")})
         assert found(networks.findings, looked_at) == []
         assert list(networks.notes(looked_at)) == ["node1: 192.0.2.12 is on eth1, of eth0, eth1"]
-        assert list(networks.notes(with_traces(addresses=TWO, remembered=True))) == []
+        assert list(networks.notes(inspection(node1={"addresses": TWO, "remembered": True}))) == []
 
     @pytest.mark.parametrize(("chosen", "default", "severity"), [("eth0", "eth1", "warning"), ("", "eth0", "warning")])
     def test_another_interface_than_the_nodes(self, chosen: str, default: str, severity: str) -> None:
-        looked_at = with_traces(
-            addresses=TWO,
-            interfaces=("eth0", "eth1"),
-            default_link=default,
-            wanted=cluster(cni_interface=chosen),
-        )
+        here = {"addresses": TWO, "interfaces": ("eth0", "eth1"), "default_link": default}
+        looked_at = inspection(cluster(cni_interface=chosen), node1=here)
         mine = [item for item in networks.findings(looked_at) if item.host == "node1"]
         assert [(item.name, item.severity) for item in mine] == [("interface", severity)]
         assert "has its address 192.0.2.12 on eth1, and the pod network would use eth0" in mine[0].found
@@ -70,7 +58,7 @@ class TestNetworks:
         ],
     )
     def test_routes(self, route: tuple[str, str], expected: list[str]) -> None:
-        found_here = found(networks.findings, with_traces(routes=(route,)))
+        found_here = found(networks.findings, inspection(node1={"routes": (route,)}))
         assert found_here == [("cidr-conflict", "node1", severity) for severity in expected]
 
     @pytest.mark.parametrize(
@@ -85,20 +73,20 @@ class TestNetworks:
     )
     def test_a_way_to_everywhere_is_no_conflict(self, routes: tuple[str, ...]) -> None:
         ways = tuple((route, "tun0") for route in routes)
-        assert found(networks.findings, with_traces(routes=(("192.0.2.0/24", "eth0"), *ways))) == []
+        assert found(networks.findings, inspection(node1={"routes": (("192.0.2.0/24", "eth0"), *ways)})) == []
 
     def test_beside_it_a_route_of_pods_is_one(self) -> None:
         routes = (("0.0.0.0/1", "tun0"), ("128.0.0.0/1", "tun0"), ("10.244.3.0/24", "tun0"))
-        finding = only(networks.findings, with_traces(routes=routes))
+        finding = only(networks.findings, inspection(node1={"routes": routes}))
         assert (finding.severity, finding.mend) == (
             "error",
             "remove that route (`ip route show table all 10.244.3.0/24` there)",
         )
 
     def test_the_network_that_is_named_is_free_on_all_hosts(self) -> None:
-        looked_at = with_traces(routes=(("10.0.0.0/8", "tun0"),))
-        others = {**looked_at.traces, "node2": traces("node2", routes=(("172.16.0.0/15", "eth0"),))}
-        first, _ = [item for item in networks.findings(replace(looked_at, traces=others)) if item.host == "node1"]
+        looked_at = inspection(node1={"routes": (("10.0.0.0/8", "tun0"),)})
+        others = {**looked_at.hosts, "node2": facts("node2", routes=(("172.16.0.0/15", "eth0"),))}
+        first, _ = [item for item in networks.findings(replace(looked_at, hosts=others)) if item.host == "node1"]
         assert first.mend.startswith("choose another pod_cidr, e.g. 172.18.0.0/16, or remove that route")
 
     @pytest.mark.parametrize(
@@ -115,15 +103,17 @@ class TestNetworks:
         ],
     )
     def test_routes_to_nowhere(self, destination: str, remembered: bool, wrong: list[str]) -> None:
-        looked_at = with_traces(unreachable=(destination,), remembered=remembered)
+        looked_at = inspection(node1={"unreachable": (destination,), "remembered": remembered})
         findings = list(networks.findings(looked_at))
         assert [item.severity for item in findings] == ["error"] * len(wrong)
         assert all(f"overlaps {name} " in item.found for name, item in zip(wrong, findings, strict=True))
 
     @pytest.mark.parametrize("link", ["kube-ipvs0", "nodelocaldns", "kube-bridge", "cilium_host", "cbr0", "tunl0"])
     def test_links_of_other_networks_are_leftovers_and_no_conflict(self, link: str) -> None:
-        there = (*traces("node1").addresses, LinkAddress(link, "10.96.0.10", 1500), LinkAddress(link, "10.244.1.1", 1))
-        assert found(networks.findings, with_traces(addresses=there, interfaces=("lo", "eth0", link))) == []
+        there = (*addresses("node1"), OnLink(link, "10.96.0.10", 1500), OnLink(link, "10.244.1.1", 1))
+        assert (
+            found(networks.findings, inspection(node1={"addresses": there, "interfaces": ("lo", "eth0", link)})) == []
+        )
 
     @pytest.mark.parametrize(
         ("config", "link", "wanted"),
@@ -138,25 +128,23 @@ class TestNetworks:
         ],
     )
     def test_dockers_own_bridge(self, config: str, link: str, wanted: list[str]) -> None:
-        there = (*traces("node1").addresses, *([LinkAddress("docker0", link, 1500)] if link else []))
-        looked_at = with_traces(addresses=there)
-        hosts = {**looked_at.hosts, "node1": facts("node1", docker_config=config)}
-        findings = [item.found for item in networks.findings(replace(looked_at, hosts=hosts))]
+        there = (*addresses("node1"), *([OnLink("docker0", link, 1500)] if link else []))
+        looked_at = inspection(node1={"addresses": there, "docker_config": config})
+        findings = [item.found for item in networks.findings(looked_at)]
         told = [text.partition("overlaps ")[2].split()[0] for text in findings if "for Docker's bridge docker0" in text]
         assert told == wanted
 
     def test_a_route_to_where_docker_has_its_bridge_elsewhere(self) -> None:
-        looked_at = with_traces(routes=(("172.17.5.0/24", "eth0"),))
-        moved = {**looked_at.hosts, "node1": facts("node1", docker_config='{"bip": "192.168.5.1/24"}')}
-        assert found(networks.findings, replace(looked_at, hosts=moved)) == []
+        moved = inspection(node1={"routes": (("172.17.5.0/24", "eth0"),), "docker_config": '{"bip": "192.168.5.1/24"}'})
+        assert found(networks.findings, moved) == []
 
     def test_routes_of_a_cluster_that_is_there(self) -> None:
         by_gateway = (("10.244.1.0/24", "eth0"),)
-        assert found(networks.findings, with_traces(routes=by_gateway, remembered=True)) == []
+        assert found(networks.findings, inspection(node1={"routes": by_gateway, "remembered": True})) == []
 
     def test_an_address_without_a_route(self) -> None:
-        there = (*traces("node1").addresses, LinkAddress("wg0", "10.244.7.7", 1420))
-        assert found(networks.findings, with_traces(addresses=there)) == [("cidr-conflict", "node1", "error")]
+        there = (*addresses("node1"), OnLink("wg0", "10.244.7.7", 1420))
+        assert found(networks.findings, inspection(node1={"addresses": there})) == [("cidr-conflict", "node1", "error")]
 
     @pytest.mark.parametrize(("resolver", "wrong"), [("10.96.0.53", 1), ("10.96.0.10", 0), ("::1", 0)])
     def test_name_servers(self, resolver: str, wrong: int) -> None:
@@ -165,22 +153,19 @@ class TestNetworks:
 
 class TestPorts:
     def test_those_of_a_worker(self) -> None:
-        finding = only(networks.findings, with_traces(tcp_ports=(22, 6443, 10248, 10250)))
+        finding = only(networks.findings, inspection(node1={"tcp_ports": (22, 6443, 10248, 10250)}))
         assert (finding.name, finding.found) == ("port-in-use", "has TCP ports 10248, 10250 in use")
 
     def test_those_of_a_control_plane(self) -> None:
-        looked_at = inspection()
-        known = {**looked_at.traces, "master": traces("master", tcp_ports=(2379, 2380, 6443, 10257))}
-        assert only(networks.findings, replace(looked_at, traces=known)).found.startswith("has TCP ports 2379, 2380")
+        looked_at = inspection(master={"tcp_ports": (2379, 2380, 6443, 10257)})
+        assert only(networks.findings, looked_at).found.startswith("has TCP ports 2379, 2380")
 
     def test_node_ports(self) -> None:
-        looked_at = with_traces(tcp_ports=(22, *range(31000, 31007)), udp_ports=(8472,))
+        looked_at = inspection(node1={"tcp_ports": (22, *range(31000, 31007)), "udp_ports": (8472,)})
         finding = only(networks.findings, looked_at)
         assert (finding.name, finding.severity) == ("node-port-in-use", "warning")
         assert "ports 31000, 31001, 31002, 31003, 31004 and 2 more" in finding.found
 
-    @pytest.mark.parametrize("here", [{"remembered": True}, {}])
-    def test_a_cluster_has_its_own(self, here: dict[str, bool]) -> None:
-        looked_at = with_traces(tcp_ports=(10250,), **here)
-        foreign = {**looked_at.hosts, "node1": facts("node1", foreign=() if here else ("/etc/kubernetes/x",))}
-        assert found(networks.findings, replace(looked_at, hosts=foreign)) == []
+    @pytest.mark.parametrize("here", [{"remembered": True}, {"foreign": ("/etc/kubernetes/x",)}])
+    def test_a_cluster_has_its_own(self, here: dict[str, Any]) -> None:
+        assert found(networks.findings, inspection(node1={"tcp_ports": (10250,), **here})) == []

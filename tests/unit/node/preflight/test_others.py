@@ -9,9 +9,10 @@ from kubeproof.config.settings import Settings
 from kubeproof.node.preflight import kernels, ownership, runtimes, sources, udp_paths, versions
 from kubeproof.node.preflight.inspection import Asked, Heard, Reading
 from kubeproof.node.preflight.sources import UNTRIED, places
+from kubeproof.state.iptables import Ruleset
 from kubeproof.state.model import Link, Vxlan
 from tests.unit.node.example import cluster
-from tests.unit.node.preflight.fit import FEATURES, facts, found, inspection, only, traces
+from tests.unit.node.preflight.fit import FEATURES, facts, found, inspection, only
 
 CONTAINERD = "///run/containerd/containerd.sock"
 ALL = frozenset({"master", "node1", "node2"})
@@ -126,16 +127,17 @@ class TestRuntimes:
         assert found(runtimes.findings, inspection(node1={"apparmor": apparmor})) == wanted
 
     def test_iptables_of_two_kinds(self) -> None:
-        looked_at = inspection(master={"iptables": "nf_tables"}, node1={"iptables": "legacy"})
+        looked_at = inspection(master={"iptables": Ruleset("nf_tables")}, node1={"iptables": Ruleset("legacy")})
         finding = only(runtimes.findings, looked_at)
         assert (finding.name, finding.severity) == ("iptables-variant", "warning")
         assert finding.found == "have different iptables (master nf_tables, node1 legacy)"
-        same = inspection(master={"iptables": "nf_tables"}, node1={"iptables": "nf_tables"})
+        same = inspection(master={"iptables": Ruleset("nf_tables")}, node1={"iptables": Ruleset("nf_tables")})
         assert found(runtimes.findings, same) == []
 
     @pytest.mark.parametrize(("variant", "other"), [("nf_tables", "legacy"), ("legacy", "nft")])
     def test_rules_of_the_other_kind(self, variant: str, other: str) -> None:
-        finding = only(runtimes.findings, inspection(node1={"iptables": variant, "other_rules": ("nat",)}))
+        rules = {"iptables": Ruleset(variant), "other_iptables": Ruleset(incompatible=("nat",))}
+        finding = only(runtimes.findings, inspection(node1=rules))
         assert (finding.name, finding.severity) == ("iptables-mixed", "warning")
         assert f"iptables-{other}-save" in finding.mend
 
@@ -220,7 +222,7 @@ class TestPackets:
     def test_between_nodes_nothing_is_told(self) -> None:
         """They stand for themselves; what counts is the one that is new."""
         heard = {"master": Heard(), "node1": Heard(), "node2": Heard(ALL)}
-        node = {"kubelet": "1.20.2"}
+        node = {"kubelet_version": "1.20.2"}
         findings = list(udp_paths.findings(inspection(master=node, node1=node, heard=heard)))
         assert [item.found for item in findings] == ["gets no packets at UDP 8472 from node2"] * 2
 
@@ -230,21 +232,18 @@ class TestPackets:
 
     def test_who_listens_and_who_watches(self) -> None:
         link = Link(index=9, name="flannel.1", mac="", mtu=1450, operstate="UP", vxlan=_vxlan(8472))
-        known = {name: traces(name) for name in ALL}
-        node = facts("master", kubelet="1.20.2")
+        node = facts("master", kubelet_version="1.20.2", tunnels=(link,), udp_ports=(8472,))
         hosts = {"master": node, "node1": facts("node1"), "node2": facts("node2", services=("firewalld.service",))}
-        known["master"] = traces("master", tunnels=(link,), udp_ports=(8472,))
-        assert udp_paths.modes(cluster(), hosts, known) == {"master": "watch", "node1": "listen", "node2": "watch"}
-        known["node1"] = traces("node1", udp_ports=(8472,))
-        assert "node1" not in udp_paths.modes(cluster(), hosts, known)
+        assert udp_paths.modes(cluster(), hosts) == {"master": "watch", "node1": "listen", "node2": "watch"}
+        hosts["node1"] = facts("node1", udp_ports=(8472,))
+        assert "node1" not in udp_paths.modes(cluster(), hosts)
 
     def test_nothing_is_sent_where_nothing_is_new_or_there_is_no_tunnel(self) -> None:
-        nodes = {name: facts(name, kubelet="1.20.2") for name in ALL}
-        known = {name: traces(name) for name in ALL}
-        assert udp_paths.modes(cluster(), nodes, known) == {}
+        nodes = {name: facts(name, kubelet_version="1.20.2") for name in ALL}
+        assert udp_paths.modes(cluster(), nodes) == {}
         new = {name: facts(name) for name in ALL}
-        assert udp_paths.modes(cluster(cni="flannel", cni_backend="host-gw"), new, known) == {}
-        assert udp_paths.modes(cluster(), {"master": new["master"]}, known) == {}
+        assert udp_paths.modes(cluster(cni="flannel", cni_backend="host-gw"), new) == {}
+        assert udp_paths.modes(cluster(), {"master": new["master"]}) == {}
 
 
 def _vxlan(port: int) -> Vxlan:
@@ -298,7 +297,9 @@ class TestOwnership:
         self, version: str, runtime: str, kubelet: str, socket: str, said: str
     ) -> None:
         settings: Settings = cluster(kubernetes_version=version, container_runtime=runtime).settings
-        changed = list(ownership.changed(settings, {"node1": facts("node1", kubelet=kubelet, cri_socket=socket)}))
+        changed = list(
+            ownership.changed(settings, {"node1": facts("node1", kubelet_version=kubelet, cri_socket=socket)})
+        )
         assert [said in item.found for item in changed] == ([True] if said else [])
 
     def test_somebody_elses(self) -> None:

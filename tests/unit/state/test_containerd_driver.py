@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.doctor.questions import _DRIVERS
+from kubeproof.state.containers import CONTAINERD
 
 V1, V2, V3 = "plugins.cri", 'plugins."io.containerd.grpc.v1.cri"', "plugins.'io.containerd.cri.v1.runtime'"
 
@@ -27,7 +27,7 @@ def dump(cri: str, default: str, **drivers: str) -> str:
 def driver(text: str, folder: Path) -> str:
     file = folder / "dump.toml"
     file.write_text(text)
-    command = _DRIVERS["containerd"].replace("containerd config dump", f"cat {file}")
+    command = CONTAINERD.driver.replace("containerd config dump", f"cat {file}")
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout.strip()
 
 

@@ -1,11 +1,16 @@
-"""How the proof reads and enters containers of pods, by the container runtime: shell text, and readers of it. Pure."""
+"""How containers of pods are read and entered, by the container runtime: shell text, and readers of it. Pure."""
 
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kubeproof.config.tables.runtimes import CTR
-from kubeproof.state.jsontext import Item
+from kubeproof.state.collector import shell
+from kubeproof.state.errors import ParseError
+from kubeproof.state.iproute import parse_addresses, parse_links, parse_neighbours, parse_routes
+from kubeproof.state.jsontext import Item, read
+from kubeproof.state.model import Namespace
+from kubeproof.state.node import Container
 
 LABELS = {
     "name": "io.kubernetes.container.name",
@@ -37,11 +42,14 @@ class Tool:
     """The client of one runtime.
 
     ``script`` is shell text that prints a line of JSON for each running container of a pod: ``netns``, what the
-    runtime tells (``about``), and for a pause with a network namespace of its own what ``{ENTER}`` prints there.
+    runtime tells (``about``), and for a pause with a network namespace of its own what is in that (``network``).
+    ``paused`` prints id, name and pod of each container that is held still, ``driver`` its cgroup driver.
     """
 
     name: str
     script: str = field(repr=False)
+    paused: str = field(repr=False)
+    driver: str = field(repr=False)
     read: Callable[[Item], About] = field(repr=False)
     exec: str
     look_at_pods: str
@@ -71,22 +79,6 @@ _DOCKER_FORMAT = (
 )
 """The label of the type is dockershim's and cri-dockerd's (dockershim/docker_service.go)."""
 
-_DOCKER_SCRIPT = f"""
-ids=$(docker ps -q --no-trunc --filter label=io.kubernetes.pod.uid) || exit 1
-[ -n "$ids" ] || exit 0
-list=$(docker inspect --format '{_DOCKER_FORMAT}' $ids) || [ -n "$list" ] || exit 1
-ended() {{ [ ! -e "/proc/$pid" ]; }}
-printf '%s\n' "$list" | while read -r pid mode type about; do
-  netns=$(readlink "/proc/$pid/ns/net") || {{ ended && continue; exit 1; }}
-  more=
-  case "$type $mode" in
-    "podsandbox host") ;;
-    podsandbox*) more=$(@ENTER@) || {{ ended && continue; exit 1; }} ;;
-  esac
-  printf '{{"netns":"%s","about":%s%s}}\\n' "$netns" "$about" "$more"
-done
-"""
-
 
 def _docker(about: Item) -> About:
     labels = about.item("labels")
@@ -101,7 +93,11 @@ def _docker(about: Item) -> About:
 
 DOCKER = Tool(
     name="docker",
-    script=_DOCKER_SCRIPT,
+    script=shell("enter") + "\n" + shell("docker", FORMAT=_DOCKER_FORMAT),
+    paused='docker ps --filter status=paused --format \'{{.ID}} {{.Label "io.kubernetes.container.name"}} '
+    '{{.Label "io.kubernetes.pod.namespace"}}/{{.Label "io.kubernetes.pod.name"}}\'',
+    # dockershim and cri-dockerd take Docker's.
+    driver="docker info --format '{{.CgroupDriver}}'",
     read=_docker,
     exec="docker exec",
     look_at_pods=(
@@ -117,23 +113,6 @@ DOCKER = Tool(
 _KIND = "io.cri-containerd.kind"
 _SANDBOX_ID = "io.kubernetes.cri.sandbox-id"
 """Label and annotation of containerd's CRI plugin (pkg/cri/server/helpers.go, pkg/cri/annotations)."""
-
-_CONTAINERD_SCRIPT = f"""
-list=$({CTR} tasks list) || exit 1
-host=$(readlink /proc/self/ns/net) || exit 1
-ended() {{ [ ! -e "/proc/$pid" ]; }}
-printf '%s\n' "$list" | while read -r id pid status; do
-  [ "$status" = RUNNING ] || continue
-  info=$({CTR} containers info "$id") || {{ ended && continue; exit 1; }}
-  netns=$(readlink "/proc/$pid/ns/net") || {{ ended && continue; exit 1; }}
-  more=
-  case "$info" in
-    *'"{_KIND}": "sandbox"'*) [ "$netns" = "$host" ] || more=$(@ENTER@) || {{ ended && continue; exit 1; }} ;;
-  esac
-  printf '{{"netns":"%s","about":{{"pid":%s,"info":%s}}%s}}\\n' \
-    "$netns" "$pid" "$(printf '%s' "$info" | tr -d '\\n')" "$more"
-done
-"""
 
 
 def _containerd(about: Item) -> About:
@@ -153,7 +132,10 @@ def _containerd(about: Item) -> About:
 
 CONTAINERD = Tool(
     name="containerd",
-    script=_CONTAINERD_SCRIPT,
+    script=shell("enter") + "\n" + shell("containerd", CTR=CTR, KIND=_KIND),
+    # containerd does not name container and pod in the same line.
+    paused=f'{CTR} tasks list | awk \'$3 == "PAUSED" {{ print $1, "container", "of-containerd" }}\'',
+    driver=shell("containerd_driver"),
     read=_containerd,
     # Each entry has an id of its own; $$ is of the shell that runs this command.
     exec=f"{CTR} tasks exec --exec-id kubeproof-$$",
@@ -169,3 +151,49 @@ CONTAINERD = Tool(
 
 TOOLS = {tool.name: tool for tool in (DOCKER, CONTAINERD)}
 """By the setting container_runtime."""
+
+
+def parse_containers(text: str, tool: Tool, odd: list[str] | None = None) -> tuple[Container, ...]:
+    """Containers from the lines of JSON that the tool's script prints; a line that cannot be read goes to ``odd``.
+
+    Raises ParseError where there are only such lines, or for the first one without ``odd``.
+    """
+    found: list[Container] = []
+    errors: list[ParseError] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            if line.strip():
+                found.append(_container(Item(tool.name, f"line {number}", read(tool.name, line)), tool, odd))
+        except ParseError as error:
+            errors.append(error)
+    if errors and (odd is None or not found):
+        raise errors[0]
+    if odd is not None:
+        odd += map(str, errors)
+    return tuple(found)
+
+
+def _container(item: Item, tool: Tool, odd: list[str] | None) -> Container:
+    about = tool.read(item.item("about"))
+    return Container(
+        id=about.id,
+        pod_namespace=about.labels["namespace"],
+        pod_name=about.labels["pod"],
+        pod_uid=about.labels["uid"],
+        name=about.labels["name"],
+        is_sandbox=about.is_sandbox,
+        network_mode=about.network_mode,
+        pid=about.pid,
+        netns=item.text("netns"),
+        network=_namespace(item, odd) if "network" in item else None,
+    )
+
+
+def _namespace(item: Item, odd: list[str] | None) -> Namespace:
+    network = item.item("network")
+    return Namespace(
+        links=parse_links(network.json("links"), odd),
+        addresses=parse_addresses(network.json("addresses"), odd),
+        routes=parse_routes(network.json("routes"), odd),
+        neighbours=parse_neighbours(network.json("neighbours"), odd),
+    )

@@ -10,15 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from kubeproof.access.patience import patient
-from kubeproof.proof.capture import INNER_PROTOCOL, SNAPSHOT_BYTES
-from kubeproof.proof.script import NOT_FOUND
+from kubeproof.state.collector import shell
 from kubeproof.state.errors import ParseError
-from kubeproof.state.packets import parse_echo, parse_pcap, parse_vxlan
+from kubeproof.state.packets import INNER_PROTOCOL, SNAPSHOT_BYTES, parse_echo, parse_pcap, parse_vxlan
 
-WAIT_SECONDS = 4
-"""How long an answer is waited for. Nodes begin within a second or two of each other, and a ping that is not answered
-is sent again each second: so the other node's capture has begun for one of them."""
 KUBELET_PORT = 10250
 """A TCP port that answers on every node; one that refuses answers as well."""
 IP_AND_ICMP = 28
@@ -79,52 +74,26 @@ class Journey:
     """Whether the VXLAN device leaves checksums to what carries its packets."""
 
 
-def command(*, others: dict[IPv4Address, int], device: str, port: int, nonce: str) -> str:
+def command(*, others: dict[IPv4Address, int], device: str, port: int, nonce: str, seconds: float) -> str:
     """Shell text: send packets to ``others`` (address -> its ssh port) and through ``device``, and capture meanwhile.
 
-    ``nonce`` (8 letters or digits) fills the echoes, by which they are found again in the captures of other nodes.
+    ``nonce`` (8 letters or digits) fills the echoes, by which they are found again in the captures of other nodes. Each
+    answer is waited for ``seconds``.
     """
     if not others:
         return "true"
-    first, seconds = next(iter(others)), patient(WAIT_SECONDS)
-    ways = "\n".join(f'way {address} {ssh_port} & kids="$kids $!"' for address, ssh_port in others.items())
-    return f"""
-for tool in tcpdump ping bash base64; do
-  command -v $tool >/dev/null || {{ echo "$tool is not installed" >&2; exit {NOT_FOUND}; }}; done
-d=$(mktemp -d) || exit 1; t=; kids=
-trap '[ -z "$t" ] || kill $t 2>/dev/null; rm -rf "$d"' EXIT
-errors() {{ awk '$1 !~ /^(Tcp|Udp):$/ {{ next }} $1 in column {{ sum += $column[$1]; next }}
-  {{ for (i = 2; i <= NF; i++) if ($i == "InCsumErrors") column[$1] = i }} END {{ print sum + 0 }}' /proc/net/snmp; }}
-tcp() {{ said=$(timeout {seconds} bash -c "</dev/tcp/$1/$2" 2>&1); code=$?
-  case "$code $said" in 0*) echo {CONNECTED};; 124*) echo {TIMED_OUT};; *refused*) echo {REFUSED};; *) echo {NO_ROUTE};;
-  esac; }}
-answers() {{ ping -n -c 1 -w {seconds} -W {seconds} "$@" >/dev/null 2>&1 && echo yes || echo no; }}
-passes() {{ for size in {" ".join(map(str, SIZES))}; do
-  ( ping -n -c 1 -W 2 -M do -s $((size - {IP_AND_ICMP})) "$1" >/dev/null 2>&1 && echo $size ) & done; wait; }}
-way() {{ tcp $1 $2 >"$d/ssh.$1" & pid=$!; ping=$(answers $1); wait $pid; largest=-
-  mtu=$(cat /sys/class/net/$interface/mtu)
-  [ $ping = no ] || [ $(answers -M do -s $((mtu - {IP_AND_ICMP})) $1) = yes ] ||
-    largest=$(passes $1 | sort -n | tail -n 1)
-  mac=$(ip -4 neigh show $1 | sed -n 's/.* lladdr \\([^ ]*\\).*/\\1/p' | head -n 1)
-  printf 'way %s %s %s %s %s\\n' $1 $ping $(cat "$d/ssh.$1") "${{mac:--}}" "${{largest:--}}"; }}
-through() {{ tcp $1 {KUBELET_PORT} >"$d/tcp.$1" & pid=$!; ping=$(answers -p {nonce.encode().hex()} $1); large=$ping
-  [ $ping = no ] || large=$(answers -M do -s $(($(cat /sys/class/net/{device}/mtu) - {IP_AND_ICMP})) $1)
-  wait $pid; printf 'tunnel %s %s %s %s\\n' $1 $ping $large $(cat "$d/tcp.$1"); }}
-interface=$(ip -4 -o route get {first} | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')
-before=$(errors)
-tcpdump -i "$interface" -n -s {SNAPSHOT_BYTES} --immediate-mode -Z root -U -w "$d/c.pcap" \\
-  'udp dst port {port} and {INNER_PROTOCOL} = 1' >/dev/null 2>"$d/err" & t=$!
-n=0; listens() {{ grep -q 'listening on' "$d/err" || ! kill -0 $t 2>/dev/null || [ $n -ge 60 ]; }}
-until listens; do n=$((n + 1)); sleep 0.05; done
-{ways}
-for gateway in $(ip -4 route show dev {device} 2>/dev/null | awk '$2 == "via" {{ print $3 }}'); do
-  through $gateway & kids="$kids $!"; done
-for kid in $kids; do wait $kid; done
-kill -INT $t 2>/dev/null; wait $t; t=
-echo "checksum-errors $(($(errors) - before))"
-echo "offload $(ethtool -k {device} 2>/dev/null | sed -n 's/^tx-checksumming: *//p')"
-echo capture; base64 "$d/c.pcap"
-"""
+    return shell(
+        "paths_between",
+        OTHERS=" ".join(f"{address}:{ssh_port}" for address, ssh_port in others.items()),
+        DEVICE=device,
+        NONCE=nonce.encode().hex(),
+        SECONDS_EACH=str(seconds),
+        SIZES=" ".join(map(str, SIZES)),
+        HEADERS=str(IP_AND_ICMP),
+        KUBELET_PORT=str(KUBELET_PORT),
+        SNAPSHOT=str(SNAPSHOT_BYTES),
+        FILTER=f"udp dst port {port} and {INNER_PROTOCOL} = 1",
+    )
 
 
 def parse(text: str, *, nonce: str) -> Journey:

@@ -2,16 +2,16 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, TypeVar
 
-from kubeproof.proof.checks_services import SERVICES
 from kubeproof.state.errors import ParseError
 from kubeproof.state.iptables import Match, Ports, Rule, Ruleset
 from kubeproof.state.verdict import is_named
 
+T = TypeVar("T")
 INTERFERING = ("drop", "reject", "redirect", "dnat", "queue", "notrack")
 """Statements of nftables after which a packet does not go on as it came."""
 REFUSED = ("DROP", "REJECT", "QUEUE", "NFQUEUE", "NOTRACK", "CT", "TARPIT")
@@ -75,15 +75,20 @@ class NftRule:
 
 def parse_nft(text: str) -> tuple[NftRule, ...]:
     """Interfering rules, from lines of ``nft -j list table``. Raises ParseError."""
-    return tuple(rule for line in text.splitlines() if line.strip() for rule in _table(line))
+    lines = [line for line in text.splitlines() if line.strip()]
+    return tuple(rule for line in lines for rule in _each("nft -j list table", line, _table))
 
 
-def _table(line: str) -> Iterator[NftRule]:
+def _each(source: str, text: str, make: Callable[[Any], Iterable[T]]) -> tuple[T, ...]:
+    """What is made of JSON. Raises ParseError for one of another shape."""
     try:
-        items: list[Mapping[str, Any]] = json.loads(line)["nftables"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ParseError("nft -j list table", "nftables", f"cannot be read: {error}") from error
-    for item in items:
+        return tuple(make(json.loads(text or "[]")))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ParseError(source, "top", f"cannot be read: {error}") from error
+
+
+def _table(found: Mapping[str, list[Mapping[str, Any]]]) -> Iterator[NftRule]:
+    for item in found["nftables"]:
         rule, chain = item.get("rule"), item.get("chain")
         if chain and chain.get("policy") == "drop" and chain.get("hook"):
             yield NftRule(chain["family"], chain["table"], chain["name"], 0, f"policy drop at hook {chain['hook']}")
@@ -186,7 +191,7 @@ def interfering(ruleset: Ruleset, interest: Interest) -> Iterator[Found]:
                 if chain.name not in ("PREROUTING", "OUTPUT"):
                     continue
                 targets = TRANSLATED
-                at = next((number for number, rule in enumerate(rules) if rule.target == SERVICES), len(rules))
+                at = next((number for number, rule in enumerate(rules) if rule.target == "KUBE-SERVICES"), len(rules))
                 rules = rules[:at]
             yield from (Found(name, rule) for rule in _walk(ruleset, name, rules, targets, interest))
 
@@ -252,11 +257,9 @@ class IpRule:
 
 def parse_ip_rules(text: str) -> tuple[IpRule, ...]:
     """Rules beside the kernel's own, from ``ip -4 -j rule``. Raises ParseError."""
-    try:
-        items: list[dict[str, Any]] = json.loads(text or "[]")
-        return tuple(_ip_rule(item) for item in items if item["priority"] not in OWN_PRIORITIES)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ParseError("ip rule", "rules", f"cannot be read: {error}") from error
+    return _each(
+        "ip rule", text, lambda items: map(_ip_rule, (i for i in items if i["priority"] not in OWN_PRIORITIES))
+    )
 
 
 def _ip_rule(item: Mapping[str, Any]) -> IpRule:
@@ -275,8 +278,4 @@ def _ip_rule(item: Mapping[str, Any]) -> IpRule:
 
 def parse_shaped(text: str) -> tuple[tuple[str, str], ...]:
     """Device and kind of what may lose packets, from ``tc -j qdisc show``. Raises ParseError."""
-    try:
-        items: list[dict[str, Any]] = json.loads(text or "[]")
-        return tuple((str(item["dev"]), str(item["kind"])) for item in items if item.get("kind") in LOSSY)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ParseError("tc qdisc", "qdiscs", f"cannot be read: {error}") from error
+    return _each("tc qdisc", text, lambda items: ((i["dev"], i["kind"]) for i in items if i.get("kind") in LOSSY))

@@ -11,14 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kubeproof.node import paths
+from kubeproof.node.parts import parts
 from kubeproof.proof.checks import by_name
 from kubeproof.proof.checks_host import iptables_variant
-from kubeproof.proof.containers import CONTAINERD, DOCKER, TOOLS
-from kubeproof.proof.node_script import commands, parse_state
-from kubeproof.proof.script import Output
-from kubeproof.state.hostfiles import Identity, Kubelet
+from kubeproof.state.collector import TIMED_OUT, Output
+from kubeproof.state.containers import CONTAINERD, DOCKER, TOOLS, Tool
+from kubeproof.state.hostfiles import Identity, Kubelet, Paused
 from kubeproof.state.iptables import Ruleset
 from kubeproof.state.model import Namespace
+from kubeproof.state.node import NodeState
+from kubeproof.state.part import Asker, state_of, texts
 from kubeproof.state.policies import PoliciesInForce
 from tests.unit.proof import good
 
@@ -37,12 +40,12 @@ INSIDE = {
 SUBNET_ENV = "FLANNEL_NETWORK=10.98.0.0/16\nFLANNEL_SUBNET=10.98.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
 
 
+EVERYBODY = Asker.DEPLOY | Asker.RECORD | Asker.PROOF | Asker.DOCTOR
+
+
 def outputs(**changes: Output) -> dict[str, Output]:
     plain = {
-        "links": "[]",
-        "addresses": "[]",
-        "routes": "[]",
-        "neighbours": "[]",
+        **dict.fromkeys((f"network-{name}" for name in ("links", "addresses", "routes", "neighbours")), "[]"),
         "fdb": "[]",
         "iptables": good.RULES.replace("SUBNET", "10.98.1.0/24"),
         "other_iptables": "",
@@ -58,12 +61,17 @@ def outputs(**changes: Output) -> dict[str, Output]:
         "kubelet": "state=active\nhealth=ok\n",
         "control_plane": 'etcd={"health":"true"}\nkube-scheduler=ok\nnot a line\n',
     }
-    assert plain.keys() == commands(DOCKER).keys()
-    return {name: Output(0, text, "") for name, text in plain.items()} | changes
+    assert plain.keys() == texts(parts(Asker.PROOF)).keys()
+    said = {name: Output(0, text, "") for name, text in plain.items()}
+    return said | {name.replace("network_", "network-"): output for name, output in changes.items()}
+
+
+def proven(said: dict[str, Output], tool: Tool = DOCKER) -> NodeState:
+    return state_of("node-b", parts(Asker.PROOF, tool), said)
 
 
 def test_every_part_is_filled() -> None:
-    state = parse_state("node-b", outputs())
+    state = proven(outputs())
     assert state.unreadable == {}
     assert state.iptables == good.rules("node-b")
     assert state.other_iptables == Ruleset()
@@ -84,10 +92,9 @@ def test_every_part_is_filled() -> None:
 
 
 def test_what_fails_or_cannot_be_parsed_is_unreadable_and_the_rest_is_there() -> None:
-    state = parse_state(
-        "node-b",
+    state = proven(
         outputs(
-            routes=Output(0, "{", ""),
+            network_routes=Output(0, "{", ""),
             fdb=Output(127, "", "sh: 1: bridge: not found\n"),
             subnet_env=Output(1, "", "cat: /run/flannel/subnet.env: Permission denied\n"),
             containers=Output(0, '{"netns": "net:[7]"}\n', ""),
@@ -115,32 +122,26 @@ def test_that_there_is_no_such_file_is_a_fact() -> None:
         "cni_files": "ls: cannot access '/etc/cni/net.d': No such file or directory\n",
         "swaps": "cat: /proc/swaps: No such file or directory\n",
     }
-    state = parse_state("node-b", outputs(**{name: Output(1, "", text) for name, text in missing.items()}))
+    state = proven(outputs(**{name: Output(1, "", text) for name, text in missing.items()}))
     assert state.unreadable == {}
     assert (state.subnet_env, state.policies, state.cni_files, state.swaps) == (None, None, (), ())
 
 
-@pytest.mark.parametrize(("code", "err"), [(1, "sysctl: cannot stat /proc/sys/net/bridge"), (255, "unknown key")])
-def test_settings_that_the_kernel_lacks_hide_no_others(code: int, err: str) -> None:
-    state = parse_state("node-b", outputs(sysctls=Output(code, "net.ipv4.ip_forward = 0\n", err)))
-    assert (state.sysctls, state.unreadable) == ({"net.ipv4.ip_forward": "0"}, {})
-
-
 def test_settings_that_the_kernel_lacks_are_left_out_by_a_real_shell() -> None:
-    text = commands(DOCKER)["sysctls"].replace("bridge-nf-call-iptables", "not-there")
+    text = texts(parts(Asker.PROOF))["sysctls"].replace("bridge-nf-call-iptables", "not-there")
     done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
-    read = parse_state("node-b", outputs(sysctls=Output(0, done.stdout, done.stderr))).sysctls
+    read = proven(outputs(sysctls=Output(0, done.stdout, done.stderr))).sysctls
     assert read["net.ipv4.ip_forward"] in ("0", "1")
     assert "net.bridge.not-there" not in read
 
 
 def test_legacy_tables_that_no_tool_reads_do_not_hide_the_nodes_own_rules() -> None:
-    gone = Output(127, "", "the kernel has legacy tables (nat), and no iptables-legacy-save is installed to read them")
-    state = parse_state("node-b", outputs(other_iptables=gone))
+    gone = Output(0, "# Table `nat' is incompatible, nothing is installed to read it\n", "")
+    state = proven(outputs(other_iptables=gone))
     assert (state.unreadable, state.iptables) == ({}, good.rules("node-b"))
     row = iptables_variant.run(good.context("node-b", here=state))
     assert not row.ok
-    assert "rules that nothing here can show: the kernel has legacy tables (nat)" in row.found
+    assert "rules that nothing here can show: nat" in row.found
 
 
 FAKE_TOOLS = {
@@ -173,15 +174,15 @@ def test_each_variant_is_known_by_who_printed_it(
     (tmp_path / "names").write_text(names)
     answers = {}
     for name in ("iptables", "other_iptables"):
-        text = commands(DOCKER)[name].replace("/proc/net/ip_tables_names", f"{tmp_path}/names")
+        text = texts(parts(Asker.PROOF))[name].replace("/proc/net/ip_tables_names", f"{tmp_path}/names")
         done = subprocess.run(
             ["sh", "-c", text], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
         )
         answers[name] = Output(done.returncode, done.stdout, done.stderr)
-    state = parse_state("node-b", outputs(**answers))
+    state = proven(outputs(**answers))
     assert (state.iptables.variant, state.other_iptables.variant) == expected
-    unseen = " ".join(state.other_iptables.incompatible)
-    assert ("legacy tables (nat filter" in unseen) == (missing == "iptables-legacy-save")
+    unseen = ("nat", "filter") if missing == "iptables-legacy-save" else ()
+    assert state.other_iptables.incompatible == unseen
     assert state.unreadable == {}
 
 
@@ -192,10 +193,9 @@ def test_one_odd_entry_is_named_and_hides_no_other() -> None:
         "{torn",
         json.dumps({"netns": "net:[8]", "about": other}),
     ]
-    state = parse_state(
-        "node-b",
+    state = proven(
         outputs(
-            routes=Output(0, '[{"dst": "10.98.1.0/24", "dev": "cni0"}, {"dst": "10.98.2.0/240"}]', ""),
+            network_routes=Output(0, '[{"dst": "10.98.1.0/24", "dev": "cni0"}, {"dst": "10.98.2.0/240"}]', ""),
             fdb=Output(
                 0, '[{"mac": "02::1"}, {"mac": "02::2", "ifname": "a", "dst": "x"}, {"mac": "m", "ifname": "b"}]', ""
             ),
@@ -232,10 +232,12 @@ TEXTS = st.text(max_size=80) | st.sampled_from(
 
 
 @settings(deadline=None)
-@given(st.fixed_dictionaries(dict.fromkeys(outputs(), TEXTS)), st.sampled_from([0, 1, 127]))
-def test_whatever_a_host_says_a_state_comes_of_it(texts: dict[str, str], code: int) -> None:
+@given(st.fixed_dictionaries(dict.fromkeys(texts(parts(EVERYBODY)), TEXTS)), st.sampled_from([0, 1, 127]))
+def test_whatever_a_host_says_a_state_comes_of_it(said: dict[str, str], code: int) -> None:
     for tool in TOOLS.values():
-        state = parse_state("node-b", {name: Output(code, text, text) for name, text in texts.items()}, tool)
+        state = state_of(
+            "node-b", parts(EVERYBODY, tool), {name: Output(code, text, text) for name, text in said.items()}
+        )
         assert state.name == "node-b"
 
 
@@ -250,10 +252,9 @@ def test_one_altered_value_never_makes_the_network_unreadable(data: st.DataObjec
     key = data.draw(st.sampled_from([*links[1]]))
     links[1][key] = odd
     inside = {**INSIDE, "links": links}
-    found = parse_state(
-        "node-b",
+    found = proven(
         outputs(
-            links=Output(0, json.dumps(links), ""),
+            network_links=Output(0, json.dumps(links), ""),
             containers=Output(0, json.dumps({"netns": "n", "about": ABOUT, "network": inside}), ""),
         ),
     )
@@ -266,7 +267,7 @@ def test_one_altered_value_never_makes_the_network_unreadable(data: st.DataObjec
 
 def test_the_commands_are_shell_that_a_shell_takes() -> None:
     for tool in TOOLS.values():
-        for text in commands(tool).values():
+        for text in texts(parts(EVERYBODY, tool)).values():
             subprocess.run(["sh", "-n", "-c", text], check=True)
 
 
@@ -294,7 +295,7 @@ def test_containers_of_containerd_are_told_in_the_same_words() -> None:
         {"netns": "net:[1]", "about": {"pid": 99, "info": info("sandbox", linux=HOSTS_NAMESPACE)}},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    state = parse_state("node-b", outputs(containers=Output(0, text, "")), CONTAINERD)
+    state = proven(outputs(containers=Output(0, text, "")), CONTAINERD)
     assert state.unreadable == {}
     pause, inside, of_host = state.containers
     assert (pause.id, pause.pid, pause.is_sandbox, pause.network_mode) == ("sandbox-1", 4242, True, "none")
@@ -331,7 +332,7 @@ def test_the_script_of_containerd_prints_lines_that_are_read(tmp_path: Path) -> 
         text=True,
         check=True,
     )
-    (container,) = parse_state("node-b", outputs(containers=Output(0, done.stdout, "")), CONTAINERD).containers
+    (container,) = proven(outputs(containers=Output(0, done.stdout, "")), CONTAINERD).containers
     assert (container.pid, container.netns, container.network_mode) == (os.getpid(), namespace, "host")
 
 
@@ -339,3 +340,55 @@ def test_tools_enter_containers() -> None:
     assert DOCKER.inside("c1", "echo 'a'") == """docker exec c1 sh -c 'echo '"'"'a'"'"''"""
     assert CONTAINERD.inside("c1", "true") == ("ctr --namespace k8s.io tasks exec --exec-id kubeproof-$$ c1 sh -c true")
     assert [tool.called for tool in (DOCKER, CONTAINERD)] == ["docker exec", "ctr tasks exec"]
+
+
+CONF = "/proc/sys/net/ipv4/conf"
+
+
+def diagnosed(**said: str) -> NodeState:
+    return state_of("node-b", parts(Asker.DOCTOR), {name: Output(0, text, "") for name, text in said.items()})
+
+
+def test_what_the_doctor_asks() -> None:
+    host = diagnosed(
+        kubelet_words="F0101 12:00:00.000000 1 server.go:274] failed to run Kubelet: running with swap on\n",
+        kubelet_driver="systemd\n",
+        runtime_driver="cgroupfs\n",
+        joined=f"{paths.KUBELET_CONF}\n",
+        node_ip="10.99.0.12,fd00::12\n",
+        token_ids="abcdef\nabcdef\n",
+        firewalld="running\n",
+        runtime="inactive\n",
+        paused="abc123 etcd kube-system/etcd-a\n",
+        last_lines='etcd={"log":"no space left\\n","stream":"stderr"}\ncoredns=2026 stderr F plugin/loop\n',
+        manifests="etcd.yaml\nkube-apiserver.yaml\n",
+        nft_rules="",
+        ip_rules='[{"priority":0,"src":"all","table":"local"},{"priority":7,"src":"all","fwmark":"0x1"}]',
+        shaped='[{"kind":"noqueue","dev":"lo"},{"kind":"netem","dev":"eth9","root":true}]',
+        not_forwarding=f"{CONF}/flannel.1/forwarding:0\n{CONF}/lo/forwarding:1\n",
+    )
+    assert host.unreadable == {}
+    assert host.kubelet_words == "failed to run Kubelet: running with swap on"
+    assert (host.kubelet_driver, host.runtime_driver) == ("systemd", "cgroupfs")
+    assert (host.joined, host.node_ip, host.token_ids) == (True, "10.99.0.12", ("abcdef",))
+    assert host.firewalld
+    assert (host.runtime, host.manifests) == ("inactive", ("etcd", "kube-apiserver"))
+    assert host.paused == (Paused("abc123", "etcd", "kube-system/etcd-a"),)
+    assert host.last_lines == {"etcd": "no space left", "coredns": "plugin/loop"}
+    assert [rule.removal for rule in host.ip_rules] == ["ip rule del pref 7 fwmark 0x1"]
+    assert (host.shaped, host.not_forwarding) == ((("eth9", "netem"),), ("flannel.1",))
+
+
+def test_what_a_node_does_not_answer_is_said_and_assumed_of_nobody() -> None:
+    host = state_of("node-b", parts(Asker.DOCTOR), {"joined": Output(TIMED_OUT, "", "")})
+    assert host.unreadable["joined"] == "it took too long"
+    assert host.unreadable["kubelet_driver"] == "was not asked"
+    assert host.joined
+    assert host.kubelet_driver == ""
+    assert not diagnosed(firewalld="").firewalld
+
+
+def test_what_a_token_is_named_by_is_asked_and_not_its_secret(tmp_path: Path) -> None:
+    (tmp_path / "join.yaml").write_text("discovery:\n  token: abcdef.0123456789abcdef\n")
+    text = texts(parts(Asker.DOCTOR))["token_ids"].replace(paths.JOIN_CONFIG, str(tmp_path / "join.yaml"))
+    assert subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True).stdout == "abcdef\n"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeproof.doctor import paths_between
-from kubeproof.doctor.paths_between import CONNECTED, REFUSED, TIMED_OUT, Journey, Seen, Tunnel, Way
+from kubeproof.state import paths_between
 from kubeproof.state.errors import ParseError
+from kubeproof.state.paths_between import CONNECTED, REFUSED, TIMED_OUT, Journey, Seen, Tunnel, Way
 from tests.unit.state.frames import echo, pcap, tunnelled
 
 A, B = "10.99.0.11", "10.99.0.12"
@@ -54,7 +54,7 @@ def test_half_an_answer_is_refused(text: str) -> None:
 
 
 def test_a_cluster_of_one_node_sends_nothing() -> None:
-    command = paths_between.command(others={}, device="flannel.1", port=8472, nonce=NONCE)
+    command = paths_between.command(others={}, device="flannel.1", port=8472, nonce=NONCE, seconds=4)
     assert paths_between.parse(subprocess.check_output(["sh", "-c", command], text=True), nonce=NONCE) == Journey()
 
 
@@ -69,7 +69,7 @@ def test_a_tool_that_is_missing_is_told_and_not_taken_for_lost_packets(tmp_path:
     for tool in {"tcpdump", "ping", "bash", "base64"} - {missing}:
         (tmp_path / tool).write_text("#!/bin/sh\n")
         (tmp_path / tool).chmod(0o755)
-    command = paths_between.command(others={IPv4Address(B): 22}, device="flannel.1", port=8472, nonce=NONCE)
+    command = paths_between.command(others={IPv4Address(B): 22}, device="flannel.1", port=8472, nonce=NONCE, seconds=4)
     path = {"PATH": str(tmp_path)}
     done = subprocess.run(["/bin/sh", "-c", command], env=path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (127, f"{missing} is not installed\n")
@@ -83,6 +83,6 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
 
 def test_the_command_is_shell_that_a_shell_takes() -> None:
     others = {IPv4Address(A): 22, IPv4Address(B): 2222}
-    command = paths_between.command(others=others, device="flannel.1", port=8472, nonce=NONCE)
+    command = paths_between.command(others=others, device="flannel.1", port=8472, nonce=NONCE, seconds=4)
     subprocess.run(["sh", "-n", "-c", command], check=True)
-    assert f"way {B} 2222" in command
+    assert f"{B}:2222" in command

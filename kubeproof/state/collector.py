@@ -2,8 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from kubeproof.state.errors import ParseError
 
@@ -31,34 +32,44 @@ class Output:
         return self.code in (TIMED_OUT, KILLED, TERMINATED)
 
     @property
+    def lines(self) -> list[str]:
+        """Without empty ones."""
+        return [line.rstrip() for line in self.out.splitlines() if line.strip()]
+
+    @property
     def last_words(self) -> str:
         """The last line of what it said, for an error message."""
         lines = (self.err.strip() or self.out.strip()).splitlines()
         return lines[-1] if lines else "nothing was printed"
 
 
+def shell(name: str, **values: str) -> str:
+    """The text of a ``.sh`` file of this folder, with variables that it uses; comments are left out."""
+    lines = Path(__file__).with_name(f"{name}.sh").read_text().splitlines()
+    given = [f"{variable}={shlex.quote(value)}" for variable, value in values.items()]
+    return "\n".join([*given, *(line for line in lines if not line.lstrip().startswith("#"))])
+
+
 def build(commands: Mapping[str, str], *, marker: str, timeout: float) -> str:
     """A POSIX shell script that runs all ``commands`` (name -> shell text) at once, each at most ``timeout`` seconds.
 
-    ``marker`` must be a word that no command prints, such as a random hexadecimal number.
+    Names are one word each, and ``marker`` one that no command prints, such as a random hexadecimal number. What is
+    printed is kept in memory meanwhile, if that can be: a disk may be full.
     """
-    if not re.fullmatch(r"\w+", marker):
-        raise ValueError(f"marker is not one word: {marker!r}")
-    runs = [f"run {number} {shlex.quote(text)} &" for number, text in enumerate(commands.values())]
+    runs = [f"run {name} {shlex.quote(text)} &" for name, text in _words(commands, marker).items()]
     return "\n".join(
         [
             "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "d=$(mktemp -d) || exit 3; trap 'rm -rf \"$d\"' EXIT",
+            "d=$(mktemp -d -p /run 2>/dev/null || mktemp -d) || exit 3; trap 'rm -rf \"$d\"' EXIT",
             f'run() {{ timeout -k 1 {timeout:g} sh -c "$2" >"$d/$1.out" 2>"$d/$1.err" </dev/null; '
             'echo $? >"$d/$1.rc"; }',
             *runs,
             "wait",
-            f"n=0; while [ $n -lt {len(commands)} ]; do",
-            f'  printf "\\n@@{marker} out %s\\n" $n; cat "$d/$n.out"',
-            f'  printf "\\n@@{marker} err %s\\n" $n; cat "$d/$n.err"',
-            f'  printf "\\n@@{marker} rc %s " $n; cat "$d/$n.rc"',
-            "  n=$((n + 1)); done",
-            f'printf "@@{marker} end\\n"',
+            f"for name in {' '.join(commands)}; do",
+            f'  printf "\\n@@{marker} out %s\\n" $name; cat "$d/$name.out"',
+            f'  printf "\\n@@{marker} err %s\\n" $name; cat "$d/$name.err"',
+            f'  printf "\\n@@{marker} rc %s " $name; cat "$d/$name.rc"; done',
+            f'printf "\\n@@{marker} end\\n"',
         ]
     )
 
@@ -73,22 +84,30 @@ def build_inside(commands: Mapping[str, str], *, marker: str, timeout: float) ->
         f'run() {{ out=$(timeout {timeout:g} sh -c "$2" 2>&1 </dev/null); rc=$?; '
         f'printf "\n@@{marker} out %s\n%s\n@@{marker} err %s\n\n@@{marker} rc %s %s\n" $1 "$out" $1 $1 $rc; }}'
     )
-    runs = [f"run {number} {shlex.quote(text)} &" for number, text in enumerate(commands.values())]
+    runs = [f"run {name} {shlex.quote(text)} &" for name, text in _words(commands, marker).items()]
     return "\n".join([run, *runs, "wait", f'printf "\n@@{marker} end\n"'])
 
 
-def read(text: str, commands: Mapping[str, str], *, marker: str) -> dict[str, Output]:
-    """What each command of :func:`build` printed, by name. Raises ParseError where the output is not whole."""
+def _words(commands: Mapping[str, str], marker: str) -> Mapping[str, str]:
+    for word in (marker, *commands):
+        if not re.fullmatch(r"[\w-]+", word):
+            raise ValueError(f"is not one word: {word!r}")
+    return commands
+
+
+def read(text: str, names: Iterable[str] = (), *, marker: str) -> dict[str, Output]:
+    """What each command of :func:`build` printed, by name.
+
+    Raises ParseError where the output is not whole, or has nothing of one of ``names``.
+    """
     if not text.rstrip().endswith(f"@@{marker} end"):
         raise ParseError(SOURCE, "end", f"the end mark is missing, it was cut off: …{text[-80:]!r}")
     section = re.compile(
-        rf"\n@@{marker} out (?P<number>\d+)\n(?P<out>.*?)\n@@{marker} err \d+\n(?P<err>.*?)"
-        rf"\n@@{marker} rc \d+ (?P<rc>\d+)",
+        rf"\n@@{marker} out (?P<name>\S+)\n(?P<out>.*?)\n@@{marker} err (?P=name)\n(?P<err>.*?)"
+        rf"\n@@{marker} rc (?P=name) (?P<rc>\d+)",
         re.DOTALL,
     )
-    found = {
-        int(match["number"]): Output(int(match["rc"]), match["out"], match["err"]) for match in section.finditer(text)
-    }
-    if missing := [name for number, name in enumerate(commands) if number not in found]:
+    found = {match["name"]: Output(int(match["rc"]), match["out"], match["err"]) for match in section.finditer(text)}
+    if missing := [name for name in names if name not in found]:
         raise ParseError(SOURCE, "sections", f"there is none of {', '.join(missing)}")
-    return {name: found[number] for number, name in enumerate(commands)}
+    return found
