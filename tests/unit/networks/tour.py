@@ -8,15 +8,17 @@ from kubeproof.cli.reference_tables import manifests_table
 from kubeproof.config.network_conflicts import no_enforcement
 from kubeproof.config.settings import Settings, parse
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
-from kubeproof.doctor import causes_foreign, questions
+from kubeproof.doctor import causes_foreign
 from kubeproof.networks import artifacts, documents
 from kubeproof.networks.network import Source
 from kubeproof.networks.plan import build
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.networks.source import wanted_manifest
 from kubeproof.node import leftovers, removal, setting_effects, templates
+from kubeproof.node.parts import parts
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.report import cni_line
+from kubeproof.state.part import Asker, texts
 from kubeproof.terminal.errors import UserError
 from tests.unit.node.example import RAW, cluster
 
@@ -85,9 +87,10 @@ def is_proven() -> None:
     wanted = cluster(cni="meshnet", cni_backend="gre")
     assert cni_line(wanted) == "CNI in force: Mesh net, by gre; it enforces NetworkPolicy"
     assert all(templates.objects(name, wanted) for name in ("policy-probe.yaml.j2", "httpd.yaml.j2"))
-    assert "/var/log/pods/mesh-system_*/*/" in str(vars(questions))
+    asked = texts(parts(Asker.DOCTOR))
+    assert "mesh-system" in asked["last_lines"]
     assert "MESH-" in causes_foreign.KNOWN_CHAINS
-    assert '"inet mesh"' in str(vars(questions))
+    assert '"inet mesh"' in asked["nft_rules"]
 
 
 def is_reset() -> None:
