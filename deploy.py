@@ -6,6 +6,7 @@ therefore run in turns with the control plane's, so that a join could come befor
 all hosts have stood between them. `wait_for_api` and `keep_kubelet` do: they are on all hosts for that reason too.
 """
 
+from kubeproof.deploy.context import is_leader
 from kubeproof.deploy.phases import (
     cluster_dns,
     container_runtime,
@@ -19,7 +20,6 @@ from kubeproof.deploy.phases import (
     readiness,
     workers,
 )
-from kubeproof.deploy.roles import is_leader
 
 preflight.check()
 host_preparation.prepare()

@@ -8,8 +8,8 @@ Workers leave first: each of the two `leave` is one operation, and pyinfra runs 
 
 import os
 
+from kubeproof.deploy.context import is_leader
 from kubeproof.deploy.phases import preflight, reset_cluster, reset_host
-from kubeproof.deploy.roles import is_leader
 
 preflight.check_ownership()
 

@@ -78,16 +78,16 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
 
     from kubeproof.access import host_names
     from kubeproof.config import cluster
-    from kubeproof.deploy import plan_report, pyinfra_run
+    from kubeproof.deploy import pyinfra_run, run_report
     from kubeproof.terminal.console import console, say
     from kubeproof.terminal.summary import counted
 
     loaded = cluster.load(_inventory(inventory))
     host_names.check(loaded)
     outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env)
-    for line in plan_report.lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
+    for line in run_report.plan_lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
         console.print(escape(line), soft_wrap=True, highlight=False)
-    if outcome.failed_hosts:
+    if outcome.failures:
         raise CommandError(f"failed on {outcome.failure} (full log: {outcome.log})")
     say(f"[bold]{counted(outcome.count, 'change')}[/bold]{' to make' if dry else ''} (full log: {outcome.log})")
     return outcome.count
@@ -311,7 +311,8 @@ def _run_all(commands: list[list[str]]) -> int:
     worst = 0
     for words in commands:
         print(f"$ {shlex.join(words)}", flush=True)
-        worst = max(worst, subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode)
+        tool = [] if words[0] == SHELLCHECK else [sys.executable, "-m"]
+        worst = max(worst, subprocess.run([*tool, *words], cwd=ROOT, check=False).returncode)
     return min(worst, EXIT_NOT_HOLDING)
 
 
@@ -320,7 +321,15 @@ TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
 EVERY_CORE = ("-n", "auto", "--dist", "worksteal")
 """Options of pytest for tests that do not touch each other; one lab, on the other hand, is everybody's."""
 LAB_TESTS = ("pytest", "-q", "-x", "--durations=10")
-LINT = [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["mypy"]]
+SHELLCHECK = str(Path(sys.executable).with_name("shellcheck"))
+"""A program, not a module of Python as the other tools are."""
+SHELL_SCRIPTS = ("inv", "lab/launch-node", *(str(file) for file in sorted(Path("kubeproof").rglob("*.sh"))))
+LINT = [
+    ["ruff", "format", "--check", "."],
+    ["ruff", "check", "."],
+    ["mypy"],
+    [SHELLCHECK, "--shell=sh", "--severity=warning", *SHELL_SCRIPTS],
+]
 
 
 @task

@@ -144,8 +144,8 @@ def _reset(loaded: LoadedInventory) -> None:
 
 def _pyinfra(loaded: LoadedInventory, file: str, env: dict[str, str]) -> None:
     outcome = pyinfra_run.run(loaded.file, REPOSITORY / file, env=env)
-    if outcome.failed_hosts:
-        raise CommandError(f"{file}: failed on {', '.join(outcome.failed_hosts)} (full log: {outcome.log})")
+    if outcome.failures:
+        raise CommandError(f"{file}: failed on {outcome.failure} (full log: {outcome.log})")
 
 
 def _objects(loaded: LoadedInventory) -> Objects:

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kubeproof.terminal import atomic_files
+
 
 def remember(file: Path, pid: int) -> None:
     """Write the identity of a running process; whoever reads the file meanwhile finds all of it or nothing."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    writing = file.with_name(f".{file.name}")
-    writing.write_text(json.dumps({"pid": pid, "start_time": _start_time(pid)}))
-    writing.replace(file)
+    atomic_files.write(file, json.dumps({"pid": pid, "start_time": _start_time(pid)}), mode=0o644)
 
 
 def alive(file: Path) -> int | None:

@@ -5,7 +5,6 @@ ends it, with all that it has started.
 """
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -33,78 +32,83 @@ SCALE = 1.0
 SHOWN = 100
 """Characters of a command that are shown."""
 
-running: list[tuple[str, str, float]] = []
-"""Commands that run now: host, the command, shortened, and since when (time.monotonic)."""
+_ATTRIBUTE = "kubeproof_deadlines"
 
 
 def hold(host: Host) -> None:
     """Have every command on a host end in time: its ``_timeout`` in seconds, or COMMAND_SECONDS, times ``patience``."""
-    connector: Any = host.connector
-    if not hasattr(connector, "kubeproof_deadlines"):
-        connector.kubeproof_deadlines = True
-        connector.run_shell_command = _within(host, connector.run_shell_command)
-        connector.put_file = _uploading(connector.put_file)
-        # Through Any: a method of the class is set on this one host.
-        asked: Any = host
-        asked.get_fact = _asking(host.get_fact)
+    # Through Any: methods of the classes are set on this one host and its connector.
+    asked: Any = host
+    if not hasattr(asked.connector, _ATTRIBUTE):
+        held = _Deadlines(asked)
+        setattr(asked.connector, _ATTRIBUTE, held)
+        asked.connector.run_shell_command = held.run_shell_command
+        asked.connector.put_file = held.put_file
+        asked.get_fact = held.get_fact
 
 
-def _within(host: Host, inner: Callable[..., tuple[bool, CommandOutput]]) -> Callable[..., tuple[bool, CommandOutput]]:
-    def run_shell_command(command: Any, **arguments: Any) -> tuple[bool, CommandOutput]:
+def running(host: Host) -> list[tuple[str, float]]:
+    """Commands that run on a host now: each shortened, and since when (time.monotonic)."""
+    held: _Deadlines | None = getattr(host.connector, _ATTRIBUTE, None)
+    return held.running if held else []
+
+
+class _Deadlines:
+    """Stands before a host and its connector."""
+
+    def __init__(self, host: Any) -> None:
+        self.running: list[tuple[str, float]] = []
+        self._host = host
+        self._run, self._put = host.connector.run_shell_command, host.connector.put_file
+        self._get_fact = host.get_fact
+        self._has_asked_again = False
+        self._asking: set[object] = set()
+        """Greenlets that find out a fact, which changes nothing on the host."""
+
+    def run_shell_command(self, command: Any, **arguments: Any) -> tuple[bool, CommandOutput]:
+        """Run a command; one that hangs is ended on the host, and repeated once for the host if it only asks."""
         seconds = (arguments.pop("_timeout", None) or COMMAND_SECONDS) * SCALE * patience.factor()
         shell = arguments.pop("_shell_executable", None) or "sh"
         ended = {"_shell_executable": f"timeout --kill-after={KILL_SECONDS} {seconds:g} {shell}"}
         shown = _shown(str(command))
         while True:
             started = time.monotonic()
-            running.append(entry := (host.name, shown, started))
+            self.running.append(entry := (shown, started))
             try:
                 with gevent.Timeout(seconds + KILL_SECONDS + GRACE_SECONDS, TimeoutError):
-                    done, output = inner(command, **arguments, **ended)
+                    done, output = self._run(command, **arguments, **ended)
             except TimeoutError:
                 done, output = False, CommandOutput([])
             finally:
-                running.remove(entry)
+                self.running.remove(entry)
             if done or time.monotonic() - started < seconds:
                 return done, output
             output.combined_lines.append(OutputLine("stderr", f"hung, and was ended after {seconds:.0f} s: {shown}"))
-            only_asks = gevent.getcurrent() in _asks or not host.state.is_executing
-            if not only_asks or host.name in _asked_again:
+            only_asks = gevent.getcurrent() in self._asking or not self._host.state.is_executing
+            if not only_asks or self._has_asked_again:
                 return done, output
-            # What only asks can be repeated; once, as all of the host may be stuck.
-            _asked_again.add(host.name)
+            # Once, as all of the host may be stuck.
+            self._has_asked_again = True
 
-    return run_shell_command
-
-
-def _asking(inner: Callable[..., Any]) -> Callable[..., Any]:
-    def get_fact(*words: Any, **arguments: Any) -> Any:
+    def get_fact(self, *words: Any, **arguments: Any) -> Any:
+        """Find out a fact, knowing that this only asks."""
         asking = gevent.getcurrent()
-        _asks.add(asking)
+        self._asking.add(asking)
         try:
-            return inner(*words, **arguments)
+            return self._get_fact(*words, **arguments)
         finally:
-            _asks.discard(asking)
+            self._asking.discard(asking)
 
-    return get_fact
-
-
-def _uploading(inner: Callable[..., bool]) -> Callable[..., bool]:
-    def put_file(*words: Any, **arguments: Any) -> bool:
+    def put_file(self, *words: Any, **arguments: Any) -> bool:
+        """Upload a file. Raises ConnectionError if that hangs."""
         seconds = COMMAND_SECONDS * SCALE * patience.factor()
         try:
             with gevent.Timeout(seconds, TimeoutError):
-                return inner(*words, **arguments)
+                done: bool = self._put(*words, **arguments)
+                return done
         except TimeoutError:
             # pyinfra says nothing more of a TimeoutError.
             raise ConnectionError(f"a file was not taken within {seconds:.0f} s") from None
-
-    return put_file
-
-
-_asked_again: set[str] = set()
-_asks: set[object] = set()
-"""Greenlets that find out a fact, which changes nothing on a host."""
 
 
 def _shown(command: str) -> str:

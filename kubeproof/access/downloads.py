@@ -1,7 +1,6 @@
 """Files and downloads of the machine that runs the deploy, and what it keeps of them."""
 
 import os
-import tempfile
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
@@ -38,11 +37,3 @@ def cache_folder() -> Path:
     home = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(home) if home.startswith("/") else Path("~/.cache").expanduser()
     return base / "kubeproof"
-
-
-def keep(path: Path, found: bytes) -> None:
-    """Write a file whole or not at all. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as partial:
-        partial.write(found)
-    Path(partial.name).replace(path)

@@ -1,7 +1,6 @@
 """What it means that a host answers with another key than is known of it, and what to do."""
 
-import subprocess
-
+from kubeproof.access import ssh_options
 from kubeproof.config.cluster import SshAccess
 
 CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
@@ -22,7 +21,5 @@ def explanation(access: SshAccess) -> str:
 
 def _known_hosts(access: SshAccess) -> str:
     """The first of the files that ssh looks this host up in; "none" is a value that it has, too."""
-    command = access.command()
-    done = subprocess.run([command[0], "-G", *command[1:]], capture_output=True, text=True, check=False)
-    files = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("userknownhostsfile ")]
-    return files[0][0] if files and files[0] else DEFAULT_FILE
+    files = ssh_options.effective(access).get("userknownhostsfile", "").split()
+    return files[0] if files else DEFAULT_FILE

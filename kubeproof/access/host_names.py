@@ -3,6 +3,7 @@
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+from kubeproof.access import ssh_options
 from kubeproof.config.cluster import LoadedInventory, Node, SshAccess
 from kubeproof.terminal.errors import UserError
 
@@ -24,28 +25,15 @@ def _problem(node: Node, access: SshAccess) -> str:
     connects_to = _connects_to(access)
     if not connects_to or _resolves(connects_to):
         return ""
-    mend = f'have it resolve (DNS, /etc/hosts, Host in ~/.ssh/config), or set "ssh_hostname": "{node.address}"'
-    return f"{node.name}: ssh finds no address of {connects_to}, {mend}"
+    remedy = f'have it resolve (DNS, /etc/hosts, Host in ~/.ssh/config), or set "ssh_hostname": "{node.address}"'
+    return f"{node.name}: ssh finds no address of {connects_to}, {remedy}"
 
 
 def _connects_to(access: SshAccess) -> str:
     """What ssh looks up with its configuration; empty where that is not known, or another machine's task (a jump)."""
-    *words, name = access.command()
-    try:
-        done = subprocess.run(
-            [*words, "-G", name],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=RESOLVE_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    options = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+    options = ssh_options.effective(access)
     jumps = {options.get("proxyjump", "none"), options.get("proxycommand", "none")} != {"none"}
-    return "" if done.returncode or jumps else options.get("hostname", "")
+    return "" if jumps else options.get("hostname", "")
 
 
 def _resolves(name: str) -> bool:

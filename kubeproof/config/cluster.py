@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import IO, Literal, cast
-from weakref import WeakKeyDictionary
 
 from pyinfra.api.inventory import Inventory
 
@@ -22,8 +21,8 @@ from kubeproof.config import connection_data, reading
 from kubeproof.config.inventory_check import Contents, HostEntry, checked_hosts
 from kubeproof.config.settings import Settings, examine
 from kubeproof.terminal.errors import EXIT_BAD_INPUT, UserError
+from kubeproof.terminal.exits import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LAB = REPOSITORY / "inventory" / "lab.py"
 """The inventory that ./inv takes if none is named."""
 
@@ -104,16 +103,6 @@ class LoadedInventory:
         """A command of ./inv for this inventory, to be pasted in the repository's folder."""
         chosen = [] if self.file == LAB else ["-i", str(self.file)]
         return shlex.join(["./inv", command, *chosen])
-
-
-_clusters: "WeakKeyDictionary[Inventory, Cluster]" = WeakKeyDictionary()
-
-
-def cluster_of(inventory: Inventory) -> Cluster:
-    """The cluster of a pyinfra inventory, checked once. Raises UserError with all problems of settings and hosts."""
-    if inventory not in _clusters:
-        _clusters[inventory] = cluster_from(contents_of(inventory))
-    return _clusters[inventory]
 
 
 def contents_of(inventory: Inventory, group_files: frozenset[str] | None = None) -> Contents:

@@ -17,8 +17,9 @@ from pyinfra_cli.exceptions import UnexpectedExternalError
 from pyinfra_cli.util import exec_file
 
 from kubeproof.config import inventory_shape
-from kubeproof.config.cluster import REPOSITORY, cluster_from, contents_of
+from kubeproof.config.cluster import cluster_from, contents_of
 from kubeproof.terminal.errors import EXIT_BAD_INPUT, UserError
+from kubeproof.terminal.exits import REPOSITORY
 
 GROUP_DATA = "group_data"
 

@@ -12,6 +12,7 @@ from kubeproof.access import downloads
 from kubeproof.access.openpgp import fingerprints
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import cri_dockerd as release
+from kubeproof.terminal import atomic_files
 from kubeproof.terminal.errors import UserError
 
 ARMOUR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -99,7 +100,7 @@ def _kept(path: Path) -> bytes:
 def _keep(path: Path, content: bytes) -> None:
     try:
         if _kept(path) != content:
-            downloads.keep(path, content)
+            atomic_files.write(path, content)
     except OSError as error:
         raise DeployError(
             f"cri-dockerd: cannot be kept in {path.parent} ({error.strerror}); make room there"

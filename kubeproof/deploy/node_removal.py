@@ -87,7 +87,7 @@ def _remove(loaded: LoadedInventory, name: str) -> Left:
     if reason:
         return Left(changes, reason)
     outcome = pyinfra_run.run(loaded.file, REPOSITORY / "reset.py", limit=[name])
-    if outcome.failed_hosts:
+    if outcome.failures:
         raise CommandError(f"{name}: its reset failed, run the command again to go on (full log: {outcome.log})")
     return Left(changes + outcome.count)
 

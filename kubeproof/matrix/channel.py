@@ -17,9 +17,10 @@ from typing import Any, Protocol, TypeVar
 
 from kubeproof.access import remote_kubectl
 from kubeproof.access.patience import patient
-from kubeproof.config.cluster import REPOSITORY, LoadedInventory
+from kubeproof.config.cluster import LoadedInventory
 from kubeproof.deploy import pyinfra_run
 from kubeproof.matrix.layout import OUTSIDE, channel_pod
+from kubeproof.terminal.exits import REPOSITORY
 
 T = TypeVar("T")
 Json = dict[str, Any]

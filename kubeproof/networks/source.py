@@ -11,6 +11,7 @@ from kubeproof.access import downloads
 from kubeproof.networks import catalogue
 from kubeproof.networks.manifest import number
 from kubeproof.networks.plan import NetworkPlan, build, of_template
+from kubeproof.terminal import atomic_files
 from kubeproof.terminal.errors import UserError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def verified(wanted: Wanted) -> bytes:
     content = _checked(_content(wanted.place), wanted, "somebody has changed the file, or what is between")
     # A cache that cannot be written costs only a download.
     with contextlib.suppress(OSError):
-        downloads.keep(cached, content)
+        atomic_files.write(cached, content)
     return content
 
 

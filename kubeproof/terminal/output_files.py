@@ -1,9 +1,9 @@
 """Files that a command is asked to write (--json, --junit): questioned beforehand, written whole or not at all."""
 
 import os
-import tempfile
 from pathlib import Path
 
+from kubeproof.terminal import atomic_files
 from kubeproof.terminal.errors import UserError
 
 
@@ -22,15 +22,8 @@ def problems(option: str, file: Path | None) -> list[str]:
 
 
 def write(option: str, file: Path, text: str) -> None:
-    """Write the whole file or leave the old one: readers never see half of it. Raises UserError."""
-    temporary: Path | None = None
+    """Write the whole file or leave the old one. Raises UserError."""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=file.absolute().parent, prefix=f".{file.name}.", delete=False) as out:
-            temporary = Path(out.name)
-            out.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(file)
+        atomic_files.write(file.absolute(), text, mode=0o644)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise UserError(f"{option} {file}: cannot be written ({error.strerror}), choose another place") from error

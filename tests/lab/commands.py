@@ -6,7 +6,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeproof.deploy.pyinfra_run import outcome
 from lab.paths import REPOSITORY
 
 DEPLOY_LOG = Path("/var/log/kubeproof/deploy.log")
@@ -58,9 +57,9 @@ def last_changes() -> dict[str, list[str]]:
     text = DEPLOY_LOG.read_text()
     document, _ = json.JSONDecoder().raw_decode(text[text.index("\n{") + 1 :])
     found: dict[str, list[str]] = {}
-    for change in outcome(document, DEPLOY_LOG).changes:
-        for host in change.hosts:
-            found.setdefault(host, []).append(change.operation)
+    for operation in document["results"]["operations"]:
+        for host in operation["success"]:
+            found.setdefault(host, []).append(operation["name"])
     return found
 
 

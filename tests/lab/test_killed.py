@@ -43,7 +43,7 @@ def phases() -> dict[str, str]:
 
 def _title(module: str, function: str) -> str:
     """What @deploy says."""
-    tree = ast.parse((REPOSITORY / "kubeproof" / "phases" / f"{module}.py").read_text())
+    tree = ast.parse((REPOSITORY / "kubeproof" / "deploy" / "phases" / f"{module}.py").read_text())
     (found,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
     (decorator,) = (item for item in found.decorator_list if isinstance(item, ast.Call))
     return str(ast.literal_eval(decorator.args[0]))

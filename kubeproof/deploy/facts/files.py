@@ -4,6 +4,8 @@ import shlex
 
 from pyinfra.api.facts import FactBase
 
+from kubeproof.deploy.facts.lines import Lines
+
 HOST_PATH_KINDS = {"Directory": "d", "File": "f", "Socket": "S", "CharDevice": "c", "BlockDevice": "b"}
 """Types of a hostPath that have to be there (Kubernetes API, HostPathType), with the option of test(1) for each."""
 
@@ -22,34 +24,20 @@ class Text(FactBase[str]):
         return "".join(f"{line}\n" for line in output)
 
 
-class Existing(FactBase[list[str]]):
+class Existing(Lines):
     """Those of ``candidates`` that exist, links that lead nowhere included."""
 
     def command(self, candidates: list[str]) -> str:
         words = shlex.join(candidates)
         return f'for path in {words}; do if [ -e "$path" ] || [ -L "$path" ]; then echo "$path"; fi; done'
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
-    def process(self, output: list[str]) -> list[str]:
-        return [line for line in output if line]
-
-
-class NotEmpty(FactBase[list[str]]):
+class NotEmpty(Lines):
     """Those of ``directories`` that have something in them."""
 
     def command(self, directories: list[str]) -> str:
         words = shlex.join(directories)
         return f'for path in {words}; do if [ -d "$path" ] && [ -n "$(ls -A "$path")" ]; then echo "$path"; fi; done'
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def process(self, output: list[str]) -> list[str]:
-        return [line for line in output if line]
 
 
 class Kinds(FactBase[dict[str, str]]):

@@ -2,38 +2,25 @@
 
 from pyinfra.api.facts import FactBase
 
+from kubeproof.deploy.facts.lines import Lines
 from kubeproof.node import paths
 from kubeproof.state.hostfiles import parse_sysctls
 
 
-class Swaps(FactBase[list[str]]):
+class Swaps(Lines):
     """Devices and files in use as swap (proc(5), /proc/swaps)."""
 
     def command(self) -> str:
         return "tail -n +2 /proc/swaps | awk '{print $1}'"
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
-    def process(self, output: list[str]) -> list[str]:
-        return [line for line in output if line.strip()]
-
-
-class FstabSwaps(FactBase[list[str]]):
+class FstabSwaps(Lines):
     """Lines of fstab(5) that turn swap on at boot, or with ``disabled`` those that the deploy has disabled."""
 
     def command(self, disabled: bool = False) -> str:
         if disabled:
             return f"grep '^#kubeproof# ' {paths.FSTAB} || true"
         return f"awk '$1 !~ /^#/ && $3 == \"swap\"' {paths.FSTAB} 2>/dev/null || true"
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def process(self, output: list[str]) -> list[str]:
-        return [line for line in output if line.strip()]
 
 
 class Sysctls(FactBase[dict[str, str]]):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pyinfra.api.facts import FactBase
 
+from kubeproof.deploy.facts.lines import Lines
+
 
 @dataclass(frozen=True)
 class Package:
@@ -32,16 +34,12 @@ class Installed(FactBase[dict[str, Package]]):
         }
 
 
-class Known(FactBase[list[str]]):
+class Known(Lines):
     """Those of ``packages`` that dpkg knows in any state: also removed ones that left their configuration."""
 
     def command(self, packages: list[str]) -> str:
         names = " ".join(packages)
         return f"dpkg-query --show --showformat '${{Package}} ${{db:Status-Status}}\\n' {names} 2>/dev/null || true"
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def process(self, output: list[str]) -> list[str]:
         rows = [line.split() for line in output]
@@ -63,15 +61,11 @@ class InstalledRpms(FactBase[dict[str, Package]]):
         return {row[0]: Package(version=row[1], held=False) for row in rows if len(row) == 2}
 
 
-class KnownRpms(FactBase[list[str]]):
+class KnownRpms(Lines):
     """Those of ``packages`` that rpm has."""
 
     def command(self, packages: list[str]) -> str:
         return f"rpm --query --queryformat '%{{NAME}} installed\\n' {' '.join(packages)} 2>/dev/null || true"
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def process(self, output: list[str]) -> list[str]:
         rows = [line.split() for line in output]

@@ -4,8 +4,10 @@ import shlex
 
 from pyinfra.api.facts import FactBase
 
+from kubeproof.deploy.facts.lines import Lines
 
-class MissingImages(FactBase[list[str]]):
+
+class MissingImages(Lines):
     """Those of ``images`` for which the shell command ``has_image`` fails; all of them where there is no runtime yet.
 
     The runtime is asked for each ("$image"), so that it decides which written forms of a reference mean the same.
@@ -14,13 +16,6 @@ class MissingImages(FactBase[list[str]]):
     def command(self, images: list[str], has_image: str) -> str:
         words = shlex.join(images)
         return f'for image in {words}; do {has_image} || echo "$image"; done'
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def process(self, output: list[str]) -> list[str]:
-        return [line.strip() for line in output if line.strip()]
 
 
 class RunsOldConfig(FactBase[bool]):
@@ -44,15 +39,11 @@ class RunsOldConfig(FactBase[bool]):
         return "old" in output
 
 
-class KubeadmImages(FactBase[list[str]]):
+class KubeadmImages(Lines):
     """The images that kubeadm says it would use, by its own command; empty where there is no kubeadm yet."""
 
     def command(self, asked: list[str]) -> str:
         return f"if command -v kubeadm >/dev/null; then {shlex.join(asked)} 2>/dev/null || true; fi"
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def process(self, output: list[str]) -> list[str]:
         return [line.strip() for line in output if ":" in line]

@@ -1,4 +1,4 @@
-"""The deploy's block in /etc/hosts, and in other files that are not its own."""
+"""The deploy's block in files that are not its own, such as /etc/hosts, and the configuration of services."""
 
 from collections.abc import Generator
 
@@ -9,22 +9,9 @@ from pyinfra.api.host import Host
 
 from kubeproof.deploy.facts.files import Text
 from kubeproof.deploy.operations.remote import on_host, run
-from kubeproof.deploy.reasons import because
-from kubeproof.node import paths
+from kubeproof.deploy.run_events import because
 from kubeproof.node.blocks import with_block, without_block
 from kubeproof.node.differences import difference
-
-
-@operation()
-def name_nodes(text: str) -> Generator[PyinfraCommand, None, None]:
-    """Have these lines in a marked block of /etc/hosts. Nodes find each other without a name server."""
-    now = host.get_fact(Text, path=paths.HOSTS)
-    wanted = with_block(now, text)
-    if wanted == now:
-        host.noop("the nodes have names")
-        return
-    because(f"{paths.HOSTS} differs:", *difference(now, wanted))
-    yield on_host(_write, wanted)
 
 
 @operation()
@@ -70,17 +57,6 @@ def remove_block(path: str) -> Generator[PyinfraCommand, None, None]:
     yield on_host(_write, wanted, path)
 
 
-@operation()
-def forget_nodes() -> Generator[PyinfraCommand, None, None]:
-    """Remove the block from /etc/hosts and leave all other lines as they are."""
-    now = host.get_fact(Text, path=paths.HOSTS)
-    wanted = without_block(now)
-    if wanted == now:
-        host.noop("there is no block")
-        return
-    yield on_host(_write, wanted)
-
-
-def _write(host: Host, text: str, path: str = paths.HOSTS) -> None:
+def _write(host: Host, text: str, path: str) -> None:
     # In place: /etc/hosts may be a mount of its own, as in a container.
     run(host, ["sh", "-ec", 'cat > "$0"', path], stdin=text)

@@ -7,7 +7,7 @@ from pyinfra.api import operation
 
 from kubeproof.deploy.facts.kernel import FstabSwaps, Swaps, Sysctls
 from kubeproof.deploy.facts.network import ForwardPolicy
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.differences import named
 from kubeproof.state.hostfiles import parse_sysctls

@@ -17,14 +17,14 @@ from kubeproof.deploy.operations.remote import (
     NodeError,
     fail,
     failure,
-    looking,
     on_host,
+    read_only,
     run,
     try_run,
     wait_until,
     write_private,
 )
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import init_command, join_config
@@ -49,7 +49,7 @@ def init(cluster: Cluster) -> Generator[PyinfraCommand, None, None]:
         )
         yield on_host(_init, cluster)
     elif not state.healthy:
-        yield from looking(host, _wait_for_own_api, cluster)
+        yield from read_only(host, _wait_for_own_api, cluster)
     else:
         host.noop("the control plane is initialised and healthy")
 
@@ -92,7 +92,7 @@ def wait_for_api(cluster: Cluster, leader: Host) -> Generator[PyinfraCommand, No
     if host.get_fact(ApiHealthy, url=api_url(cluster)):
         host.noop("the API server answers")
         return
-    yield from looking(host, _wait_for_api, cluster, leader)
+    yield from read_only(host, _wait_for_api, cluster, leader)
 
 
 def _wait_for_api(host: Host, cluster: Cluster, leader: Host) -> None:

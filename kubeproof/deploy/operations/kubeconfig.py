@@ -1,9 +1,6 @@
 """Copies of the cluster's admin kubeconfig. Its content is a credential and is printed nowhere."""
 
-import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,9 +13,10 @@ from pyinfra.facts.files import Sha256File
 from kubeproof.deploy.facts.kubernetes import KubeconfigOf
 from kubeproof.deploy.operations.remote import NodeError, on_host, run
 from kubeproof.deploy.operations.resetting import restore_file
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.kubeconfigs import Kubeconfig, read
+from kubeproof.terminal import atomic_files
 
 PRIVATE = 0o600
 
@@ -60,23 +58,10 @@ def fetch(destination: str, server: str) -> Generator[PyinfraCommand, None, None
 def _fetch(host: Host, path: Path) -> None:
     content = run(host, ["cat", paths.ADMIN_CONF]) + "\n"
     try:
-        write_private_locally(path, content)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic_files.write(path, content, PRIVATE)
     except OSError as error:
         raise NodeError(f"kubeconfig: cannot write {path} here ({error.strerror}); correct the setting") from error
-
-
-def write_private_locally(path: Path, content: str) -> None:
-    """Replace a file at once, so that no reader ever sees half of it, with mode 0600."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
 
 
 @operation()

@@ -15,8 +15,8 @@ from pyinfra.facts.files import Sha256File
 
 from kubeproof.deploy.facts.files import Existing
 from kubeproof.deploy.facts.kubernetes import KUBECTL, REQUEST_SECONDS, LiveObjects, ManifestDifference, Objects
-from kubeproof.deploy.operations.remote import NodeError, looking, try_run, wait_until
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.operations.remote import NodeError, read_only, try_run, wait_until
+from kubeproof.deploy.run_events import because
 from kubeproof.networks import documents
 from kubeproof.node import asked_for
 from kubeproof.node.differences import shortened
@@ -89,7 +89,7 @@ def wait_ready(expected: Expectation, seconds: float) -> Generator[PyinfraComman
     if not unready(objects, expected):
         host.noop("all is ready")
         return
-    yield from looking(host, _wait_ready, expected, seconds)
+    yield from read_only(host, _wait_ready, expected, seconds)
 
 
 def _wait_ready(host: Host, expected: Expectation, seconds: float) -> None:

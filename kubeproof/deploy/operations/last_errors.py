@@ -5,6 +5,7 @@ import re
 from pyinfra.api.host import Host
 
 from kubeproof.config.tables.runtimes import Runtime
+from kubeproof.deploy import shell_files
 from kubeproof.deploy.operations.remote import try_run
 
 SECONDS = 20
@@ -16,24 +17,7 @@ NOISE = (
     r"Unable to (register|write event)|cni config uninitialized|No networks found"
 )
 """What kubelet says as long as there is no API server or pod network, whatever the reason."""
-SCRIPT = f"""
-since=$(stat -c @%Y "$1" 2>/dev/null) || since=-10min
-shift
-for unit in "$@"; do
-    said=$(timeout {SECONDS} journalctl --quiet --no-pager --output cat --since "$since" --unit "$unit" |
-        grep -E '^[EF][0-9]{{4}} |level=(error|fatal)|[Ff]ailed|[Ee]rror' | grep -vE '{NOISE}' | tail -n 1)
-    [ -z "$said" ] || printf '%s: %s\\n' "$unit" "$said"
-done
-for folder in /var/log/pods/kube-system_*/*; do
-    # N.log is of the container's Nth start again.
-    newest=$(ls -t "$folder" 2>/dev/null | head -n 1)
-    case $newest in
-    [1-9]*.log)
-        last=$(tail -n 1 "$folder/$newest" | sed 's/^{{"log":"\\(.*\\)\\\\n","stream".*/\\1/; s/^[^ ]* std.* [FP] //')
-        printf '%s ended and was started again, last: %s\\n' "${{folder##*/}}" "$last" ;;
-    esac
-done
-"""
+SCRIPT = shell_files.read(__file__, "last_errors.sh")
 _ADVICE = re.compile(
     r"^\s*(Unfortunately, an error has occurred|This error is likely caused|(Additionally, a|A) control plane)"
 )
@@ -44,7 +28,8 @@ _END_OF_ADVICE = re.compile(r"^(error |\[)")
 def of(host: Host, runtime: Runtime, marker: str) -> list[str]:
     """A line for each program that has failed since the file ``marker`` was written; empty if none has, or tells."""
     units = ["kubelet.service", runtime.service, *(["cri-docker.service"] if runtime.cri_dockerd else [])]
-    _, output = try_run(host, ["sh", "-c", SCRIPT, "sh", marker, *dict.fromkeys((*units, "containerd.service"))])
+    asked = dict.fromkeys((*units, "containerd.service"))
+    _, output = try_run(host, ["sh", "-c", SCRIPT, "sh", marker, str(SECONDS), NOISE, *asked])
     return [line.strip()[:LONGEST] for line in output.splitlines() if line.strip()]
 
 

@@ -4,6 +4,7 @@ from pyinfra.api.host import Host
 
 from kubeproof.access.deadlines import KUBEADM_SECONDS
 from kubeproof.config.settings import Settings
+from kubeproof.deploy import shell_files
 from kubeproof.deploy.operations.remote import NodeError, run, shell, try_run
 from kubeproof.networks import artifacts
 from kubeproof.node import paths
@@ -14,25 +15,11 @@ ETCD_DATA = "/var/lib/etcd/member"
 """kubeadm finds it by etcd's manifest, and leaves it if an earlier reset has removed that; the next init refuses it."""
 KUBELET_DATA = "/var/lib/kubelet"
 """kubeadm deletes what is in it, below mounts too if it could not unmount them, of which it only warns."""
-UNMOUNT_BELOW = r"""
-for directory; do
-    # Deepest first. /proc/mounts writes spaces as \040, which %b reads.
-    awk '{print $2}' /proc/mounts | sort -r | while read -r escaped; do
-        target=$(printf %b "$escaped")
-        case $target in "$directory"/*) umount --lazy "$target" || exit 1 ;; esac
-    done
-done
-"""
-"""Unmounts all below its arguments or fails."""
+UNMOUNT_BELOW = shell_files.read(__file__, "unmount_below.sh")
 REMOVE_CONTROL_GROUPS = "find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2>/dev/null"
 """kubelet makes them below kubepods or kubepods.slice; after it and its pods nobody takes them away. One with a process
 in it stays."""
-FORGET_NETWORK = f"""
-rm -f {" ".join(artifacts.CONFIGURATION_FILES)} {SUBNET_ENV}
-for link in {" ".join(f"/sys/class/net/{pattern}" for pattern in artifacts.LINKS)}; do
-    [ ! -e "$link" ] || ip link delete dev "${{link##*/}}"
-done
-"""
+FORGET_NETWORK = shell_files.read(__file__, "forget_network.sh")
 """A node that comes back has pods of its name at once, before its network's agent: kubelet would plug them in with the
 configuration of its earlier subnet."""
 MARKERS = (paths.INIT_MARKER, paths.JOIN_MARKER, paths.JOIN_CONFIG)
@@ -52,7 +39,7 @@ def leave_cluster(host: Host, settings: Settings) -> None:
 
 def forget_network(host: Host) -> None:
     """Remove the pod network's configuration and links from a host that is no node (any more) and runs no pods."""
-    run(host, shell(FORGET_NETWORK))
+    run(host, [*shell(FORGET_NETWORK), "sh", *artifacts.CONFIGURATION_FILES, SUBNET_ENV, "--", *artifacts.LINKS])
 
 
 def unmount_below(host: Host, *directories: str) -> None:

@@ -13,7 +13,7 @@ from kubeproof.deploy.facts.hosts import Remembered
 from kubeproof.deploy.facts.packages import Package
 from kubeproof.deploy.operations.package_managers import MANAGERS, PackageManager
 from kubeproof.deploy.operations.remote import ERROR_LINES, NodeError, on_host, run, try_run, write_private
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.differences import named
 

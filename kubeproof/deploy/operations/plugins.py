@@ -8,7 +8,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 
 from kubeproof.deploy.facts.network import Plugins
-from kubeproof.deploy.operations.remote import NodeError, looking, run, shell
+from kubeproof.deploy.operations.remote import NodeError, read_only, run, shell
 from kubeproof.networks.plugins import FOLDER
 
 PRESENT = f'cd {FOLDER} 2>/dev/null && for name; do if [ -x "$name" ]; then echo "$name"; fi; done; true'
@@ -21,7 +21,7 @@ def require(plugins: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
     if set(plugins) <= set(present):
         host.noop("the plugins are there")
         return
-    yield from looking(host, _require, tuple(plugins))
+    yield from read_only(host, _require, tuple(plugins))
 
 
 def _require(host: Host, plugins: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from pyinfra.api.host import Host
 
 from kubeproof.deploy.facts.hosts import Before, Remembered
 from kubeproof.deploy.operations.remote import on_host, run, write_private
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.record import Record
 

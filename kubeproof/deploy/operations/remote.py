@@ -42,7 +42,7 @@ def on_host(function: Callable[..., None], *args: object) -> FunctionCommand:
     return FunctionCommand(call, (), {})
 
 
-def looking(host: Host, function: Callable[..., None], *args: object) -> Generator[PyinfraCommand, None, None]:
+def read_only(host: Host, function: Callable[..., None], *args: object) -> Generator[PyinfraCommand, None, None]:
     """Call ``function(host, *args)``, which only waits or looks: no change, so neither plan nor apply counts it.
 
     Its errors fail the host as those of :func:`on_host` do. Nothing is waited for while a plan is made.

@@ -1,7 +1,7 @@
 """Takes a cluster off a host and puts the host back to what it was. Each operation finds out what there is to do."""
 
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from ipaddress import IPv4Network
 
 from pyinfra import host
@@ -43,22 +43,25 @@ def leave(settings: Settings) -> Generator[PyinfraCommand, None, None]:
 @operation()
 def remove_links(names: Sequence[str]) -> Generator[str, None, None]:
     """Delete network devices, and with them their addresses, routes and neighbours."""
-    links = host.get_fact(ClusterLinks, names=list(names))
-    if not links:
-        host.noop("there are no such links")
-    for link in links:
-        # The other end of a veth pair goes with it.
-        yield f"if [ -e /sys/class/net/{link} ]; then ip link delete dev {link}; fi"
+    links: list[str] = host.get_fact(ClusterLinks, names=list(names))
+    # The other end of a veth pair goes with it.
+    commands = (f"if [ -e /sys/class/net/{link} ]; then ip link delete dev {link}; fi" for link in links)
+    yield from _each("links", commands)
+
+
+def _each(things: str, commands: Iterable[str]) -> Generator[str, None, None]:
+    """The commands that remove things, if there are any."""
+    found = list(commands)
+    if not found:
+        host.noop(f"there are no such {things}")
+    yield from found
 
 
 @operation()
 def remove_routes(networks: Sequence[IPv4Network]) -> Generator[str, None, None]:
     """Delete routes into networks of pods that no link of the pod network has taken with it, those of host-gw."""
     routes: list[str] = host.get_fact(RoutesInto, networks=[str(network) for network in networks])
-    if not routes:
-        host.noop("there are no such routes")
-    for route in routes:
-        yield f"ip -4 route delete {route}"
+    yield from _each("routes", (f"ip -4 route delete {route}" for route in routes))
 
 
 @operation()
@@ -81,32 +84,21 @@ def _restore(host: Host, tool: str, plan: str) -> None:
 def remove_policies() -> Generator[str, None, None]:
     """Delete the nft tables of the pod network: policies of a cluster that is gone would still shut pods off."""
     listed: dict[str, str] = host.get_fact(NftTables)
-    tables = own_nft_tables(listed)
-    if not tables:
-        host.noop("there are no such tables")
-    for table in tables:
-        yield f"nft delete table {table}"
+    yield from _each("tables", (f"nft delete table {table}" for table in own_nft_tables(listed)))
 
 
 @operation()
 def remove_sets() -> Generator[str, None, None]:
     """Destroy the ipsets of Calico's agent. A host without ipset(8) keeps them, without effect, until it reboots."""
     sets: list[str] = host.get_fact(AddressSets)
-    if not sets:
-        host.noop("there are no such sets")
-    for name in sets:
-        yield f"ipset destroy {shlex.quote(name)}"
+    yield from _each("sets", (f"ipset destroy {shlex.quote(name)}" for name in sets))
 
 
 @operation()
 def remove_idle_tables(before: Sequence[str]) -> Generator[str, None, None]:
     """Delete nft tables of iptables where they came with the deploy and do nothing now."""
     listed: dict[str, str] = host.get_fact(NftTables)
-    tables = idle_nft_tables(listed, before)
-    if not tables:
-        host.noop("there are no such tables")
-    for table in tables:
-        yield f"nft delete table {table}"
+    yield from _each("tables", (f"nft delete table {table}" for table in idle_nft_tables(listed, before)))
 
 
 @operation()

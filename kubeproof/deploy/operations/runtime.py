@@ -17,7 +17,7 @@ from kubeproof.config.settings import Settings
 from kubeproof.config.tables.runtimes import references
 from kubeproof.deploy.facts.runtime import KubeadmImages, MissingImages, RunsOldConfig
 from kubeproof.deploy.operations.remote import on_host, run, shell
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.differences import named
 from kubeproof.node.images import answered, list_command

@@ -5,8 +5,8 @@ from collections.abc import Generator, Sequence
 from pyinfra import host
 from pyinfra.api import operation
 
-from kubeproof.deploy.facts.security import Firewalld, Selinux
-from kubeproof.deploy.reasons import because
+from kubeproof.deploy.facts.security import Firewalld, FirewalldState, Selinux
+from kubeproof.deploy.run_events import because
 from kubeproof.node import paths
 from kubeproof.node.differences import named
 
@@ -40,15 +40,11 @@ def enforce_again(before: str) -> Generator[str, None, None]:
 def open_ports(ports: Sequence[str], sources: Sequence[str]) -> Generator[str, None, None]:
     """Have firewalld let in packets to these ("6443/tcp") and all from these networks, now and at boot."""
     state = host.get_fact(Firewalld)
-    words = [f"--add-port={port}" for port in ports if port not in state["ports"]]
-    trusted = [f"--zone=trusted --add-source={source}" for source in sources if source not in state["sources"]]
-    if not state["running"] or not (words or trusted):
-        host.noop("firewalld lets everything in that nodes need" if state["running"] else "firewalld does not run")
-        return
-    because(named("firewalld does not let in:", [*(word.partition("=")[2] for word in words), *trusted]))
-    for change in [*([" ".join(words)] if words else []), *trusted]:
-        yield f"firewall-cmd --quiet --permanent {change}"
-    yield "firewall-cmd --quiet --reload"
+    closed = [port for port in ports if port not in state["ports"]]
+    unknown = [source for source in sources if source not in state["sources"]]
+    if state["running"] and (closed or unknown):
+        because(named("firewalld does not let in:", [*closed, *unknown]))
+    yield from _permanently(state, "add", closed, unknown)
 
 
 @operation()
@@ -74,15 +70,20 @@ def turn_firewalld_on(before: bool) -> Generator[str, None, None]:
 def close_ports(ports: Sequence[str], sources: Sequence[str], kept: Sequence[str]) -> Generator[str, None, None]:
     """Take out of firewalld what a deploy has put there; what is among ``kept`` was there before it."""
     state = host.get_fact(Firewalld)
-    words = [f"--remove-port={port}" for port in ports if port in state["ports"] and port not in kept]
-    trusted = [
-        f"--zone=trusted --remove-source={source}"
-        for source in sources
-        if source in state["sources"] and source not in kept
-    ]
-    if not state["running"] or not (words or trusted):
-        host.noop("firewalld is as it was" if state["running"] else "firewalld does not run")
+    opened = [port for port in ports if port in state["ports"] and port not in kept]
+    known = [source for source in sources if source in state["sources"] and source not in kept]
+    yield from _permanently(state, "remove", opened, known)
+
+
+def _permanently(
+    state: FirewalldState, verb: str, ports: Sequence[str], sources: Sequence[str]
+) -> Generator[str, None, None]:
+    """Add or remove ports, and sources of zone trusted, now and at boot."""
+    trusted = [f"--zone=trusted --{verb}-source={source}" for source in sources]
+    changes = [*([" ".join(f"--{verb}-port={port}" for port in ports)] if ports else []), *trusted]
+    if not state["running"] or not changes:
+        host.noop("firewalld is as it shall be" if state["running"] else "firewalld does not run")
         return
-    for change in [*([" ".join(words)] if words else []), *trusted]:
+    for change in changes:
         yield f"firewall-cmd --quiet --permanent {change}"
     yield "firewall-cmd --quiet --reload"

@@ -2,8 +2,8 @@
 
 from pyinfra.api import deploy
 
+from kubeproof.deploy.context import cluster
 from kubeproof.deploy.phases import manifests
-from kubeproof.deploy.roles import cluster
 
 
 @deploy("Cluster DNS")

@@ -4,11 +4,10 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from kubeproof.config.settings import Settings
+from kubeproof.deploy.context import cluster, enforcing, machine
 from kubeproof.deploy.facts.files import Existing, Text
 from kubeproof.deploy.local_files import cri_dockerd
-from kubeproof.deploy.machines import enforcing, machine
-from kubeproof.deploy.operations import kernel, placing, runtime
-from kubeproof.deploy.roles import cluster
+from kubeproof.deploy.operations import kernel, managed_files, runtime
 from kubeproof.node import paths, templates
 from kubeproof.node.images import pause_image
 from kubeproof.node.runtime_config import ConfigFile, config_files, proxy_drop_in
@@ -18,7 +17,7 @@ from kubeproof.node.runtime_config import ConfigFile, config_files, proxy_drop_i
 def configure() -> None:
     """Place its configuration. What a host that had Docker has configured besides, such as data-root, stays."""
     for file in host.loop(_files()):
-        placing.put(name=file.purpose, path=file.path, text=file.text, mode=file.mode)
+        managed_files.put(name=file.purpose, path=file.path, text=file.text, mode=file.mode)
 
 
 @deploy("Container runtime")
@@ -34,7 +33,7 @@ def start() -> None:
         files=list(read),
         wanted=read,
     )
-    placing.run_service(name=f"Start {used.title}, now and at boot", service=used.service)
+    managed_files.run_service(name=f"Start {used.title}, now and at boot", service=used.service)
     if used.cri_dockerd:
         _start_cri_dockerd(settings)
     kernel.drop_forwarded(name="Drop forwarded packets by default, now")
@@ -55,10 +54,10 @@ def _files() -> tuple[ConfigFile, ...]:
 def _start_cri_dockerd(settings: Settings) -> None:
     """kubelet has not spoken with Docker by itself since 1.24; this stands between."""
     program = str(cri_dockerd(settings, machine().architecture))
-    placing.put_program(name="Install cri-dockerd", path=paths.CRI_DOCKERD, source=program)
+    managed_files.put_program(name="Install cri-dockerd", path=paths.CRI_DOCKERD, source=program)
     socket, pause = settings.runtime.cri_socket, pause_image(settings)
     text = templates.render("cri-docker.service.j2", program=paths.CRI_DOCKERD, socket=socket, pause_image=pause)
-    placing.put(name="Describe its service", path=paths.CRI_DOCKERD_UNIT, text=text)
+    managed_files.put(name="Describe its service", path=paths.CRI_DOCKERD_UNIT, text=text)
     runtime.restart_if_reconfigured(
         name="Restart cri-dockerd if its program or unit is newer than it",
         service=paths.CRI_DOCKERD_SERVICE,
@@ -66,4 +65,4 @@ def _start_cri_dockerd(settings: Settings) -> None:
         files=[paths.CRI_DOCKERD, paths.CRI_DOCKERD_UNIT],
         wanted={paths.CRI_DOCKERD_UNIT: text},
     )
-    placing.run_service(name="Start cri-dockerd, now and at boot", service=paths.CRI_DOCKERD_SERVICE)
+    managed_files.run_service(name="Start cri-dockerd, now and at boot", service=paths.CRI_DOCKERD_SERVICE)

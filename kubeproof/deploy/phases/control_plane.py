@@ -2,8 +2,8 @@
 
 from pyinfra.api import deploy
 
-from kubeproof.deploy.operations import kubeadm, kubeconfig, placing
-from kubeproof.deploy.roles import cluster
+from kubeproof.deploy.context import cluster
+from kubeproof.deploy.operations import kubeadm, kubeconfig, managed_files
 from kubeproof.node import paths
 from kubeproof.node.kubeadm_config import init_config
 
@@ -12,7 +12,9 @@ from kubeproof.node.kubeadm_config import init_config
 def initialise() -> None:
     """Initialise the control plane on this host and hand out its kubeconfig."""
     wanted = cluster()
-    placing.put(name="Write kubeadm's configuration", path=paths.INIT_CONFIG, text=init_config(wanted), mode="600")
+    managed_files.put(
+        name="Write kubeadm's configuration", path=paths.INIT_CONFIG, text=init_config(wanted), mode="600"
+    )
     kubeadm.init(name="Initialise the control plane", cluster=wanted)
     server = kubeadm.api_url(wanted)
     kubeconfig.for_root(name="Give root the admin kubeconfig", server=server)

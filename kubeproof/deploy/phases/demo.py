@@ -3,9 +3,9 @@
 from pyinfra.api import deploy
 
 from kubeproof.access.patience import patient
+from kubeproof.deploy.context import cluster
 from kubeproof.deploy.operations import kubectl
 from kubeproof.deploy.phases import manifests
-from kubeproof.deploy.roles import cluster
 from kubeproof.node.readiness import Expectation
 
 SECONDS = 180

@@ -3,9 +3,8 @@
 from pyinfra.api import deploy
 
 from kubeproof.config.tables.systems import System
-from kubeproof.deploy.machines import system
-from kubeproof.deploy.operations import hosts, kernel, placing, record, security
-from kubeproof.deploy.roles import cluster, node
+from kubeproof.deploy.context import cluster, node, system
+from kubeproof.deploy.operations import hosts, kernel, managed_files, record, security
 from kubeproof.networks import artifacts
 from kubeproof.node import paths, ports, proxies, templates
 
@@ -18,22 +17,24 @@ def prepare() -> None:
         name="Remember what the host is like now", replaced_files=replaced_files(settings.runtime.config, machine)
     )
     kernel.swap_off(name="Turn swap off, now and at boot")
-    placing.put(
+    managed_files.put(
         name="Load the bridge's netfilter module at boot",
         path=paths.MODULES_FILE,
         text=templates.render("modules.conf.j2", settings=settings),
     )
     kernel.bridge_netfilter(name="Load the bridge's netfilter module now")
     sysctls = templates.render("sysctl.conf.j2")
-    placing.put(name="Set sysctls at boot", path=paths.SYSCTL_FILE, text=sysctls)
+    managed_files.put(name="Set sysctls at boot", path=paths.SYSCTL_FILE, text=sysctls)
     kernel.sysctls(name="Set sysctls now", text=sysctls)
     if settings.network.tmpfiles:
-        placing.put(
+        managed_files.put(
             name="Start no pod after a boot before policies are in force",
             path=paths.TMPFILES,
             text=settings.network.tmpfiles,
         )
-    hosts.name_nodes(name="Name all nodes in /etc/hosts", text=templates.render("hosts.j2", cluster=cluster()))
+    # Nodes find each other without a name server.
+    names = templates.render("hosts.j2", cluster=cluster())
+    hosts.have_block(name="Name all nodes in /etc/hosts", path=paths.HOSTS, text=names)
     _use_proxy(machine)
     _let_nodes_speak(machine)
 
@@ -50,7 +51,7 @@ def _use_proxy(machine: System) -> None:
         _use_no_proxy(machine)
     elif machine.manager == "apt":
         text = proxies.apt_configuration(wanted)
-        placing.put(name="Have apt use the proxy", path=paths.APT_PROXY, text=text, mode="600")
+        managed_files.put(name="Have apt use the proxy", path=paths.APT_PROXY, text=text, mode="600")
     else:
         text_of_dnf = proxies.dnf_configuration(wanted.settings)
         hosts.have_block(name="Have dnf use the proxy", path=paths.DNF_CONFIG, text=text_of_dnf)
@@ -58,7 +59,7 @@ def _use_proxy(machine: System) -> None:
 
 def _use_no_proxy(machine: System) -> None:
     if machine.manager == "apt":
-        placing.remove(name="Have apt use no proxy", path=paths.APT_PROXY, why="there is no proxy any more")
+        managed_files.remove(name="Have apt use no proxy", path=paths.APT_PROXY, why="there is no proxy any more")
     else:
         hosts.remove_block(name="Have dnf use no proxy", path=paths.DNF_CONFIG)
 

@@ -4,9 +4,9 @@ from pyinfra.api import deploy
 
 from kubeproof.access.deadlines import RETRIES
 from kubeproof.config.tables.runtimes import references
+from kubeproof.deploy.context import cluster, network_plan, node
 from kubeproof.deploy.operations import runtime
 from kubeproof.deploy.operations.runtime import Asked
-from kubeproof.deploy.roles import cluster, network_plan, node
 from kubeproof.node.images import asks_kubeadm, has_present_image, images_for
 
 

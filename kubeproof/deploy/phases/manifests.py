@@ -1,7 +1,7 @@
 """Objects of the cluster, each set in one file on the control plane host."""
 
-from kubeproof.deploy.operations import kubectl, placing
-from kubeproof.deploy.roles import cluster
+from kubeproof.deploy.context import cluster
+from kubeproof.deploy.operations import kubectl, managed_files
 from kubeproof.node import paths, templates
 
 
@@ -13,7 +13,7 @@ def apply(what: str, template: str) -> None:
 def apply_text(what: str, file: str, text: str) -> None:
     """Put objects into a file of this name on the control plane host and apply it."""
     path = f"{paths.MANIFESTS}/{file}"
-    placing.put(name=f"Render {what}", path=path, text=text)
+    managed_files.put(name=f"Render {what}", path=path, text=text)
     kubectl.apply(name=f"Apply {what}", path=path, text=text)
 
 

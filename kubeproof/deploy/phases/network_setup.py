@@ -2,9 +2,9 @@
 
 from pyinfra.api import deploy
 
+from kubeproof.deploy.context import cluster, network_plan
 from kubeproof.deploy.operations import plugins
 from kubeproof.deploy.phases import manifests
-from kubeproof.deploy.roles import cluster, network_plan
 
 
 @deploy("Pod network")

@@ -11,11 +11,10 @@ from kubeproof.config.cluster import Cluster
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables.systems import DOCKER_KEY, System
 from kubeproof.config.tables.version_traits import COMMUNITY, COMMUNITY_KEY
-from kubeproof.deploy import machines
+from kubeproof.deploy import context
+from kubeproof.deploy.context import cluster, system
 from kubeproof.deploy.local_files import armoured_key
-from kubeproof.deploy.machines import system
-from kubeproof.deploy.operations import packages, placing
-from kubeproof.deploy.roles import cluster
+from kubeproof.deploy.operations import managed_files, packages
 from kubeproof.node import paths, templates
 from kubeproof.node.proxies import is_direct, is_used
 
@@ -37,14 +36,14 @@ class Source:
 @deploy("Packages")
 def install() -> None:
     """Install the runtime, the Kubernetes packages at their version, and tools; keep Kubernetes at that version."""
-    settings, machine, facts = cluster().settings, system(), machines.machine()
+    settings, machine, facts = cluster().settings, system(), context.machine()
     for source in host.loop(sources(cluster(), machine)):
-        placing.put(
+        managed_files.put(
             name=f"Trust the key of the {source.of_what} packages",
             path=source.keyring,
             text=source.key,
         )
-        placing.put(
+        managed_files.put(
             name=f"Add the source of the {source.of_what} packages",
             path=source.file,
             text=source.text,

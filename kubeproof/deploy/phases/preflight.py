@@ -3,16 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gevent import GreenletExit
-from gevent.lock import Semaphore
 from pyinfra import host, logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
 from kubeproof.access import connections, deadlines
 from kubeproof.config.cluster import Cluster
-from kubeproof.deploy import machines, quiet_operations, silence
+from kubeproof.deploy.context import cluster, context
 from kubeproof.deploy.phases import inspecting
-from kubeproof.deploy.roles import cluster, remember_tunnel_mtu
 from kubeproof.networks import source
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry, images
@@ -25,10 +23,6 @@ from kubeproof.rules.before_deploy.network_obstacles import cni_manifest
 from kubeproof.rules.before_deploy.verdict import verdict
 from kubeproof.state.node import NodeState
 from kubeproof.terminal.errors import UserError
-
-_one_at_a_time = Semaphore()
-_refusals: dict[int, list[str]] = {}
-"""Of each inventory that has been evaluated: the lines of its refusal, none if it may be deployed to."""
 
 
 @deploy("Preflight")
@@ -49,8 +43,7 @@ def check_ownership() -> None:
 
 def _findings(hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
     wanted = cluster()
-    mtu = tunnel_mtu(wanted, hosts)
-    remember_tunnel_mtu(mtu)
+    context().tunnel_mtu = mtu = tunnel_mtu(wanted, hosts)
     network, problems = _network_plan(mtu)
     yield from problems
     lacking, untold = _images(wanted, hosts, network)
@@ -85,28 +78,25 @@ def _network_plan(mtu: int | None) -> tuple[NetworkPlan | None, list[Finding]]:
 
 def _once(find: Callable[[Mapping[str, NodeState]], Iterable[Finding]], *, ignorable: bool) -> None:
     """pyinfra prepares all hosts at once; the first to come here asks all of them, the others find it done."""
-    with _one_at_a_time:
-        if id(state.inventory) not in _refusals:
-            _refusals[id(state.inventory)] = _evaluated(find, ignorable=ignorable)
-        if refusal := _refusals[id(state.inventory)]:
+    known = context()
+    with known.lock:
+        if known.refusal is None:
+            known.refusal = _evaluated(find, ignorable=ignorable)
+        if known.refusal:
             # pyinfra writes the place in the code before it, on the same line.
-            raise DeployError("\n".join(["", *refusal]))
+            raise DeployError("\n".join(["", *known.refusal]))
     if host in state.failed_hosts:
         # It did not answer what it is: nothing can be prepared for it, and the other hosts go on.
         raise GreenletExit
 
 
 def _evaluated(find: Callable[[Mapping[str, NodeState]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
-    # First: wrong settings need no hosts, and right ones say how patient to be with these.
     ignored = cluster().settings.ignore_findings if ignorable else ()
-    quiet_operations.install(state)
-    silence.watch(state)
     for each in state.inventory.get_active_hosts():
         connections.guard(each)
         deadlines.hold(each)
-    hosts = inspecting.hosts()
+    context().hosts = hosts = inspecting.hosts()
     reached = verdict(find(hosts), ignored, [node.name for node in cluster().nodes])
     for line in reached.shown():
         logger.warning(line)
-    machines.remember(hosts)
     return reached.refusal(ignorable=ignorable)

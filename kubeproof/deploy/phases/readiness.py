@@ -3,8 +3,8 @@
 from pyinfra.api import deploy
 
 from kubeproof.access.patience import patient
+from kubeproof.deploy.context import cluster, network_plan
 from kubeproof.deploy.operations import kubectl
-from kubeproof.deploy.roles import cluster, network_plan
 from kubeproof.node.readiness import Expectation
 
 SECONDS = 300

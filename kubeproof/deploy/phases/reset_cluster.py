@@ -3,10 +3,10 @@
 from pyinfra import host
 from pyinfra.api import deploy
 
+from kubeproof.deploy.context import cluster
 from kubeproof.deploy.facts.files import Text
 from kubeproof.deploy.facts.hosts import Remembered
 from kubeproof.deploy.operations import kubeadm, kubeconfig, resetting
-from kubeproof.deploy.roles import cluster
 from kubeproof.networks import artifacts
 from kubeproof.node import leftovers
 from kubeproof.node.removal import Owners, pod_cidrs

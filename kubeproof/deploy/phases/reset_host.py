@@ -7,11 +7,10 @@ from pyinfra.operations import systemd
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables.runtimes import Runtime
 from kubeproof.config.tables.systems import System
+from kubeproof.deploy.context import cluster, node, system
 from kubeproof.deploy.facts.hosts import Remembered
-from kubeproof.deploy.machines import system
 from kubeproof.deploy.operations import hosts, kernel, resetting, security
 from kubeproof.deploy.phases.host_preparation import replaced_files
-from kubeproof.deploy.roles import cluster, node
 from kubeproof.node import leftovers, paths, ports
 from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.record import SHARED_DIRECTORIES, Record
@@ -50,7 +49,7 @@ def restore() -> None:
         )
     _guard_again(record, machine)
     _forget_source(settings, machine)
-    hosts.forget_nodes(name="Remove the nodes from /etc/hosts")
+    hosts.remove_block(name="Remove the nodes from /etc/hosts", path=paths.HOSTS)
     resetting.unload_modules(name="Unload modules", before=record.modules)
     resetting.restore_sysctls(name="Restore sysctls", before=record.sysctls)
     kernel.swap_on(name="Give swap back", devices=record.swaps)

@@ -2,8 +2,8 @@
 
 from pyinfra.api import deploy
 
-from kubeproof.deploy.operations import kubeadm, placing
-from kubeproof.deploy.roles import cluster, leader_host, node
+from kubeproof.deploy.context import cluster, leader_host, node
+from kubeproof.deploy.operations import kubeadm, managed_files
 
 
 @deploy("API server")
@@ -21,4 +21,4 @@ def join() -> None:
 @deploy("Kubelet")
 def keep_kubelet() -> None:
     """Have kubelet run on this host, of whatever role, so that the node comes back after a reboot."""
-    placing.run_service(name="Start kubelet, now and at boot", service="kubelet.service")
+    managed_files.run_service(name="Start kubelet, now and at boot", service="kubelet.service")

@@ -1,25 +1,18 @@
 """Asks hosts whether they reach the places that they fetch from, as they would reach them."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from pyinfra.api.host import Host
 
 from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Cluster
+from kubeproof.deploy import shell_files
 from kubeproof.deploy.operations.remote import try_run
 from kubeproof.node import proxies
 from kubeproof.rules.before_deploy.inspection import Asked
 from kubeproof.rules.before_deploy.sources import ANSWER_SECONDS, Source
 
-SCRIPT = Path(__file__).with_name("sources.sh").read_text()
-ARCHIVES = r"""
-for url in $(apt-get update --print-uris 2>/dev/null | sed -n "s|^'\(https\{0,1\}://.*InRelease\)'.*|\1|p" |
-    awk -F/ '!seen[$1 $3 $4]++'); do
-    ask archive proxied "$url" &
-done
-"""
-"""Those that apt is configured for, one index of each; nothing is fetched."""
+SCRIPT = shell_files.read(__file__, "sources.sh")
 
 
 def ask(host: Host, cluster: Cluster, places: Sequence[Source], *, archives: bool) -> tuple[Asked, ...]:
@@ -31,8 +24,7 @@ def ask(host: Host, cluster: Cluster, places: Sequence[Source], *, archives: boo
 def command(places: Iterable[Source], *, archives: bool) -> list[str]:
     """Words of a command that asks all of them at once. Pure."""
     words = [word for item in places for word in (item.kind, "proxied" if item.proxied else "direct", item.url)]
-    script = f"{SCRIPT}{ARCHIVES if archives else ''}wait"
-    return ["sh", "-c", script, "sh", str(patient(ANSWER_SECONDS)), *words]
+    return ["sh", "-c", SCRIPT, "sh", str(patient(ANSWER_SECONDS)), "archives" if archives else "", *words]
 
 
 def stdin(cluster: Cluster) -> str:

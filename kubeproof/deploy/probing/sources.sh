@@ -1,7 +1,8 @@
-# Asks places for an answer: sh sources.sh SECONDS [KIND PROXIED URL]…
+# Asks places for an answer: sh sources.sh SECONDS ARCHIVES [KIND PROXIED URL]…
+# ARCHIVES is "archives" if those that apt is configured for are asked too, or empty.
 # Standard input: proxies, which may hold a password, a line each, as "http URL", "https URL" and "except NAMES".
-seconds=$1
-shift
+seconds=$1 archives=$2
+shift 2
 http='' https='' except=''
 while read -r name value; do
     case $name in
@@ -62,3 +63,11 @@ while [ $# -ge 3 ]; do
     ask "$1" "$2" "$3" &
     shift 3
 done
+if [ "$archives" ]; then
+    # One index of each; nothing is fetched.
+    for url in $(apt-get update --print-uris 2>/dev/null | sed -n "s|^'\(https\{0,1\}://.*InRelease\)'.*|\1|p" |
+        awk -F/ '!seen[$1 $3 $4]++'); do
+        ask archive proxied "$url" &
+    done
+fi
+wait

@@ -45,11 +45,6 @@ def held(*, executing: bool = True) -> Any:
     return host
 
 
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deadlines, "_asked_again", set())
-
-
 def test_what_hangs_is_ended_with_all_that_it_started_and_told_with_what_it_wrote() -> None:
     host = held()
     marker = "31.4159"
@@ -75,7 +70,7 @@ def test_what_ends_in_time_is_as_it_was(command: str, done: bool) -> None:
         done,
         host.connector.run_shell_command(command)[1],
     )
-    assert deadlines.running == []
+    assert deadlines.running(host) == []
 
 
 def test_time_is_given_with_patience_and_where_the_rights_are(monkeypatch: pytest.MonkeyPatch) -> None:

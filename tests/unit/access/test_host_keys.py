@@ -7,6 +7,7 @@ import pytest
 from kubeproof.access import host_keys
 from kubeproof.config.cluster import LoadedInventory, SshAccess
 from kubeproof.deploy import pyinfra_run
+from kubeproof.deploy.run_report import Report
 from kubeproof.proof import hosts
 
 SAID = """@@@@@@@@@@@@@@@
@@ -22,7 +23,7 @@ def access(tmp_path: Path) -> SshAccess:
     return SshAccess("node-a", config_file=config)
 
 
-def test_the_mend_names_the_host_and_the_file_that_ssh_uses(access: SshAccess, tmp_path: Path) -> None:
+def test_the_remedy_names_the_host_and_the_file_that_ssh_uses(access: SshAccess, tmp_path: Path) -> None:
     said = host_keys.explanation(access)
     assert "\n" not in said
     assert said.endswith(f"ssh-keygen -R node-a -f {tmp_path}/known")
@@ -44,10 +45,10 @@ def test_other_words_of_ssh_stay_with_advice(access: SshAccess) -> None:
     assert "start the node" in error.advice
 
 
-def test_it_is_found_in_pyinfras_log(access: SshAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pyinfras_hosts_are_explained_too(access: SshAccess, monkeypatch: pytest.MonkeyPatch) -> None:
     inventory = Path("/x/inventory.py")
     loaded = LoadedInventory(inventory, None, {"node-a": access})  # type: ignore[arg-type]
     monkeypatch.setattr(pyinfra_run, "load", lambda _file: loaded)
-    line = "    [\x1b[1mnode-a\x1b[0m] SSH host key error (Host key for 192.0.2.1 does not match.)\n"
-    assert pyinfra_run.changed_host_keys(f"x\n{line}{line}", inventory) == [f"node-a: {host_keys.explanation(access)}"]
-    assert pyinfra_run.changed_host_keys("[node-a] Connected\n", inventory) == []
+    changed = Report(changed_keys=("node-a",))
+    assert pyinfra_run.changed_host_keys(changed, inventory) == [f"node-a: {host_keys.explanation(access)}"]
+    assert pyinfra_run.changed_host_keys(Report(), inventory) == []

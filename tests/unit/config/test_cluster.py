@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pyinfra.api import Inventory
 
-from kubeproof.config.cluster import Cluster, SshAccess, cluster_from, cluster_of, load
+from kubeproof.config.cluster import Cluster, SshAccess, cluster_from, contents_of, load
 from kubeproof.config.inventory_check import Contents, HostEntry
 from kubeproof.terminal.errors import UserError
 from tests.unit.samples import SETTINGS, cases
@@ -49,14 +49,9 @@ def inventory() -> Inventory:
     return Inventory((hosts, SETTINGS), control_plane=(hosts[:1], {}), workers=(hosts[1:], {}))
 
 
-def test_pyinfras_inventory_makes_a_cluster_once() -> None:
-    given = inventory()
-    assert [node.role for node in cluster_of(given).nodes] == ["control-plane", "worker"]
-    assert cluster_of(given) is cluster_of(given)
-
-
 def test_unknown_node() -> None:
-    cluster: Cluster = cluster_of(inventory())
+    cluster: Cluster = cluster_from(contents_of(inventory()))
+    assert [node.role for node in cluster.nodes] == ["control-plane", "worker"]
     assert cluster.node("worker-1") == cluster.workers[0]
     with pytest.raises(UserError, match="worker-2: no such host in the inventory, use one of control-1, worker-1"):
         cluster.node("worker-2")

@@ -7,6 +7,7 @@ import pytest
 
 from kubeproof.config.cluster import LoadedInventory, SshAccess
 from kubeproof.deploy import node_removal, pyinfra_run
+from kubeproof.deploy.run_report import Change
 from kubeproof.terminal.errors import CommandError, UserError
 from lab import inventory as of_lab
 from lab.settings import FILE, parse, read_file
@@ -45,7 +46,7 @@ class Api:
 
     def run(self, _file: Path, deploy: Path, *, limit: list[str]) -> pyinfra_run.Outcome:
         self.asked.append(f"{deploy.name} {' '.join(limit)}")
-        return pyinfra_run.Outcome((pyinfra_run.Change("Reset kubeadm", ("node2",)),), (), Path("log"))
+        return pyinfra_run.Outcome((Change("Reset kubeadm", ("node2",)),), {}, Path("log"))
 
 
 def removed(loaded: LoadedInventory, api: Api, monkeypatch: pytest.MonkeyPatch) -> bool:

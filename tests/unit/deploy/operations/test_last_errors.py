@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.deploy.operations.last_errors import SCRIPT, without_advice
+from kubeproof.deploy.operations.last_errors import NOISE, SCRIPT, SECONDS, without_advice
 
 APPARMOR = (
     'E1128 10:00:01.1 1 kuberuntime_manager.go:755] createPodSandbox for pod "etcd-master" failed: AppArmor enabled on '
@@ -55,7 +55,7 @@ def said(folder: Path, journal: str, *units: str) -> list[str]:
     os.utime(marker, (1000, 1000))
     script = SCRIPT.replace("/var/log/pods", f"{folder}/pods")
     done = subprocess.run(
-        ["sh", "-c", script, "sh", str(marker), *units],
+        ["sh", "-c", script, "sh", str(marker), str(SECONDS), NOISE, *units],
         env={"PATH": f"{folder}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,

@@ -10,8 +10,8 @@ from kubeproof.access.deadlines import COMMAND_SECONDS
 from kubeproof.deploy.operations.remote import (
     NodeError,
     exclusively,
-    looking,
     on_host,
+    read_only,
     run,
     try_run,
     wait_until,
@@ -111,7 +111,7 @@ class TestLooking:
             raise NodeError("is not ready")
 
         asked = host()
-        (command,) = looking(asked, fails)
+        (command,) = read_only(asked, fails)
         assert isinstance(command, FunctionCommand)
         assert command.execute(asked.state, asked, {}) is False
         assert asked.logged == ["is not ready"]
@@ -119,7 +119,7 @@ class TestLooking:
     def test_it_is_no_change(self) -> None:
         seen: list[object] = []
         asked = host()
-        assert list(looking(asked, seen.append)) == []
+        assert list(read_only(asked, seen.append)) == []
         assert seen == [asked]
         assert asked.noops
 
@@ -127,7 +127,7 @@ class TestLooking:
         seen: list[object] = []
         asked = host()
         asked.state.is_executing = False
-        assert list(looking(asked, seen.append)) == []
+        assert list(read_only(asked, seen.append)) == []
         assert seen == []
 
 

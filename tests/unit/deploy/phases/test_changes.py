@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.deploy import reasons
+from kubeproof.deploy import run_report
 from kubeproof.node import paths
 from tests.unit.deploy.phases.fake_cluster import FakeCluster, sections
 from tests.unit.deploy.phases.test_deploy import CHANGES, TRACEBACK
@@ -67,11 +67,12 @@ def test_a_proxy_that_is_taken_away_is_used_no_more(hosts: FakeCluster) -> None:
 
 def test_a_plan_tells_why(hosts: FakeCluster, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
-    hosts.environment = {reasons.FILE: str(notes)}
+    hosts.environment = {run_report.FILE: str(notes)}
     hosts.answer("sysctl", host="node1", stdout="net.ipv4.ip_forward = 0")
     run = hosts.run("deploy.py", "--dry")
     assert run.code == 0, run.output
-    told = [json.loads(line) for line in notes.read_text().splitlines()]
+    events = [json.loads(line) for line in notes.read_text().splitlines()]
+    told = [event for event in events if event["event"] == "reason"]
     assert {note["host"] for note in told} == set(hosts.addresses)
     lines = {line for note in told if note["host"] == "node1" for line in note["lines"]}
     assert "net.ipv4.ip_forward is 0, not 1" in lines

@@ -15,6 +15,7 @@ from tests.unit.deploy.phases.fake_cluster import (
     TOKEN,
     WORKERS,
     FakeCluster,
+    Run,
     host_facts,
     sections,
 )
@@ -38,6 +39,13 @@ def hosts(tmp_path: Path) -> FakeCluster:
     return FakeCluster(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeCluster, Run]:
+    """One deploy to blank hosts, for all tests that only look at what it did."""
+    hosts = FakeCluster(tmp_path_factory.mktemp("deployed"))
+    return hosts, hosts.run("deploy.py", "-y")
+
+
 class TestBlankHosts:
     def test_plan_changes_nothing(self, hosts: FakeCluster) -> None:
         run = hosts.run("deploy.py", "--dry")
@@ -47,8 +55,8 @@ class TestBlankHosts:
         assert not run.ran(CHANGES)
         assert not any(item.file for item in run.commands)
 
-    def test_deploy(self, hosts: FakeCluster) -> None:
-        run = hosts.run("deploy.py", "-y")
+    def test_deploy(self, deployed: tuple[FakeCluster, Run]) -> None:
+        hosts, run = deployed
         assert run.code == 0, run.output
         init_ends = run.places("delete secrets", "master")[0]
         assert run.places("kubeadm init", "master")[0] < init_ends
@@ -66,8 +74,8 @@ class TestBlankHosts:
         placed = {name: json.loads(text) for name, text in texts.items()}
         assert placed["node1"] == {**placed["node2"], "data-root": "/srv/docker"}
 
-    def test_each_worker_has_a_token_for_itself_that_is_revoked(self, hosts: FakeCluster) -> None:
-        run = hosts.run("deploy.py", "-y")
+    def test_each_worker_has_a_token_for_itself_that_is_revoked(self, deployed: tuple[FakeCluster, Run]) -> None:
+        _, run = deployed
         created, deleted = (
             run.places("token create --ttl 10m0s", "master"),
             run.places("token delete abcdef$", "master"),
@@ -78,11 +86,13 @@ class TestBlankHosts:
             removed = run.places("rm -f /run/kubeproof-join.yaml", worker)[0]
             assert created[0] < join < removed
 
-    def test_no_pod_of_a_node_that_comes_back_gets_its_earlier_subnet(self, hosts: FakeCluster) -> None:
+    def test_no_pod_of_a_node_that_comes_back_gets_its_earlier_subnet(self, deployed: tuple[FakeCluster, Run]) -> None:
         """Its pods are still in the API, and start before the network's agent has written a new configuration."""
-        run = hosts.run("deploy.py", "-y")
+        _, run = deployed
         for worker in WORKERS:
-            forgotten = run.places("(?s)rm -f .*/10-podnet.conflist .*/run/flannel/subnet.env.*/cni0", worker)
+            forgotten = run.places(
+                "(?s)forget_network.sh .*/10-podnet.conflist .*/run/flannel/subnet.env -- cni0", worker
+            )
             assert forgotten
             assert forgotten[0] < run.places("kubeadm join", worker)[0]
 
@@ -101,6 +111,7 @@ class TestBlankHosts:
     def _kubeconfig_is_private(hosts: FakeCluster, output: str) -> None:
         assert hosts.kubeconfig.read_text() == f"{KUBECONFIG}\n"
         assert hosts.kubeconfig.stat().st_mode & 0o777 == 0o600
+        assert hosts.kubeconfig.parent.stat().st_mode & 0o777 == 0o700
         assert "not-to-be-seen" not in output
 
 

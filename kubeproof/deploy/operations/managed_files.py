@@ -11,7 +11,7 @@ from pyinfra.facts.systemd import SystemdStatus
 from pyinfra.operations import files, systemd
 
 from kubeproof.deploy.facts.files import Text
-from kubeproof.deploy.reasons import explained
+from kubeproof.deploy.run_events import explained
 from kubeproof.node.differences import difference
 
 PRIVATE = ("600",)

@@ -7,7 +7,7 @@ from pyinfra.api import Inventory
 from pyinfra.api.exceptions import DeployError
 from pyinfra.context import ctx_host, ctx_inventory
 
-from kubeproof.deploy import roles
+from kubeproof.deploy import context
 from tests.unit.samples import SETTINGS
 
 HOSTS = [("control-1", {"address": "192.168.200.11"}), ("worker-1", {"address": "192.168.200.12"})]
@@ -22,16 +22,17 @@ def inventory() -> Iterator[Inventory]:
 
 def test_leader_and_worker(inventory: Inventory) -> None:
     with ctx_host.use(inventory.get_host("control-1")):
-        assert roles.is_leader()
-        assert roles.node().name == "control-1"
+        assert context.is_leader()
+        assert context.node().name == "control-1"
     with ctx_host.use(inventory.get_host("worker-1")):
-        assert not roles.is_leader()
-        assert roles.node().role == "worker"
-    assert roles.leader_host() is inventory.get_host("control-1")
+        assert not context.is_leader()
+        assert context.node().role == "worker"
+    assert context.cluster() is context.cluster()
+    assert context.leader_host() is inventory.get_host("control-1")
 
 
 def test_wrong_settings_are_an_error_that_pyinfra_prints_without_traceback(inventory: Inventory) -> None:
     inventory.get_data().update(api_port=0, pod_cidr="10.1.0.0/16")
     with pytest.raises(DeployError) as error:
-        roles.cluster()
+        context.cluster()
     assert len(str(error.value).splitlines()) == 2
