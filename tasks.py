@@ -194,8 +194,8 @@ def demo(_context: Context, inventory: str = "") -> int:
 @command
 def policy(_context: Context, inventory: str = "", step: str = "", keep: bool = False) -> int:
     """Show NetworkPolicy at work on the demo, step by step."""
+    from kubeproof import walkthrough
     from kubeproof.config import cluster
-    from kubeproof.policy import walkthrough
 
     return walkthrough.play(cluster.load(_inventory(inventory)), step=step, keep=keep)
 
@@ -311,8 +311,9 @@ def _run_all(commands: list[list[str]]) -> int:
     worst = 0
     for words in commands:
         print(f"$ {shlex.join(words)}", flush=True)
-        tool = [] if words[0] == SHELLCHECK else [sys.executable, "-m"]
-        worst = max(worst, subprocess.run([*tool, *words], cwd=ROOT, check=False).returncode)
+        program, *options = words
+        tool = [str(BIN / program)] if program in PROGRAMS else [sys.executable, "-m", program]
+        worst = max(worst, subprocess.run([*tool, *options], cwd=ROOT, check=False).returncode)
     return min(worst, EXIT_NOT_HOLDING)
 
 
@@ -321,14 +322,20 @@ TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
 EVERY_CORE = ("-n", "auto", "--dist", "worksteal")
 """Options of pytest for tests that do not touch each other; one lab, on the other hand, is everybody's."""
 LAB_TESTS = ("pytest", "-q", "-x", "--durations=10")
-SHELLCHECK = str(Path(sys.executable).with_name("shellcheck"))
-"""A program, not a module of Python as the other tools are."""
-SHELL_SCRIPTS = ("inv", "lab/launch-node", *(str(file) for file in sorted(Path("kubeproof").rglob("*.sh"))))
+BIN = Path(sys.executable).parent
+PROGRAMS = ("lint-imports", "shellcheck")
+"""What is no module of Python that can be run, as the other tools are."""
+SHELL_SCRIPTS = (
+    "inv",
+    "lab/launch-node",
+    *(str(file.relative_to(ROOT)) for file in sorted((ROOT / "kubeproof").rglob("*.sh"))),
+)
 LINT = [
     ["ruff", "format", "--check", "."],
     ["ruff", "check", "."],
     ["mypy"],
-    [SHELLCHECK, "--shell=sh", "--severity=warning", *SHELL_SCRIPTS],
+    ["lint-imports", "--no-logo", "--no-cache"],
+    ["shellcheck", "--shell=sh", "--severity=warning", *SHELL_SCRIPTS],
 ]
 
 

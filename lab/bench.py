@@ -17,8 +17,8 @@ from rich.table import Table
 
 from kubeproof.config import cluster
 from kubeproof.config.cluster import LoadedInventory, Node
+from kubeproof.config.tables import paths
 from kubeproof.deploy import pyinfra_run
-from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import init_command, init_config, join_config
 from kubeproof.terminal.console import console, say, step

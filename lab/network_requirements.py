@@ -1,7 +1,7 @@
 """Whether this lab can have the pod network that is set, asked before anything of the lab is made."""
 
 from kubeproof.config.settings import Settings
-from kubeproof.networks import source
+from kubeproof.deploy import manifest_source
 from kubeproof.node import image_registry
 from kubeproof.terminal.errors import UserError
 from lab.mirror import additions
@@ -10,7 +10,7 @@ from lab.settings import LabSettings
 
 def check(lab: LabSettings, settings: Settings) -> None:
     """Raise UserError if its manifest cannot be used, or if the lab's registry will lack images of it."""
-    network = source.plan_network(settings)
+    network = manifest_source.plan_network(settings)
     if settings.cni_image_repository == lab.registry:
         added = set(additions.shelf(lab).images.values())
         findings = image_registry.missing(settings, network, lambda image: image not in added)

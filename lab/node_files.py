@@ -11,7 +11,7 @@ from lab.paths import DEBIAN_REPOSITORY, NODES
 from lab.settings import LabNode, LabSettings
 
 KUBELET_CONF = "etc/kubernetes/kubelet.conf"
-"""There from a host's join to its reset (kubeproof/node/paths.py, below the node's root)."""
+"""There from a host's join to its reset (kubeproof/config/tables/paths.py, below the node's root)."""
 
 APT_KEY = "usr/share/keyrings/kubeproof-lab.asc"
 """Key of the mirror's repositories, below the node's root. The deploy brings it again, for Kubernetes' alone."""

@@ -4,7 +4,7 @@ import socket
 
 from pyinfra.api.host import Host
 
-from kubeproof.access.patience import patient
+from kubeproof.config.patience import patient
 
 ALIVE_SECONDS = 5
 """How often an idle connection is used, so that its end is noticed."""

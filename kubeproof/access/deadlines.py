@@ -11,7 +11,7 @@ import gevent
 from pyinfra.api.host import Host
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from kubeproof.access import patience
+from kubeproof.config import patience
 
 COMMAND_SECONDS = 180
 """For most commands. systemd gives a service 90 seconds to stop and as many to start (DefaultTimeoutStartSec)."""

@@ -16,8 +16,7 @@ from typing import IO, Literal, cast
 
 from pyinfra.api.inventory import Inventory
 
-from kubeproof.access import patience
-from kubeproof.config import connection_data, reading
+from kubeproof.config import connection_data, patience, reading
 from kubeproof.config.inventory_check import Contents, HostEntry, checked_hosts
 from kubeproof.config.settings import Settings, examine
 from kubeproof.terminal.errors import EXIT_BAD_INPUT, UserError

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
-from kubeproof.access import patience
-from kubeproof.config import network_conflicts, reading
+from kubeproof.config import network_conflicts, patience, reading
 from kubeproof.config.reading import Reader, RefusedError, problem
 from kubeproof.config.tables import combinations, version_traits
 from kubeproof.config.tables.findings import FINDINGS

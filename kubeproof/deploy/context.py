@@ -14,7 +14,7 @@ from pyinfra.context import ctx_inventory
 
 from kubeproof.config.cluster import Cluster, Node, cluster_from, contents_of
 from kubeproof.config.tables.systems import System, system_of
-from kubeproof.networks import source
+from kubeproof.deploy import manifest_source
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.state.node import NodeState
 from kubeproof.terminal.errors import UserError
@@ -55,7 +55,7 @@ def cluster() -> Cluster:
 def network_plan() -> NetworkPlan:
     """The pod network of the current pyinfra run. Raises DeployError; preflight has said it before."""
     try:
-        return source.plan_network(cluster().settings, context().tunnel_mtu)
+        return manifest_source.plan_network(cluster().settings, context().tunnel_mtu)
     except UserError as error:
         raise DeployError("\n".join(error.problems)) from error
 

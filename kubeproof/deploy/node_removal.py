@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from rich.markup import escape
 
 from kubeproof.access import remote_kubectl
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Cluster, LoadedInventory
+from kubeproof.config.patience import patient
 from kubeproof.deploy import pyinfra_run
 from kubeproof.terminal.console import say, step
 from kubeproof.terminal.errors import CommandError, UserError

@@ -15,7 +15,8 @@ from typing import IO
 
 from rich.markup import escape
 
-from kubeproof.access import host_keys, patience
+from kubeproof.access import host_keys
+from kubeproof.config import patience
 from kubeproof.config.cluster import load
 from kubeproof.deploy import run_report
 from kubeproof.deploy.run_report import Change, Report

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from kubeproof.config.tables.paths import KUBELET_CONFIG, KUBELET_FLAGS
 from kubeproof.doctor import rows
 from kubeproof.doctor.causes_running import ROWS_OF_KUBELET, SERVICE_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, cause_on_node
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.node.paths import KUBELET_CONFIG, KUBELET_FLAGS
 from kubeproof.rules import host
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.result import Remedy

@@ -3,12 +3,11 @@
 import shlex
 from collections.abc import Iterable, Iterator
 
-from kubeproof.config.tables.runtimes import CTR
+from kubeproof.config.tables import paths
 from kubeproof.doctor.diagnosis import Case, Follows, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.node import paths
-from kubeproof.proof.api import Pod
 from kubeproof.proof.probes import TITLES
+from kubeproof.rules.api import Pod
 from kubeproof.rules.context import Context
 from kubeproof.rules.membership import (
     control_plane_healthy,
@@ -21,6 +20,7 @@ from kubeproof.rules.membership import (
 from kubeproof.rules.repair import kill_containers, unit
 from kubeproof.rules.result import Remedy
 from kubeproof.rules.rule import KUBECTL, Rule
+from kubeproof.state.containers import CTR
 from kubeproof.state.node import CONTROL_PLANE
 
 NODES_ROWS = ("routes-to-other-nodes", "routes-by-nodes", "arp-entries", "fdb-entries")

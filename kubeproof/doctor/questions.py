@@ -5,11 +5,11 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.config.patience import patient
 from kubeproof.config.settings import Settings
+from kubeproof.config.tables import paths
 from kubeproof.doctor.evidence import ControlPlane, Token
-from kubeproof.node import paths
 from kubeproof.node.parts import parts
 from kubeproof.state import paths_between
 from kubeproof.state.collector import Output

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from kubeproof.access import remote_kubectl
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.config.patience import patient
 from kubeproof.deploy import pyinfra_run
 from kubeproof.matrix.layout import OUTSIDE, channel_pod
 from kubeproof.terminal.exits import REPOSITORY

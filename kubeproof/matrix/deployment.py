@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Cluster
+from kubeproof.config.patience import patient
 from kubeproof.matrix import layout
 from kubeproof.matrix.api import CONFLICT, FORBIDDEN, NOT_FOUND, Api, ApiError, collection_path
 from kubeproof.matrix.layout import ALL_NAMESPACES, NODE_NAMESPACE, IncompleteError, Layout

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubeproof.access.patience import patient
+from kubeproof.config.patience import patient
 from kubeproof.matrix import condition, plan
 from kubeproof.matrix.api import Api
 from kubeproof.matrix.cases import LabelChange

@@ -1,5 +1,4 @@
-"""Pod networks that their own projects publish, flannel and Canal: their manifests chosen, checked and patched as data.
+"""Pod networks, each in a module of its own: what it is, and its manifest chosen, checked and patched as data. Pure.
 
-Everything here is pure but :mod:`kubeproof.networks.source`, which reads and downloads manifests. Nothing of the
-manifests themselves is part of this project.
+Nothing of the manifests themselves is part of this project; kubeproof.deploy.manifest_source reads and downloads them.
 """

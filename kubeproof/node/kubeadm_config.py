@@ -2,7 +2,8 @@
 
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.config.settings import Settings
-from kubeproof.node import paths, templates
+from kubeproof.config.tables import paths
+from kubeproof.node import templates
 from kubeproof.node.images import dns_repository, pause_image
 from kubeproof.node.joining import Credentials
 

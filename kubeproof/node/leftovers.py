@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kubeproof.config.tables import paths
 from kubeproof.networks import artifacts
-from kubeproof.node import paths
 from kubeproof.node.record import CLUSTER_PATHS, COMMON_DIRECTORIES, CRI_PATHS, DEPLOY_PATHS, DOCKER_PATHS, Record
 
 CLUSTER_FILES = (

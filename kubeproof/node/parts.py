@@ -4,16 +4,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from kubeproof.access.patience import patient
-from kubeproof.config.tables import runtimes
+from kubeproof.config.patience import patient
+from kubeproof.config.tables import paths, runtimes
 from kubeproof.config.tables.systems import ARCHITECTURES
 from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
 from kubeproof.networks.registry import NETWORKS
-from kubeproof.node import paths, record
+from kubeproof.node import record
 from kubeproof.state import foreign, hostfiles, iproute, plaintext
 from kubeproof.state.collector import shell
-from kubeproof.state.containers import DOCKER, Tool, parse_containers
+from kubeproof.state.containers import CTR, DOCKER, Tool, parse_containers
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
 from kubeproof.state.node import CONTROL_PLANE
 from kubeproof.state.part import Asker, Part
@@ -35,7 +35,7 @@ _ENDPOINT = 'container-?[rR]untime-?[eE]ndpoint[=:] ?[^ ]*unix:[^" ]*'
 _KUBELET_FILES = f"{paths.KUBELET_FLAGS} /var/lib/kubelet/instance-config.yaml"
 """Where kubeadm tells kubelet its runtime's socket: in the flags, and since 1.34 in a configuration of its own."""
 _OTHERS_PODS = f"""[ -e {paths.RECORD} ] || [ ! -S {runtimes.CONTAINERD_SOCKET.removeprefix("unix://")} ] ||
-{runtimes.CTR} containers list --quiet"""
+{CTR} containers list --quiet"""
 _FIREWALLD = """firewall-cmd --state; firewall-cmd --permanent --list-ports
 firewall-cmd --permanent --zone=trusted --list-sources; true"""
 _KUBELET_WORDS = """journalctl -u kubelet --no-pager -o cat -n 200 |

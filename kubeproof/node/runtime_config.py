@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from kubeproof.config.cluster import Cluster
 from kubeproof.config.settings import Settings
+from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import Runtime
-from kubeproof.node import paths, proxies, templates
+from kubeproof.node import proxies, templates
 from kubeproof.node.docker_config import merged
 from kubeproof.node.images import pause_image
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from kubeproof.access import remote_kubectl
-from kubeproof.access.patience import patiently
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.config.patience import patiently
 from kubeproof.networks.network import HAIRPIN
 from kubeproof.policy import reading
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port

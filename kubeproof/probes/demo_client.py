@@ -7,8 +7,8 @@ from urllib.request import ProxyHandler, build_opener
 
 from rich.markup import escape
 
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Cluster
+from kubeproof.config.patience import patient
 from kubeproof.terminal.console import say
 from kubeproof.terminal.errors import EXIT_NOT_HOLDING, EXIT_OK, UserError
 

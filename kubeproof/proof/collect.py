@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.node.parts import parts
-from kubeproof.proof import api
-from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.hosts import COMMAND_SECONDS, UnreachableError, run_everywhere
 from kubeproof.proof.snapshot import API, Snapshot
+from kubeproof.rules import api
+from kubeproof.rules.api import ApiObjects
 from kubeproof.state.collector import Output
 from kubeproof.state.containers import TOOLS
 from kubeproof.state.errors import ParseError

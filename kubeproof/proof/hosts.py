@@ -8,8 +8,8 @@ import testinfra
 from testinfra.host import Host
 
 from kubeproof.access import host_keys
-from kubeproof.access.patience import patient, patiently
 from kubeproof.config.cluster import SshAccess
+from kubeproof.config.patience import patient, patiently
 from kubeproof.state import collector
 from kubeproof.state.collector import Output
 from kubeproof.state.errors import ParseError

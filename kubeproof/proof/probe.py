@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
-from kubeproof.access.patience import patient
+from kubeproof.config.patience import patient
 from kubeproof.rules.result import CheckResult, Status
 from kubeproof.state.collector import NOT_EXECUTABLE, NOT_FOUND, Output
 from kubeproof.state.containers import DOCKER, Tool

@@ -9,8 +9,8 @@ from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Node
+from kubeproof.config.patience import patient
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
 from kubeproof.proof.probe import (
     REQUEST_SECONDS,

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Node
+from kubeproof.config.patience import patient
 from kubeproof.networks.network import Source
-from kubeproof.proof.api import ApiObjects, Pod, Service
 from kubeproof.proof.capture import capture_command, judge_capture
 from kubeproof.proof.probe import (
     NO_DNS_ANSWER,
@@ -26,6 +25,7 @@ from kubeproof.proof.probe import (
     read_whoami,
 )
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.rules.api import ApiObjects, Pod, Service
 from kubeproof.rules.context import UndecidedError
 from kubeproof.rules.result import CheckResult, Status
 from kubeproof.state.collector import Output

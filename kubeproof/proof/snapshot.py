@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubeproof.config.cluster import LoadedInventory
-from kubeproof.proof.api import ApiObjects
+from kubeproof.rules.api import ApiObjects
 from kubeproof.rules.context import Context
 from kubeproof.rules.result import CheckResult, Status
 from kubeproof.state.node import NodeState

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node
 from kubeproof.networks.network import NODE_ADDRESS, VXLAN_OVERHEAD
-from kubeproof.proof.api import ApiObjects, Pod
+from kubeproof.rules.api import ApiObjects, Pod
 from kubeproof.state.model import Link
 from kubeproof.state.node import NodeState
 

@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface
 
+from kubeproof.config.tables import paths
 from kubeproof.networks.artifacts import CONFIGURATION_ENDINGS, CONFIGURATIONS
-from kubeproof.node import paths
-from kubeproof.proof.api import Pod
+from kubeproof.rules.api import Pod
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.outcome import Outcome, same
 from kubeproof.rules.repair import agent_restart, restart_agent, unit

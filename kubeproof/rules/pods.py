@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from kubeproof.networks.canal import POD_LINK
-from kubeproof.proof.api import Pod
+from kubeproof.rules.api import Pod
 from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context
 from kubeproof.rules.outcome import Outcome, all_of, same, same_set
 from kubeproof.rules.repair import pods_anew

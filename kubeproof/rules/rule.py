@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from kubeproof.node import paths
+from kubeproof.config.tables import paths
 from kubeproof.node.finding import Finding, Severity
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.outcome import Outcome

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.proof.api import Backend, Service, ServicePort
+from kubeproof.rules.api import Backend, Service, ServicePort
 from kubeproof.rules.context import Context
 from kubeproof.rules.outcome import Outcome, all_of, same_sequence, same_set
 from kubeproof.rules.repair import deletion, kill_containers

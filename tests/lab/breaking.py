@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from kubeproof.node import paths
+from kubeproof.config.tables import paths
 from lab import container
 from lab.paths import SSH_CONFIG
 from lab.settings import LabNode, load

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from kubeproof.node import paths
+from kubeproof.config.tables import paths
 from lab.paths import SSH_KEY
 from lab.settings import load
 from tests.lab.remote import ssh

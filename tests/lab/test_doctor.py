@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.config.tables import paths
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
 from kubeproof.doctor.examining import diagnose
 from kubeproof.doctor.report import to_json
-from kubeproof.node import paths
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.proving import prove

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kubeproof.config.cluster import LoadedInventory
-from kubeproof.node import paths
+from kubeproof.config.tables import paths
 from lab import ssh as lab_ssh
 from lab.paths import LOG_FILE, REPOSITORY, SSH_CONFIG, SSH_DIR, SSH_KEY, SSH_KNOWN_HOSTS
 from lab.settings import load

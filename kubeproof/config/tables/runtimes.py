@@ -6,8 +6,9 @@ Three of them: Docker as kubelet itself speaks with it (dockershim, until 1.23),
 from dataclasses import dataclass
 from typing import Literal
 
+from kubeproof.config.tables.paths import CONTAINERD_REGISTRIES, CRI_DOCKERD_SERVICE, PROXY_ENVIRONMENT
 from kubeproof.config.tables.version_traits import Era
-from kubeproof.node.paths import CONTAINERD_REGISTRIES, CRI_DOCKERD_SERVICE, PROXY_ENVIRONMENT
+from kubeproof.state.containers import CTR
 
 Name = Literal["docker", "containerd"]
 
@@ -20,8 +21,6 @@ DIRECTORIES: dict[Name, tuple[str, ...]] = {
 DOCKERSHIM_SOCKET = "/var/run/dockershim.sock"
 CRI_DOCKERD_SOCKET = "unix:///run/cri-dockerd.sock"
 CONTAINERD_SOCKET = "unix:///run/containerd/containerd.sock"
-CTR = "ctr --namespace k8s.io"
-"""containerd's own client, in the namespace of its CRI plugin. It comes with containerd; crictl may not be there."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ import json
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.questions import answers, script
-from kubeproof.node import paths
 from kubeproof.node.parts import parts
 from kubeproof.node.record import Record
 from kubeproof.state.node import NodeState

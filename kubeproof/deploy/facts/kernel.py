@@ -2,8 +2,8 @@
 
 from pyinfra.api.facts import FactBase
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.lines import Lines
-from kubeproof.node import paths
 from kubeproof.state.hostfiles import parse_sysctls
 
 

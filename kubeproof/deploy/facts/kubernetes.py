@@ -9,11 +9,11 @@ from typing import Any
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
-from kubeproof.access.patience import patient
+from kubeproof.config.patience import patient
+from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import ALL_LIST_PODS
 from kubeproof.deploy.facts.questions import Lines, Questions
 from kubeproof.networks.registry import NETWORKS
-from kubeproof.node import paths
 from kubeproof.node.changed_settings import DEFAULT, InUse
 from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
-from kubeproof.access.patience import patient
+from kubeproof.config.patience import patient
 from kubeproof.state import collector
 from kubeproof.state.collector import Output
 

@@ -2,8 +2,8 @@
 
 from typing import TypedDict
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.questions import Lines, Questions
-from kubeproof.node import paths
 
 
 class SelinuxState(TypedDict):

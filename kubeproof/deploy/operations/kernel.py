@@ -5,10 +5,10 @@ from collections.abc import Generator, Sequence
 from pyinfra import host
 from pyinfra.api import operation
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.kernel import FstabSwaps, Swaps, Sysctls
 from kubeproof.deploy.facts.network import ForwardPolicy
 from kubeproof.deploy.run_events import because
-from kubeproof.node import paths
 from kubeproof.node.differences import named
 from kubeproof.state.hostfiles import parse_sysctls
 

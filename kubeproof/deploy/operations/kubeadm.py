@@ -8,8 +8,9 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 
 from kubeproof.access.deadlines import KUBEADM_SECONDS
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Cluster, Node
+from kubeproof.config.patience import patient
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.kubernetes import ApiHealthy, ControlPlaneState, MembershipState
 from kubeproof.deploy.operations import last_errors
 from kubeproof.deploy.operations.leaving import forget_network, leave_cluster
@@ -25,7 +26,6 @@ from kubeproof.deploy.operations.remote import (
     write_private,
 )
 from kubeproof.deploy.run_events import because
-from kubeproof.node import paths
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import init_command, join_config
 

@@ -10,11 +10,11 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.facts.files import Sha256File
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.kubernetes import KubeconfigOf
 from kubeproof.deploy.operations.remote import NodeError, on_host, run
 from kubeproof.deploy.operations.resetting import restore_file
 from kubeproof.deploy.run_events import because
-from kubeproof.node import paths
 from kubeproof.node.kubeconfigs import Kubeconfig, read
 from kubeproof.terminal import atomic_files
 

@@ -4,10 +4,10 @@ from pyinfra.api.host import Host
 
 from kubeproof.access.deadlines import KUBEADM_SECONDS
 from kubeproof.config.settings import Settings
+from kubeproof.config.tables import paths
 from kubeproof.deploy import shell_files
 from kubeproof.deploy.operations.remote import NodeError, run, shell, try_run
 from kubeproof.networks import artifacts
-from kubeproof.node import paths
 from kubeproof.node.kubeadm_config import reset_command
 from kubeproof.state.hostfiles import SUBNET_ENV
 

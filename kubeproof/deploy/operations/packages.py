@@ -9,12 +9,12 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 
 from kubeproof.access.deadlines import LISTS_SECONDS, PACKAGES_SECONDS
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.hosts import Remembered
 from kubeproof.deploy.facts.packages import Package
 from kubeproof.deploy.operations.package_managers import MANAGERS, PackageManager
 from kubeproof.deploy.operations.remote import ERROR_LINES, NodeError, on_host, run, try_run, write_private
 from kubeproof.deploy.run_events import because
-from kubeproof.node import paths
 from kubeproof.node.differences import named
 
 ABORTED = "Operation aborted"

@@ -7,10 +7,10 @@ from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.hosts import Before, Remembered
 from kubeproof.deploy.operations.remote import on_host, run, write_private
 from kubeproof.deploy.run_events import because
-from kubeproof.node import paths
 from kubeproof.node.record import Record
 
 

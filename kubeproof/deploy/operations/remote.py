@@ -14,8 +14,8 @@ from pyinfra.api.state import State
 
 from kubeproof.access import connections
 from kubeproof.access.deadlines import COMMAND_SECONDS
-from kubeproof.access.patience import patient
-from kubeproof.node import paths
+from kubeproof.config.patience import patient
+from kubeproof.config.tables import paths
 
 ERROR_LINES = 8
 """How much of what a failed command wrote is shown; kubeadm names all of its complaints within so many lines."""

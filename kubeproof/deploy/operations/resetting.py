@@ -13,6 +13,7 @@ from pyinfra.facts.server import Groups
 
 from kubeproof.access.deadlines import PACKAGES_SECONDS
 from kubeproof.config.settings import Settings
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.files import Existing, NotEmpty
 from kubeproof.deploy.facts.kernel import Sysctls
 from kubeproof.deploy.facts.kubernetes import Remains
@@ -21,7 +22,6 @@ from kubeproof.deploy.operations.leaving import leave_cluster, unmount_below
 from kubeproof.deploy.operations.package_managers import MANAGERS, PackageManager
 from kubeproof.deploy.operations.packages import simulate
 from kubeproof.deploy.operations.remote import NodeError, on_host, run, shell
-from kubeproof.node import paths
 from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.removal import Owners, idle_nft_tables, own_nft_tables, removal
 

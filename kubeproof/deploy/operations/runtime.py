@@ -14,11 +14,11 @@ from pyinfra.facts.systemd import SystemdStatus
 
 from kubeproof.access.deadlines import IMAGES_SECONDS
 from kubeproof.config.settings import Settings
+from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import references
 from kubeproof.deploy.facts.runtime import KubeadmImages, MissingImages, RunsOldConfig
 from kubeproof.deploy.operations.remote import on_host, run, shell
 from kubeproof.deploy.run_events import because
-from kubeproof.node import paths
 from kubeproof.node.differences import named
 from kubeproof.node.images import answered, list_command
 

@@ -5,9 +5,9 @@ from collections.abc import Generator, Sequence
 from pyinfra import host
 from pyinfra.api import operation
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.security import Firewalld, FirewalldState, Selinux
 from kubeproof.deploy.run_events import because
-from kubeproof.node import paths
 from kubeproof.node.differences import named
 
 ENFORCING, PERMISSIVE = "Enforcing", "Permissive"

@@ -4,11 +4,12 @@ from pyinfra import host
 from pyinfra.api import deploy
 
 from kubeproof.config.settings import Settings
+from kubeproof.config.tables import paths
 from kubeproof.deploy.context import cluster, enforcing, machine
 from kubeproof.deploy.facts.files import Existing, Text
 from kubeproof.deploy.local_files import cri_dockerd
 from kubeproof.deploy.operations import kernel, managed_files, runtime
-from kubeproof.node import paths, templates
+from kubeproof.node import templates
 from kubeproof.node.images import pause_image
 from kubeproof.node.runtime_config import ConfigFile, config_files, proxy_drop_in
 

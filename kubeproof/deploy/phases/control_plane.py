@@ -2,9 +2,9 @@
 
 from pyinfra.api import deploy
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy.context import cluster
 from kubeproof.deploy.operations import kubeadm, kubeconfig, managed_files
-from kubeproof.node import paths
 from kubeproof.node.kubeadm_config import init_config
 
 

@@ -2,7 +2,7 @@
 
 from pyinfra.api import deploy
 
-from kubeproof.access.patience import patient
+from kubeproof.config.patience import patient
 from kubeproof.deploy.context import cluster
 from kubeproof.deploy.operations import kubectl
 from kubeproof.deploy.phases import manifests

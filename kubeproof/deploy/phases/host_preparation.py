@@ -2,11 +2,12 @@
 
 from pyinfra.api import deploy
 
+from kubeproof.config.tables import paths
 from kubeproof.config.tables.systems import System
 from kubeproof.deploy.context import cluster, node, system
 from kubeproof.deploy.operations import hosts, kernel, managed_files, record, security
 from kubeproof.networks import artifacts
-from kubeproof.node import paths, ports, proxies, templates
+from kubeproof.node import ports, proxies, templates
 
 
 @deploy("Host preparation")

@@ -1,8 +1,9 @@
 """Objects of the cluster, each set in one file on the control plane host."""
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy.context import cluster
 from kubeproof.deploy.operations import kubectl, managed_files
-from kubeproof.node import paths, templates
+from kubeproof.node import templates
 
 
 def apply(what: str, template: str) -> None:

@@ -9,13 +9,14 @@ from pyinfra.api import deploy
 from kubeproof.access.deadlines import RETRIES
 from kubeproof.config.cluster import Cluster
 from kubeproof.config.settings import Settings
+from kubeproof.config.tables import paths
 from kubeproof.config.tables.systems import DOCKER_KEY, System
 from kubeproof.config.tables.version_traits import COMMUNITY, COMMUNITY_KEY
 from kubeproof.deploy import context
 from kubeproof.deploy.context import cluster, system
 from kubeproof.deploy.local_files import armoured_key
 from kubeproof.deploy.operations import managed_files, packages
-from kubeproof.node import paths, templates
+from kubeproof.node import templates
 from kubeproof.node.proxies import is_direct, is_used
 
 KUBERNETES_PACKAGES = ("kubeadm", "kubelet", "kubectl")

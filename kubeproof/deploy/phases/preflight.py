@@ -9,9 +9,9 @@ from pyinfra.api.exceptions import DeployError
 
 from kubeproof.access import connections, deadlines
 from kubeproof.config.cluster import Cluster
+from kubeproof.deploy import manifest_source
 from kubeproof.deploy.context import cluster, context
 from kubeproof.deploy.phases import inspecting
-from kubeproof.networks import source
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry, images
 from kubeproof.node.finding import Finding
@@ -69,7 +69,7 @@ def _network_plan(mtu: int | None) -> tuple[NetworkPlan | None, list[Finding]]:
     """The network and what is wrong with its images, or what is wrong with its manifest."""
     settings = cluster().settings
     try:
-        network = source.plan_network(settings, mtu)
+        network = manifest_source.plan_network(settings, mtu)
     except UserError as error:
         remedy = "nothing can be applied before that is so"
         return None, [cni_manifest.finding("", problem, remedy) for problem in error.problems]

@@ -2,7 +2,7 @@
 
 from pyinfra.api import deploy
 
-from kubeproof.access.patience import patient
+from kubeproof.config.patience import patient
 from kubeproof.deploy.context import cluster, network_plan
 from kubeproof.deploy.operations import kubectl
 from kubeproof.node.readiness import Expectation

@@ -5,13 +5,14 @@ from pyinfra.api import deploy
 from pyinfra.operations import systemd
 
 from kubeproof.config.settings import Settings
+from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import Runtime
 from kubeproof.config.tables.systems import System
 from kubeproof.deploy.context import cluster, node, system
 from kubeproof.deploy.facts.hosts import Remembered
 from kubeproof.deploy.operations import hosts, kernel, resetting, security
 from kubeproof.deploy.phases.host_preparation import replaced_files
-from kubeproof.node import leftovers, paths, ports
+from kubeproof.node import leftovers, ports
 from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.record import SHARED_DIRECTORIES, Record
 from kubeproof.node.removal import Owners

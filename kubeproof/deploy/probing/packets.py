@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from pyinfra.api.host import Host
 
-from kubeproof.access.patience import patient
+from kubeproof.config.patience import patient
 from kubeproof.deploy import shell_files
 from kubeproof.deploy.operations.remote import try_run
 from kubeproof.rules.before_deploy.inspection import Arrivals

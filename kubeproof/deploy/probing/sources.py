@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from pyinfra.api.host import Host
 
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import Cluster
+from kubeproof.config.patience import patient
 from kubeproof.deploy import shell_files
 from kubeproof.deploy.operations.remote import try_run
 from kubeproof.node import proxies

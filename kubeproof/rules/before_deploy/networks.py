@@ -6,9 +6,10 @@ from typing import Literal
 
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.config.settings import DOCKER_BRIDGE, Settings
+from kubeproof.config.tables import paths
 from kubeproof.networks import artifacts
 from kubeproof.networks.network import NODE_ADDRESS
-from kubeproof.node import docker_config, paths, ports
+from kubeproof.node import docker_config, ports
 from kubeproof.node.finding import Finding
 from kubeproof.rules.before_deploy.inspection import Inspection
 from kubeproof.rules.host import node_address

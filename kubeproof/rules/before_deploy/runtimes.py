@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
+from kubeproof.config.tables import paths
 from kubeproof.config.tables.systems import system_of
-from kubeproof.node import containerd_config, docker_config, paths
+from kubeproof.node import containerd_config, docker_config
 from kubeproof.node.finding import Finding
 from kubeproof.rules.before_deploy.inspection import Inspection
 from kubeproof.rules.host import iptables_mixed

@@ -11,7 +11,8 @@ import pytest
 from pyinfra.api.command import StringCommand
 from pyinfra.connectors.util import CommandOutput, make_unix_command, run_local_process
 
-from kubeproof.access import deadlines, patience
+from kubeproof.access import deadlines
+from kubeproof.config import patience
 
 
 class Connector:

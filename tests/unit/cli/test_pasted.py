@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeproof.config.cluster import SshAccess
-from kubeproof.policy.walkthrough.attempt import InPod, OnNode, fetch
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.probe import Probe, broken, summarize
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.result import Remedy
+from kubeproof.walkthrough.attempt import InPod, OnNode, fetch
 from tests.unit.doctor import patient
 from tests.unit.doctor.test_causes import BAD
 from tests.unit.proof import good

@@ -75,7 +75,7 @@ KNOWN = {
     "kubeproof/access/downloads.py": "for those who compare: keys by fingerprint, cri-dockerd and manifests by SHA-256",
     "kubeproof/node/image_registry.py": "asks a registry whether it has an image, takes nothing from it",
     "kubeproof/probes/demo_client.py": "shows the demo's answer",
-    "kubeproof/policy/walkthrough/attempting.py": "tries whether the demo answers",
+    "kubeproof/walkthrough/attempting.py": "tries whether the demo answers",
     "kubeproof/proof/probe_run.py": "tries whether the demo answers",
     "kubeproof/matrix/api.py": "speaks with the cluster's API",
     "lab/mirror/registry.py": "asks the lab's own registry what it has",

@@ -8,10 +8,10 @@ from typing import Any
 from kubeproof.doctor.conclusion import conclude, failing
 from kubeproof.doctor.diagnosis import Diagnosis
 from kubeproof.doctor.evidence import ControlPlane, Evidence
-from kubeproof.proof.api import ApiObjects
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.probes import TITLES
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.rules.api import ApiObjects
 from kubeproof.rules.result import CheckResult, Status
 from kubeproof.state.node import NodeState
 from kubeproof.state.paths_between import CONNECTED, CapturedEcho, PathProbe, PathProbes, Tunnel

@@ -13,8 +13,8 @@ from kubeproof.doctor.catalogue import CAUSES, SUSPECTS, by_name
 from kubeproof.doctor.diagnosis import Diagnosis
 from kubeproof.doctor.evidence import Evidence, Token
 from kubeproof.node import removal
-from kubeproof.proof.api import Service, ServicePort
 from kubeproof.proof.checks import ALL_CHECKS
+from kubeproof.rules.api import Service, ServicePort
 from kubeproof.state.foreign import parse_ip_rules, parse_nft
 from kubeproof.state.hostfiles import Kubelet, Paused
 from kubeproof.state.iptables import parse_iptables_save

@@ -8,12 +8,12 @@ from kubeproof.cli.reference_tables import manifests_table
 from kubeproof.config.network_conflicts import no_enforcement
 from kubeproof.config.settings import Settings, parse
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
+from kubeproof.deploy.manifest_source import wanted_manifest
 from kubeproof.doctor import causes_foreign
 from kubeproof.networks import artifacts, documents
 from kubeproof.networks.network import Source
 from kubeproof.networks.plan import build
 from kubeproof.networks.registry import NETWORKS
-from kubeproof.networks.source import wanted_manifest
 from kubeproof.node import leftovers, removal, setting_effects, templates
 from kubeproof.node.parts import parts
 from kubeproof.proof.checks import checks_of

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeproof.node import paths
+from kubeproof.config.tables import paths
 from kubeproof.node.parts import parts
 from kubeproof.proof.checks import by_name
 from kubeproof.rules.host import iptables_mixed

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from kubeproof.config.settings import NAMES
+from kubeproof.config.tables import paths
 from kubeproof.config.tables.findings import FINDINGS
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
 from kubeproof.networks import documents, flannel
 from kubeproof.networks.effects import Effect
 from kubeproof.networks.plan import build
 from kubeproof.networks.registry import NETWORKS
-from kubeproof.node import paths, templates
+from kubeproof.node import templates
 from kubeproof.node.changed_settings import InUse, findings
 from kubeproof.node.setting_effects import EFFECTS
 from tests.unit.networks import made_up

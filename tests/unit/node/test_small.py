@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeproof.node import leftovers, paths
+from kubeproof.config.tables import paths
+from kubeproof.node import leftovers
 from kubeproof.node.blocks import BEGIN, END, with_block, without_block
 from kubeproof.node.joining import credentials
 from kubeproof.node.record import COMMON_DIRECTORIES, DOCKER_PATHS, OWNED_PATHS, Record

@@ -5,9 +5,10 @@ import pytest
 import yaml
 from jinja2 import UndefinedError
 
+from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import NAMES
 from kubeproof.config.tables.version_traits import BORDERS
-from kubeproof.node import paths, templates
+from kubeproof.node import templates
 from kubeproof.node.joining import Credentials
 from kubeproof.node.kubeadm_config import ignored_errors, init_config, join_config
 from tests.unit.node.example import cluster

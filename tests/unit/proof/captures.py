@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
-from kubeproof.proof.api import ApiObjects, NodeObject
+from kubeproof.rules.api import ApiObjects, NodeObject
 from kubeproof.rules.context import Context
 from kubeproof.state.hostfiles import parse_subnet_env
 from kubeproof.state.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes

@@ -11,8 +11,8 @@ from typing import Any
 
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
 from kubeproof.config.settings import Settings
-from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Pod, Service, ServicePort
 from kubeproof.proof.snapshot import Snapshot
+from kubeproof.rules.api import ApiObjects, Backend, NodeObject, Pod, Service, ServicePort
 from kubeproof.rules.context import Context
 from kubeproof.rules.host import SYSCTLS
 from kubeproof.state.hostfiles import Identity, Kubelet, SubnetEnv

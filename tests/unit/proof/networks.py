@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from kubeproof.proof.api import ApiObjects
+from kubeproof.rules.api import ApiObjects
 from kubeproof.rules.context import Context
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
 from kubeproof.state.model import Address, Link, Namespace, Neighbour, Route

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeproof.proof.api import ApiObjects, Backend, missing_kinds, parse_objects
+from kubeproof.rules.api import ApiObjects, Backend, missing_kinds, parse_objects
 from kubeproof.state.errors import ParseError
 from kubeproof.state.policies import parse_nft_tables, parse_policies
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kubeproof.networks import flannel, podnet
-from kubeproof.proof.api import ApiObjects, Backend
 from kubeproof.proof.checks import by_name, held_to
+from kubeproof.rules.api import ApiObjects, Backend
 from kubeproof.rules.context import Context
 from kubeproof.rules.result import Status
 from kubeproof.state.hostfiles import Kubelet, SubnetEnv

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
-from kubeproof.proof.api import ApiObjects, Backend, NodeObject, Service, ServicePort
 from kubeproof.proof.checks import by_name
+from kubeproof.rules.api import ApiObjects, Backend, NodeObject, Service, ServicePort
 from kubeproof.rules.context import Context
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
 from kubeproof.state.model import Address, Link, Namespace

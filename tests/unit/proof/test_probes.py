@@ -12,12 +12,12 @@ import pytest
 
 from kubeproof.config.cluster import SshAccess
 from kubeproof.proof import probes
-from kubeproof.proof.api import ApiObjects, Backend, Service, ServicePort
 from kubeproof.proof.capture import judge_capture
 from kubeproof.proof.hosts import UnreachableError
 from kubeproof.proof.probe import Probe, Verdict, broken, fails, holds, judged, summarize
 from kubeproof.proof.probe_run import Batch
 from kubeproof.proof.probes import TITLES, Matrix, plan
+from kubeproof.rules.api import ApiObjects, Backend, Service, ServicePort
 from kubeproof.rules.result import Status
 from kubeproof.state import collector
 from kubeproof.state.collector import Output

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy import run_report
-from kubeproof.node import paths
 from tests.unit.deploy.phases.fake_cluster import FakeCluster, sections
 from tests.unit.deploy.phases.test_deploy import CHANGES, TRACEBACK
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.policy.walkthrough.attempt import Attempt, FromHere, InPod, OnNode, Outcome, fetch, ping
+from kubeproof.walkthrough.attempt import Attempt, FromHere, InPod, OnNode, Outcome, fetch, ping
 
 PLAIN, LABELLED = "policy-client", "policy-client-access"
 CLIENTS: dict[str, dict[str, str]] = {PLAIN: {}, LABELLED: {"access": "true"}}

@@ -1,5 +1,5 @@
 """NetworkPolicy at work on the demo, step by step: each policy, each command, what came of it, and what it proves."""
 
-from kubeproof.policy.walkthrough.playing import play
+from kubeproof.walkthrough.playing import play
 
 __all__ = ["play"]

@@ -11,18 +11,18 @@ from typing import Any
 from rich.markup import escape
 
 from kubeproof.access import remote_kubectl
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.network_conflicts import no_enforcement
+from kubeproof.config.patience import patient
 from kubeproof.networks.network import Source
 from kubeproof.node import templates
-from kubeproof.policy.walkthrough import attempting
-from kubeproof.policy.walkthrough.attempt import Attempt, Outcome, Result
-from kubeproof.policy.walkthrough.scenario import CLIENTS, ONE, PART_OF, Stage, Step, steps
-from kubeproof.proof import api
-from kubeproof.proof.api import ApiObjects, Pod
+from kubeproof.rules import api
+from kubeproof.rules.api import ApiObjects, Pod
 from kubeproof.terminal.console import console, say
 from kubeproof.terminal.errors import EXIT_NOT_HOLDING, EXIT_OK, UserError
+from kubeproof.walkthrough import attempting
+from kubeproof.walkthrough.attempt import Attempt, Outcome, Result
+from kubeproof.walkthrough.scenario import CLIENTS, ONE, PART_OF, Stage, Step, steps
 
 LAST_STEP = 4
 POLICY = "access-httpd"

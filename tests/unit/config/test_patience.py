@@ -6,20 +6,21 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from kubeproof.access import patience
-from kubeproof.access.patience import patient, patiently
+from kubeproof.config import patience
 from kubeproof.config.cluster import cluster_from
 from kubeproof.config.inventory_check import Contents, HostEntry
+from kubeproof.config.patience import patient, patiently
 from kubeproof.config.settings import parse
 from kubeproof.deploy.facts.kubernetes import Objects
 from kubeproof.deploy.operations.remote import exclusively
 from kubeproof.deploy.probing import packets
 from kubeproof.node.joining import Credentials
 from kubeproof.node.kubeadm_config import init_config, join_config
-from kubeproof.policy.walkthrough import attempt
-from kubeproof.proof import api, probe
+from kubeproof.proof import probe
+from kubeproof.rules import api
 from kubeproof.state import collector
 from kubeproof.terminal.errors import UserError
+from kubeproof.walkthrough import attempt
 from tests.unit.node.example import RAW, cluster
 
 MADE = Credentials("abcdef.0123456789abcdef", "sha256:x")

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from kubeproof.networks import source
+from kubeproof.deploy.manifest_source import Wanted, cache_folder, verified, wanted_manifest
 from kubeproof.networks.manifest import Pinned
-from kubeproof.networks.source import Wanted, cache_folder, verified, wanted_manifest
 from kubeproof.terminal.errors import UserError
 from tests.unit.node.example import cluster
 
@@ -100,7 +99,7 @@ def test_proxy_of_the_environment_is_asked(server: tuple[str, list[str]], monkey
 
 
 def test_too_large(server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "LARGEST_BYTES", 3)
+    monkeypatch.setattr(manifest_source, "LARGEST_BYTES", 3)
     with pytest.raises(UserError, match="it is something else"):
         verified(Wanted(f"{server[0]}/manifest.yaml", SUM, "it"))
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.config.patience import patient
 from kubeproof.probes.demo_client import summary
 
 ANSWER_SECONDS = 2

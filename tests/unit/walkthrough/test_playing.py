@@ -8,11 +8,11 @@ from ipaddress import IPv4Address
 import pytest
 import yaml
 
-from kubeproof.policy import walkthrough
-from kubeproof.policy.walkthrough import attempting
-from kubeproof.policy.walkthrough.attempt import Attempt, Outcome, Result
-from kubeproof.proof.api import ApiObjects, Pod, Service, ServicePort
+from kubeproof import walkthrough
+from kubeproof.rules.api import ApiObjects, Pod, Service, ServicePort
 from kubeproof.terminal.errors import CommandError, UserError
+from kubeproof.walkthrough import attempting
+from kubeproof.walkthrough.attempt import Attempt, Outcome, Result
 from tests.unit.proof import good
 
 
@@ -48,7 +48,7 @@ class Cluster:
         self.outcome: dict[str, Outcome] = {}
         self.attempts: list[Attempt] = []
         patch.setattr("kubeproof.access.remote_kubectl.capture", self.capture)
-        patch.setattr("kubeproof.policy.walkthrough.playing._objects", lambda _loaded: objects())
+        patch.setattr("kubeproof.walkthrough.playing._objects", lambda _loaded: objects())
         patch.setattr(attempting, "make", self.make)
 
     def capture(self, _loaded: object, words: Sequence[str], *, stdin: str = "") -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubeproof.policy.walkthrough.attempt import Attempt, FromHere, Outcome, Result, fetch, ping, read, together
+from kubeproof.walkthrough.attempt import Attempt, FromHere, Outcome, Result, fetch, ping, read, together
 
 OPEN, BLOCKED, FAILED = Result(Outcome.OPEN, "page"), Result(Outcome.BLOCKED, "silence"), Result(Outcome.FAILED, "why")
 

@@ -9,9 +9,10 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from kubeproof.access import remote_kubectl
-from kubeproof.access.patience import patient
 from kubeproof.config.cluster import LoadedInventory
-from kubeproof.policy.walkthrough.attempt import (
+from kubeproof.config.patience import patient
+from kubeproof.probes.demo_client import summary
+from kubeproof.walkthrough.attempt import (
     ANSWER_SECONDS,
     Attempt,
     FromHere,
@@ -21,7 +22,6 @@ from kubeproof.policy.walkthrough.attempt import (
     read,
     together,
 )
-from kubeproof.probes.demo_client import summary
 
 IN_FORCE_SECONDS = 20
 """How long a policy may take to be in force before an attempt that fares otherwise is told as wrong."""

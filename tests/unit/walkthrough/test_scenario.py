@@ -10,8 +10,8 @@ from kubeproof.node import templates
 from kubeproof.policy.engine import End, NodeEnd, OutsideEnd, PodEnd, judge
 from kubeproof.policy.model import Judged, Pod, World
 from kubeproof.policy.reading import read_documents
-from kubeproof.policy.walkthrough.attempt import Attempt, FromHere, InPod, OnNode, Outcome
-from kubeproof.policy.walkthrough.scenario import CLIENTS, ONE, PART_OF, Stage, Step, steps
+from kubeproof.walkthrough.attempt import Attempt, FromHere, InPod, OnNode, Outcome
+from kubeproof.walkthrough.scenario import CLIENTS, ONE, PART_OF, Stage, Step, steps
 from tests.unit.proof import good
 
 HERE = IPv4Address("192.168.200.1")
