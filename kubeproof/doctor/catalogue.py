@@ -12,7 +12,7 @@ from kubeproof.doctor.diagnosis import Cause
 
 CAUSES: tuple[Cause, ...] = (
     causes_running.container_runtime_stopped,
-    causes_running.containers_paused,
+    causes_running.paused,
     causes_running.control_plane_down,
     causes_running.not_joined,
     causes_running.kubelet_stopped,

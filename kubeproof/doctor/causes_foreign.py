@@ -225,7 +225,10 @@ def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Stranger
         references=("kubernetes#40182",),
         needs=("iptables",),
     ),
-    follows=Follows(here=("kubelet-reached", "node-ready"), everywhere=("api", "kubelet-reached")),
+    follows=Follows(
+        here=("kubelet-reached", "kubelet-healthy", "control-plane-healthy", "node-ready"),
+        everywhere=("api", "kubelet-reached"),
+    ),
 )
 def packets_refused_by_a_rule(evidence: Evidence, context: Context) -> Strangers:
     """Of iptables in any table, and of nftables; else a policy that drops what no rule accepts."""
@@ -281,7 +284,10 @@ def translated_before_services(evidence: Evidence, context: Context) -> Stranger
         symptom="packets are lost at random, or all of one direction",
         meaning="traffic control (tc) on a device of the pod network delays, limits or drops packets",
     ),
-    follows=Follows(here=("kubelet-reached", "node-ready"), everywhere=("api", "kubelet-reached")),
+    follows=Follows(
+        here=("kubelet-reached", "kubelet-healthy", "control-plane-healthy", "node-ready"),
+        everywhere=("api", "kubelet-reached"),
+    ),
 )
 def traffic_control(evidence: Evidence, context: Context) -> Strangers:
     """Queueing disciplines that can lose packets, of the node's devices."""

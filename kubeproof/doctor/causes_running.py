@@ -8,19 +8,20 @@ from kubeproof.doctor.diagnosis import Case, Follows, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.probes import TITLES
 from kubeproof.rules.api import Pod
-from kubeproof.rules.context import Context
+from kubeproof.rules.context import BRIDGE, Context, UndecidedError
 from kubeproof.rules.membership import (
+    containers_paused,
     control_plane_healthy,
     kube_proxy_ready,
     kubelet_healthy,
     network_agent_ready,
     network_agents,
     proxies,
+    refuses_itself,
 )
 from kubeproof.rules.repair import kill_containers, unit
 from kubeproof.rules.result import Remedy
 from kubeproof.rules.rule import KUBECTL, Rule
-from kubeproof.state.containers import CTR
 from kubeproof.state.node import CONTROL_PLANE
 
 NODES_ROWS = ("routes-to-other-nodes", "routes-by-nodes", "arp-entries", "fdb-entries")
@@ -34,9 +35,6 @@ ROWS_OF_KUBELET = (
 SERVICE_ROWS = ("service-chains", "service-endpoints", "node-ports", "service-masquerade")
 NAME_ROWS = ("service-by-name", "dns-names", "dns-reverse")
 POD_ROWS = ROWS_OF_KUBELET[6:]
-RESTART = {"docker": "docker unpause", "containerd": f"{CTR} tasks resume"}
-FAMILIAR = 12
-"""Digits of a container's id that its runtime shows."""
 
 
 @cause_on_node(
@@ -84,25 +82,14 @@ def not_joined(evidence: Evidence) -> Iterator[Case]:
 
 
 @cause_on_node(
-    Rule(
-        "containers-paused",
-        "no container of a pod is paused",
-        symptom="something of the cluster hangs, and no container has ended",
-        meaning="the runtime holds containers of pods still; their connections are open and nobody answers",
-    ),
+    containers_paused,
     outsiders=True,
     follows=Follows(here=("*",), everywhere=("api", *NODES_ROWS, *SERVICE_ROWS), hides=("*",)),
 )
-def containers_paused(evidence: Evidence, context: Context) -> Case | None:
-    """Somebody debugged, or made a backup, and did not come to the end of it."""
-    paused = context.state.paused
-    if not paused:
-        return None
-    ids = " ".join(item.id for item in paused)
-    one = RESTART[context.cluster.settings.container_runtime]
-    command = f"{one} {ids}" if len(paused) == 1 else f"for id in {ids}; do {one} $id; done"
-    seen = [f"{item.name} of {item.pod} is paused ({item.id[:FAMILIAR]})" for item in paused]
-    return Case(context.node.name, tuple(seen), (Remedy(context.node.name, command),))
+def paused(_: Evidence, context: Context) -> Case | None:
+    """It comes before all others: what is held still makes much else fail."""
+    row = containers_paused.check(context)
+    return None if row.ok else Case(context.node.name, tuple(row.found.splitlines()), row.remedies)
 
 
 @cause_on_node(
@@ -114,7 +101,7 @@ def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     if context.node.role != "control-plane":
         return None
     result = control_plane_healthy.check(context)
-    if result.ok or _kubelet_down(context):
+    if result.ok or _kubelet_down(context) or refuses_itself(context):
         return None
     host = context.state
     down = [name for name in CONTROL_PLANE if any(line.startswith(f"{name}: ") for line in result.found.splitlines())]
@@ -148,7 +135,7 @@ def _kubelet_down(context: Context) -> bool:
 def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     """Its health port, and what it said last."""
     kubelet = context.state.kubelet
-    if kubelet is None or kubelet.is_healthy:
+    if kubelet is None or kubelet.is_healthy or (kubelet.state == "active" and refuses_itself(context)):
         return None
     words = context.state.kubelet_words
     seen = (f"kubelet is {kubelet.state}, and answers {kubelet.health or 'nothing'}", *([words] if words else []))
@@ -185,7 +172,7 @@ def network_pods_down(evidence: Evidence) -> Iterator[Case]:
     """And why: kubelet's word by the API, the last warning about them, the last line that they logged."""
     network = evidence.snapshot.loaded.cluster.settings.network
     for context in _members(evidence):
-        if network_agent_ready.check(context).ok or _kubelet_down(context):
+        if network_agent_ready.check(context).ok or _kubelet_down(context) or _is_stale(context):
             continue
         if isinstance(context.objects, str):
             yield from _without_agent(evidence, context)
@@ -194,6 +181,16 @@ def network_pods_down(evidence: Evidence) -> Iterator[Case]:
         else:
             seen = f"there is no pod of {network.name} on {context.node.name}"
             yield Case(context.node.name, (seen,), (Remedy(context.node.name, evidence.apply, "here"),))
+
+
+def _is_stale(context: Context) -> bool:
+    """Whether cni0 is of another podCIDR, as when a node object was made anew: agents wait for that to end."""
+    try:
+        wanted = context.gateway
+    except UndecidedError:
+        return False
+    present = [item.ip for item in context.state.network.addresses_of(BRIDGE)]
+    return "bridge" in context.cluster.settings.backend.aspects and bool(present) and wanted not in present
 
 
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:
@@ -225,7 +222,8 @@ def _not_running(evidence: Evidence, context: Context, pods: list[Pod], containe
     if any(pod.trouble for pod in pods):
         # It says why, and starting it anew would end in the same way.
         return Case(name, tuple(seen), (), _described(evidence, pods[0]))
-    again = " && ".join(f"{KUBECTL} -n {pod.namespace} delete pod {pod.name} --force --grace-period=0" for pod in pods)
+    now = "--force --grace-period=0 --ignore-not-found"
+    again = " && ".join(f"{KUBECTL} -n {pod.namespace} delete pod {pod.name} {now}" for pod in pods)
     return Case(name, tuple(seen), (Remedy(evidence.snapshot.loaded.cluster.leader.name, again),))
 
 

@@ -19,10 +19,14 @@ QUIET = (
 FOLLOWING = {
     "flannel-device": ("flannel-address", "cni-mtu", *NODES_ROWS),
     "cni-mtu": ("subnet-env",),
-    "cni0-address": ("cni-mtu", "route-to-own-pods", "pod-veths", "network-agent-ready"),
+    "cni0-address": (
+        *("cni-mtu", "route-to-own-pods", "pod-veths", "network-agent-ready", "node-ready", "subnet-env"),
+        *("subnet-of-node-object", "flannel-address", *NODES_ROWS, "postrouting-order", "policies-in-force"),
+    ),
     "subnet-env": ("subnet-of-node-object",),
     "iptables-mixed": SERVICE_ROWS,
     "pod-addresses": ("pod-default-routes", "pod-veths", "pod-namespaces"),
+    "pod-default-routes": ("pod-veths",),
     "service-chains": ("service-endpoints", "node-ports", "service-masquerade"),
     "service-endpoints": ("node-ports",),
     "cni-order": ("node-ready",),

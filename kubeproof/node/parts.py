@@ -139,7 +139,7 @@ def _of_cluster(tool: Tool) -> tuple[Part, ...]:
         ),
         Part("runtime_driver", f"{tool.driver}; true", plaintext.line, DOCTOR),
         Part("containers", tool.script, lambda text, odd: parse_containers(text, tool, odd), PROOF, each=True),
-        Part("paused", tool.paused, hostfiles.parse_paused, DOCTOR),
+        Part("paused", tool.paused, hostfiles.parse_paused, PROOF),
         Part("others_pods", _OTHERS_PODS, plaintext.is_there, DEPLOY),
         Part("remembered", f"ls {paths.RECORD}; true", plaintext.is_there, DEPLOY),
         Part("foreign", f"test -e {paths.RECORD} || ls -d {' '.join(paths.REMAINS)}; true", plaintext.lines, DEPLOY),

@@ -19,7 +19,15 @@ BY_ASPECT: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("subnet-env", (membership.subnet_env, membership.subnet_of_node_object)),
     (EVERY, (host.bridge_netfilter, host.ip_forward, host.swap, host.iptables_mixed, host.clock_skew)),
     (EVERY, (identity.duplicate_hostname, identity.duplicate_machine_id, identity.duplicate_product_uuid)),
-    (EVERY, (membership.kubelet_healthy, membership.control_plane_healthy, membership.kubelet_reached)),
+    (
+        EVERY,
+        (
+            membership.containers_paused,
+            membership.kubelet_healthy,
+            membership.control_plane_healthy,
+            membership.kubelet_reached,
+        ),
+    ),
     (EVERY, (membership.network_agent_ready, membership.kube_proxy_ready, membership.cni_order)),
     ("vxlan", (devices.flannel_device, devices.flannel_address)),
     ("node-routes", (devices.no_tunnel,)),

@@ -11,6 +11,7 @@ from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.outcome import Outcome, same
 from kubeproof.rules.repair import agent_restart, restart_agent, unit
 from kubeproof.rules.rule import KUBECTL, rule
+from kubeproof.state.containers import CTR
 from kubeproof.state.hostfiles import SUBNET_ENV, SubnetEnv
 from kubeproof.state.node import CONTROL_PLANE
 
@@ -37,8 +38,46 @@ def node_ready(context: Context) -> Outcome:
     return Outcome(found.ready == "True", "Ready=True", f"Ready={found.ready}{why}")
 
 
-def _restart_kubelet(_: Context, __: Outcome) -> Iterator[str]:
-    yield unit("kubelet", "restart")
+RESUME = {"docker": "docker unpause", "containerd": f"{CTR} tasks resume"}
+FAMILIAR = 12
+"""Digits of a container's id that its runtime shows."""
+
+
+def _resume(context: Context, _: Outcome) -> Iterator[str]:
+    ids = " ".join(item.id for item in context.state.paused)
+    one = RESUME[context.cluster.settings.container_runtime]
+    yield f"for id in {ids}; do {one} $id; done" if " " in ids else f"{one} {ids}"
+
+
+@rule(
+    "no container of a pod is paused",
+    symptom="something of the cluster hangs, and no container has ended",
+    meaning="the runtime holds containers of pods still; their connections are open and nobody answers",
+    needs=("paused",),
+    look=_runtimes_look,
+    remedies=_resume,
+)
+def containers_paused(context: Context) -> Outcome:
+    """Somebody debugged, or made a backup, and did not come to the end of it."""
+    found = [f"{item.name} of {item.pod} is paused ({item.id[:FAMILIAR]})" for item in context.state.paused]
+    return Outcome(not found, "none", "\n".join(found) or "none")
+
+
+def refuses_itself(context: Context) -> bool:
+    """Whether nobody on the host is answered, since a policy drops what no rule accepts, the host's own packets too."""
+    for name, device in (("INPUT", "in_interface"), ("OUTPUT", "out_interface")):
+        chain = context.state.iptables.chain("filter", name)
+        if chain is None or chain.policy != "DROP":
+            continue
+        accepted = (getattr(rule, device) for rule in chain.rules if rule.target == "ACCEPT")
+        if not any(match is not None and match.value == "lo" for match in accepted):
+            return True
+    return False
+
+
+def _restart_kubelet(context: Context, _: Outcome) -> Iterator[str]:
+    if not refuses_itself(context):
+        yield unit("kubelet", "restart")
 
 
 @rule(

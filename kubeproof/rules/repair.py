@@ -25,24 +25,25 @@ def agent_restart(context: Context) -> str:
 
 
 def kill_containers(context: Context, name: str) -> str:
-    """Kill the running containers of a name."""
+    """Kill the running containers of a name; none may run by then, as kubelet ends what does not answer, too."""
     label = f"io.kubernetes.container.name={name}"
     if context.cluster.settings.container_runtime == "docker":
-        return f"docker kill $(docker ps -q --filter label={label})"
+        return f"docker ps -q --filter label={label} | xargs --no-run-if-empty docker kill"
     listed = f"{CTR} containers list -q {shlex.quote(f'labels.{chr(34)}io.kubernetes.container.name{chr(34)}=={name}')}"
     return f"for id in $({listed}); do {CTR} tasks kill --signal SIGKILL $id 2>/dev/null; done; true"
 
 
 def unit(name: str, verb: str) -> str:
     """Start or restart a unit of systemd, also one that was masked or has given up."""
-    return f"systemctl unmask {name} 2>/dev/null; systemctl reset-failed {name} 2>/dev/null; systemctl {verb} {name}"
+    unmask = f"systemctl unmask {name} 2>/dev/null; systemctl unmask --runtime {name} 2>/dev/null"
+    return f"{unmask}; systemctl reset-failed {name} 2>/dev/null; systemctl {verb} {name}"
 
 
 def pods_anew(pods: Iterable[str]) -> Iterator[str]:
     """Delete pods (namespace/name), so that their controllers make them anew."""
     for pod in pods:
         space, _, name = pod.partition("/")
-        yield f"{KUBECTL} -n {space} delete pod {name} --wait=false"
+        yield f"{KUBECTL} -n {space} delete pod {name} --wait=false --ignore-not-found"
 
 
 def command_for(rule: Rule, option: str, table: str = "filter") -> str:

@@ -47,6 +47,8 @@ class Breakage:
     has_remedy: bool = True
     """Whether a remedy is printed; else what to look at is."""
     seconds: float = 90
+    rounds: int = 1
+    """How often the doctor may be asked until all is well: what it could not see before shows then."""
 
 
 def frozen(name: str, make: str, told: str, *, usual: bool = False) -> Breakage:
@@ -182,7 +184,8 @@ BREAKAGES: tuple[Breakage, ...] = (
         "true",
         ("not-joined",),
         on=leader,
-        seconds=180,
+        seconds=60,
+        rounds=3,
     ),
     # Neighbours
     Breakage(

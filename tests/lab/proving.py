@@ -32,6 +32,14 @@ class Prover:
                 raise CommandError(f"after {seconds:.0f}s the proof does not hold:\n{missing}")
             time.sleep(PAUSE_SECONDS)
 
+    def holds(self, *, seconds: float) -> bool:
+        """Whether the whole proof holds before ``seconds`` have passed."""
+        try:
+            self.wait(seconds=seconds)
+        except CommandError:
+            return False
+        return True
+
     def missing(self) -> str:
         """What does not hold that should, one line each; "" if all does."""
         rows = self._rows()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kubeproof.deploy import manifest_source
 from kubeproof.deploy.manifest_source import Wanted, cache_folder, verified, wanted_manifest
 from kubeproof.networks.manifest import Pinned
 from kubeproof.terminal.errors import UserError

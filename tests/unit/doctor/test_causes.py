@@ -785,7 +785,7 @@ def test_what_an_agent_does_not_set_again_by_itself_it_sets_when_it_starts(
     (remedy,) = found.cases[0].remedies
     assert (remedy.node, remedy.where) == ("node-b", "node")
     assert f"io.kubernetes.container.name{'=' if runtime == 'docker' else chr(34) + '=='}{container}" in remedy.command
-    assert " kill " in remedy.command
+    assert " kill" in remedy.command
 
 
 @pytest.mark.parametrize(
@@ -901,3 +901,22 @@ def test_the_host_tells_of_its_agent_where_the_api_is_silent() -> None:
     assert "the last line of podnet: cannot open /sys/fs/bpf" in told[0].cases[0].evidence
     assert told[0].cases[0].remedies == ()
     assert "/var/log/pods/*/podnet/*.log" in told[0].cases[0].look
+
+
+def test_a_bridge_of_an_earlier_pod_cidr_is_told_and_not_the_agent_that_waits_for_it() -> None:
+    """As when a node object was deleted: the new one has another podCIDR."""
+    waiting = patient.api(changes.pod("proxy-b", ready=False))
+    told = patient.found(both(waiting, bridge_address("10.199.7.1/24"))(patient.evidence()))
+    assert [each.name for each in told] == ["cni0-address"]
+    assert "ip addr del 10.199.7.1/24 dev cni0" in remedies(told[0])
+
+
+@pytest.mark.parametrize("accepted", ["", "-A INPUT -i lo -j ACCEPT\n"])
+def test_a_kubelet_that_its_own_host_refuses_is_not_restarted(accepted: str) -> None:
+    rules = good.rules("node-b")
+    closed = parse_iptables_save(f"{VARIANT}*filter\n:INPUT DROP [0:0]\n{accepted}COMMIT\n").tables["filter"]
+    closed = replace(rules.tables["filter"], chains={**rules.tables["filter"].chains, **closed.chains})
+    rules = replace(rules, tables={**rules.tables, "filter": closed})
+    silent = on_b(lambda found: replace(found, iptables=rules, kubelet=Kubelet("active", "")))
+    told = patient.found(both(silent, lost("pod-to-node", "node-b"))(patient.evidence()))
+    assert [each.name for each in told] == [*(["kubelet-healthy"] if accepted else []), "packets-refused-by-a-rule"]

@@ -58,6 +58,7 @@ def outputs(**changes: Output) -> dict[str, Output]:
         "cni_files": "10-podnet.conflist\ncalico-kubeconfig\n",
         "identity": "hostname=node-b\nmachine_id=4711\nproduct_uuid=ABC\ncontainer=\n",
         "clock": "1800000000.123456789\n",
+        "paused": "abc123 etcd kube-system/etcd-b\n",
         "kubelet": "state=active\nhealth=ok\n",
         "control_plane": 'etcd={"health":"true"}\nkube-scheduler=ok\nnot a line\n',
     }
@@ -81,6 +82,7 @@ def test_every_part_is_filled() -> None:
     assert state.cni_files == ("10-podnet.conflist", "calico-kubeconfig")
     assert state.identity == Identity("node-b", "4711", "abc", "")
     assert state.clock == pytest.approx(1800000000.123456789)
+    assert state.paused == (Paused("abc123", "etcd", "kube-system/etcd-b"),)
     assert state.kubelet == Kubelet("active", "ok")
     assert state.control_plane == {"etcd": '{"health":"true"}', "kube-scheduler": "ok"}
     pause = state.sandbox("default/web-1")
@@ -359,7 +361,6 @@ def test_what_the_doctor_asks() -> None:
         token_ids="abcdef\nabcdef\n",
         firewalld="running\n",
         runtime="inactive\n",
-        paused="abc123 etcd kube-system/etcd-a\n",
         last_lines='etcd={"log":"no space left\\n","stream":"stderr"}\ncoredns=2026 stderr F plugin/loop\n',
         manifests="etcd.yaml\nkube-apiserver.yaml\n",
         nft_rules="",
@@ -373,7 +374,6 @@ def test_what_the_doctor_asks() -> None:
     assert (host.joined, host.node_ip, host.token_ids) == (True, "10.99.0.12", ("abcdef",))
     assert host.firewalld
     assert (host.runtime, host.manifests) == ("inactive", ("etcd", "kube-apiserver"))
-    assert host.paused == (Paused("abc123", "etcd", "kube-system/etcd-a"),)
     assert host.last_lines == {"etcd": "no space left", "coredns": "plugin/loop"}
     assert [rule.removal for rule in host.ip_rules] == ["ip rule del pref 7 fwmark 0x1"]
     assert (host.shaped, host.not_forwarding) == ((("eth9", "netem"),), ("flannel.1",))

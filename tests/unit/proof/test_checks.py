@@ -12,7 +12,7 @@ from kubeproof.proof.checks import by_name, held_to
 from kubeproof.rules.api import ApiObjects, Backend
 from kubeproof.rules.context import Context
 from kubeproof.rules.result import Status
-from kubeproof.state.hostfiles import Kubelet, SubnetEnv
+from kubeproof.state.hostfiles import Kubelet, Paused, SubnetEnv
 from kubeproof.state.iptables import parse_iptables_save
 from kubeproof.state.model import Address, FdbEntry, Link, Namespace, Neighbour, Route
 from kubeproof.state.node import CONTROL_PLANE, Container, NodeState
@@ -347,6 +347,11 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
     ("policies-in-force", in_force(enforced=False), "not enforced"),
     ("policies-in-force", in_force(policies={}), "0 policies enforced"),
     ("policies-in-force", in_force(inexpressible={"elsewhere/deny": "no such operator"}), "no such operator"),
+    (
+        "containers-paused",
+        lambda s: replace(s, paused=(Paused("0123456789abcdef", "etcd", "kube-system/etcd-b"),)),
+        "etcd of kube-system/etcd-b is paused (0123456789ab)",
+    ),
     ("kubelet-healthy", lambda s: replace(s, kubelet=Kubelet("activating", "")), "kubelet is activating, and answers"),
     ("kubelet-healthy", lambda s: replace(s, kubelet=Kubelet("active", "unhealthy")), "answers unhealthy"),
     ("control-plane-healthy", lambda s: replace(s, unreadable={"control_plane": "no curl"}), "no curl"),
@@ -452,7 +457,7 @@ def test_an_empty_state_holds_for_nobody(check: Any) -> None:
         "kubelet-reached",
         "control-plane-healthy",
     )
-    assert result.ok == (check.id in (*of_the_api, "swap", "docker0-down"))
+    assert result.ok == (check.id in (*of_the_api, "swap", "docker0-down", "containers-paused"))
 
 
 # Where no pod of the pod network runs ---------------------------------------------------------------------------------
