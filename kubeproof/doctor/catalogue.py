@@ -16,6 +16,7 @@ CAUSES: tuple[Cause, ...] = (
     causes_running.control_plane_down,
     causes_running.not_joined,
     causes_running.kubelet_stopped,
+    causes_network.bridge_of_another_subnet,
     causes_running.network_pods_down,
     causes_running.kube_proxy_down,
     causes_running.cluster_dns_down,

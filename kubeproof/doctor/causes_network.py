@@ -7,17 +7,34 @@ from fnmatch import fnmatch
 from ipaddress import IPv4Network
 
 from kubeproof.config.settings import conflicts_with
-from kubeproof.doctor.causes_running import AGENTS_ROWS
+from kubeproof.doctor.causes_running import AGENTS_ROWS, POD_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.networks import artifacts
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.rules.before_deploy.network_obstacles import cni_leftovers
-from kubeproof.rules.context import Context, UndecidedError
+from kubeproof.rules.context import BRIDGE, Context, UndecidedError
+from kubeproof.rules.devices import cni0_address
 from kubeproof.rules.policies import policies_in_force
 from kubeproof.rules.result import Remedy
 from kubeproof.rules.rule import KUBECTL, Rule
 from kubeproof.state.policies import POLICY_TABLE
+
+
+@cause_on_node(
+    cni0_address,
+    follows=Follows(
+        here=(*(row for row in AGENTS_ROWS if row not in POD_ROWS), "pod-veths", "subnet-of-node-object"),
+        hides=("network-agent-ready",),
+    ),
+)
+def bridge_of_another_subnet(_: Evidence, context: Context) -> Case | None:
+    """As when the node object was made anew, and has another podCIDR: agents wait until it has ended."""
+    present = [item.ip for item in context.state.network.addresses_of(BRIDGE)]
+    if "bridge" not in context.cluster.settings.backend.aspects or not present or context.gateway in present:
+        return None
+    row = cni0_address.check(context)
+    return Case(context.node.name, (f"expected {row.expected}", f"found {row.found}"), row.remedies)
 
 
 @cause(
@@ -107,7 +124,7 @@ def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Itera
             "flannel#1428",
         ),
     ),
-    follows=Follows(everywhere=AGENTS_ROWS, hides=("network-agent-ready",)),
+    follows=Follows(everywhere=AGENTS_ROWS, hides=("network-agent-ready", "cni0-address")),
 )
 def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """The CIDR of kubeadm, of the pod network, and of the settings."""

@@ -8,7 +8,7 @@ from kubeproof.doctor.diagnosis import Case, Follows, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.proof.probes import TITLES
 from kubeproof.rules.api import Pod
-from kubeproof.rules.context import BRIDGE, Context, UndecidedError
+from kubeproof.rules.context import Context
 from kubeproof.rules.membership import (
     containers_paused,
     control_plane_healthy,
@@ -172,7 +172,7 @@ def network_pods_down(evidence: Evidence) -> Iterator[Case]:
     """And why: kubelet's word by the API, the last warning about them, the last line that they logged."""
     network = evidence.snapshot.loaded.cluster.settings.network
     for context in _members(evidence):
-        if network_agent_ready.check(context).ok or _kubelet_down(context) or _is_stale(context):
+        if network_agent_ready.check(context).ok or _kubelet_down(context):
             continue
         if isinstance(context.objects, str):
             yield from _without_agent(evidence, context)
@@ -181,16 +181,6 @@ def network_pods_down(evidence: Evidence) -> Iterator[Case]:
         else:
             seen = f"there is no pod of {network.name} on {context.node.name}"
             yield Case(context.node.name, (seen,), (Remedy(context.node.name, evidence.apply, "here"),))
-
-
-def _is_stale(context: Context) -> bool:
-    """Whether cni0 is of another podCIDR, as when a node object was made anew: agents wait for that to end."""
-    try:
-        wanted = context.gateway
-    except UndecidedError:
-        return False
-    present = [item.ip for item in context.state.network.addresses_of(BRIDGE)]
-    return "bridge" in context.cluster.settings.backend.aspects and bool(present) and wanted not in present
 
 
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:

@@ -47,8 +47,12 @@ def conclude(evidence: Evidence) -> Conclusion:
     unknown += [row for row in probes if not _explained(row, told) and not (told and row.found.startswith(LACKING))]
     told += rows.without_remedy(unknown)
     known = [row for row in evidence.failing if row not in unknown]
-    following = [row for row in known if not any(item.cause.is_row and item.name == row.name for item in told)]
+    following = [row for row in known if not any(_is_told(row, item) for item in told)]
     return Conclusion(tuple(told), answers, tuple(following), tuple(unknown))
+
+
+def _is_told(row: CheckResult, item: Diagnosis) -> bool:
+    return item.name == row.name and (item.cause.is_row or any(case.node == row.node for case in item.cases))
 
 
 def _without_hidden(found: list[Diagnosis]) -> list[Diagnosis]:

@@ -19,10 +19,7 @@ QUIET = (
 FOLLOWING = {
     "flannel-device": ("flannel-address", "cni-mtu", *NODES_ROWS),
     "cni-mtu": ("subnet-env",),
-    "cni0-address": (
-        *("cni-mtu", "route-to-own-pods", "pod-veths", "network-agent-ready", "node-ready", "subnet-env"),
-        *("subnet-of-node-object", "flannel-address", *NODES_ROWS, "postrouting-order", "policies-in-force"),
-    ),
+    "cni0-address": ("cni-mtu", "route-to-own-pods", "pod-veths", "network-agent-ready"),
     "subnet-env": ("subnet-of-node-object",),
     "iptables-mixed": SERVICE_ROWS,
     "pod-addresses": ("pod-default-routes", "pod-veths", "pod-namespaces"),
@@ -52,8 +49,9 @@ def case_of(row: CheckResult, *more: str) -> Case:
     shown = 6 if row.remedies else 4
     seen = [f"expected {line}" for line in row.expected.splitlines()[:3]]
     seen += [f"found {line}" for line in row.found.splitlines()[:shown]]
-    if any(" delete pod " in remedy.command for remedy in row.remedies):
-        seen.append(f"the remedy makes these pods anew: {', '.join(named_pods(row.found))}")
+    pods = named_pods(row.found)
+    if pods and any(" delete pod " in remedy.command for remedy in row.remedies):
+        seen.append(f"the remedy makes these pods anew: {', '.join(pods)}")
     return Case(row.node, (*seen, *more), row.remedies, "" if row.remedies else row.look_further)
 
 
