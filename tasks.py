@@ -321,13 +321,15 @@ TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
 """What the lab's images have and a machine needs not: unit tests run the agents without a container."""
 EVERY_CORE = ("-n", "auto", "--dist", "worksteal")
 """Options of pytest for tests that do not touch each other; one lab, on the other hand, is everybody's."""
-LAB_TESTS = ("pytest", "-q", "-x", "--durations=10")
+PYTEST = ("pytest", "-q", "--durations=10")
+LAB_TESTS = (*PYTEST, "-x")
 BIN = Path(sys.executable).parent
 PROGRAMS = ("lint-imports", "shellcheck")
 """What is no module of Python that can be run, as the other tools are."""
 SHELL_SCRIPTS = (
     "inv",
     "lab/launch-node",
+    "lab/prepare-node",
     *(str(file.relative_to(ROOT)) for file in sorted((ROOT / "kubeproof").rglob("*.sh"))),
 )
 LINT = [
@@ -394,7 +396,7 @@ def run_tests(_context: Context, fast: bool = False, only: str = "") -> int:
     if only:
         return _test_on_lab(only)
     # Marked netns: what makes network namespaces, as only root may.
-    unit_tests = ["pytest", "-q", *EVERY_CORE, "tests/unit", *(["-m", "not netns"] if fast else [])]
+    unit_tests = [*PYTEST, *EVERY_CORE, "tests/unit", *(["-m", "not netns"] if fast else [])]
     if not fast:
         _install_for_tests()
     code = _run_all([*LINT, unit_tests])
@@ -457,6 +459,40 @@ def lab_stop(_context: Context, node: str) -> None:
 def lab_reboot(_context: Context, node: str) -> None:
     """Shut a node of the lab down and start it again."""
     _node_task("reboot", node)
+
+
+@task(name="snapshot", help={"name": "what it shall be called"})
+@command
+def lab_snapshot(_context: Context, name: str) -> int:
+    """Keep the lab's nodes as they are, under a name."""
+    from kubeproof.terminal.summary import Summary
+    from lab import lifecycle, settings, snapshots
+
+    lifecycle.require_root()
+    return snapshots.take(settings.load(), name, Summary())
+
+
+@task(name="restore", help={"name": "a snapshot's, see `./inv lab.snapshots`"})
+@command
+def lab_restore(_context: Context, name: str) -> int:
+    """Give the lab's nodes back what a snapshot has kept."""
+    from kubeproof.terminal.summary import Summary
+    from lab import lifecycle, settings, snapshots
+
+    lifecycle.require_root()
+    return snapshots.restore(settings.load(), name, Summary())
+
+
+@task(name="snapshots", help={"remove": "delete the snapshot of this name"})
+@command
+def lab_snapshots(_context: Context, remove: str = "") -> None:
+    """Show the lab's snapshots, or delete one."""
+    from lab import lifecycle, snapshots
+
+    lifecycle.require_root()
+    if remove:
+        snapshots.remove(remove)
+    snapshots.show_all()
 
 
 @task(name="status")
@@ -531,7 +567,20 @@ namespace = Collection(
         run_tests,
     )
 )
-namespace.add_collection(Collection("lab", lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_status))
+namespace.add_collection(
+    Collection(
+        "lab",
+        lab_up,
+        lab_down,
+        lab_start,
+        lab_stop,
+        lab_reboot,
+        lab_snapshot,
+        lab_restore,
+        lab_snapshots,
+        lab_status,
+    )
+)
 namespace.add_collection(Collection("node", node_remove))
 namespace.add_collection(Collection("mirror", mirror_add, mirror_build, mirror_status))
 

@@ -4,11 +4,12 @@ import contextlib
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from kubeproof.terminal.console import say
 from kubeproof.terminal.errors import CommandError, UserError
-from lab import host, logs, process
+from lab import host, logs, node_files, process, shell
 from lab.paths import LOG_FILE, NODES, REPOSITORY, RUN
 from lab.settings import LabSettings
 from lab.wait import wait_until
@@ -63,6 +64,13 @@ def stop(name: str) -> None:
         wait_until(lambda: not is_running(name), seconds=STOP_SECONDS, what=f"{name} to shut down")
     except CommandError:
         say(f"[yellow]{name}: no orderly shutdown within {STOP_SECONDS}s; killed[/yellow]")
+    kill(name)
+
+
+def kill(name: str) -> None:
+    """End a node at once, as a power cut does, and forget it; raises CommandError if even that fails."""
+    launcher = _launcher(name)
+    if launcher is not None:
         _kill(name, launcher)
     _remove_control_groups(name)
     _pid_file(name).unlink(missing_ok=True)
@@ -85,14 +93,34 @@ def memory_mib(name: str) -> int | None:
 def nspawn(lab: LabSettings, name: str) -> list[str]:
     """The command that boots the node."""
     return [
+        *_nspawn(name, NODES / name / "root"),
+        *node_files.mounts(name),
+        "--boot",
+        f"--network-bridge={lab.bridge}",
+        # The kubelet watches the kernel log for out-of-memory kills and does not start without it.
+        "--bind-ro=/dev/kmsg",
+    ]
+
+
+def run_program(root: Path, program: Path, words: Sequence[str]) -> None:
+    """Run one program of this machine in a container of a root filesystem, on the machine's network, until it ends.
+
+    Raises CommandError if it fails.
+    """
+    inside = f"/run/{program.name}"
+    nspawn = [*_nspawn("kubeproof", root), "--as-pid2", f"--bind-ro={program}:{inside}"]
+    shell.run([*_scope("kubeproof"), *nspawn, inside, *words])
+
+
+def _nspawn(name: str, root: Path) -> list[str]:
+    """The command and its options for any container of the lab."""
+    return [
         "systemd-nspawn",
         "--quiet",
         f"--machine={name}",
-        f"--directory={NODES / name / 'root'}",
-        "--boot",
+        f"--directory={root}",
         "--register=no",
         "--keep-unit",
-        f"--network-bridge={lab.bridge}",
         "--capability=all",
         f"--system-call-filter={SYSTEM_CALLS}",
         # With the machine's resolver every failed look-up inside kubeadm would cost minutes.
@@ -100,8 +128,6 @@ def nspawn(lab: LabSettings, name: str) -> list[str]:
         "--timezone=off",
         "--link-journal=no",
         "--console=pipe",
-        # The kubelet watches the kernel log for out-of-memory kills and does not start without it.
-        "--bind-ro=/dev/kmsg",
     ]
 
 
@@ -113,12 +139,28 @@ def _scope(name: str) -> list[str]:
 
 
 def _kill(name: str, launcher: int) -> None:
-    with contextlib.suppress(UserError, ProcessLookupError):
-        # The kernel ends all processes of a container with its init.
-        os.kill(init_pid(name), signal.SIGKILL)
+    init, link = None, ""
+    with contextlib.suppress(UserError, ProcessLookupError, FileNotFoundError):
+        init = init_pid(name)
+        link = _host_link(init)
+        # The kernel ends all processes of a container with its init, which is gone when all of them are.
+        os.kill(init, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(launcher, signal.SIGKILL)
-    wait_until(lambda: not is_running(name), seconds=KILL_SECONDS, what=f"{name} to end after SIGKILL")
+    what = f"{name} to end after SIGKILL"
+    wait_until(
+        lambda: not is_running(name) and not (init and Path(f"/proc/{init}").exists()), seconds=KILL_SECONDS, what=what
+    )
+    if link:
+        # Connections that nobody answers any more keep the network of the dead, and its link, for minutes.
+        shell.run(["ip", "link", "delete", link], check=False)
+
+
+def _host_link(init: int) -> str:
+    """Name of the link on this machine whose other end is a node's host0."""
+    index = Path(f"/proc/{init}/root/sys/class/net/host0/iflink").read_text()
+    links = Path("/sys/class/net").glob("*/ifindex")
+    return next((file.parent.name for file in links if file.read_text() == index), "")
 
 
 def _launcher(name: str) -> int | None:

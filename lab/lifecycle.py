@@ -9,7 +9,7 @@ from kubeproof.terminal.console import console, say
 from kubeproof.terminal.errors import UserError
 from kubeproof.terminal.summary import Summary
 from lab import host, mirror, network, nodes, preflight
-from lab.paths import CACHE, LOG_FILE, RUN, STATE
+from lab.paths import CACHE, LOG_FILE, RUN, SNAPSHOTS, STATE
 from lab.settings import LabSettings
 
 
@@ -29,7 +29,9 @@ def down(lab: LabSettings, *, everything: bool = False) -> int:
     packets would leave by the uplink. With ``everything`` both go too.
     """
     require_root()
-    changes = nodes.down(lab) + mirror.down(lab) + network.down(lab) + _remove(STATE) + _remove(RUN)
+    if kept := sorted(folder.name for folder in SNAPSHOTS.glob("[!.]*")):
+        say(f"snapshots go with it: {', '.join(kept)}")
+    changes = nodes.down() + mirror.down(lab) + network.down(lab) + _remove(STATE) + _remove(RUN)
     if everything:
         return changes + network.remove_guards(lab) + _remove(CACHE) + _remove(LOG_FILE.parent)
     say(

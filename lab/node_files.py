@@ -5,16 +5,19 @@ import shutil
 import uuid
 from pathlib import Path
 
-from lab import shell, ssh
+from lab import shell, ssh, trees
 from lab.mirror import apt
-from lab.paths import DEBIAN_REPOSITORY, NODES
+from lab.paths import DEBIAN_REPOSITORY, NODES, RESTORING, SHARED
 from lab.settings import LabNode, LabSettings
 
 KUBELET_CONF = "etc/kubernetes/kubelet.conf"
 """There from a host's join to its reset (kubeproof/config/tables/paths.py, below the node's root)."""
 
-APT_KEY = "usr/share/keyrings/kubeproof-lab.asc"
+APT_KEY = "etc/apt/kubeproof-lab.asc"
 """Key of the mirror's repositories, below the node's root. The deploy brings it again, for Kubernetes' alone."""
+
+CLOUD_METADATA = "169.254.169.254"
+"""Where machines of clouds find what their cloud tells them."""
 
 
 def root_of(name: str) -> Path:
@@ -22,13 +25,38 @@ def root_of(name: str) -> Path:
     return NODES / name / "root"
 
 
+def mounts(name: str) -> list[str]:
+    """Options of systemd-nspawn for what the node does not have in its own root."""
+    if not is_prepared(name):
+        return []
+    return [f"--overlay={SHARED / _key_file(name).read_text() / 'usr'}:{NODES / name / 'usr'}:/usr"]
+
+
+def is_prepared(name: str) -> bool:
+    """Whether the node was made with packages and images."""
+    return _key_file(name).exists()
+
+
+def _key_file(name: str) -> Path:
+    return NODES / name / "shared"
+
+
 def create(lab: LabSettings, node: LabNode, base: Path) -> None:
-    """Copy the root filesystem and make it this node's; what an interrupted call left is made anew."""
+    """Copy the root filesystem, plain or prepared, and make it this node's.
+
+    What an interrupted call left is made anew.
+    """
     making = NODES / node.name / "making"
     shell.run(["rm", "-rf", "--one-file-system", making])
     making.parent.mkdir(parents=True, exist_ok=True)
     making.parent.chmod(0o700)
-    shell.run(["cp", "--archive", "--reflink=auto", base, making])
+    prepared = (base / "shared").exists()
+    trees.copy(base / "root" if prepared else base, making)
+    if prepared:
+        (NODES / node.name / "usr").mkdir(exist_ok=True)
+        _key_file(node.name).write_text(base.name)
+        # Layers of images, which Docker and containerd write once and then only read.
+        shell.run(["cp", "--archive", "--link", SHARED / base.name / "var", making])
     _write(making, {**identity(lab, node), "etc/machine-id": f"{uuid.uuid4().hex}\n"})
     authorized = making / "root/.ssh/authorized_keys"
     authorized.parent.mkdir(mode=0o700, exist_ok=True)
@@ -60,11 +88,19 @@ def problems(lab: LabSettings) -> list[str]:
     """
     wanted = {node.name: node for node in lab.nodes}
     mend = "run `./inv lab.down` first, or take the settings back"
-    lines = [_still_a_node(lab, name) for name in surplus(lab) if (root_of(name) / KUBELET_CONF).exists()]
+    lines = unfinished()
+    lines += [_still_a_node(lab, name) for name in surplus(lab) if (root_of(name) / KUBELET_CONF).exists()]
     for name, node in wanted.items():
         if exists(name) and _made_for(name) != fingerprint(lab, node):
             lines.append(f"{name}: was made with other addresses or sources than are set now; {mend}")
     return lines
+
+
+def unfinished() -> list[str]:
+    """A line if an interrupted restore has left files that are of no use."""
+    if not RESTORING.exists():
+        return []
+    return [f"nodes: their files are half restored; `./inv lab.restore {RESTORING.read_text()}` completes it"]
 
 
 def surplus(lab: LabSettings) -> list[str]:
@@ -96,6 +132,9 @@ def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:
             "auto host0\niface host0 inet static\n"
             f"    address {node.address}/{lab.node_network.prefixlen}\n"
             f"    gateway {lab.gateway}\n"
+            # kubelet asks there for credentials whenever it starts (its provider for Amazon's registries), and would
+            # wait six seconds for an answer.
+            f"    up ip route add unreachable {CLOUD_METADATA}\n"
         ),
     }
 

@@ -2,18 +2,32 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from kubeproof.terminal.console import step
 from kubeproof.terminal.errors import CommandError, UserError
-from lab import container, kernel_settings, node_files, rootfs, shell, ssh
+from lab import container, kernel_settings, node_files, prepared, rootfs, shell, ssh
 from lab.container import init_pid, is_running
 from lab.node_files import existing
 from lab.paths import NODES, SSH_CONFIG
 from lab.settings import LabNode, LabSettings
 from lab.wait import wait_until
 
-__all__ = ["down", "existing", "init_pid", "is_running", "reboot", "start", "status", "stop", "up"]
+__all__ = [
+    "down",
+    "existing",
+    "init_pid",
+    "is_running",
+    "kill_all",
+    "reboot",
+    "start",
+    "start_all",
+    "status",
+    "stop",
+    "stop_all",
+    "up",
+]
 
 PACKAGES = container.PACKAGES
 
@@ -44,25 +58,44 @@ def up(lab: LabSettings) -> int:
     Returns how many had to be made, started or removed.
     """
     removed = _remove(node_files.surplus(lab))
-    base = rootfs.ensure()
     missing = [node for node in lab.nodes if not node_files.exists(node.name)]
     if missing:
+        base = prepared.ensure(lab) if lab.hosts == "prepared" else rootfs.ensure()
         ssh.ensure_key()
         with step(f"root filesystems of {_names(missing)}"), ThreadPoolExecutor() as pool:
             list(pool.map(lambda node: node_files.create(lab, node, base), missing))
-    configured = _write_ssh_config(lab)
-    stopped = [node for node in lab.nodes if not is_running(node.name)]
-    if stopped:
-        with step(f"starting {_names(stopped)}"):
-            _start(lab, stopped)
-    # Those that were running may have been left half booted by an interrupted command.
-    _wait_for_ssh(lab.nodes)
-    return removed + len(missing) + len(stopped) + (1 if configured and not missing and not removed else 0)
+    return removed + len(missing) + start_all(lab)
 
 
-def down(lab: LabSettings) -> int:
-    """Stop and delete every node there is, also those that the settings no longer name."""
+def down() -> int:
+    """Delete every node there is, also those that the settings no longer name."""
     return _remove(existing()) + kernel_settings.restore()
+
+
+def start_all(lab: LabSettings) -> int:
+    """Start every node that does not run, wait until all answer by SSH, and return how much was to be done."""
+    changes = int(_write_ssh_config(lab))
+    stopped = [node for node in lab.nodes if not is_running(node.name)]
+    with step(f"starting {_names(stopped)}") if stopped else nullcontext():
+        _launch(lab, stopped)
+        # Those that were running may have been left half booted by an interrupted command.
+        _wait_for_ssh(lab.nodes)
+    return changes + len(stopped)
+
+
+def stop_all() -> int:
+    """Shut every node down in an orderly way, all at once; return how many ran."""
+    running = [name for name in existing() if is_running(name)]
+    if running:
+        with step(f"stopping {', '.join(running)}"), ThreadPoolExecutor() as pool:
+            list(pool.map(container.stop, running))
+    return len(running)
+
+
+def kill_all() -> None:
+    """End every node at once: for those whose files are to be deleted or replaced."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(container.kill, existing()))
 
 
 def start(lab: LabSettings, name: str) -> int:
@@ -71,7 +104,8 @@ def start(lab: LabSettings, name: str) -> int:
     if is_running(name):
         return 0
     with step(f"starting {name}"):
-        _start(lab, [node])
+        _launch(lab, [node])
+        _wait_for_ssh([node])
     return 1
 
 
@@ -98,12 +132,15 @@ def status(lab: LabSettings) -> list[NodeStatus]:
 
 def _remove(names: list[str]) -> int:
     if names:
-        with step(f"removing {', '.join(names)}"):
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(container.stop, names))
-            for name in names:
-                shell.run(["rm", "-rf", "--one-file-system", NODES / name])
+        with step(f"removing {', '.join(names)}"), ThreadPoolExecutor() as pool:
+            list(pool.map(_delete, names))
     return len(names)
+
+
+def _delete(name: str) -> None:
+    """Without a shutdown, since nothing of it is kept."""
+    container.kill(name)
+    shell.run(["rm", "-rf", "--one-file-system", NODES / name])
 
 
 def _names(nodes: Iterable[LabNode]) -> str:
@@ -123,11 +160,12 @@ def _write_ssh_config(lab: LabSettings) -> bool:
     return ssh.write_config(lab.nodes, keys)
 
 
-def _start(lab: LabSettings, nodes: Iterable[LabNode]) -> None:
+def _launch(lab: LabSettings, nodes: Iterable[LabNode]) -> None:
+    if problems := node_files.unfinished():
+        raise UserError(problems)
     kernel_settings.remember()
     for node in nodes:
         container.launch(lab, node.name)
-    _wait_for_ssh(nodes)
 
 
 def _wait_for_ssh(nodes: Iterable[LabNode]) -> None:
@@ -149,6 +187,6 @@ def _wait_for_one(node: LabNode) -> None:
 def _status(node: LabNode) -> NodeStatus:
     made = node_files.exists(node.name)
     state = "running" if is_running(node.name) else ("stopped" if made else "not made")
-    size = shell.run(["du", "-sm", node_files.root_of(node.name)], check=False).split() if made else []
+    size = shell.run(["du", "-sm", NODES / node.name], check=False).split() if made else []
     disk = int(size[0]) if size else None
     return NodeStatus(node.name, str(node.address), state, container.memory_mib(node.name), disk)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kubeproof.terminal.console import say, step
 from kubeproof.terminal.errors import CommandError, UserError
-from lab import archive, host, machine, mirror, network, nodes, paths, rootfs, shell, ssh
+from lab import archive, host, machine, mirror, network, nodes, paths, prepared, rootfs, shell, ssh
 from lab.mirror import node_packages
 from lab.mirror.cache import PARTIAL
 from lab.settings import LabSettings
@@ -16,6 +16,8 @@ NODE_DISK_GIB = 1.3
 """A node with Docker's packages and the images: three were measured at 3.8 GiB."""
 CACHE_GIB = 3.0
 """All caches take 1.3 GiB; while Kubernetes is built, its source and Go's build cache take 1.7 GiB more."""
+PREPARED_GIB = 1.0
+"""The root filesystem with packages and images was measured at 0.9 GiB."""
 PACKAGES_GIB = 0.7
 """The Debian packages of the lab, of which Go is the largest, and their downloads."""
 SPARE_GIB = 0.2
@@ -79,8 +81,10 @@ def _disk_needed(lab: LabSettings) -> dict[Path, float]:
     made = nodes.existing()
     missing = sum(node.name not in made for node in lab.nodes)
     building = not _is_cached(BUILT)
+    preparing = missing and lab.hosts == "prepared" and not _is_cached(prepared.KIND)
     return {
-        paths.CACHE: CACHE_GIB if building else SPARE_GIB,
+        # What a build leaves free again is enough for the other.
+        paths.CACHE: CACHE_GIB if building else SPARE_GIB + (PREPARED_GIB if preparing else 0),
         paths.STATE: NODE_DISK_GIB * missing,
         Path("/usr"): PACKAGES_GIB if building else 0,
     }

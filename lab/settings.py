@@ -62,6 +62,7 @@ class LabSettings:
     registry_port: int
     apt_port: int
     container_runtime: str
+    hosts: str
 
     @property
     def gateway(self) -> IPv4Address:
@@ -140,6 +141,7 @@ _READERS: dict[str, Reader[object]] = {
     "registry_port": reading.port,
     "apt_port": reading.port,
     "container_runtime": reading.one_of(*RUNTIMES),
+    "hosts": reading.one_of("prepared", "bare"),
 }
 
 

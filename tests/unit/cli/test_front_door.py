@@ -20,8 +20,9 @@ from kubeproof.config.settings import NAMES, examine
 from kubeproof.terminal.errors import CommandError, UserError
 from kubeproof.terminal.exits import REPOSITORY
 
-COMMANDS = """apply bench demo docs doctor explain kubectl lab.down lab.reboot lab.start lab.status lab.stop lab.up lint
-matrix mirror.add mirror.build mirror.status node.remove plan policy reset status test up verify"""
+COMMANDS = """apply bench demo docs doctor explain kubectl lab.down lab.reboot lab.restore lab.snapshot lab.snapshots
+lab.start lab.status lab.stop lab.up lint matrix mirror.add mirror.build mirror.status node.remove plan policy reset
+status test up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 
@@ -137,7 +138,7 @@ def test_what_the_parser_says_otherwise_is_kept() -> None:
     assert explain("'x' is ambiguous", "verify", ["verify"]) == "'x' is ambiguous"
 
 
-@pytest.mark.parametrize("name", ["lab_down", "lab_start"])
+@pytest.mark.parametrize("name", ["lab_down", "lab_start", "lab_restore", "lab_snapshot"])
 def test_only_root_changes_the_lab(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,7 +146,7 @@ def test_only_root_changes_the_lab(
     # Whatever is wrong with the check: this test takes nobody's lab away.
     for needed in ("lab.lifecycle.nodes", "lab.nodes.start"):
         monkeypatch.setattr(needed, None)
-    node = ["k8s-node1"] if name == "lab_start" else []
+    node = [] if name == "lab_down" else ["k8s-node1"]
     with pytest.raises(Exit) as ended:
         getattr(tasks, name).body(Context(), *node)
     assert ended.value.code == 2

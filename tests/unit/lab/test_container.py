@@ -39,6 +39,7 @@ def test_systemd_delegates_the_one_tree_that_it_owns(
 def test_a_node_that_was_never_started(run_folder: Path) -> None:
     assert not container.is_running("k8s-node1")
     container.stop("k8s-node1")
+    container.kill("k8s-node1")
     with pytest.raises(UserError, match=r"k8s-node1: not running; `\./inv lab.start k8s-node1` starts it"):
         container.init_pid("k8s-node1")
 
@@ -73,3 +74,14 @@ def test_empty_control_groups_of_the_node_are_removed_and_no_others(
 def test_the_console_has_a_log_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(container, "LOG_FILE", tmp_path / "log" / "lab.log")
     assert container.console_log("k8s-node1") == tmp_path / "log" / "k8s-node1.log"
+
+
+def test_a_program_runs_in_a_root_filesystem_with_the_machines_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr("lab.shell.run", lambda words: ran.append([str(word) for word in words]))
+    monkeypatch.setattr(container, "_scope", lambda _: [])
+    container.run_program(Path("/cache/root"), Path("/lab/prepare-node"), ["docker", "a b"])
+    (words,) = ran
+    assert words[-3:] == ["/run/prepare-node", "docker", "a b"]
+    assert {"--directory=/cache/root", "--as-pid2", "--bind-ro=/lab/prepare-node:/run/prepare-node"} <= set(words)
+    assert not [word for word in words if word.startswith(("--boot", "--network"))]

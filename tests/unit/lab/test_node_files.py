@@ -31,6 +31,7 @@ def test_identity() -> None:
     assert "192.168.200.12 k8s-node1\n" in files["etc/hosts"]
     assert files["etc/resolv.conf"] == ""
     assert "    address 192.168.200.12/24\n    gateway 192.168.200.1\n" in files["etc/network/interfaces"]
+    assert files["etc/network/interfaces"].endswith("    up ip route add unreachable 169.254.169.254\n")
 
 
 def test_a_nodes_packages_come_from_the_mirror_alone() -> None:
