@@ -1,8 +1,13 @@
 """What all tests share."""
 
 import signal
+from collections import Counter
 
+import pytest
 from gevent import monkey
+
+SHORT_SECONDS = 1.0
+"""Modules that take less are not worth a line."""
 
 
 def pytest_configure() -> None:
@@ -14,3 +19,16 @@ def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     monkey.patch_all = lambda *_args, **_options: None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which modules take how long; pytest's own summary comes after it."""
+    took: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                took[report.nodeid.partition("::")[0]] += report.duration  # type: ignore[assignment]
+    terminalreporter.section("time by module")
+    for module, seconds in took.most_common():
+        if seconds >= SHORT_SECONDS:
+            terminalreporter.write_line(f"{seconds:7.1f}s  {module}")

@@ -1,7 +1,6 @@
 """What all tests against the running lab share: whether it is up, and its state, read once."""
 
 import os
-from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from kubeproof.config.cluster import LoadedInventory, load
 from kubeproof.proof.collect import collect
 from kubeproof.proof.snapshot import Snapshot
-from lab import nodes, settings
+from lab import node_files, nodes, settings
 from lab.paths import REPOSITORY, SSH_CONFIG
 from tests.lab.commands import succeed
 from tests.lab.snapshot import take
@@ -36,16 +35,18 @@ ORDER = (
     "test_breakages",
     "test_faults",
     "test_workers",
+    "test_snapshots",
     "test_changed_settings",
     "test_bench",
     "test_reset",
     "test_containerd",
     "test_killed",
     "test_secrets",
-    "test_interrupted",
+    "test_prepared",
     "test_down",
 )
-"""A lab's life: each module leaves what the next one needs."""
+"""A lab's life: in this order least has to be made. Each module says by its fixtures what it needs, and finds it alone
+too: `running_lab` a cluster, `bare_hosts` and `before_first_deploy` hosts without anything of one."""
 MAY_SKIP = ("test_golden",)
 """Modules about captures that are no part of the project; in CI nothing else may skip."""
 
@@ -82,51 +83,57 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which modules take how long; pytest's own summary comes after it."""
-    took: Counter[str] = Counter()
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/lab/"):
-                took[report.nodeid.partition("::")[0]] += report.duration  # type: ignore[assignment]
-    terminalreporter.section("time by module")
-    for module, seconds in took.most_common():
-        terminalreporter.write_line(f"{seconds:7.1f}s  {module}")
-
-
 @pytest.fixture(scope="session")
 def before_first_deploy() -> Iterator[dict[str, dict[str, list[str]]]]:
     """What each node of a lab made from nothing consists of, before anything of a cluster was on it.
 
     Takes a lab that is there away first, and at the very end makes it again, except in CI.
     """
-    if os.geteuid() != 0:
-        pytest.skip("the lab can be made by root only")
     had_a_lab = bool(nodes.existing()) and os.environ.get("CI") != "true"
-    succeed("lab.down")
-    succeed("lab.up")
+    make_bare_hosts()
     yield {node.name: take(node.name) for node in settings.load().nodes}
     if had_a_lab:
         succeed("up")
 
 
-@pytest.fixture(scope="session")
+def make_bare_hosts() -> None:
+    """The lab anew, with nothing of packages, images and clusters on its hosts."""
+    if os.geteuid() != 0:
+        pytest.skip("the lab can be made by root only")
+    succeed("lab.down")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBEPROOF_LAB_HOSTS", "bare")
+        succeed("lab.up")
+
+
+@pytest.fixture(scope="module")
+def bare_hosts() -> None:
+    """Hosts as they are before the first deploy."""
+    names = nodes.existing()
+    kubelet = "usr/bin/kubelet"
+    if not names or any(node_files.is_prepared(n) or (node_files.root_of(n) / kubelet).exists() for n in names):
+        make_bare_hosts()
+
+
+@pytest.fixture(scope="module")
 def running_lab() -> None:
-    """Skip without a lab; in CI, where it has to be there, fail."""
+    """A cluster on the lab, made if its hosts have none. Skip without a lab; in CI, where it has to be there, fail."""
     reason = why_not_up()
     if reason and os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     if reason:
         pytest.skip(reason)
+    if not (node_files.root_of(settings.load().nodes[0].name) / node_files.KUBELET_CONF).exists():
+        succeed("up")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def inventory(running_lab: None) -> LoadedInventory:
     """The lab's inventory."""
     return load(INVENTORY)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def snapshot(inventory: LoadedInventory) -> Snapshot:
     """Live state of all nodes and the API."""
     return collect(inventory)

@@ -1,15 +1,23 @@
-"""The same cluster with containerd as runtime: from bare hosts to a proof, and back to bare hosts."""
+"""The same cluster with containerd as runtime: from bare hosts to a proof, and back to bare hosts.
+
+On the way `./inv up` is stopped with Ctrl-C. (test_killed stops a deploy in all of its phases.)
+"""
 
 import re
+import signal
 
 import pytest
 
 from lab.settings import load
 from tests.lab import snapshot
 from tests.lab.commands import changes, inv, succeed
+from tests.lab.interrupting import Running
 from tests.lab.snapshot import Snapshot
 
 VARIABLE = "KUBEPROOF_LAB_CONTAINER_RUNTIME"
+EXIT_INTERRUPTED = 130
+STEPS = ("Install containerd and Kubernetes", "Wait for the demo")
+"""Operations of the deploy, as they are announced; each is interrupted as soon as it has begun."""
 
 
 @pytest.fixture
@@ -19,7 +27,19 @@ def containerd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("before_first_deploy", "containerd")
-def test_up_ends_with_a_proven_cluster() -> None:
+@pytest.mark.parametrize("step", STEPS)
+def test_up_can_be_interrupted(step: str) -> None:
+    with Running("up") as running:
+        running.until_operation(step)
+        running.signal(signal.SIGINT)
+        outcome = running.finish()
+    assert outcome.code == EXIT_INTERRUPTED, outcome.output[-2000:]
+    assert "Traceback" not in outcome.output
+    assert "interrupted" in outcome.output
+
+
+@pytest.mark.usefixtures("containerd")
+def test_the_next_up_completes_it_and_ends_with_a_proven_cluster() -> None:
     output = succeed("up")
     assert re.search(r"\b(\d+) of \1 hold", output), output[-2000:]
 

@@ -17,7 +17,7 @@ from lab.settings import load
 from tests.lab.commands import changes, inv, succeed
 from tests.lab.interrupting import PREPARING, Running, wait_for_process
 
-pytestmark = pytest.mark.usefixtures("running_lab")
+pytestmark = pytest.mark.usefixtures("bare_hosts")
 
 CUT = "kubeproof_cut"
 """nft table in a node that cuts it off this machine, and from nothing else."""

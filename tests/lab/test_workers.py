@@ -27,8 +27,9 @@ PATHS = ("routes", "neighbours")
 
 @pytest.fixture
 def one_more(monkeypatch: pytest.MonkeyPatch) -> LabNode:
-    """The worker that the settings name beside those there are."""
+    """The worker that the settings name beside those there are; as every host it is to be left as it was."""
     monkeypatch.setenv("KUBEPROOF_LAB_WORKERS", str(WORKERS + 1))
+    monkeypatch.setenv("KUBEPROOF_LAB_HOSTS", "bare")
     load.cache_clear()
     return load().nodes[-1]
 
