@@ -13,6 +13,7 @@ from kubeproof.proof.snapshot import API, REACHABLE
 from kubeproof.rules.context import NO_API, NOT_READ
 from kubeproof.rules.membership import kubelet_reached
 from kubeproof.rules.result import CheckResult, Status
+from kubeproof.rules.services import lacks_entrance
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def _undecided(row: CheckResult, checks: list[CheckResult]) -> bool:
 def _late(row: CheckResult, told: list[Diagnosis]) -> bool:
     """Whether Services may only not be up to date: pods that are not reached leave them, at each node in its time."""
     lost = (item.cause for item in told if item.cause.follows.traffic)
-    return row.name in SERVICE_ROWS and any(cause.name not in SERVICE_ROWS for cause in lost)
+    is_about = row.name in SERVICE_ROWS and not lacks_entrance(row.found)
+    return is_about and any(cause.name not in SERVICE_ROWS for cause in lost)
 
 
 def _unsent(row: CheckResult, checks: list[CheckResult]) -> bool:

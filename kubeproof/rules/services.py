@@ -12,6 +12,7 @@ from kubeproof.rules.rule import rule
 from kubeproof.state.iptables import Endpoint, Mark, Match, Ports, Rule, Ruleset
 
 SERVICES = "KUBE-SERVICES"
+ENTRANCES = ("PREROUTING", "OUTPUT")
 NODE_PORTS = "KUBE-NODEPORTS"
 MARK_MASQUERADE = "KUBE-MARK-MASQ"
 POSTROUTING = "KUBE-POSTROUTING"
@@ -60,13 +61,18 @@ def _anew(context: Context, _: Outcome) -> Iterator[str]:
     yield f"iptables -t nat -F {SERVICES} 2>/dev/null; {kill_containers(context, 'kube-proxy')}"
 
 
+def lacks_entrance(found: str) -> bool:
+    """Whether packets do not come to any Service: kube-proxy has not written its rules, however late it is."""
+    return any(line.startswith(f"{chain}: ") for line in found.splitlines() for chain in ENTRANCES)
+
+
 def _chains_anew(context: Context, outcome: Outcome) -> Iterator[str]:
     jumps = list(_surplus_jumps(context))
     yield from jumps or _anew(context, outcome)
 
 
 def _surplus_jumps(context: Context) -> Iterator[str]:
-    for chain in ("PREROUTING", "OUTPUT"):
+    for chain in ENTRANCES:
         found = [item for item in context.state.iptables.rules("nat", chain) if item.target == SERVICES]
         yield from (deletion("nat", item) for item in found[1:])
 
@@ -83,7 +89,7 @@ def service_chains(context: Context) -> Outcome:
     """KUBE-SERVICES -d clusterIP --dport port -> KUBE-SVC-x, reached from PREROUTING and OUTPUT."""
     served = list(_served(context))
     ruleset = context.state.iptables
-    outcomes = [(chain, _entrance(ruleset, chain)) for chain in ("PREROUTING", "OUTPUT")]
+    outcomes = [(chain, _entrance(ruleset, chain)) for chain in ENTRANCES]
     outcomes += [(item.name, _cluster_ip_rules(context, item)) for item in served]
     outcomes.append(("other cluster IPs", _stale(context, served)))
     return all_of(

@@ -802,7 +802,9 @@ def test_pods_of_the_network_that_do_not_run_come_first_and_hide_what_follows(
     item = patient.evidence(**networks.settings("canal", "vxlan"))
     states = {each: networks.state(each, "canal", "vxlan") for each in good.NAMES}
     objects = changes.pod("proxy-b", ready=False, phase="Pending", trouble=trouble)(networks.api("canal"))
-    bare = replace(states["node-b"], iptables=parse_iptables_save(f"{VARIANT}*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"))
+    rules = states["node-b"].iptables
+    closed = parse_iptables_save(f"{VARIANT}*filter\n:FORWARD DROP [0:0]\nCOMMIT\n").tables
+    bare = replace(states["node-b"], iptables=replace(rules, tables={**rules.tables, **closed}))
     states["node-b"] = changes.without_link("flannel.1")(bare)
     item = replace(item, snapshot=replace(item.snapshot, states=states, objects=replace(objects, policies={})))
     item = both(plane(events={"kube-system/proxy-b": event}), lost("pod-to-pod-other-node", "node-b"))(item)
@@ -901,6 +903,14 @@ def test_the_host_tells_of_its_agent_where_the_api_is_silent() -> None:
     assert "the last line of podnet: cannot open /sys/fs/bpf" in told[0].cases[0].evidence
     assert told[0].cases[0].remedies == ()
     assert "/var/log/pods/*/podnet/*.log" in told[0].cases[0].look
+
+
+def test_flushed_rules_are_no_rules_that_are_late() -> None:
+    """Both who masquerades and who leads to Services have to write theirs anew."""
+    rules = good.rules("node-b")
+    flushed = replace(rules, tables={**rules.tables, "nat": replace(rules.tables["nat"], chains={})})
+    told = patient.found(on_b(lambda found: replace(found, iptables=flushed))(patient.evidence()))
+    assert [each.name for each in told] == ["postrouting-order", "service-chains"]
 
 
 def test_a_bridge_of_an_earlier_pod_cidr_is_told_and_not_the_agent_that_waits_for_it() -> None:
