@@ -235,16 +235,16 @@ def opinions(inventory: LoadedInventory) -> Iterator[tuple[str, tuple[CheckResul
     try:
         kubectl("apply -f -", stdin=POLICY)
         for node, facts in parties:
-            for broken in facts:
-                ssh(node.name, _filled(broken.command, words))
+            # At once: pods that do not answer are no endpoints any more after half a minute.
+            ssh(node.name, "\n".join(["set -e", *(_filled(broken.command, words) for broken in facts)]))
             if node == other():
                 # Its endpoints go with it.
                 kubectl(f"wait --for=condition=Ready=Unknown node/{node.name} --timeout=90s")
         yield suite().stdout, prove(inventory).results
     finally:
         for node, facts in parties:
-            for broken in facts:
-                ssh(node.name, f"{{ {_filled(broken.back or 'true', words)}; }} 2>&1 || true")
+            back = (_filled(broken.back or "true", words) for broken in facts)
+            ssh(node.name, "\n".join(f"{{ {command}; }} 2>&1 || true" for command in back))
             ssh(node.name, f"iptables-restore -T nat <{SAVED}/nat; rm -r {SAVED}")
         thaw_agent()
         kubectl("delete namespace kubeproof-suite --wait=false")
