@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from kubeproof.config.tables.version_traits import ERAS
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
 from kubeproof.networks import catalogue as manifests
+from kubeproof.networks.effects import OF_OTHERS, Effect
 from kubeproof.networks.manifest import number
 from kubeproof.networks.registry import NETWORKS
+from kubeproof.node.setting_effects import EFFECTS
 from kubeproof.proof.probes import TITLES
 from kubeproof.rules import index
 from kubeproof.terminal.exits import REPOSITORY
@@ -66,6 +68,7 @@ def tables() -> dict[str, str]:
         "lab.toml": settings_table(declared(lab_text), tomllib.loads(lab_text)),
         "rules": index.table(cause.rule for cause in (*CAUSES, *SUSPECTS)),
         "probes": _table("Probe | What must hold", ((f"`{name}`", title) for name, title in TITLES.items())),
+        "effects": _table("Setting | Pod network | Changed on a running cluster, it is", effects()),
         "manifests": manifests_table(ERAS),
         "versions": _table("Kubernetes | kubeadm API | Packages | Docker | containerd | Pause image", _versions()),
     }
@@ -108,6 +111,15 @@ def settings_table(
         rows.append((f"`{item.name}`", _code(default), *of_lab, why))
         section, reason = item.section, item.reason
     return _table(f"Setting | Default | {'' if lab is None else 'In the lab | '}Why", rows)
+
+
+def effects() -> Iterable[Row]:
+    """What a change of each setting does to a cluster that runs, by pod network where these differ. Pure."""
+    for name, effect in EFFECTS.items():
+        for network, one in {"": effect}.items() if isinstance(effect, Effect) else effect.items():
+            if one is not OF_OTHERS:
+                words = {"applied": "applied: ", "refused": "refused: ", "nothing": "of no consequence: "}[one.kind]
+                yield f"`{name}`", network, words + (f"`{one.why}`" if one.kind == "refused" else one.why)
 
 
 def manifests_table(minors: Iterable[str]) -> str:
