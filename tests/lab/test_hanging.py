@@ -43,7 +43,7 @@ def impatient(folder: Path) -> str:
     """The lab's inventory, which pyinfra runs in its own process, and there with little patience."""
     inventory = changed(folder)
     with inventory.open("a") as file:
-        file.write(f'__import__("kubeproof.access.deadlines").deadlines.SCALE = {SCALE}\n')
+        file.write(f'__import__("importlib").import_module("kubeproof.access.deadlines").SCALE = {SCALE}\n')
     return str(inventory)
 
 
