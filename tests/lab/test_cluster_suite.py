@@ -19,6 +19,7 @@ from kubeproof.proof.proving import prove
 from kubeproof.rules.result import CheckResult, Status
 from lab.paths import REPOSITORY, SSH_CONFIG
 from lab.settings import LabNode
+from tests.lab.breakages import VETH
 from tests.lab.breaking import freeze_agent, leader, other, subnet, thaw_agent, worker
 from tests.lab.proving import Prover
 from tests.lab.remote import kubectl, ssh
@@ -52,7 +53,8 @@ class Broken:
     back: str = ""
 
 
-FIRST_PORT = "ip -o link show master cni0 | head -n 1 | sed 's/^[0-9]*: //; s/@.*//'"
+KUARDS_PORT = f"echo {VETH}"
+"""httpd has to stay an endpoint of its Service."""
 FIRST_ENDPOINT = "iptables -t nat -S | grep -o 'KUBE-SEP-[A-Z0-9]*' | head -n 1"
 STRAY = (
     "--label io.kubernetes.docker.type=container --label io.kubernetes.container.name=stray "
@@ -88,7 +90,7 @@ ON_WORKER = (
     Broken(
         "test_pods_are_plugged_into_the_bridge",
         "pod-veths",
-        f"{FIRST_PORT} >{SAVED}/port && ip link set $(cat {SAVED}/port) nomaster",
+        f"{KUARDS_PORT} >{SAVED}/port && ip link set $(cat {SAVED}/port) nomaster",
         f"ip link set $(cat {SAVED}/port) master cni0 && bridge link set dev $(cat {SAVED}/port) hairpin on",
     ),
     Broken(
