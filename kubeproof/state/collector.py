@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,8 +95,8 @@ def _words(commands: Mapping[str, str], marker: str) -> Mapping[str, str]:
     return commands
 
 
-def read(text: str, names: Iterable[str] = (), *, marker: str) -> dict[str, Output]:
-    """What each command of :func:`build` printed, by name.
+def read(text: str, names: Collection[str] = (), *, marker: str) -> dict[str, Output]:
+    """What each command of :func:`build` printed, by name: ``names`` in their order, whichever ended first.
 
     Raises ParseError where the output is not whole, or has nothing of one of ``names``.
     """
@@ -110,4 +110,4 @@ def read(text: str, names: Iterable[str] = (), *, marker: str) -> dict[str, Outp
     found = {match["name"]: Output(int(match["rc"]), match["out"], match["err"]) for match in section.finditer(text)}
     if missing := [name for name in names if name not in found]:
         raise ParseError(SOURCE, "sections", f"there is none of {', '.join(missing)}")
-    return found
+    return {name: found[name] for name in (*names, *found)}
