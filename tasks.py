@@ -326,26 +326,25 @@ LAB_TESTS = (*PYTEST, "-x")
 BIN = Path(sys.executable).parent
 PROGRAMS = ("lint-imports", "shellcheck")
 """What is no module of Python that can be run, as the other tools are."""
-SHELL_SCRIPTS = (
-    "inv",
-    "lab/launch-node",
-    "lab/prepare-node",
-    *(str(file.relative_to(ROOT)) for file in sorted((ROOT / "kubeproof").rglob("*.sh"))),
-)
-LINT = [
-    ["ruff", "format", "--check", "."],
-    ["ruff", "check", "."],
-    ["mypy"],
-    ["lint-imports", "--no-logo", "--no-cache"],
-    ["shellcheck", "--shell=sh", "--severity=warning", *SHELL_SCRIPTS],
-]
+
+
+def _lint_commands() -> list[list[str]]:
+    scripts = ["inv", "lab/launch-node", "lab/prepare-node"]
+    scripts += [str(file.relative_to(ROOT)) for file in sorted((ROOT / "kubeproof").rglob("*.sh"))]
+    return [
+        ["ruff", "format", "--check", "."],
+        ["ruff", "check", "."],
+        ["mypy"],
+        ["lint-imports", "--no-logo", "--no-cache"],
+        ["shellcheck", "--shell=sh", "--severity=warning", *scripts],
+    ]
 
 
 @task
 @command
 def lint(_context: Context) -> int:
     """Format, style and types of the code."""
-    return _run_all(LINT)
+    return _run_all(_lint_commands())
 
 
 @task
@@ -399,7 +398,7 @@ def run_tests(_context: Context, fast: bool = False, only: str = "") -> int:
     unit_tests = [*PYTEST, *EVERY_CORE, "tests/unit", *(["-m", "not netns"] if fast else [])]
     if not fast:
         _install_for_tests()
-    code = _run_all([*LINT, unit_tests])
+    code = _run_all([*_lint_commands(), unit_tests])
     if fast or code:
         return code
     return _run_all([[*LAB_TESTS, "tests/lab"]])

@@ -118,6 +118,11 @@ def _still_a_node(lab: LabSettings, name: str) -> str:
     return f"{what}; {mend} first, or take the settings back"
 
 
+def apt_source(lab: LabSettings, repository: Path) -> str:
+    """The line by which a node's apt takes packages of one of the mirror's repositories."""
+    return f"deb [signed-by=/{APT_KEY}] {lab.apt_url}/{repository.name}/ /\n"
+
+
 def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:
     """Text of the files that differ from node to node, by path below the root."""
     return {
@@ -125,7 +130,7 @@ def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:
         "etc/hosts": f"127.0.0.1 localhost\n{node.address} {node.name}\n",
         # No resolver: the lab has none, and names of nodes come from /etc/hosts.
         "etc/resolv.conf": "",
-        "etc/apt/sources.list": f"deb [signed-by=/{APT_KEY}] {lab.apt_url}/{DEBIAN_REPOSITORY.name}/ /\n",
+        "etc/apt/sources.list": apt_source(lab, DEBIAN_REPOSITORY),
         # The default route exists because flanneld takes the interface that has it; the gateway forwards nothing.
         "etc/network/interfaces": (
             "auto lo\niface lo inet loopback\n\n"

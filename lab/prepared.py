@@ -77,10 +77,7 @@ def _make(lab: LabSettings, folder: Path, words: list[str]) -> None:
     shutil.copy(DEBIAN_REPOSITORY / apt.KEY_FILE, root / node_files.APT_KEY)
     # Each node gets its own.
     (root / "etc/apt/sources.list").write_text(
-        "".join(
-            f"deb [signed-by=/{node_files.APT_KEY}] {lab.apt_url}/{repository.name}/ /\n"
-            for repository in (APT_REPOSITORY, DEBIAN_REPOSITORY)
-        )
+        "".join(node_files.apt_source(lab, repository) for repository in (APT_REPOSITORY, DEBIAN_REPOSITORY))
     )
     container.run_program(root, PROGRAM, words)
     for path in [root / "usr", *(path for pattern in LAYERS for path in root.glob(pattern))]:

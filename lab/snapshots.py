@@ -17,6 +17,7 @@ from kubeproof.access import remote_kubectl
 from kubeproof.config import cluster, reading
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.tables import paths
+from kubeproof.networks.artifacts import CONFIGURATIONS
 from kubeproof.node import kubeconfigs
 from kubeproof.proof import proving
 from kubeproof.proof.report import Report, show
@@ -188,10 +189,8 @@ def _noted(folder: Path, name: str) -> trees.Stamps:
 
 
 def _note(folder: Path, name: str, stamps: trees.Stamps) -> None:
-    """Replace the node's stamps at once: without them the snapshot could not be restored."""
-    partial = folder / f".{name}.json"
-    partial.write_text(json.dumps(stamps))
-    partial.replace(folder / f"{name}.json")
+    """Without a node's stamps the snapshot could not be restored."""
+    atomic_files.write(folder / f"{name}.json", json.dumps(stamps))
 
 
 def _bring_back(lab: LabSettings, about: About, summary: Summary) -> int:
@@ -229,9 +228,8 @@ def _free_leases(loaded: LoadedInventory) -> None:
 
 def _hurry_kubelet(loaded: LoadedInventory, name: str) -> None:
     """Restart a node's kubelet when the pod network has come: by itself it looks, and tells, every ten seconds."""
-    wait = (
-        f"for _ in $(seq {NETWORK_SECONDS * 5}); do ls /etc/cni/net.d/*.conf* >/dev/null 2>&1 && break; sleep 0.2; done"
-    )
+    there = f"ls {CONFIGURATIONS}/*.conf* >/dev/null 2>&1"
+    wait = f"for _ in $(seq {NETWORK_SECONDS * 5}); do {there} && break; sleep 0.2; done"
     command = [*loaded.ssh[name].command(), f"{wait}; systemctl restart kubelet"]
     shell.run(command, check=False, timeout=2 * NETWORK_SECONDS)
 

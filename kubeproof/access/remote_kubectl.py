@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from kubeproof.config.cluster import LoadedInventory, SshAccess
+from kubeproof.config.tables import paths
 from kubeproof.terminal.errors import CommandError
 
-ADMIN_KUBECONFIG = "/etc/kubernetes/admin.conf"
 """Written by `kubeadm init`; only root can read it."""
 SSH_FAILED = 255
 """ssh's own exit code where it could not connect (ssh(1), EXIT STATUS)."""
@@ -20,7 +20,7 @@ CAPTURE_SECONDS = 120
 def command(loaded: LoadedInventory, words: Sequence[str], *, terminal: bool) -> list[str]:
     """The ssh command that runs kubectl with these words; a terminal is for `exec -it` and `edit`."""
     access = loaded.ssh[loaded.cluster.leader.name]
-    return over_ssh(access, ["kubectl", f"--kubeconfig={ADMIN_KUBECONFIG}", *words], terminal=terminal)
+    return over_ssh(access, ["kubectl", f"--kubeconfig={paths.ADMIN_CONF}", *words], terminal=terminal)
 
 
 def over_ssh(access: SshAccess, words: Sequence[str], *, terminal: bool = False) -> list[str]:

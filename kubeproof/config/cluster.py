@@ -128,7 +128,7 @@ def cluster_from(contents: Contents) -> Cluster:
     problems = [*host_problems, *problems, *address_problems, *_misfits(raw, nodes)]
     if problems or settings is None:
         # Names of hosts, groups and data may have anything in them.
-        raise UserError(line if line.isprintable() else repr(line)[1:-1] for line in problems)
+        raise UserError(map(reading.printable, problems))
     patience.use(settings.patience)
     return Cluster(settings, tuple(sorted(nodes, key=lambda node: node.role != "control-plane")))
 

@@ -55,7 +55,7 @@ def problems(defined: Mapping[str, object], stem: str) -> list[str]:
             found.append(f"{name}: is {_kind(value)}, which pyinfra does not read; write {role} = [{HOST_FORM}]")
     if stem in ROLE_GROUPS and stem not in defined:
         found.append(f"{stem}.py: has the name of a group, so all its hosts would be in it; give the file another name")
-    return [line if line.isprintable() else repr(line)[1:-1] for line in dict.fromkeys(found)]
+    return [reading.printable(line) for line in dict.fromkeys(found)]
 
 
 def _of_role(name: str, value: object) -> Iterator[str]:

@@ -47,6 +47,11 @@ def problem(name: str, wrong: str, value: object, advice: str) -> str:
     return f"{name}: {wrong} ({shown}), {advice}"
 
 
+def printable(line: str) -> str:
+    """A line for people, whatever is in it."""
+    return line if line.isprintable() else repr(line)[1:-1]
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

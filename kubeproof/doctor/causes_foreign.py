@@ -250,8 +250,7 @@ def _closed(context: Context) -> Strangers:
     """A policy that drops what no rule accepts: the cluster is let in, the rest stays out."""
     settings = context.cluster.settings
     for name, device, side in (("INPUT", "-i", "-s"), ("OUTPUT", "-o", "-d")):
-        chain = context.state.iptables.chain("filter", name)
-        if chain is None or chain.policy != "DROP":
+        if not context.state.iptables.is_closed(name):
             continue
         nodes = [f"{node.address}" for node in context.cluster.nodes]
         accepted = [f"{device} lo", *(f"{side} {network}" for network in (*nodes, str(settings.pod_cidr)))]

@@ -10,6 +10,7 @@ from kubeproof.config.settings import conflicts_with
 from kubeproof.doctor.causes_running import AGENTS_ROWS, POD_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, cause, cause_on_node
 from kubeproof.doctor.evidence import Evidence
+from kubeproof.doctor.rows import case_of
 from kubeproof.networks import artifacts
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.rules.before_deploy.network_obstacles import cni_leftovers
@@ -33,8 +34,7 @@ def bridge_of_another_subnet(_: Evidence, context: Context) -> Case | None:
     present = [item.ip for item in context.state.network.addresses_of(BRIDGE)]
     if "bridge" not in context.cluster.settings.backend.aspects or not present or context.gateway in present:
         return None
-    row = cni0_address.check(context)
-    return Case(context.node.name, (f"expected {row.expected}", f"found {row.found}"), row.remedies)
+    return case_of(cni0_address.check(context))
 
 
 @cause(

@@ -12,7 +12,7 @@ from kubeproof.proof.probes import TITLES
 from kubeproof.proof.snapshot import API, REACHABLE
 from kubeproof.rules.context import NO_API, NOT_READ
 from kubeproof.rules.membership import kubelet_reached
-from kubeproof.rules.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult
 from kubeproof.rules.services import lacks_entrance
 
 
@@ -29,7 +29,7 @@ class Conclusion:
 
 def failing(results: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
     """Rows for which the proof does not hold."""
-    return tuple(result for result in results if result.status in (Status.FAILS, Status.BROKEN))
+    return tuple(result for result in results if result.is_failing)
 
 
 def conclude(evidence: Evidence) -> Conclusion:

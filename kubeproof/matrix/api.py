@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 from kubeproof.access import remote_kubectl
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.config.tables import paths
 from kubeproof.deploy import pyinfra_run
 from kubeproof.matrix.channel import KEEPALIVE, end, last_words
 from kubeproof.terminal.errors import CommandError
@@ -151,7 +152,7 @@ def tls_context(loaded: LoadedInventory) -> ssl.SSLContext:
         certificate = base64.b64decode(user["client-certificate-data"])
         key = base64.b64decode(user["client-key-data"])
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise ApiError(f"{remote_kubectl.ADMIN_KUBECONFIG}: has no client certificate ({error!r})") from None
+        raise ApiError(f"{paths.ADMIN_CONF}: has no client certificate ({error!r})") from None
     context = ssl.create_default_context(cadata=authority)
     # ssl takes a key from a file only; the file is the user's alone, and gone in a moment.
     with tempfile.NamedTemporaryFile(prefix="kubeproof-") as file:

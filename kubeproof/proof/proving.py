@@ -11,7 +11,7 @@ from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
 from kubeproof.proof.report import Report, ordered, show, write_json
 from kubeproof.proof.snapshot import Snapshot
-from kubeproof.rules.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult
 from kubeproof.terminal.console import step
 from kubeproof.terminal.reporting import reported
 
@@ -44,9 +44,9 @@ def prove_within(loaded: LoadedInventory, seconds: float) -> Report:
     while True:
         started, taken_at = time.monotonic(), datetime.now(UTC)
         snapshot = collect(loaded)
-        results = [*snapshot.reachability(), *run_all(snapshot.contexts())]
+        results = checks(snapshot)
         is_last = started > deadline
-        if is_last or not any(result.status in (Status.FAILS, Status.BROKEN) for result in results):
+        if is_last or not any(result.is_failing for result in results):
             results += run_matrix(probes.plan(snapshot), snapshot)
             report = Report(loaded, ordered(results, loaded.cluster), taken_at, time.monotonic() - started)
             if report.holds or is_last:
@@ -54,9 +54,14 @@ def prove_within(loaded: LoadedInventory, seconds: float) -> Report:
         time.sleep(PAUSE_SECONDS)
 
 
+def checks(snapshot: Snapshot) -> list[CheckResult]:
+    """What the proof holds without sending anything: who can be reached, and the rules of each node that was read."""
+    return [*snapshot.reachability(), *run_all(snapshot.contexts())]
+
+
 def rows(snapshot: Snapshot) -> tuple[CheckResult, ...]:
     """Everything that a proof holds, of what was read: checks at once, probes in a second round trip."""
-    results = [*snapshot.reachability(), *run_all(snapshot.contexts())]
+    results = checks(snapshot)
     with step("Probing between pods, nodes and Services"):
         results += run_matrix(probes.plan(snapshot), snapshot)
     return ordered(results, snapshot.loaded.cluster)

@@ -87,7 +87,7 @@ def show(report: Report, console: Console) -> None:
     """Print the table, the failures, and the headline last, where the eye ends."""
     console.print(_table(report))
     for result in report.results:
-        if result.status in (Status.FAILS, Status.BROKEN):
+        if result.is_failing:
             _show_failure(result, report.loaded.ssh, console)
     _show_not_run(report, console)
     console.print(cni_line(report.cluster), markup=False)

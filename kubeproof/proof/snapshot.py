@@ -7,6 +7,7 @@ from kubeproof.config.cluster import LoadedInventory
 from kubeproof.rules.api import ApiObjects
 from kubeproof.rules.context import Context
 from kubeproof.rules.result import CheckResult, Status
+from kubeproof.rules.rule import KUBECTL
 from kubeproof.state.node import NodeState
 
 API = "api"
@@ -47,12 +48,10 @@ class Snapshot:
         rows = [self._reached(node.name) for node in self.loaded.cluster.nodes]
         leader = self.loaded.cluster.leader.name
         if isinstance(self.objects, str):
-            look = self.line(leader, "kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes")
+            look = self.line(leader, f"{KUBECTL} get nodes")
             rows.append(CheckResult(leader, API, Status.FAILS, "objects from the API", self.objects, look))
         elif self.objects.odd:
-            look = self.line(
-                leader, "kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes,pods,services,ep -A -o wide"
-            )
+            look = self.line(leader, f"{KUBECTL} get nodes,pods,services,ep -A -o wide")
             found = "not understood, and left out: " + "; ".join(self.objects.odd)
             rows.append(CheckResult(leader, API, Status.FAILS, "objects of the API that are understood", found, look))
         return rows

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
+from kubeproof.config.tables import paths
 from kubeproof.policy.model import DIRECTIONS
 from kubeproof.policy.reading import read_cluster
 from kubeproof.state.errors import ParseError
@@ -15,7 +16,7 @@ from kubeproof.terminal.errors import UserError
 T = TypeVar("T")
 
 COMMAND = (
-    "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=8s "
+    f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s "
     "get nodes,pods,services,endpoints,networkpolicies -A -o json"
 )
 """Run on the control plane node, where kubeadm leaves the administrator's kubeconfig."""

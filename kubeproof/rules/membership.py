@@ -65,14 +65,15 @@ def containers_paused(context: Context) -> Outcome:
 
 def refuses_itself(context: Context) -> bool:
     """Whether nobody on the host is answered, since a policy drops what no rule accepts, the host's own packets too."""
-    for name, device in (("INPUT", "in_interface"), ("OUTPUT", "out_interface")):
-        chain = context.state.iptables.chain("filter", name)
-        if chain is None or chain.policy != "DROP":
-            continue
-        accepted = (getattr(rule, device) for rule in chain.rules if rule.target == "ACCEPT")
-        if not any(match is not None and match.value == "lo" for match in accepted):
-            return True
-    return False
+    ruleset = context.state.iptables
+    devices = {
+        "INPUT": [rule.in_interface for rule in ruleset.rules("filter", "INPUT") if rule.target == "ACCEPT"],
+        "OUTPUT": [rule.out_interface for rule in ruleset.rules("filter", "OUTPUT") if rule.target == "ACCEPT"],
+    }
+    return any(
+        ruleset.is_closed(name) and not any(match is not None and match.value == "lo" for match in accepted)
+        for name, accepted in devices.items()
+    )
 
 
 def _restart_kubelet(context: Context, _: Outcome) -> Iterator[str]:

@@ -12,7 +12,7 @@ from kubeproof.rules.repair import pods_anew
 from kubeproof.rules.rule import rule
 from kubeproof.state.containers import TOOLS, Tool
 from kubeproof.state.iproute import DEFAULT_ROUTE
-from kubeproof.state.model import Namespace, Route
+from kubeproof.state.model import Link, Namespace, Route
 from kubeproof.state.node import Container
 
 NO_PODS = "no pod of the pod network runs here (API)"
@@ -40,6 +40,12 @@ def _tool(context: Context) -> Tool:
 def named_pods(found: str) -> list[str]:
     """Pods (namespace/name) that lines of an outcome are about."""
     return list(dict.fromkeys(_FULL_NAME.findall(found)))
+
+
+def _node_end(context: Context, network: Namespace | None) -> Link | None:
+    """The node's end of a pod's eth0."""
+    inner = network.link(POD_DEVICE) if network else None
+    return context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index is not None else None
 
 
 def _anew(_: Context, outcome: Outcome) -> Iterator[str]:
@@ -114,8 +120,7 @@ def _plug_in(context: Context, outcome: Outcome) -> Iterator[str]:
     lost = []
     for pod in named_pods(outcome.found):
         pause = context.state.sandbox(pod)
-        inner = pause.network.link(POD_DEVICE) if pause and pause.network else None
-        outer = context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index else None
+        outer = _node_end(context, pause.network if pause else None)
         if outer is None:
             lost.append(pod)
             continue
@@ -146,7 +151,7 @@ def _veth(context: Context, network: Namespace) -> str:
     inner = network.link(POD_DEVICE)
     if inner is None:
         return f"no {POD_DEVICE} in the pod"
-    outer = None if inner.peer_index is None else context.state.network.link_by_index(inner.peer_index)
+    outer = _node_end(context, network)
     if outer is None:
         return f"{POD_DEVICE} of kind {inner.kind} without an end on the node (peer index {inner.peer_index})"
     if outer.master is None or outer.bridge_port is None:
@@ -264,8 +269,7 @@ def calico_links(context: Context) -> Outcome:
 
 
 def _calico_link(context: Context, network: Namespace) -> str:
-    inner = network.link(POD_DEVICE)
-    outer = context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index is not None else None
+    outer = _node_end(context, network)
     if outer is None:
         return f"no {POD_DEVICE} with an end on the node"
     name = "caliXXXXXXXXXXX" if _IS_CALICO_LINK.fullmatch(outer.name) else outer.name
@@ -276,7 +280,6 @@ def pod_links(context: Context) -> Iterator[tuple[str, str]]:
     """Each pod that runs here with the name of its link on the node; pods without one are other checks' affair."""
     for pod in context.pods:
         pause = context.state.sandbox(pod.full_name)
-        inner = pause.network.link(POD_DEVICE) if pause and pause.network else None
-        outer = context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index else None
+        outer = _node_end(context, pause.network if pause else None)
         if outer is not None:
             yield pod.full_name, outer.name

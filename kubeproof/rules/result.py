@@ -55,3 +55,8 @@ class CheckResult:
     @property
     def ok(self) -> bool:
         return self.status is Status.HOLDS
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the proof does not hold for it: it fails, or the probe itself did not work."""
+        return self.status in (Status.FAILS, Status.BROKEN)

@@ -169,6 +169,11 @@ class Ruleset:
         found = self.tables.get(table)
         return None if found is None else found.chains.get(name)
 
+    def is_closed(self, name: str) -> bool:
+        """Whether a chain of the filter table drops what none of its rules takes."""
+        chain = self.chain("filter", name)
+        return chain is not None and chain.policy == "DROP"
+
     def rules(self, table: str, chain: str) -> tuple[Rule, ...]:
         """The rules of a chain in order; none where there is no such chain."""
         found = self.chain(table, chain)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lab.settings import LabNode, load
 from tests.lab.breaking import leader, other, subnet, worker
-from tests.lab.remote import kubectl, ssh
+from tests.lab.remote import KUBECTL, kubectl, ssh
 
 AGENT = "docker ps -q --filter label=io.kubernetes.container.name=podnet"
 FROZEN = f"docker kill --signal STOP $({AGENT}) >/dev/null && "
@@ -26,7 +26,7 @@ PROXY_HELD = f"docker kill --signal STOP $({PROXY}) >/dev/null && "
 """kube-proxy writes its rules anew each half minute."""
 KUARD = "$(docker ps -q --filter name=k8s_kuard | head -n 1)"
 NOWHERE = '{"spec":{"template":{"spec":{"nodeSelector":{"no":"where"}}}}}'
-GONE = "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system wait --for=delete pod --timeout=60s"
+GONE = f"{KUBECTL} wait --for=delete pod --timeout=60s"
 NO_MORE = '[{"op":"remove","path":"/spec/template/spec/nodeSelector/no"}]'
 DROP = "packets-refused-by-a-rule"
 MANIFESTS = "/etc/kubernetes/manifests"
@@ -57,8 +57,7 @@ def frozen(name: str, make: str, told: str, *, usual: bool = False) -> Breakage:
 
 def by_api(name: str, make: str, undo: str, told: str, **more: object) -> Breakage:
     """By kubectl on the control plane."""
-    admin = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
-    return Breakage(name, f"{admin} {make}", f"{admin} {undo}", (told,), on=leader, **more)  # type: ignore[arg-type]
+    return Breakage(name, f"{KUBECTL} {make}", f"{KUBECTL} {undo}", (told,), on=leader, **more)  # type: ignore[arg-type]
 
 
 NFT = "nft add table FAMILY kpfault && nft add chain FAMILY kpfault c '{ type filter hook HOOK priority -300; }' && "
@@ -180,7 +179,7 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     Breakage(
         "node object deleted",
-        "kubectl --kubeconfig /etc/kubernetes/admin.conf delete node OTHER_NAME",
+        f"{KUBECTL} delete node OTHER_NAME",
         "true",
         ("not-joined",),
         on=leader,
@@ -361,20 +360,20 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     by_api(
         "kube-proxy wanted nowhere",
-        f"-n kube-system patch daemonset kube-proxy -p '{NOWHERE}' && {GONE} -l k8s-app=kube-proxy",
+        f"-n kube-system patch daemonset kube-proxy -p '{NOWHERE}' && {GONE} -n kube-system -l k8s-app=kube-proxy",
         f"-n kube-system patch daemonset kube-proxy --type json -p '{NO_MORE}'",
         "kube-proxy-ready",
     ),
     by_api(
         "podnet wanted nowhere",
-        f"-n kube-system patch daemonset podnet -p '{NOWHERE}' && {GONE} -l app=podnet",
+        f"-n kube-system patch daemonset podnet -p '{NOWHERE}' && {GONE} -n kube-system -l app=podnet",
         f"-n kube-system patch daemonset podnet --type json -p '{NO_MORE}'",
         NETWORK_DOWN,
         seconds=180,
     ),
     by_api(
         "the demo scaled to 0",
-        f"scale deployment kuard --replicas=0 && {GONE.replace('kube-system', 'default')} -l app=kuard",
+        f"scale deployment kuard --replicas=0 && {GONE} -l app=kuard",
         "scale deployment kuard --replicas=3",
         "demo-down",
     ),

@@ -4,9 +4,9 @@ import time
 
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof import probes
-from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
+from kubeproof.proof.proving import checks
 from kubeproof.rules.result import CheckResult, Status
 from kubeproof.terminal.errors import CommandError
 
@@ -20,7 +20,7 @@ class Prover:
     def __init__(self, loaded: LoadedInventory) -> None:
         self._loaded = loaded
         rows = self._rows()
-        wrong = [row for row in rows if row.status in (Status.FAILS, Status.BROKEN)]
+        wrong = [row for row in rows if row.is_failing]
         assert not wrong, f"the proof does not hold to begin with:\n{_shown(wrong)}"
         self._usual = {(row.node, row.name) for row in rows if row.status is Status.HOLDS}
 
@@ -44,15 +44,15 @@ class Prover:
         """What does not hold that should, one line each; "" if all does."""
         rows = self._rows()
         holding = {(row.node, row.name) for row in rows if row.status is Status.HOLDS}
-        wrong = [row for row in rows if row.status in (Status.FAILS, Status.BROKEN)]
+        wrong = [row for row in rows if row.is_failing]
         absent = [f"{node} {name}: not proven" for node, name in sorted(self._usual - holding)]
         return _shown(wrong) if wrong else "\n".join(absent[:SHOWN])
 
     def _rows(self) -> list[CheckResult]:
         """Probes are sent only where all checks hold: they cost most of a proof."""
         snapshot = collect(self._loaded)
-        rows = [*snapshot.reachability(), *run_all(snapshot.contexts())]
-        if any(row.status in (Status.FAILS, Status.BROKEN) for row in rows):
+        rows = checks(snapshot)
+        if any(row.is_failing for row in rows):
             return rows
         return [*rows, *run_matrix(probes.plan(snapshot), snapshot)]
 
