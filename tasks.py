@@ -93,11 +93,16 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     return outcome.count
 
 
-def _verify(inventory: str, json_file: str) -> int:
+def _verify(inventory: str, json_file: str, html_file: str = "") -> int:
     from kubeproof import proof
     from kubeproof.config import cluster
 
-    return int(proof.verify(cluster.load(_inventory(inventory)), _path(json_file) if json_file else None))
+    loaded, to_json = cluster.load(_inventory(inventory)), _path(json_file) if json_file else None
+    if not html_file:
+        return int(proof.verify(loaded, to_json))
+    from kubeproof.pages import writing
+
+    return writing.verify(loaded, to_json, _path(html_file))
 
 
 @task
@@ -136,11 +141,27 @@ def apply(_context: Context, inventory: str = "") -> None:
     _deploy(inventory, "deploy.py")
 
 
-@task(help={**INVENTORY_HELP, "json": "also write the results to this file"})
+@task(
+    help={
+        **INVENTORY_HELP,
+        "json": "also write the results to this file",
+        "html": "also write the page of `report` to this file",
+    }
+)
 @command
-def verify(_context: Context, inventory: str = "", json: str = "") -> int:
+def verify(_context: Context, inventory: str = "", json: str = "", html: str = "") -> int:
     """Prove the cluster's network, all of it."""
-    return _verify(inventory, json)
+    return _verify(inventory, json, html)
+
+
+@task(help={**INVENTORY_HELP, "file": "HTML file to write", "since": "an earlier page, to show what differs from it"})
+@command
+def report(_context: Context, file: str, inventory: str = "", since: str = "") -> None:
+    """Draw the network and its proof as a page of HTML."""
+    from kubeproof.config import cluster
+    from kubeproof.pages import writing
+
+    writing.report(cluster.load(_inventory(inventory)), _path(file), _path(since) if since else None)
 
 
 @task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
@@ -317,8 +338,8 @@ def _run_all(commands: list[list[str]]) -> int:
     return min(worst, EXIT_NOT_HOLDING)
 
 
-TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
-"""What the lab's images have and a machine needs not: unit tests run the agents without a container."""
+TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2", "chromium")
+"""What unit tests need beside a lab's packages: two that agents have in the lab's images, and a browser."""
 EVERY_CORE = ("-n", "auto", "--dist", "worksteal")
 """Options of pytest for tests that do not touch each other; one lab, on the other hand, is everybody's."""
 PYTEST = ("pytest", "-q", "--durations=10")
@@ -552,6 +573,7 @@ namespace = Collection(
         plan,
         apply,
         verify,
+        report,
         doctor,
         reset,
         demo,
