@@ -523,10 +523,9 @@ def mirror_add(_context: Context, image: Any = None) -> None:
     from kubeproof.terminal.console import say
     from kubeproof.terminal.summary import counted
     from lab import lifecycle, mirror, preflight, settings
-    from lab.mirror import registry
 
     lifecycle.require_root()
-    preflight.install_packages(registry.PACKAGES)
+    preflight.install_packages(preflight.IMAGE_PACKAGES)
     added = mirror.add(settings.load(), list(image or ()), _path("."))
     say(f"added: {counted(added, 'image')}")
 
