@@ -68,6 +68,10 @@ def _path(written: str) -> Path:
     return Path(os.environ.get("KUBEPROOF_CALLER_FOLDER", ROOT), written)
 
 
+def _file(written: str) -> Path | None:
+    return _path(written) if written else None
+
+
 def _inventory(written: str) -> Path:
     return _path(written) if written else ROOT / "inventory" / "lab.py"
 
@@ -97,7 +101,7 @@ def _verify(inventory: str, json_file: str) -> int:
     from kubeproof import proof
     from kubeproof.config import cluster
 
-    return int(proof.verify(cluster.load(_inventory(inventory)), _path(json_file) if json_file else None))
+    return int(proof.verify(cluster.load(_inventory(inventory)), _file(json_file)))
 
 
 @task
@@ -150,7 +154,7 @@ def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
     from kubeproof import doctor as visit
     from kubeproof.config import cluster
 
-    return visit.examine(cluster.load(_inventory(inventory)), _path(json) if json else None)
+    return visit.examine(cluster.load(_inventory(inventory)), _file(json))
 
 
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})
@@ -227,15 +231,9 @@ def matrix(
     from kubeproof import matrix as truth
     from kubeproof.config import cluster
 
-    return truth.run(
-        cluster.load(_inventory(inventory)),
-        [_path(name) for name in file or ()],
-        json_file=_path(json) if json else None,
-        junit_file=_path(junit) if junit else None,
-        only=only or None,
-        verbose=verbose,
-        keep=keep,
-    )
+    files, json_file, junit_file = [_path(name) for name in file or ()], _file(json), _file(junit)
+    options = truth.Options(files, json_file, junit_file, only or None, verbose, keep)
+    return truth.run(cluster.load(_inventory(inventory)), options)
 
 
 @task(
@@ -525,10 +523,9 @@ def mirror_add(_context: Context, image: Any = None) -> None:
     from kubeproof.terminal.console import say
     from kubeproof.terminal.summary import counted
     from lab import lifecycle, mirror, preflight, settings
-    from lab.mirror import registry
 
     lifecycle.require_root()
-    preflight.install_packages(registry.PACKAGES)
+    preflight.install_packages(preflight.IMAGE_PACKAGES)
     added = mirror.add(settings.load(), list(image or ()), _path("."))
     say(f"added: {counted(added, 'image')}")
 

@@ -34,6 +34,8 @@ ROWS_OF_KUBELET = (
 )
 """Checks that fail for want of a kubelet, sooner or later."""
 SERVICE_ROWS = ("service-chains", "service-endpoints", "node-ports", "service-masquerade")
+ROWS_OF_ENDPOINTS = ("endpoints-current", "service-by-address", "service-by-name", "node-port")
+"""What fails when a pod gets another address and nobody tells its Services."""
 NAME_ROWS = ("service-by-name", "dns-names", "dns-reverse")
 POD_ROWS = ROWS_OF_KUBELET[6:]
 
@@ -95,7 +97,9 @@ def paused(_: Evidence, context: Context) -> Case | None:
 
 @cause_on_node(
     control_plane_healthy,
-    follows=Follows(here=("control-plane-healthy", "pod-namespaces", "api"), traffic=False),
+    follows=Follows(
+        here=("control-plane-healthy", "pod-namespaces", "api"), everywhere=ROWS_OF_ENDPOINTS, traffic=False
+    ),
 )
 def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     """By their health ports; why, from the host's own logs, since the API may be what is silent."""
