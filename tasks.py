@@ -68,6 +68,10 @@ def _path(written: str) -> Path:
     return Path(os.environ.get("KUBEPROOF_CALLER_FOLDER", ROOT), written)
 
 
+def _file(written: str) -> Path | None:
+    return _path(written) if written else None
+
+
 def _inventory(written: str) -> Path:
     return _path(written) if written else ROOT / "inventory" / "lab.py"
 
@@ -97,12 +101,12 @@ def _verify(inventory: str, json_file: str, html_file: str = "") -> int:
     from kubeproof import proof
     from kubeproof.config import cluster
 
-    loaded, to_json = cluster.load(_inventory(inventory)), _path(json_file) if json_file else None
+    loaded = cluster.load(_inventory(inventory))
     if not html_file:
-        return int(proof.verify(loaded, to_json))
+        return int(proof.verify(loaded, _file(json_file)))
     from kubeproof.pages import writing
 
-    return writing.verify(loaded, to_json, _path(html_file))
+    return writing.verify(loaded, _file(json_file), _path(html_file))
 
 
 @task
@@ -161,7 +165,7 @@ def report(_context: Context, file: str, inventory: str = "", since: str = "") -
     from kubeproof.config import cluster
     from kubeproof.pages import writing
 
-    writing.report(cluster.load(_inventory(inventory)), _path(file), _path(since) if since else None)
+    writing.report(cluster.load(_inventory(inventory)), _path(file), _file(since))
 
 
 @task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
@@ -171,7 +175,7 @@ def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
     from kubeproof import doctor as visit
     from kubeproof.config import cluster
 
-    return visit.examine(cluster.load(_inventory(inventory)), _path(json) if json else None)
+    return visit.examine(cluster.load(_inventory(inventory)), _file(json))
 
 
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})
@@ -248,15 +252,9 @@ def matrix(
     from kubeproof import matrix as truth
     from kubeproof.config import cluster
 
-    return truth.run(
-        cluster.load(_inventory(inventory)),
-        [_path(name) for name in file or ()],
-        json_file=_path(json) if json else None,
-        junit_file=_path(junit) if junit else None,
-        only=only or None,
-        verbose=verbose,
-        keep=keep,
-    )
+    files, json_file, junit_file = [_path(name) for name in file or ()], _file(json), _file(junit)
+    options = truth.Options(files, json_file, junit_file, only or None, verbose, keep)
+    return truth.run(cluster.load(_inventory(inventory)), options)
 
 
 @task(
@@ -546,10 +544,9 @@ def mirror_add(_context: Context, image: Any = None) -> None:
     from kubeproof.terminal.console import say
     from kubeproof.terminal.summary import counted
     from lab import lifecycle, mirror, preflight, settings
-    from lab.mirror import registry
 
     lifecycle.require_root()
-    preflight.install_packages(registry.PACKAGES)
+    preflight.install_packages(preflight.IMAGE_PACKAGES)
     added = mirror.add(settings.load(), list(image or ()), _path("."))
     say(f"added: {counted(added, 'image')}")
 
