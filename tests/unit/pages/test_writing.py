@@ -32,7 +32,7 @@ def test_a_page_is_written_whole(proven: list[Asker], tmp_path: Path, capsys: py
     writing.report(good.loaded(), file, None)
     assert difference.read(file.read_text(), "page")["proof"]["holds"]
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
-    assert "159 of 159 hold" in capsys.readouterr().out
+    assert samples.whole().headline in capsys.readouterr().out
     (asker,) = proven
     assert Asker.PAGE in asker
     writing.report(good.loaded(), file, file)
@@ -76,5 +76,5 @@ def test_verify_writes_the_page_of_its_run(
     assert data.exists()
     monkeypatch.setattr(proving, "prove", lambda *_: samples.broken())
     assert writing.verify(good.loaded(), None, page) == EXIT_NOT_HOLDING
-    assert "107 of 119 hold" in page.read_text()
+    assert samples.broken().headline in page.read_text()
     assert writing.verify(good.loaded(), None, tmp_path / "no" / "page.html") == EXIT_BAD_INPUT
