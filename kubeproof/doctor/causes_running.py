@@ -1,5 +1,6 @@
 """Causes in what has to run: the container runtime, kubelet, the control plane, and pods of kube-system. Pure."""
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator
 
@@ -33,6 +34,8 @@ ROWS_OF_KUBELET = (
 )
 """Checks that fail for want of a kubelet, sooner or later."""
 SERVICE_ROWS = ("service-chains", "service-endpoints", "node-ports", "service-masquerade")
+ROWS_OF_ENDPOINTS = ("endpoints-current", "service-by-address", "service-by-name", "node-port")
+"""What fails when a pod gets another address and nobody tells its Services."""
 NAME_ROWS = ("service-by-name", "dns-names", "dns-reverse")
 POD_ROWS = ROWS_OF_KUBELET[6:]
 
@@ -94,7 +97,9 @@ def paused(_: Evidence, context: Context) -> Case | None:
 
 @cause_on_node(
     control_plane_healthy,
-    follows=Follows(here=("control-plane-healthy", "pod-namespaces", "api"), traffic=False),
+    follows=Follows(
+        here=("control-plane-healthy", "pod-namespaces", "api"), everywhere=ROWS_OF_ENDPOINTS, traffic=False
+    ),
 )
 def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     """By their health ports; why, from the host's own logs, since the API may be what is silent."""
@@ -179,8 +184,31 @@ def network_pods_down(evidence: Evidence) -> Iterator[Case]:
         elif pods := network_agents(context):
             yield _not_running(evidence, context, pods, network.agent.container)
         else:
-            seen = f"there is no pod of {network.name} on {context.node.name}"
-            yield Case(context.node.name, (seen,), (Remedy(context.node.name, evidence.apply, "here"),))
+            yield _without_pod(evidence, context)
+
+
+def _without_pod(evidence: Evidence, context: Context) -> Case:
+    """`apply` makes the DaemonSet what its manifest says, but leaves what the manifest does not name."""
+    network, node = context.cluster.settings.network, context.node.name
+    seen = [f"there is no pod of {network.name} on {node}"]
+    patches = []
+    for namespace in network.agent.namespaces:
+        name = network.agent.daemon_set
+        if keys := evidence.control_plane.added_selectors.get(f"{namespace}/{name}"):
+            seen.append(f"the DaemonSet {namespace}/{name} selects nodes by {', '.join(keys)}, its manifest does not")
+            removal = json.dumps([{"op": "remove", "path": f"{_SELECTOR}/{_pointer(key)}"} for key in keys])
+            patches.append(f"{KUBECTL} -n {namespace} patch daemonset {name} --type json -p {shlex.quote(removal)}")
+    if patches:
+        return Case(node, tuple(seen), (Remedy(context.cluster.leader.name, " && ".join(patches)),))
+    return Case(node, tuple(seen), (Remedy(node, evidence.apply, "here"),))
+
+
+_SELECTOR = "/spec/template/spec/nodeSelector"
+
+
+def _pointer(key: str) -> str:
+    """A key as a part of a JSON pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:

@@ -38,6 +38,8 @@ class ControlPlane:
     """The last warning about each object (namespace/name)."""
     workloads: Mapping[str, int] = field(default_factory=dict)
     """Replicas that Deployments, and nodes that DaemonSets want, by kind/namespace/name."""
+    added_selectors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Keys of each DaemonSet's nodeSelector (namespace/name) that it was not applied with: applying keeps them."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def require(self, part: str) -> None:

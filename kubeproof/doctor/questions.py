@@ -15,6 +15,7 @@ from kubeproof.state import paths_between
 from kubeproof.state.collector import Output
 from kubeproof.state.containers import TOOLS
 from kubeproof.state.hostfiles import ipv4_of, parse_values
+from kubeproof.state.jsontext import Item, read
 from kubeproof.state.part import Asker, Part, answers_of
 
 SSH_PORT = 22
@@ -36,6 +37,9 @@ _WORKLOADS = (
     "get deployments,daemonsets -A -o jsonpath='{range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}="
     """{.spec.replicas}{.status.desiredNumberScheduled}{"\\n"}{end}'"""
 )
+_DAEMON_SETS = "get daemonsets -A -o json"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""Annotation with the object as `kubectl apply` was last given it."""
 
 
 def parts_of(loaded: LoadedInventory, name: str, *, nonce: str) -> tuple[Part, ...]:
@@ -80,6 +84,7 @@ def of_control_plane(settings: Settings) -> tuple[Part, ...]:
         ),
         Part("events", f"{KUBECTL} {_EVENTS}", parse_values, Asker.DOCTOR),
         Part("workloads", f"{KUBECTL} {_WORKLOADS}", _counts, Asker.DOCTOR),
+        Part("added_selectors", f"{KUBECTL} {_DAEMON_SETS}", _added_selectors, Asker.DOCTOR),
     )
 
 
@@ -100,6 +105,21 @@ def _flags(text: str) -> dict[str, str]:
 
 def _counts(text: str) -> dict[str, int]:
     return {name: int(count) for name, count in parse_values(text).items() if count.isdecimal()}
+
+
+def _added_selectors(text: str) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for item in Item(_DAEMON_SETS, "top", read(_DAEMON_SETS, text)).items("items"):
+        metadata = item.item("metadata")
+        if applied := metadata.mapping("annotations").get(_LAST_APPLIED):
+            own = _node_selector(Item(_DAEMON_SETS, _LAST_APPLIED, read(_DAEMON_SETS, applied)))
+            name = f"{metadata.text('namespace')}/{metadata.text('name')}"
+            found[name] = tuple(key for key in _node_selector(item) if key not in own)
+    return found
+
+
+def _node_selector(item: Item) -> dict[str, str]:
+    return item.item("spec").item("template").item("spec").mapping("nodeSelector")
 
 
 def _tokens(text: str) -> tuple[Token, ...]:

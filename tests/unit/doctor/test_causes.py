@@ -1,6 +1,8 @@
 """Each diagnosis on evidence that is good, and on evidence that has its cause and no other."""
 
+import json
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from datetime import timedelta
@@ -815,6 +817,19 @@ def test_pods_of_the_network_that_do_not_run_come_first_and_hide_what_follows(
     assert trouble in seen
     assert remedies(told[0]) == (f"mkdir -p /sys/fs/bpf && {remedy}" if remedy else "")
     assert remedy or "describe pod proxy-b" in told[0].cases[0].look
+
+
+def test_an_agent_that_is_wanted_nowhere_is_wanted_again() -> None:
+    """To apply its manifest would leave a node selector that the manifest does not name."""
+    gone = patient.api(changes.pod("proxy-b", labels={}))
+    selectors = plane(added_selectors={"kube-system/podnet": ("no", "example.net/disk")})
+    (told,) = patient.found(both(gone, selectors)(patient.evidence()))
+    assert "kube-system/podnet selects nodes by no, example.net/disk" in told.cases[0].evidence[1]
+    assert told.cases[0].remedies[0].node == "node-a"
+    *words, patch = shlex.split(remedies(told))
+    assert words[3:] == ["-n", "kube-system", "patch", "daemonset", "podnet", "--type", "json", "-p"]
+    paths = [f"/spec/template/spec/nodeSelector/{key}" for key in ("no", "example.net~1disk")]
+    assert json.loads(patch) == [{"op": "remove", "path": path} for path in paths]
 
 
 def test_kube_proxys_rules_in_the_other_variant_make_the_nodes_own_the_wrong_one() -> None:

@@ -1,9 +1,11 @@
 """What nodes are asked, and what is made of their answers."""
 
 import base64
+import json
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,6 +58,7 @@ def test_the_control_planes_answers() -> None:
             "network_policy": output(DAEMON_SET),
             "events": output("kube-system/x=Old: first\nkube-system/x=FailedMount: a=b is no directory\n"),
             "workloads": output("Deployment/kube-system/coredns=0\nDaemonSet/kube-system/kube-proxy=3\nno line\n"),
+            "added_selectors": output("{}"),
         },
     )
     assert plane.unreadable == {}
@@ -64,6 +67,22 @@ def test_the_control_planes_answers() -> None:
     assert plane.events == {"kube-system/x": "FailedMount: a=b is no directory"}
     assert plane.workloads == {"Deployment/kube-system/coredns": 0, "DaemonSet/kube-system/kube-proxy": 3}
     assert (plane.network_cidrs, plane.network_policy) == (("10.98.0.0/16",), "off")
+
+
+def test_what_a_daemon_set_selects_nodes_by_beyond_its_manifest() -> None:
+    def selecting(**labels: str) -> dict[str, Any]:
+        return {"template": {"spec": {"nodeSelector": labels}}}
+
+    def daemon_set(name: str, applied: str) -> dict[str, Any]:
+        annotations = {"kubectl.kubernetes.io/last-applied-configuration": applied} if applied else {}
+        metadata = {"namespace": "kube-system", "name": name, "annotations": annotations}
+        return {"metadata": metadata, "spec": selecting(os="linux", no="where")}
+
+    applied = (json.dumps({"spec": selecting(os="linux")}), json.dumps({"spec": {}}), "")
+    items = [daemon_set(f"set-{number}", text) for number, text in enumerate(applied)]
+    plane = plane_of({"added_selectors": output(json.dumps({"items": items}))})
+    assert plane.added_selectors == {"kube-system/set-0": ("no",), "kube-system/set-1": ("os", "no")}
+    assert "added_selectors" in plane_of({"added_selectors": output('{"items": [3]}')}).unreadable
 
 
 def test_net_conf_of_flannel_and_what_cannot_be_read() -> None:
