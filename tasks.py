@@ -311,7 +311,7 @@ def trace(
     json: bool = False,
     inventory: str = "",
 ) -> int:
-    """Predict the walk of a packet, hop by hop, there and back: ./inv trace FROM TO."""
+    """Predict the walk of a packet, and of its answer."""
     from kubeproof.config import cluster
     from kubeproof.trace import running
     from kubeproof.trace.endpoints import Asked
@@ -327,7 +327,7 @@ def trace(
 @task(positional=["folder"], help={**INVENTORY_HELP, "folder": "a new one, or one that this command wrote"})
 @command
 def collect(_context: Context, folder: str, inventory: str = "") -> int:
-    """Write the network state of all nodes into a folder, for ./inv trace -f."""
+    """Write the nodes' network state into a folder."""
     from kubeproof.config import cluster
     from kubeproof.trace import running
 
