@@ -97,11 +97,16 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     return outcome.count
 
 
-def _verify(inventory: str, json_file: str) -> int:
+def _verify(inventory: str, json_file: str, html_file: str = "") -> int:
     from kubeproof import proof
     from kubeproof.config import cluster
 
-    return int(proof.verify(cluster.load(_inventory(inventory)), _file(json_file)))
+    loaded = cluster.load(_inventory(inventory))
+    if not html_file:
+        return int(proof.verify(loaded, _file(json_file)))
+    from kubeproof.pages import writing
+
+    return writing.verify(loaded, _file(json_file), _path(html_file))
 
 
 @task
@@ -140,11 +145,27 @@ def apply(_context: Context, inventory: str = "") -> None:
     _deploy(inventory, "deploy.py")
 
 
-@task(help={**INVENTORY_HELP, "json": "also write the results to this file"})
+@task(
+    help={
+        **INVENTORY_HELP,
+        "json": "also write the results to this file",
+        "html": "also write the page of `report` to this file",
+    }
+)
 @command
-def verify(_context: Context, inventory: str = "", json: str = "") -> int:
+def verify(_context: Context, inventory: str = "", json: str = "", html: str = "") -> int:
     """Prove the cluster's network, all of it."""
-    return _verify(inventory, json)
+    return _verify(inventory, json, html)
+
+
+@task(help={**INVENTORY_HELP, "file": "HTML file to write", "since": "an earlier page, to show what differs from it"})
+@command
+def report(_context: Context, file: str, inventory: str = "", since: str = "") -> None:
+    """Draw the network and its proof as a page of HTML."""
+    from kubeproof.config import cluster
+    from kubeproof.pages import writing
+
+    writing.report(cluster.load(_inventory(inventory)), _path(file), _file(since))
 
 
 @task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
@@ -315,8 +336,8 @@ def _run_all(commands: list[list[str]]) -> int:
     return min(worst, EXIT_NOT_HOLDING)
 
 
-TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
-"""What the lab's images have and a machine needs not: unit tests run the agents without a container."""
+TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2", "chromium")
+"""What unit tests need beside a lab's packages: two that agents have in the lab's images, and a browser."""
 EVERY_CORE = ("-n", "auto", "--dist", "worksteal")
 """Options of pytest for tests that do not touch each other; one lab, on the other hand, is everybody's."""
 PYTEST = ("pytest", "-q", "--durations=10")
@@ -549,6 +570,7 @@ namespace = Collection(
         plan,
         apply,
         verify,
+        report,
         doctor,
         reset,
         demo,

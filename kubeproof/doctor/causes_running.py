@@ -196,19 +196,13 @@ def _without_pod(evidence: Evidence, context: Context) -> Case:
         name = network.agent.daemon_set
         if keys := evidence.control_plane.added_selectors.get(f"{namespace}/{name}"):
             seen.append(f"the DaemonSet {namespace}/{name} selects nodes by {', '.join(keys)}, its manifest does not")
-            removal = json.dumps([{"op": "remove", "path": f"{_SELECTOR}/{_pointer(key)}"} for key in keys])
-            patches.append(f"{KUBECTL} -n {namespace} patch daemonset {name} --type json -p {shlex.quote(removal)}")
+            # A merge patch takes out what is null, and may be repeated: each node without the agent tells it.
+            selector = {"nodeSelector": dict.fromkeys(keys)}
+            removal = json.dumps({"spec": {"template": {"spec": selector}}})
+            patches.append(f"{KUBECTL} -n {namespace} patch daemonset {name} --type merge -p {shlex.quote(removal)}")
     if patches:
         return Case(node, tuple(seen), (Remedy(context.cluster.leader.name, " && ".join(patches)),))
     return Case(node, tuple(seen), (Remedy(node, evidence.apply, "here"),))
-
-
-_SELECTOR = "/spec/template/spec/nodeSelector"
-
-
-def _pointer(key: str) -> str:
-    """A key as a part of a JSON pointer (RFC 6901)."""
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:

@@ -11,5 +11,7 @@ from kubeproof.config.cluster import LoadedInventory
 def verify(loaded: LoadedInventory, json_file: Path | None = None) -> int:
     """Prove a cluster's network and print the report; see :func:`kubeproof.proof.proving.verify` for the exit code."""
     from kubeproof.proof import proving
+    from kubeproof.proof.report import write_json
+    from kubeproof.terminal.reporting import Output
 
-    return proving.verify(loaded, json_file)
+    return proving.verify(loaded, [Output("--json", json_file, write_json)])

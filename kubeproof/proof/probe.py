@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from kubeproof.config.patience import patient
-from kubeproof.rules.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult, Remedy, Status
 from kubeproof.state.collector import NOT_EXECUTABLE, NOT_FOUND, Output
 from kubeproof.state.containers import DOCKER, Tool
 
@@ -36,6 +36,8 @@ CURL_BLOCKED = {
 class Verdict:
     status: Status
     found: str
+    remedy: str = ""
+    """Shell text for the probe's node, where one is known from the outcome alone."""
 
 
 def holds(found: str) -> Verdict:
@@ -110,6 +112,7 @@ def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], line:
         expected="\n".join(dict.fromkeys(f"{probe.label}: {probe.expected}" for probe, _ in shown)),
         found="\n".join(dict.fromkeys(f"{probe.label}: {verdict.found}" for probe, verdict in shown)),
         look_further=line(node, first.text),
+        remedies=tuple(Remedy(node, text) for text in dict.fromkeys(verdict.remedy for _, verdict in shown) if text),
     )
 
 

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from kubeproof.config.cluster import Node
@@ -598,17 +598,16 @@ def _judge_path_mtu(mtu: int, remedy: str) -> Callable[[Output], Verdict]:
         first, second, route, *_ = [*texts, ""]
         kept = re.search(r"\bcache\b.* mtu (?:lock )?(\d+)", route)
         expires = re.search(r" expires (\d+)sec", route)
-        note, passes = "", codes[0] == 0
+        note, mends, passes = "", "", codes[0] == 0
         if not passes and kept and int(kept[1]) < mtu:
             note = f" by a path MTU of {kept[1]} that the pod's kernel has kept of a link that was, or is, narrower"
             note += f", for {expires[1]} s more" if expires else ""
-            note += f"; `{remedy}` makes it forget"
+            mends = remedy
         refused = "message too long" in second.lower()
         small = "pass" if passes else "are refused as too long" if _is_refusal(first) else "are lost"
         large = "pass too" if codes[1] == 0 else "are refused as too long" if refused else "are lost without a word"
-        return _compared(
-            passes and codes[1] != 0 and refused, f"packets of {mtu} bytes {small}{note}, {mtu + 1} bytes {large}"
-        )
+        found = f"packets of {mtu} bytes {small}{note}, {mtu + 1} bytes {large}"
+        return replace(_compared(passes and codes[1] != 0 and refused, found), remedy=mends)
 
     return judge
 

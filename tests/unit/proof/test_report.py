@@ -37,7 +37,7 @@ def result(name: str, node: str, status: Status = Status.HOLDS) -> CheckResult:
 
 
 def report(*results: CheckResult) -> Report:
-    return Report(good.loaded(), results, TAKEN_AT, 4.2)
+    return Report(good.snapshot(), results, TAKEN_AT, 4.2)
 
 
 def shown(made: Report) -> str:
@@ -193,14 +193,14 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_other(tmp_path:
 def test_a_bad_path_is_refused_before_any_work(
     path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(proving, "prove", lambda _: pytest.fail("work was done"))
+    monkeypatch.setattr(proving, "prove", lambda *_: pytest.fail("work was done"))
     assert verify(good.loaded(), tmp_path / path) == 2
     assert re.match(f"error: --json .*{message}", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(("status", "code"), [(Status.HOLDS, 0), (Status.FAILS, 1), (Status.BROKEN, 1)])
 def test_exit_codes(status: Status, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(proving, "prove", lambda _: report(result("swap", "node-a", status)))
+    monkeypatch.setattr(proving, "prove", lambda *_: report(result("swap", "node-a", status)))
     assert verify(good.loaded(), tmp_path / "proof.json") == code
     assert json.loads((tmp_path / "proof.json").read_text())["holds"] is (code == 0)
 
