@@ -89,9 +89,7 @@ def parse_pcap(content: bytes) -> tuple[bytes, ...]:
 
 def parse_cooked(content: bytes) -> tuple[CookedPacket, ...]:
     """The IPv4 packets of a capture file of all interfaces (LINKTYPE_LINUX_SLL2). Raises ParseError likewise."""
-    found = (
-        (time, frame, parse_ipv4(frame[SLL2_HEADER:])) for time, frame in _records(content, LINKTYPE_SLL2, "SLL2")
-    )
+    found = ((time, frame, parse_ipv4(frame[SLL2_HEADER:])) for time, frame in _records(content, LINKTYPE_SLL2, "SLL2"))
     return tuple(
         CookedPacket(time, int.from_bytes(frame[4:8], "big"), frame[10] == SLL2_OUTGOING, packet, _vxlan_in(packet))
         for time, frame, packet in found
