@@ -62,9 +62,7 @@ def _set_up(pair: Pair) -> bool:
     return all(by_name(name).check(context).ok for name in TUNNEL_CHECKS for context in (pair.here, pair.there))
 
 
-@cause(
-    udp_path,
-)
+@cause(udp_path)
 def vxlan_port_blocked(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """By real packets: where the last trace of them is seen."""
     port = evidence.snapshot.loaded.cluster.settings.vxlan_port
@@ -177,11 +175,8 @@ def _matches(rule: iptables.Rule, chain: str, context: Context, port: int) -> bo
         symptom="large packets hang, small ones pass",
         meaning="something between the nodes, such as a tunnel or a cloud's network, carries smaller packets than the "
         "interfaces say, and does not tell; they have to be set to what it carries",
-        references=(
-            "flannel#841",
-            "kubeadm#240",
-        ),
-    ),
+        references=("flannel#841", "kubeadm#240"),
+    )
 )
 def underlay_mtu_too_large(evidence: Evidence) -> Iterator[Case]:
     """By real packets with DF set, of each node's own interface."""
@@ -218,7 +213,7 @@ def _smaller(context: Context, size: int) -> str:
         meaning="the VXLAN device leaves checksums to the interface below, whose driver gets those inside of a tunnel "
         "wrong; the receiver drops what it cannot verify",
         references=("flannel#1279",),
-    ),
+    )
 )
 def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
     """By real packets: TCP through the tunnel dies, ICMP passes, and the receiver counts wrong checksums."""
@@ -249,10 +244,7 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
         symptom="ssh to a node is lost, as after a reset",
         meaning="the host is up and answers ARP, but drops what is sent to it: a blanket flush of iptables took the "
         "rules away that accept, and left a policy that drops",
-        references=(
-            "kubespray#5812",
-            "kubespray#6119",
-        ),
+        references=("kubespray#5812", "kubespray#6119"),
     ),
     follows=Follows(here=("reachable",), everywhere=("api",)),
 )

@@ -19,10 +19,7 @@ def swap_on(evidence: Evidence, context: Context) -> Case | None:
     return None if row.ok else rows.case_of(row, *_kubelet(evidence, context))
 
 
-@cause_on_node(
-    host.cgroup_driver,
-    follows=Follows(here=ROWS_OF_KUBELET, hides=("kubelet-healthy",), traffic=False),
-)
+@cause_on_node(host.cgroup_driver, follows=Follows(here=ROWS_OF_KUBELET, hides=("kubelet-healthy",), traffic=False))
 def cgroup_driver_mismatch(evidence: Evidence, context: Context) -> Case | None:
     """cgroupDriver of kubelet's configuration against the runtime's own word."""
     ours, theirs = context.state.kubelet_driver, context.state.runtime_driver

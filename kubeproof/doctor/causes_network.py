@@ -37,10 +37,7 @@ def bridge_of_another_subnet(_: Evidence, context: Context) -> Case | None:
     return case_of(cni0_address.check(context))
 
 
-@cause(
-    policies_in_force,
-    follows=Follows(here=("policies-in-force",), traffic=False),
-)
+@cause(policies_in_force, follows=Follows(here=("policies-in-force",), traffic=False))
 def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """The network cannot, or is told not to, or its rules are not there."""
     cluster, objects = evidence.snapshot.loaded.cluster, evidence.snapshot.objects
@@ -119,10 +116,7 @@ def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Itera
         symptom='"node does not have a podCIDR", pods without addresses',
         meaning="kube-controller-manager gives nodes their parts of one network, and the pod network expects them in "
         "another one",
-        references=(
-            "flannel#728",
-            "flannel#1428",
-        ),
+        references=("flannel#728", "flannel#1428"),
     ),
     follows=Follows(everywhere=AGENTS_ROWS, hides=("network-agent-ready", "cni0-address")),
 )

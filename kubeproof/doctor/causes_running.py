@@ -94,8 +94,7 @@ def paused(_: Evidence, context: Context) -> Case | None:
 
 
 @cause_on_node(
-    control_plane_healthy,
-    follows=Follows(here=("control-plane-healthy", "pod-namespaces", "api"), traffic=False),
+    control_plane_healthy, follows=Follows(here=("control-plane-healthy", "pod-namespaces", "api"), traffic=False)
 )
 def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     """By their health ports; why, from the host's own logs, since the API may be what is silent."""
@@ -129,10 +128,7 @@ def _kubelet_down(context: Context) -> bool:
     return context.state.kubelet is not None and not context.state.kubelet.is_healthy
 
 
-@cause_on_node(
-    kubelet_healthy,
-    follows=Follows(here=ROWS_OF_KUBELET, traffic=False),
-)
+@cause_on_node(kubelet_healthy, follows=Follows(here=ROWS_OF_KUBELET, traffic=False))
 def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     """Its health port, and what it said last."""
     kubelet = context.state.kubelet
@@ -159,16 +155,7 @@ AGENTS_ROWS = (
 )
 
 
-@cause(
-    network_agent_ready,
-    follows=Follows(
-        here=AGENTS_ROWS,
-        hides=(
-            "policies-in-force",
-            "udp-path",
-        ),
-    ),
-)
+@cause(network_agent_ready, follows=Follows(here=AGENTS_ROWS, hides=("policies-in-force", "udp-path")))
 def network_pods_down(evidence: Evidence) -> Iterator[Case]:
     """And why: kubelet's word by the API, the last warning about them, the last line that they logged."""
     network = evidence.snapshot.loaded.cluster.settings.network
@@ -258,10 +245,7 @@ def _described(evidence: Evidence, pod: Pod) -> str:
     return evidence.snapshot.line(leader, f"{KUBECTL} -n {pod.namespace} describe pod {pod.name}")
 
 
-@cause(
-    kube_proxy_ready,
-    follows=Follows(here=("kube-proxy-ready", *SERVICE_ROWS)),
-)
+@cause(kube_proxy_ready, follows=Follows(here=("kube-proxy-ready", *SERVICE_ROWS)))
 def kube_proxy_down(evidence: Evidence) -> Iterator[Case]:
     """No ready pod of it on a node."""
     for context in _members(evidence):

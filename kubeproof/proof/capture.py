@@ -53,12 +53,7 @@ base64 "$d/c.pcap"
 
 
 def judge_capture(
-    *,
-    nonce: bytes,
-    nodes: tuple[IPv4Address, IPv4Address],
-    pods: tuple[IPv4Address, IPv4Address],
-    port: int,
-    vni: int,
+    *, nonce: bytes, nodes: tuple[IPv4Address, IPv4Address], pods: tuple[IPv4Address, IPv4Address], port: int, vni: int
 ) -> Callable[[Output], Verdict]:
     """Both directions must be there: outer node to node, inner pod to pod with addresses unchanged."""
     expected = {

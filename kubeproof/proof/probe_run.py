@@ -12,16 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 from kubeproof.config.cluster import Node
 from kubeproof.config.patience import patient
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
-from kubeproof.proof.probe import (
-    REQUEST_SECONDS,
-    Probe,
-    Verdict,
-    broken,
-    fails,
-    holds,
-    judged,
-    summarize,
-)
+from kubeproof.proof.probe import REQUEST_SECONDS, Probe, Verdict, broken, fails, holds, judged, summarize
 from kubeproof.proof.probes import TITLES, Matrix, node_port_url
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.result import CheckResult, Status
