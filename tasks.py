@@ -94,10 +94,10 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
 
 
 def _verify(inventory: str, json_file: str) -> int:
-    from kubeproof import proof
     from kubeproof.config import cluster
+    from kubeproof.proof import proving
 
-    return int(proof.verify(cluster.load(_inventory(inventory)), _path(json_file) if json_file else None))
+    return proving.verify(cluster.load(_inventory(inventory)), _path(json_file) if json_file else None)
 
 
 @task
@@ -146,11 +146,11 @@ def verify(_context: Context, inventory: str = "", json: str = "") -> int:
 @task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
 @command
 def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
-    """Say what is wrong with a cluster, and how to mend it."""
-    from kubeproof import doctor as visit
+    """Say what is wrong with a cluster, and what to do about it."""
     from kubeproof.config import cluster
+    from kubeproof.doctor import examining
 
-    return visit.examine(cluster.load(_inventory(inventory)), _path(json) if json else None)
+    return examining.examine(cluster.load(_inventory(inventory)), _path(json) if json else None)
 
 
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})

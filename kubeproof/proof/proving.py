@@ -9,7 +9,7 @@ from kubeproof.proof import probes
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
-from kubeproof.proof.report import Report, ordered, show, write_json
+from kubeproof.proof.report import Report, ordered, show, to_json
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.result import CheckResult
 from kubeproof.terminal.console import step
@@ -24,7 +24,7 @@ def verify(loaded: LoadedInventory, json_file: Path | None = None) -> int:
     0: everything that was run holds; 1: something does not, a probe did not work, or a node cannot be reached;
     2: ``json_file`` cannot be written.
     """
-    return reported(lambda: prove(loaded), show, write_json, lambda report: report.holds, json_file)
+    return reported(lambda: prove(loaded), show, to_json, lambda report: report.holds, json_file)
 
 
 def prove(loaded: LoadedInventory) -> Report:

@@ -1,5 +1,6 @@
 """How commands that look at a cluster end: their report printed, written where it is asked for, and an exit code."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +17,7 @@ Report = TypeVar("Report")
 def reported(
     make: Callable[[], Report],
     show: Callable[[Report, Console], None],
-    write_json: Callable[[Report, Path], None],
+    to_json: Callable[[Report], object],
     is_well: Callable[[Report], bool],
     json_file: Path | None,
 ) -> int:
@@ -30,7 +31,8 @@ def reported(
         report = make()
         show(report, console)
         if json_file is not None:
-            write_json(report, json_file)
+            text = json.dumps(to_json(report), indent=2, ensure_ascii=False)
+            output_files.write("--json", json_file, f"{text}\n")
     except UserError as error:
         for problem in error.problems:
             console.print(f"error: {problem}", markup=False)
