@@ -30,8 +30,7 @@ def cgroup_driver_mismatch(evidence: Evidence, context: Context) -> Case | None:
     if theirs == wanted:
         edit = f"sed -i 's/^cgroupDriver:.*/cgroupDriver: {wanted}/' {KUBELET_CONFIG} && systemctl restart kubelet"
         return _on(context, seen, *_kubelet(evidence, context), remedy=edit)
-    here = Remedy(context.node.name, evidence.apply, "here")
-    return Case(context.node.name, (seen, *_kubelet(evidence, context)), (here,))
+    return Case(context.node.name, (seen, *_kubelet(evidence, context)), (evidence.applying(context.node.name),))
 
 
 def _kubelet(evidence: Evidence, context: Context) -> Iterator[str]:
@@ -63,7 +62,7 @@ def wrong_node_address(evidence: Evidence, context: Context) -> Case | None:
     local = link.vxlan.local if link and link.vxlan else None
     if local is not None and local != context.underlay_address:
         seen_of_tunnel = f"{context.vxlan_device} sends from {local}, the node's address is {context.underlay_address}"
-        return Case(context.node.name, (seen_of_tunnel,), (Remedy(context.node.name, evidence.apply, "here"),))
+        return Case(context.node.name, (seen_of_tunnel,), (evidence.applying(context.node.name),))
     if isinstance(context.objects, str):
         raise UndecidedError(f"the API could not be read: {context.objects}")
     return None

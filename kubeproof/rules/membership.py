@@ -137,7 +137,7 @@ def _ready(pods: Sequence[Pod], what: str) -> Outcome:
 def _delete(pods: Sequence[Pod]) -> Iterator[str]:
     for pod in pods:
         if not pod.trouble:  # which says why, and starting it anew would end in the same way
-            yield f"{KUBECTL} -n {pod.namespace} delete pod {pod.name} --force --grace-period=0"
+            yield f"{KUBECTL} -n {pod.namespace} delete pod {pod.name} --force --grace-period=0 --ignore-not-found"
 
 
 @rule(
