@@ -122,11 +122,14 @@ def _blocked(context: Context, host: NodeState, place: str, port: int, seen: tup
         # Nothing on the nodes refuses it, and what does only its owner can tell.
         allow_all = f"allow UDP {port} from {settings.node_network} to {settings.node_network}"
         return Case(node, seen, (Remedy(node, allow_all, "firewall"),))
-    rules = [deletion("filter", rule) for rule in _refusing(context.state.iptables, place, context, port)]
-    shown = [str(rule.text or rule) for rule in _refusing(context.state.iptables, place, context, port)]
+    ruleset = context.state.iptables
+    taking = ruleset.walk("filter", ruleset.rules("filter", place), lambda rule: _matches(rule, place, context, port))
+    refusing = [rule for rule in taking if rule.target in REFUSALS]
+    rules = [deletion("filter", rule) for rule in refusing]
+    shown = [str(rule.text or rule) for rule in refusing]
     more = replace(interest(context), ports=frozenset({port}))
     # Other tables and nftables decide as well, whatever the table filter accepts.
-    others = [item for item in interfering(context.state.iptables, more) if item.table in ("raw", "mangle")]
+    others = [item for item in interfering(ruleset, more) if item.table in ("raw", "mangle")]
     strangers = [rule for rule in host.nft_rules if rule.concerns(more)]
     rules += [deletion(item.table, item.rule) for item in others] + [rule.removal for rule in strangers]
     shown += [*map(str, others), *map(str, strangers)]
@@ -139,20 +142,8 @@ def _blocked(context: Context, host: NodeState, place: str, port: int, seen: tup
     return None  # Something else loses it, such as a route, and to open a port would not repair that.
 
 
-def _refusing(
-    ruleset: iptables.Ruleset, chain: str, context: Context, port: int, depth: int = 8
-) -> Iterator[iptables.Rule]:
-    """Rules of a chain of the filter table, and of chains that it calls, that refuse VXLAN packets of another node."""
-    for rule in ruleset.rules("filter", chain):
-        if not _matches(rule, chain, context, port):
-            continue
-        if rule.target in REFUSALS:
-            yield rule
-        elif depth > 0:
-            yield from _refusing(ruleset, rule.target, context, port, depth - 1)
-
-
 def _matches(rule: iptables.Rule, chain: str, context: Context, port: int) -> bool:
+    """Whether VXLAN packets of another node, or to one, meet a rule in or below a chain of the filter table."""
     ports = rule.destination_port
     if ports is not None and (ports.value.first <= port <= ports.value.last) == ports.negated:
         return False

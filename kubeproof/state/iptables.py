@@ -6,7 +6,7 @@ so that nobody takes a rule with one more condition for the rule without it. Com
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Generic, TypeVar
@@ -178,6 +178,16 @@ class Ruleset:
         """The rules of a chain in order; none where there is no such chain."""
         found = self.chain(table, chain)
         return () if found is None else found.rules
+
+    def walk(self, table: str, rules: Iterable[Rule], takes: Callable[[Rule], bool], depth: int = 8) -> Iterator[Rule]:
+        """Rules that a packet may come to: ``takes`` says of each whether it counts, and whether its chain is entered.
+
+        Chains are entered ``depth`` times within each other: iptables refuses loops, a text need not.
+        """
+        for rule in filter(takes, rules):
+            yield rule
+            if depth > 0:
+                yield from self.walk(table, self.rules(table, rule.target), takes, depth - 1)
 
     @property
     def used_tables(self) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import version_traits
+from kubeproof.node import changed_settings
 from kubeproof.node.finding import Finding
+from kubeproof.node.tunnel import tunnel_mtu
 from kubeproof.rules.before_deploy.inspection import Inspection
 from kubeproof.rules.rule import Rule
 from kubeproof.state.node import NodeState
@@ -48,6 +50,8 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     """What a deploy and a reset have to leave alone alike."""
     yield from foreign(inspection.hosts)
     yield from changed(inspection.cluster.settings, inspection.hosts)
+    mtu = tunnel_mtu(inspection.cluster, inspection.hosts)
+    yield from changed_settings.findings(inspection.cluster, inspection.in_use, mtu)
 
 
 def foreign(hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
