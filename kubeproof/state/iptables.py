@@ -117,23 +117,11 @@ class Rule:
         return shlex.join(["iptables", *([] if table == "filter" else ["-t", table]), option, *words[1:]])
 
     def _conditions(self) -> Iterator[str]:
-        states = self.conntrack_states
-        matches: tuple[tuple[str, Match[Any] | None], ...] = (
-            ("-s", self.source),
-            ("-d", self.destination),
-            ("-i", self.in_interface),
-            ("-o", self.out_interface),
-            ("-p", self.protocol),
-            ("--sport", self.source_port),
-            ("--dport", self.destination_port),
-            ("--ctstate", Match(",".join(sorted(states.value)), states.negated) if states else None),
-            ("--mark", self.mark),
-            ("--src-type", self.source_type),
-            ("--dst-type", self.destination_type),
-        )
-        for option, match in matches:
+        for name, option in _MATCHES.items():
+            match: Match[Any] | None = getattr(self, name)
             if match is not None:
-                yield f"{'! ' if match.negated else ''}{option} {match.value}"
+                value = ",".join(sorted(match.value)) if isinstance(match.value, frozenset) else match.value
+                yield f"{'! ' if match.negated else ''}{option} {value}"
         if self.probability is not None:
             yield f"--probability {self.probability}"
 
@@ -475,9 +463,9 @@ def _known(fields: dict[str, object], module: str, negated: bool, option: str, a
         value = read(arguments[0])
     except ValueError:
         return False
-    if name in fields or (negated and name not in _NEGATABLE):
+    if name in fields or (negated and name not in _MATCHES):
         return False
-    fields[name] = Match(value, negated) if name in _NEGATABLE else value
+    fields[name] = Match(value, negated) if name in _MATCHES else value
     return True
 
 
@@ -504,6 +492,20 @@ def _states(text: str) -> frozenset[str]:
     return frozenset(text.split(","))
 
 
+_MATCHES = {
+    "source": "-s",
+    "destination": "-d",
+    "in_interface": "-i",
+    "out_interface": "-o",
+    "protocol": "-p",
+    "source_port": "--sport",
+    "destination_port": "--dport",
+    "conntrack_states": "--ctstate",
+    "mark": "--mark",
+    "source_type": "--src-type",
+    "destination_type": "--dst-type",
+}
+"""Fields that are a Match, which can be negated, in the order in which they are written, each with its option."""
 _PROTOCOLS = {"1": "icmp", "6": "tcp", "17": "udp", "132": "sctp"}
 """Where a host has no /etc/protocols, numbers are printed."""
 _READERS: dict[tuple[str, str], tuple[str, Callable[[str], object]]] = {
@@ -527,16 +529,3 @@ _READERS: dict[tuple[str, str], tuple[str, Callable[[str], object]]] = {
     ("", "--set-xmark"): ("set_mark", _mark),
 }
 """(module, option) -> field and reader; module "" stands for any. Modules matter where options share a name."""
-_NEGATABLE = {
-    "source",
-    "destination",
-    "in_interface",
-    "out_interface",
-    "protocol",
-    "source_port",
-    "destination_port",
-    "conntrack_states",
-    "mark",
-    "source_type",
-    "destination_type",
-}
