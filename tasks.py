@@ -68,6 +68,10 @@ def _path(written: str) -> Path:
     return Path(os.environ.get("KUBEPROOF_CALLER_FOLDER", ROOT), written)
 
 
+def _file(written: str) -> Path | None:
+    return _path(written) if written else None
+
+
 def _inventory(written: str) -> Path:
     return _path(written) if written else ROOT / "inventory" / "lab.py"
 
@@ -93,11 +97,18 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     return outcome.count
 
 
-def _verify(inventory: str, json_file: str) -> int:
+def _verify(inventory: str, json_file: str, html_file: str = "") -> int:
     from kubeproof.config import cluster
     from kubeproof.proof import proving
+    from kubeproof.proof.report import to_json
+    from kubeproof.terminal.reporting import as_json
 
-    return proving.verify(cluster.load(_inventory(inventory)), _path(json_file) if json_file else None)
+    loaded = cluster.load(_inventory(inventory))
+    if not html_file:
+        return proving.verify(loaded, [as_json(_file(json_file), to_json)])
+    from kubeproof.pages import writing
+
+    return writing.verify(loaded, _file(json_file), _path(html_file))
 
 
 @task
@@ -136,11 +147,27 @@ def apply(_context: Context, inventory: str = "") -> None:
     _deploy(inventory, "deploy.py")
 
 
-@task(help={**INVENTORY_HELP, "json": "also write the results to this file"})
+@task(
+    help={
+        **INVENTORY_HELP,
+        "json": "also write the results to this file",
+        "html": "also write the page of `report` to this file",
+    }
+)
 @command
-def verify(_context: Context, inventory: str = "", json: str = "") -> int:
+def verify(_context: Context, inventory: str = "", json: str = "", html: str = "") -> int:
     """Prove the cluster's network, all of it."""
-    return _verify(inventory, json)
+    return _verify(inventory, json, html)
+
+
+@task(help={**INVENTORY_HELP, "file": "HTML file to write", "since": "an earlier page, to show what differs from it"})
+@command
+def report(_context: Context, file: str, inventory: str = "", since: str = "") -> None:
+    """Draw the network and its proof as a page of HTML."""
+    from kubeproof.config import cluster
+    from kubeproof.pages import writing
+
+    writing.report(cluster.load(_inventory(inventory)), _path(file), _file(since))
 
 
 @task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
@@ -150,7 +177,7 @@ def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
     from kubeproof.config import cluster
     from kubeproof.doctor import examining
 
-    return examining.examine(cluster.load(_inventory(inventory)), _path(json) if json else None)
+    return examining.examine(cluster.load(_inventory(inventory)), _file(json))
 
 
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})
@@ -227,15 +254,9 @@ def matrix(
     from kubeproof import matrix as truth
     from kubeproof.config import cluster
 
-    return truth.run(
-        cluster.load(_inventory(inventory)),
-        [_path(name) for name in file or ()],
-        json_file=_path(json) if json else None,
-        junit_file=_path(junit) if junit else None,
-        only=only or None,
-        verbose=verbose,
-        keep=keep,
-    )
+    files, json_file, junit_file = [_path(name) for name in file or ()], _file(json), _file(junit)
+    options = truth.Options(files, json_file, junit_file, only or None, verbose, keep)
+    return truth.run(cluster.load(_inventory(inventory)), options)
 
 
 @task(
@@ -317,8 +338,8 @@ def _run_all(commands: list[list[str]]) -> int:
     return min(worst, EXIT_NOT_HOLDING)
 
 
-TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
-"""What the lab's images have and a machine needs not: unit tests run the agents without a container."""
+TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2", "chromium")
+"""What unit tests need beside a lab's packages: two that agents have in the lab's images, and a browser."""
 EVERY_CORE = ("-n", "auto", "--dist", "worksteal")
 """Options of pytest for tests that do not touch each other; one lab, on the other hand, is everybody's."""
 PYTEST = ("pytest", "-q", "--durations=10")
@@ -525,10 +546,9 @@ def mirror_add(_context: Context, image: Any = None) -> None:
     from kubeproof.terminal.console import say
     from kubeproof.terminal.summary import counted
     from lab import lifecycle, mirror, preflight, settings
-    from lab.mirror import registry
 
     lifecycle.require_root()
-    preflight.install_packages(registry.PACKAGES)
+    preflight.install_packages(preflight.IMAGE_PACKAGES)
     added = mirror.add(settings.load(), list(image or ()), _path("."))
     say(f"added: {counted(added, 'image')}")
 
@@ -552,6 +572,7 @@ namespace = Collection(
         plan,
         apply,
         verify,
+        report,
         doctor,
         reset,
         demo,

@@ -14,8 +14,6 @@ from lab.paths import LOG_FILE, NODES, REPOSITORY, RUN
 from lab.settings import LabSettings
 from lab.wait import wait_until
 
-PACKAGES = ("systemd-container",)
-
 STOP_SECONDS = 60
 KILL_SECONDS = 15
 

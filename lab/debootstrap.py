@@ -6,9 +6,6 @@ from pathlib import Path
 
 from lab import apt_config, archive, shell
 
-PACKAGES = ("mmdebstrap", "debian-archive-keyring", "util-linux")
-"""Debian packages that this module needs on the lab's machine."""
-
 MOUNT_NAMESPACE = ("unshare", "--mount")
 """Of a build that is killed no mount stays behind, which would keep its folder from being removed."""
 FORGET_SETTINGS = 'rm "$1/etc/apt/apt.conf.d/99mmdebstrap"'

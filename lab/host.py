@@ -4,9 +4,6 @@ import os
 from enum import Enum
 from pathlib import Path
 
-PACKAGES = ("kmod",)
-"""Debian packages that tell and change what kind of machine this is: modprobe loads kernel modules."""
-
 CAP_SYS_RESOURCE = 24
 """Bit of the capability, from linux/capability.h."""
 CGROUP_ROOT = Path("/sys/fs/cgroup")

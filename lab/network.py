@@ -18,8 +18,6 @@ from kubeproof.terminal.console import say
 from lab import shell
 from lab.settings import LabSettings
 
-PACKAGES = ("iproute2", "nftables")
-
 TABLE = "kubeproof_lab"
 MARK = "kubeproof-lab"
 """Alias of the lab's bridge and comment of its iptables rule: what the lab made, and may take away."""

@@ -29,8 +29,6 @@ __all__ = [
     "up",
 ]
 
-PACKAGES = container.PACKAGES
-
 BOOT_SECONDS = 180
 SSH_SECONDS = 20
 """One of the tries to reach a node."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from kubeproof.terminal.console import say, step
 from kubeproof.terminal.errors import CommandError, UserError
-from lab import archive, host, machine, mirror, network, nodes, paths, prepared, rootfs, shell, ssh
-from lab.mirror import node_packages
+from lab import archive, host, machine, mirror, network, nodes, paths, prepared, rootfs, shell
+from lab.mirror import kubernetes, node_packages
 from lab.mirror.cache import PARTIAL
 from lab.settings import LabSettings
 
@@ -31,7 +31,18 @@ DOWNLOADED = ("source", "base-layer", node_packages.KIND)
 """Caches that are filled from Debian's archive, beside the root filesystem."""
 BUILT = "kubernetes"
 
-MODULES_WITH_PACKAGES = (network, nodes, rootfs, ssh, mirror)
+IMAGE_PACKAGES = ("docker-registry", "skopeo")
+"""Debian packages for getting images into the registry, and the registry itself."""
+PACKAGES = (
+    # machine, network and nodes: modprobe, ip, nft, systemd-nspawn, ssh-keygen
+    *("kmod", "iproute2", "nftables", "systemd-container", "openssh-client"),
+    # root filesystems and the layer of images
+    *("mmdebstrap", "debian-archive-keyring", "util-linux", "umoci"),
+    # Kubernetes' programs, their packages and the apt repositories
+    *("golang-go", kubernetes.REFLECT2_PACKAGE, "dpkg-dev", "xz-utils", "apt-utils", "gpg", "gpg-agent", "python3"),
+    *IMAGE_PACKAGES,
+)
+"""Debian packages that the lab needs on its machine."""
 
 UPDATE_SECONDS = 120
 """The lists of a fresh machine are 9 MB; a slow network is no reason to refuse."""
@@ -168,7 +179,7 @@ def _archive_uris() -> tuple[str, ...]:
 
 def missing_packages(more: Collection[str] = ()) -> list[str]:
     """Debian packages that the lab needs on this machine, and ``more``, that are not installed."""
-    wanted = sorted({*more, *(package for module in MODULES_WITH_PACKAGES for package in module.PACKAGES)})
+    wanted = sorted({*PACKAGES, *more})
     listing = shell.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"], check=False)
     installed = {line.split()[0] for line in listing.splitlines() if line.endswith(" installed")}
     return [package for package in wanted if package not in installed]

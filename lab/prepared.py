@@ -14,7 +14,6 @@ from kubeproof.config.tables.runtimes import references
 from kubeproof.config.tables.systems import SYSTEMS
 from kubeproof.deploy import manifest_source
 from kubeproof.node.images import images_for
-from kubeproof.terminal.console import step
 from lab import container, group_data, node_files, rootfs, shell, trees
 from lab.mirror import apt, cache, registry
 from lab.paths import APT_REPOSITORY, DEBIAN_REPOSITORY, REPOSITORY, SHARED
@@ -46,11 +45,9 @@ def ensure(lab: LabSettings) -> Path:
         hashlib.sha256((folder / "Packages").read_bytes()).hexdigest() for folder in (APT_REPOSITORY, DEBIAN_REPOSITORY)
     ]
     key = cache.key(_RECIPE, rootfs.key(), words, images, indexes, PROGRAM.read_text())
-    folder = cache.entry(KIND, key)
-    if not folder.exists():
-        with step("node root filesystem with packages and images"), cache.creating(folder) as partial:
-            _make(lab, partial, [*words, " ".join(references(settings.runtime, tuple(images)))])
-        cache.prune(KIND, keep=key)
+    words.append(" ".join(references(settings.runtime, tuple(images))))
+    title = "node root filesystem with packages and images"
+    folder, _ = cache.ensure(KIND, key, title, lambda partial: _make(lab, partial, words))
     if not (SHARED / key).exists():
         with cache.creating(SHARED / key) as partial:
             # Links, which stay when the cache is deleted; it may be on another file system.

@@ -9,13 +9,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from kubeproof.terminal.console import step
 from lab import archive, debootstrap, host, shell
-from lab.paths import CACHE, REPOSITORY
+from lab.mirror import cache
+from lab.paths import REPOSITORY
 
-PACKAGES = (*debootstrap.PACKAGES, *host.PACKAGES)
-"""Debian packages that this module needs on the lab's machine."""
-
+KIND = "rootfs"
+"""Name of its cache."""
 NODE_PACKAGES = (
     "systemd",
     "systemd-sysv",
@@ -44,19 +43,12 @@ _RECIPE_VERSION = 1
 
 def ensure() -> Path:
     """Return the root filesystem's folder, making it first if the cache has none for this recipe."""
-    folder = CACHE / "rootfs" / key()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Its setuid programs grow old without updates; no user of this machine shall run them.
-    folder.parent.chmod(0o700)
-    if not folder.exists():
-        with step("node root filesystem (mmdebstrap)"):
-            _build(folder)
-    return folder
+    return cache.ensure(KIND, key(), "node root filesystem (mmdebstrap)", _build)[0]
 
 
 def is_cached() -> bool:
     """Whether :func:`ensure` would find everything in the cache."""
-    return (CACHE / "rootfs" / key()).exists()
+    return cache.entry(KIND, key()).exists()
 
 
 def key() -> str:
@@ -78,13 +70,10 @@ def _image_files() -> Iterator[Path]:
 
 
 def _build(folder: Path) -> None:
-    # An interrupted build leaves only this temporary folder, which the next one replaces.
-    building = folder.with_name(folder.name + ".building")
-    shell.run(["rm", "-rf", "--one-file-system", building])
-    debootstrap.make(building, "minbase", NODE_PACKAGES, _hooks())
-    _add_image_files(building)
-    building.rename(folder)
-    _forget_others(folder)
+    # Its setuid programs grow old without updates; no user of this machine shall run them.
+    folder.parent.chmod(0o700)
+    debootstrap.make(folder, "minbase", NODE_PACKAGES, _hooks())
+    _add_image_files(folder)
 
 
 def _hooks() -> list[str]:
@@ -102,9 +91,3 @@ def _add_image_files(root: Path) -> None:
     shell.run(["chroot", root, "systemctl", "enable", "kubeproof-node.service"])
     if host.lacks_sys_resource():
         shutil.copy(SHIM, root / "usr/sbin/runc")
-
-
-def _forget_others(kept: Path) -> None:
-    for other in kept.parent.iterdir():
-        if other != kept:
-            shell.run(["rm", "-rf", "--one-file-system", other])

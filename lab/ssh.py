@@ -11,8 +11,6 @@ from lab import shell
 from lab.paths import SSH_CONFIG, SSH_DIR, SSH_KEY, SSH_KNOWN_HOSTS
 from lab.settings import LabNode
 
-PACKAGES = ("openssh-client",)
-
 
 def ensure_key() -> str:
     """Make the lab's own key pair if there is none; return the public key's line."""

@@ -1,8 +1,10 @@
 """What has to be done to turn the network that is into the one that should be. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface
+from typing import Any, TypeVar
 
 from agents.podnet.plan import BRIDGE, DEVICE, Plan, PodnetError, Route, Vxlan
 
@@ -93,84 +95,40 @@ class SetUp:
         return f"set {DEVICE} up"
 
 
-@dataclass(frozen=True)
-class AddAddress:
-    address: IPv4Interface
-
-    def __str__(self) -> str:
-        return f"add address {self.address} to {DEVICE}"
+Entry = IPv4Interface | Route | Neighbour | FdbEntry
+"""What the VXLAN device has."""
 
 
 @dataclass(frozen=True)
-class DeleteAddress:
-    address: IPv4Interface
+class Set:
+    entry: Entry
 
     def __str__(self) -> str:
-        return f"delete address {self.address} from {DEVICE}"
+        return f"set {_told(self.entry)}"
 
 
 @dataclass(frozen=True)
-class SetRoute:
-    route: Route
+class Delete:
+    entry: Entry
 
     def __str__(self) -> str:
-        return f"set route {self.route}"
+        return f"delete {_told(self.entry)}"
 
 
-@dataclass(frozen=True)
-class DeleteRoute:
-    route: Route
-
-    def __str__(self) -> str:
-        return f"delete route {self.route}"
+E = TypeVar("E", IPv4Interface, Route, Neighbour, FdbEntry)
+Action = DeleteLink | CreateDevice | SetMtu | SetUp | Set | Delete
 
 
-@dataclass(frozen=True)
-class SetNeighbour:
-    neighbour: Neighbour
-
-    def __str__(self) -> str:
-        return f"set ARP entry {self.neighbour}"
-
-
-@dataclass(frozen=True)
-class DeleteNeighbour:
-    neighbour: Neighbour
-
-    def __str__(self) -> str:
-        return f"delete ARP entry {self.neighbour}"
-
-
-@dataclass(frozen=True)
-class SetFdb:
-    entry: FdbEntry
-
-    def __str__(self) -> str:
-        return f"set FDB entry {self.entry}"
-
-
-@dataclass(frozen=True)
-class DeleteFdb:
-    entry: FdbEntry
-
-    def __str__(self) -> str:
-        return f"delete FDB entry {self.entry}"
-
-
-Action = (
-    DeleteLink
-    | CreateDevice
-    | SetMtu
-    | SetUp
-    | AddAddress
-    | DeleteAddress
-    | SetRoute
-    | DeleteRoute
-    | SetNeighbour
-    | DeleteNeighbour
-    | SetFdb
-    | DeleteFdb
-)
+def _told(entry: Entry) -> str:
+    match entry:
+        case Route():
+            return f"route {entry}"
+        case Neighbour():
+            return f"ARP entry {entry}"
+        case FdbEntry():
+            return f"FDB entry {entry}"
+        case _:
+            return f"address {entry} of {DEVICE}"
 
 
 def differences(plan: Plan, observed: Observed) -> list[Action]:
@@ -185,12 +143,14 @@ def differences(plan: Plan, observed: Observed) -> list[Action]:
         device = Device(plan.vxlan, mac="", mtu=plan.mtu, up=False)
     if device.mtu != plan.mtu:
         actions.append(SetMtu(plan.mtu))
-    actions += _addresses(plan, device)
+    actions += _changes(device.addresses, {plan.address}, lambda address: address)
     if not device.up:
-        # A device that goes down loses its routes, so all of them are set again.
         actions.append(SetUp())
     # Where a packet of a new node goes is known before the route that sends it there.
-    actions += [*_fdb(plan, device), *_neighbours(plan, device), *_routes(plan, device)]
+    actions += _changes(device.fdb, {FdbEntry(mac, node) for mac, node in plan.fdb.items()}, lambda entry: entry.mac)
+    actions += _neighbours(plan, device)
+    # A device that is down has no routes, so all of them are set.
+    actions += _changes(device.routes if device.up else set(), plan.routes, lambda route: route.destination)
     return actions
 
 
@@ -225,43 +185,18 @@ def stale_bridge(plan: Plan, bridge: Bridge | None) -> list[Action]:
     return [DeleteLink(BRIDGE, f"it has {found} of an earlier cluster, not {plan.gateway}, and no pod uses it")]
 
 
-def _addresses(plan: Plan, device: Device) -> Iterator[Action]:
-    for address in sorted(device.addresses - {plan.address}):
-        yield DeleteAddress(address)
-    if plan.address not in device.addresses:
-        yield AddAddress(plan.address)
-
-
-def _routes(plan: Plan, device: Device) -> Iterator[Action]:
-    wanted = {route.destination: route for route in plan.routes}
-    for route in _by_destination(device.routes):
-        if route.destination not in wanted:
-            yield DeleteRoute(route)
-    for route in _by_destination(plan.routes if not device.up else plan.routes - device.routes):
-        yield SetRoute(route)
-
-
 def _neighbours(plan: Plan, device: Device) -> Iterator[Action]:
+    # Entries that the kernel made by itself (multicast, failed look-ups) age by themselves.
+    present = {entry for entry in device.neighbours if entry.permanent}
     wanted = {Neighbour(address, mac) for address, mac in plan.neighbours.items()}
-    for neighbour in sorted(device.neighbours, key=lambda entry: entry.address):
-        # Entries that the kernel made by itself (multicast, failed look-ups) age by themselves.
-        if neighbour.permanent and neighbour.address not in plan.neighbours:
-            yield DeleteNeighbour(neighbour)
-    for neighbour in sorted(wanted - device.neighbours, key=lambda entry: entry.address):
-        yield SetNeighbour(neighbour)
+    return _changes(present, wanted, lambda entry: entry.address)
 
 
-def _fdb(plan: Plan, device: Device) -> Iterator[Action]:
-    wanted = {FdbEntry(mac, node) for mac, node in plan.fdb.items()}
-    for entry in sorted(device.fdb, key=lambda entry: entry.mac):
-        if entry.mac not in plan.fdb:
-            yield DeleteFdb(entry)
-    for entry in sorted(wanted - device.fdb, key=lambda entry: entry.mac):
-        yield SetFdb(entry)
-
-
-def _by_destination(routes: frozenset[Route]) -> list[Route]:
-    def position(route: Route) -> tuple[IPv4Network, str]:
-        return route.destination, str(route.gateway)
-
-    return sorted(routes, key=position)
+def _changes(present: AbstractSet[E], wanted: AbstractSet[E], key: Callable[[E], Any]) -> Iterator[Action]:
+    """Delete what has a key that nothing wanted has, then set what is wanted and not there."""
+    keys = {key(entry) for entry in wanted}
+    for entry in sorted(present, key=key):
+        if key(entry) not in keys:
+            yield Delete(entry)
+    for entry in sorted(wanted - present, key=key):
+        yield Set(entry)

@@ -4,7 +4,6 @@ import secrets
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import singledispatchmethod
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
@@ -85,61 +84,31 @@ class Host:
     def apply(self, action: do.Action) -> None:
         """Carry out one difference. Raises PodnetError with the action and the kernel's reason if it fails."""
         with _refused(f"{action} failed"):
-            self._apply(action)
+            match action:
+                case do.CreateDevice():
+                    self.create_device(action, None)
+                case do.DeleteLink(name):
+                    self._ipr.link("del", index=self._index(name))
+                case do.SetMtu(mtu):
+                    self._ipr.link("set", index=self._index(), mtu=mtu)
+                case do.SetUp():
+                    self._ipr.link("set", index=self._index(), state="up")
+                case do.Set(entry):
+                    self._change("replace", entry)
+                case do.Delete(entry):
+                    self._change("del", entry)
 
-    @singledispatchmethod
-    def _apply(self, action: do.Action) -> None:
-        raise TypeError(f"no such action: {action}")
-
-    @_apply.register
-    def _(self, action: do.CreateDevice) -> None:
-        self.create_device(action, None)
-
-    @_apply.register
-    def _(self, action: do.DeleteLink) -> None:
-        self._ipr.link("del", index=self._index(action.name))
-
-    @_apply.register
-    def _(self, action: do.SetMtu) -> None:
-        self._ipr.link("set", index=self._index(), mtu=action.mtu)
-
-    @_apply.register
-    def _(self, action: do.SetUp) -> None:
-        self._ipr.link("set", index=self._index(), state="up")
-
-    @_apply.register
-    def _(self, action: do.AddAddress) -> None:
-        self._address("add", action.address)
-
-    @_apply.register
-    def _(self, action: do.DeleteAddress) -> None:
-        self._address("del", action.address)
-
-    @_apply.register
-    def _(self, action: do.SetRoute) -> None:
-        self._route("replace", action.route)
-
-    @_apply.register
-    def _(self, action: do.DeleteRoute) -> None:
-        self._route("del", action.route)
-
-    @_apply.register
-    def _(self, action: do.SetNeighbour) -> None:
-        entry = action.neighbour
-        self._neighbour("replace", family=socket.AF_INET, dst=str(entry.address), lladdr=entry.mac)
-
-    @_apply.register
-    def _(self, action: do.DeleteNeighbour) -> None:
-        entry = action.neighbour
-        self._neighbour("del", family=socket.AF_INET, dst=str(entry.address), lladdr=entry.mac)
-
-    @_apply.register
-    def _(self, action: do.SetFdb) -> None:
-        self._fdb("replace", action.entry)
-
-    @_apply.register
-    def _(self, action: do.DeleteFdb) -> None:
-        self._fdb("del", action.entry)
+    def _change(self, command: str, entry: do.Entry) -> None:
+        match entry:
+            case Route():
+                self._route(command, entry)
+            case do.Neighbour(address, mac):
+                self._neighbour(command, family=socket.AF_INET, dst=str(address), lladdr=mac)
+            case do.FdbEntry(mac, node):
+                # Not pyroute2's fdb("append"): VXLAN appends no second destination to a MAC, only "replace" changes it.
+                self._neighbour(command, family=AF_BRIDGE, lladdr=mac, dst=str(node), flags=NTF_SELF)
+            case IPv4Interface():
+                self._address("add" if command == "replace" else command, entry)
 
     def _address(self, command: str, address: IPv4Interface) -> None:
         self._ipr.addr(command, index=self._index(), address=str(address.ip), prefixlen=address.network.prefixlen)
@@ -158,10 +127,6 @@ class Host:
 
     def _neighbour(self, command: str, **entry: Any) -> None:
         self._ipr.neigh(command, ifindex=self._index(), state=NUD_PERMANENT, **entry)
-
-    def _fdb(self, command: str, entry: do.FdbEntry) -> None:
-        # Not pyroute2's fdb("append"): VXLAN appends no second destination to a MAC, only "replace" changes it.
-        self._neighbour(command, family=AF_BRIDGE, lladdr=entry.mac, dst=str(entry.node), flags=NTF_SELF)
 
     def _device(self, link: Any) -> do.Device:
         index = link["index"]

@@ -34,6 +34,8 @@ ROWS_OF_KUBELET = (
 )
 """Checks that fail for want of a kubelet, sooner or later."""
 SERVICE_ROWS = ("service-chains", "service-endpoints", "node-ports", "service-masquerade")
+ROWS_OF_ENDPOINTS = ("endpoints-current", "service-by-address", "service-by-name", "node-port")
+"""What fails when a pod gets another address and nobody tells its Services."""
 NAME_ROWS = ("service-by-name", "dns-names", "dns-reverse")
 POD_ROWS = ROWS_OF_KUBELET[6:]
 
@@ -94,7 +96,10 @@ def paused(_: Evidence, context: Context) -> Case | None:
 
 
 @cause_on_node(
-    control_plane_healthy, follows=Follows(here=("control-plane-healthy", "pod-namespaces", "api"), traffic=False)
+    control_plane_healthy,
+    follows=Follows(
+        here=("control-plane-healthy", "pod-namespaces", "api"), everywhere=ROWS_OF_ENDPOINTS, traffic=False
+    ),
 )
 def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     """By their health ports; why, from the host's own logs, since the API may be what is silent."""
@@ -180,19 +185,13 @@ def _without_pod(evidence: Evidence, context: Context) -> Case:
         name = network.agent.daemon_set
         if keys := evidence.control_plane.added_selectors.get(f"{namespace}/{name}"):
             seen.append(f"the DaemonSet {namespace}/{name} selects nodes by {', '.join(keys)}, its manifest does not")
-            removal = json.dumps([{"op": "remove", "path": f"{_SELECTOR}/{_pointer(key)}"} for key in keys])
-            patches.append(f"{KUBECTL} -n {namespace} patch daemonset {name} --type json -p {shlex.quote(removal)}")
+            # A merge patch takes out what is null, and may be repeated: each node without the agent tells it.
+            selector = {"nodeSelector": dict.fromkeys(keys)}
+            removal = json.dumps({"spec": {"template": {"spec": selector}}})
+            patches.append(f"{KUBECTL} -n {namespace} patch daemonset {name} --type merge -p {shlex.quote(removal)}")
     if patches:
         return Case(node, tuple(seen), (Remedy(context.cluster.leader.name, " && ".join(patches)),))
     return Case(node, tuple(seen), (evidence.applying(node),))
-
-
-_SELECTOR = "/spec/template/spec/nodeSelector"
-
-
-def _pointer(key: str) -> str:
-    """A key as a part of a JSON pointer (RFC 6901)."""
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:

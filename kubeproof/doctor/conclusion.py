@@ -47,7 +47,8 @@ def conclude(evidence: Evidence) -> Conclusion:
         unknown = [row for row in unknown if not _explained(row, found)]
         told += found
     unknown += [row for row in probes if not _explained(row, told) and not (told and row.found.startswith(LACKING))]
-    told += rows.without_remedy(unknown)
+    told += rows.untold(unknown)
+    unknown = [row for row in unknown if not row.remedies]
     known = [row for row in evidence.failing if row not in unknown]
     following = [row for row in known if not any(_is_told(row, item) for item in told)]
     return Conclusion(tuple(told), answers, tuple(following), tuple(unknown))

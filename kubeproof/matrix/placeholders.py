@@ -20,9 +20,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.config.reading import closest
-from kubeproof.terminal.errors import UserError
-
 Values = Mapping[str, str | tuple[str, ...]]
 """What each placeholder stands for: one text, or one for each repetition of the list item that holds it."""
 
@@ -59,46 +56,18 @@ class Addresses:
         }
 
 
-def names(data: object) -> set[str]:
-    """The names of all placeholders in the data."""
-    if isinstance(data, list):
-        return {name for item in data for name in names(item)}
-    if isinstance(data, Mapping):
-        return {name for value in data.values() for name in names(value)}
-    return _direct_names(data)
-
-
 def fill(data: object, values: Values) -> object:
-    """A copy of the data without placeholders; raises UserError naming all that stand for nothing.
+    """A copy of the data without placeholders, but for keys of mappings, which are left alone.
 
-    Keys of mappings are left alone. A placeholder that stands for several texts must be inside of a list's item.
+    One that stands for several texts has to be inside of a list's item. Raises KeyError for one that is not known.
     """
-    if unknown := sorted(names(data) - set(values)):
-        raise UserError([_unknown(name, values) for name in unknown])
-    return _filled(data, values)
-
-
-def _unknown(name: str, values: Values) -> str:
-    meant = closest(name, values)
-    hint = f"did you mean ${{{meant}}}?" if meant else f"use one of {', '.join(sorted(values))}"
-    return f"${{{name}}}: no such placeholder, {hint}"
-
-
-def _filled(data: object, values: Values) -> object:
     if isinstance(data, str):
-        return _PLACEHOLDER.sub(lambda match: _one(match[1], values), data)
+        return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), data)
     if isinstance(data, Mapping):
-        return {key: _filled(value, values) for key, value in data.items()}
+        return {key: fill(value, values) for key, value in data.items()}
     if isinstance(data, list):
-        return [_filled(item, each) for item in data for each in _repetitions(item, values)]
+        return [fill(item, each) for item in data for each in _repetitions(item, values)]
     return data
-
-
-def _one(name: str, values: Values) -> str:
-    value = values[name]
-    if not isinstance(value, str):
-        raise UserError(f"${{{name}}}: stands for several values, use it inside of a list's item")
-    return value
 
 
 def _repetitions(item: object, values: Values) -> Iterator[Values]:

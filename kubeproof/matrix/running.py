@@ -50,6 +50,7 @@ class Options:
     json_file: Path | None = None
     junit_file: Path | None = None
     only: str | None = None
+    """A pattern of case names (fnmatch)."""
     verbose: bool = False
     keep: bool = False
 
@@ -63,22 +64,12 @@ class Access:
     outside: Callable[[LoadedInventory], IPv4Address | None] = lambda loaded: outside_address(loaded)
 
 
-def run(
-    loaded: LoadedInventory,
-    files: Sequence[Path],
-    *,
-    json_file: Path | None = None,
-    junit_file: Path | None = None,
-    only: str | None = None,
-    verbose: bool = False,
-    keep: bool = False,
-) -> int:
+def run(loaded: LoadedInventory, options: Options) -> int:
     """Try files, or the built-in suite, and print what differs.
 
     0: every cell is as expected; 1: one is not, or a probe did not work; 2: bad input, or a cluster that enforces no
-    policy, before anything is applied. ``only`` is a pattern of case names (fnmatch).
+    policy, before anything is applied.
     """
-    options = Options(files, json_file, junit_file, only, verbose, keep)
     try:
         result = Run(loaded, options).run()
     except UserError as error:

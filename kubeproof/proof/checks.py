@@ -47,7 +47,8 @@ BY_ASPECT: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("iptables-policies", (policies.policy_chains_first,)),
     ("felix", (policies.felix_chains, policies.felix_first)),
     ("podnet-policies", (policies.policies_in_force,)),
-    (EVERY, (services.service_chains, services.service_endpoints, services.node_ports, services.service_masquerade)),
+    (EVERY, (services.service_chains, services.endpoints_current, services.service_endpoints)),
+    (EVERY, (services.node_ports, services.service_masquerade)),
 )
 """Rules by what a node has that they are about: see Backend.aspects."""
 ALL_CHECKS: tuple[Rule, ...] = tuple(rule for _, rules in BY_ASPECT for rule in rules)

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 from kubeproof.config.patience import patient
 from kubeproof.rules.context import UndecidedError
-from kubeproof.rules.result import CheckResult, Status
+from kubeproof.rules.result import CheckResult, Remedy, Status
 from kubeproof.state.collector import NOT_EXECUTABLE, NOT_FOUND, Output
 from kubeproof.state.containers import DOCKER, Tool
 
@@ -39,16 +39,22 @@ class Verdict:
 
     status: Status
     found: str
+    remedy: str = ""
+    """Shell text for the probe's node, where one is known from the outcome alone."""
 
 
 class FailedError(Exception):
-    """What a probe sent did not come to what it should; says what it came to."""
+    """What a probe sent did not come to what it should; says what it came to, and what is known to repair it."""
+
+    def __init__(self, found: str, remedy: str = "") -> None:
+        super().__init__(found)
+        self.remedy = remedy
 
 
-def compared(ok: bool, found: str) -> str:
+def compared(ok: bool, found: str, remedy: str = "") -> str:
     """What was found, if that is right. Raises FailedError."""
     if not ok:
-        raise FailedError(found)
+        raise FailedError(found, remedy)
     return found
 
 
@@ -87,7 +93,7 @@ def judged(probe: Probe, output: Output) -> Verdict:
     try:
         return Verdict(Status.HOLDS, _found(probe, output))
     except FailedError as error:
-        return Verdict(Status.FAILS, str(error))
+        return Verdict(Status.FAILS, str(error), error.remedy)
     except UndecidedError as error:
         return Verdict(Status.BROKEN, str(error))
 
@@ -124,6 +130,7 @@ def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], line:
         expected="\n".join(dict.fromkeys(f"{probe.label}: {probe.expected}" for probe, _ in shown)),
         found="\n".join(dict.fromkeys(f"{probe.label}: {verdict.found}" for probe, verdict in shown)),
         look_further=line(node, first.text),
+        remedies=tuple(Remedy(node, text) for text in dict.fromkeys(verdict.remedy for _, verdict in shown) if text),
     )
 
 

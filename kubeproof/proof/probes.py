@@ -558,17 +558,16 @@ def _judge_path_mtu(mtu: int, remedy: str) -> Callable[[Output], str]:
         first, second, route, *_ = [*texts, ""]
         kept = re.search(r"\bcache\b.* mtu (?:lock )?(\d+)", route)
         expires = re.search(r" expires (\d+)sec", route)
-        note, passes = "", codes[0] == 0
+        note, known, passes = "", "", codes[0] == 0
         if not passes and kept and int(kept[1]) < mtu:
             note = f" by a path MTU of {kept[1]} that the pod's kernel has kept of a link that was, or is, narrower"
             note += f", for {expires[1]} s more" if expires else ""
-            note += f"; `{remedy}` makes it forget"
+            known = remedy
         refused = "message too long" in second.lower()
         small = "pass" if passes else "are refused as too long" if _is_refusal(first) else "are lost"
         large = "pass too" if codes[1] == 0 else "are refused as too long" if refused else "are lost without a word"
-        return compared(
-            passes and codes[1] != 0 and refused, f"packets of {mtu} bytes {small}{note}, {mtu + 1} bytes {large}"
-        )
+        found = f"packets of {mtu} bytes {small}{note}, {mtu + 1} bytes {large}"
+        return compared(passes and codes[1] != 0 and refused, found, known)
 
     return judge
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from kubeproof.config.cluster import Cluster, LoadedInventory, SshAccess
 from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.proof.probes import TITLES
-from kubeproof.proof.snapshot import API, REACHABLE
+from kubeproof.proof.snapshot import API, REACHABLE, Snapshot
 from kubeproof.rules.result import CheckResult, Status
 
 SCHEMA = "kubeproof.proof"
@@ -35,12 +35,16 @@ TITLES_BY_NAME = (
 
 @dataclass(frozen=True)
 class Report:
-    """All results of one proof. ``seconds`` is what it took."""
+    """All results of one proof, and what they were read from. ``seconds`` is what it took."""
 
-    loaded: LoadedInventory
+    snapshot: Snapshot
     results: tuple[CheckResult, ...]
     taken_at: datetime
     seconds: float
+
+    @property
+    def loaded(self) -> LoadedInventory:
+        return self.snapshot.loaded
 
     @property
     def cluster(self) -> Cluster:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.rules.api import Backend, Service, ServicePort
+from kubeproof.rules.api import FINISHED, Backend, Service, ServicePort
 from kubeproof.rules.context import Context
 from kubeproof.rules.outcome import Outcome, all_of, same_sequence, same_set
 from kubeproof.rules.repair import deletion, kill_containers
@@ -179,6 +179,23 @@ def _spread(ruleset: Ruleset, item: _Served) -> Outcome:
         ("KUBE-SEP chains", same_set(sorted(set(targets)), targets)),
         ("endpoints", _endpoints(ruleset, item, targets)),
     )
+
+
+@rule(
+    "each ready endpoint of a Service with an address of the pod CIDR is the address of a pod",
+    meaning="requests to the Service are lost at an address that nobody has any more; kube-controller-manager, which "
+    "keeps endpoints up to date, does not run or is late",
+    look="iptables-save -t nat | grep -E 'KUBE-SEP.* DNAT'; ip neigh",
+)
+def endpoints_current(context: Context) -> Outcome:
+    """A pod whose sandbox is made anew gets another address; only kube-controller-manager tells the Services."""
+    pods = {pod.ip for pod in context.api.pods if pod.phase not in FINISHED}
+    cidr = context.cluster.settings.pod_cidr
+    outcomes = []
+    for item in _served(context):
+        lost = (str(end) for end in item.backends if end.address in cidr and end.address not in pods)
+        outcomes.append((item.name, same_set([], sorted(lost))))
+    return all_of(outcomes, expected="no endpoint with an address that no pod has", nothing=NO_SERVICE)
 
 
 def _plain(rule: Rule, item: _Served) -> Rule | None:

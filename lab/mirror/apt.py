@@ -10,9 +10,6 @@ from kubeproof.terminal.console import step
 from lab import paths, shell
 from lab.mirror import cache
 
-PACKAGES = ("apt-utils", "gpg", "gpg-agent")
-"""Debian packages that this module needs on the lab's machine."""
-
 USER_ID = "Kubeproof lab mirror <root@localhost>"
 RELEASE_FIELDS = {
     "Origin": "Kubeproof",

@@ -3,19 +3,15 @@
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
 from kubeproof.terminal.console import step
 from lab import paths, shell
 from lab.mirror import cache
-from lab.mirror.images import AGENT_IMAGES, is_executable
+from lab.mirror.images import AGENT_IMAGES, Image, is_executable
 from lab.mirror.registry import layout_digests
-
-PACKAGES = ("umoci",)
-"""Debian packages that this module needs on the lab's machine."""
 
 CREATED = "2021-01-13T00:00:00Z"
 """Date in every image's history (Kubernetes 1.20.2's day): the time of building would make equal images differ."""
@@ -26,40 +22,21 @@ _HISTORY = ("--history.created", CREATED, "--history.created_by", "kubeproof")
 _RECIPE = 1
 
 
-@dataclass(frozen=True)
-class Image:
-    """One image to be: files on top of a base layer, or on nothing.
-
-    ``files`` are pairs (absolute path in the image, file on this machine); ``content`` is what they are, by key or
-    hash, so that they need not be read to know whether the image is there already.
-    """
-
-    name: str
-    content: object
-    files: tuple[tuple[str, Path], ...] = ()
-    base: Path | None = None
-    entrypoint: tuple[str, ...] = ()
-    cmd: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
-    user: str = ""
-    workdir: str = ""
-
-    @property
-    def tag(self) -> str:
-        """Its name in the layout: the content decides it."""
-        base = self.base.parent.name if self.base else ""
-        shape = (self.entrypoint, self.cmd, dict(self.env), self.user, self.workdir)
-        return f"{self.name}-{cache.key(_RECIPE, self.content, base, shape)}"
-
-
 def layout() -> Path:
     """The OCI layout that holds all images of the lab."""
     return paths.CACHE / "images"
 
 
+def tag_of(image: Image) -> str:
+    """Its name in the layout: the content decides it."""
+    base = image.base.parent.name if image.base else ""
+    shape = (image.entrypoint, dict(image.env), image.user)
+    return f"{image.name}-{cache.key(_RECIPE, image.content, base, shape)}"
+
+
 def ensure(images: Iterable[Image]) -> int:
     """Make the images that the layout lacks and forget those that nobody wants; returns how many were made."""
-    wanted = {image.tag: image for image in images}
+    wanted = {tag_of(image): image for image in images}
     present = _present()
     missing = [image for tag, image in wanted.items() if tag not in present]
     if missing:
@@ -88,9 +65,7 @@ def config_options(image: Image) -> list[str]:
     environment = {"PATH": PATH, **image.env}
     options = [f"--config.env={name}={text}" for name, text in environment.items()]
     options += [f"--config.entrypoint={word}" for word in image.entrypoint]
-    options += [f"--config.cmd={word}" for word in image.cmd]
     options += [f"--config.user={image.user}"] if image.user else []
-    options += [f"--config.workingdir={image.workdir}"] if image.workdir else []
     return [*options, f"--created={CREATED}", "--author=Kubeproof"]
 
 
@@ -114,14 +89,14 @@ def ensure_base(layer: Path) -> int:
 
 
 def _make(image: Image) -> None:
-    partial = _copy_of_base(image) if image.base else _new(image.tag)
+    partial = _copy_of_base(image) if image.base else _new(tag_of(image))
     if image.files:
         with tempfile.NamedTemporaryFile(dir=paths.CACHE, suffix=".tar") as layer:
             with tarfile.open(layer.name, "w", format=tarfile.PAX_FORMAT) as tar:
                 _fill(tar, image.files)
             _add_layer(partial, Path(layer.name))
     _umoci("config", partial, *config_options(image), *_HISTORY)
-    _rename(partial, image.tag)
+    _rename(partial, tag_of(image))
 
 
 def _fill(tar: tarfile.TarFile, files: Iterable[tuple[str, Path]]) -> None:
@@ -159,7 +134,7 @@ def _new(tag: str) -> str:
 
 def _copy_of_base(image: Image) -> str:
     assert image.base is not None  # noqa: S101
-    partial = f"{PARTIAL}{image.tag}"
+    partial = f"{PARTIAL}{tag_of(image)}"
     _umoci("tag", _base_tag(image.base), partial)
     return partial
 
@@ -196,5 +171,5 @@ def _forget(tags: Iterable[str]) -> None:
     for tag in stale:
         _remove_tag(tag)
     # Collecting reads every blob, which takes seconds; an agent's layer is too small for that.
-    if any(not tag.startswith(AGENT_IMAGES) for tag in stale):
+    if any(not tag.startswith(tuple(AGENT_IMAGES)) for tag in stale):
         shell.run(["umoci", "gc", "--layout", layout()])

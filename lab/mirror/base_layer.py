@@ -9,13 +9,9 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from kubeproof.terminal.console import step
 from kubeproof.terminal.errors import CommandError
 from lab import archive, debootstrap
 from lab.mirror import cache, versions
-
-PACKAGES = debootstrap.PACKAGES
-"""Debian packages that this module needs on the lab's machine."""
 
 LEFT_OUT = (
     "/usr/share/doc/*",
@@ -40,14 +36,8 @@ def ensure(packages: Sequence[str]) -> tuple[Path, int]:
 
     The tar file's folder is named by the content's key.
     """
-    name = layer_key(packages)
-    folder = cache.entry("base-layer", name)
-    built = 0
-    if not folder.is_dir():
-        with step("base layer of the images (mmdebstrap)"), cache.creating(folder) as partial:
-            _make(packages, partial)
-        cache.prune("base-layer", keep=name)
-        built = 1
+    title = "base layer of the images (mmdebstrap)"
+    folder, built = cache.ensure("base-layer", layer_key(packages), title, lambda partial: _make(packages, partial))
     return folder / "layer.tar", built
 
 

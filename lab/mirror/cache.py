@@ -3,10 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kubeproof.terminal.console import step
 from kubeproof.terminal.errors import CommandError
 from lab import paths, shell
 
@@ -49,8 +50,22 @@ def remove_leftovers(final: Path) -> None:
         remove(leftover)
 
 
+def ensure(kind: str, name: str, title: str, make: Callable[[Path], object]) -> tuple[Path, int]:
+    """The entry of a kind and key, made by ``make`` if it is not there; and how many were made (0 or 1).
+
+    Those of other keys are removed then: what an earlier recipe gave is not wanted again.
+    """
+    folder = entry(kind, name)
+    if folder.exists():
+        return folder, 0
+    with step(title), creating(folder) as partial:
+        make(partial)
+    prune(kind, keep=name)
+    return folder, 1
+
+
 def prune(kind: str, keep: str) -> None:
-    """Remove all entries of a kind but one: what an earlier recipe gave is not wanted again."""
+    """Remove all entries of a kind but one."""
     directory = paths.CACHE / kind
     for path in directory.iterdir() if directory.is_dir() else ():
         if path.name != keep:

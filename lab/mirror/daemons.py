@@ -17,9 +17,6 @@ from kubeproof.terminal.errors import CommandError, UserError
 from lab import logs, paths, process, shell
 from lab.wait import wait_until
 
-PACKAGES = ("iproute2",)
-"""Debian packages that this module needs on the lab's machine."""
-
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 

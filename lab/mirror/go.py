@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-PACKAGES = ("golang-go",)
-"""Debian packages that this module needs on the lab's machine."""
-
 PROGRAM = "/usr/bin/go"
 """Of Debian's package golang-go; one of the same name may come first on PATH, often too new for GOPATH builds."""
 

@@ -15,8 +15,6 @@ from lab.mirror import cache, go, source
 from lab.mirror.source import Source, Upstream
 
 REFLECT2_PACKAGE = "golang-github-modern-go-reflect2-dev"
-PACKAGES = (*go.PACKAGES, REFLECT2_PACKAGE)
-"""Debian packages that this module needs on the lab's machine."""
 
 COMMANDS = (
     "kubeadm",

@@ -18,9 +18,6 @@ from kubeproof.terminal.errors import CommandError
 from lab import archive, shell
 from lab.mirror import cache, control, source
 
-PACKAGES = source.PACKAGES
-"""Debian packages that this module needs on the lab's machine."""
-
 KIND = "node-packages"
 """Name of its cache."""
 FOR_PEOPLE = ("apparmor", "bind9-dnsutils", "ethtool", "ipset", "ipvsadm", "netcat-openbsd", "strace", "vim-tiny")

@@ -6,14 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
-from kubeproof.terminal.console import step
 from lab import shell
 from lab.mirror import cache, control
 from lab.mirror.control import Package
 from lab.mirror.kubernetes import Build
-
-PACKAGES = ("dpkg-dev",)
-"""Debian packages that this module needs on the lab's machine."""
 
 DEBIAN = Path(__file__).parent / "debian"
 """Units, drop-ins and maintainer scripts."""
@@ -24,18 +20,13 @@ COMPRESSION = ("-Zzstd", "-z3")
 def ensure(build: Build) -> tuple[tuple[Path, ...], int]:
     """Return the .deb files made of ``build`` and how many things were built for it (0 or 1)."""
     architecture = shell.run(["dpkg", "--print-architecture"]).strip()
-    name = packages_key(build.key, architecture)
-    folder = cache.entry("packages", name)
-    built = 0
-    if not folder.is_dir():
-        with (
-            step("Debian packages kubelet, kubeadm, kubectl, kubernetes-cni, cri-tools"),
-            cache.creating(folder) as partial,
-        ):
-            for package in control.PACKAGES:
-                _make(package, build, architecture, partial)
-        cache.prune("packages", keep=name)
-        built = 1
+
+    def make(folder: Path) -> None:
+        for package in control.PACKAGES:
+            _make(package, build, architecture, folder)
+
+    title = f"Debian packages {', '.join(package.name for package in control.PACKAGES)}"
+    folder, built = cache.ensure("packages", packages_key(build.key, architecture), title, make)
     return tuple(sorted(folder.glob("*.deb"))), built
 
 

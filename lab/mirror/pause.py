@@ -3,19 +3,15 @@
 import hashlib
 from pathlib import Path
 
-from kubeproof.terminal.console import step
 from kubeproof.terminal.errors import UserError
 from lab import shell
 from lab.mirror import cache, go
-from lab.mirror.images import AGENTS, PAUSE_SOURCE
-
-PACKAGES = go.PACKAGES
-"""Debian packages that this module needs on the lab's machine."""
+from lab.mirror.images import AGENTS
 
 FLAGS = ("-trimpath", "-ldflags", "-s -w -buildid=")
 
 
-def ensure(source: Path = AGENTS / PAUSE_SOURCE) -> tuple[Path, int]:
+def ensure(source: Path = AGENTS / "pause/pause.go") -> tuple[Path, int]:
     """Return the built program, and how many things were built for it (0 or 1).
 
     The program's folder is named by the content's key.
@@ -23,13 +19,7 @@ def ensure(source: Path = AGENTS / PAUSE_SOURCE) -> tuple[Path, int]:
     if not source.is_file():
         raise UserError(f"{source}: the program of the pause image is missing; restore it from the repository")
     name = cache.key(hashlib.sha256(source.read_bytes()).hexdigest(), FLAGS)
-    folder = cache.entry("pause", name)
-    built = 0
-    if not folder.is_dir():
-        with step("pause program"), cache.creating(folder) as partial:
-            _compile(source, partial)
-        cache.prune("pause", keep=name)
-        built = 1
+    folder, built = cache.ensure("pause", name, "pause program", lambda partial: _compile(source, partial))
     return folder / "pause", built
 
 

@@ -21,9 +21,6 @@ from lab.mirror.daemons import Daemon
 if TYPE_CHECKING:
     from lab.settings import LabSettings
 
-PACKAGES = ("docker-registry", "skopeo")
-"""Debian packages that this module needs on the lab's machine."""
-
 SERVICE = "docker-registry"
 """Debian's system service and system user of that name; the service must not run, the lab starts the program itself."""
 PROGRAM = "/usr/bin/docker-registry"

@@ -9,9 +9,6 @@ from lab.mirror.daemons import Daemon
 if TYPE_CHECKING:
     from lab.settings import LabSettings
 
-PACKAGES = ("python3",)
-"""Debian packages that this module needs on the lab's machine."""
-
 PROGRAM = "/usr/bin/python3"
 """Debian's, which every user may run."""
 SOURCE = Path(__file__).with_name("serving.py")

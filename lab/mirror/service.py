@@ -23,20 +23,15 @@ from lab.mirror import (
     pause,
     registry,
     server,
-    source,
 )
-from lab.mirror.assembly import Image
 from lab.mirror.catalogue import catalogue
 from lab.mirror.daemons import Daemon
+from lab.mirror.images import Image
 from lab.mirror.registry import Shelf
 from lab.wait import wait_until
 
 if TYPE_CHECKING:
     from lab.settings import LabSettings
-
-_MODULES = (source, kubernetes, packages, apt, node_packages, base_layer, assembly, pause, registry, server, daemons)
-PACKAGES: tuple[str, ...] = tuple(sorted({name for module in _MODULES for name in module.PACKAGES}))
-"""Debian packages that the mirror needs on the lab's machine."""
 
 
 def build(lab: "LabSettings") -> int:
@@ -58,7 +53,7 @@ def up(lab: "LabSettings") -> int:
 
 def _fill(lab: "LabSettings", content: tuple[Image, ...]) -> int:
     references = images.references(lab)
-    wanted = {image.tag: references[image.name] for image in content}
+    wanted = {assembly.tag_of(image): references[image.name] for image in content}
     return registry.fill(registry.daemon(lab), Shelf(assembly.layout(), wanted), additions.shelf(lab))
 
 
@@ -114,7 +109,7 @@ def _build(*, refresh: bool) -> tuple[tuple[Image, ...], int]:
 
 
 def _base() -> tuple[Path, int]:
-    layer, built = base_layer.ensure(images.base_packages())
+    layer, built = base_layer.ensure(images.BASE_PACKAGES)
     assembly.remove_partials()
     return layer, built + assembly.ensure_base(layer)
 

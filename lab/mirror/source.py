@@ -5,13 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeproof.terminal.console import step
 from kubeproof.terminal.errors import CommandError
 from lab import archive, shell
 from lab.mirror import cache, versions
-
-PACKAGES = ("dpkg-dev", "debian-archive-keyring", "xz-utils")
-"""Debian packages that this module needs on the lab's machine."""
 
 SOURCE_PACKAGE = "kubernetes"
 VERSION_SCRIPT = "hack/lib/version.sh"
@@ -47,10 +43,8 @@ def fetch() -> Source:
     Signatures are checked on the whole way: Debian's keyring signs the release file, which names the index of sources,
     which names the checksums of the .dsc and of each archive.
     """
-    folder = cache.entry("source", cache.key(SOURCE_PACKAGE, archive.RELEASE, versions.KUBERNETES))
-    if not folder.is_dir():
-        with step(f"download of Debian's source package {SOURCE_PACKAGE}"), cache.creating(folder) as partial:
-            _download(partial)
+    key = cache.key(SOURCE_PACKAGE, archive.RELEASE, versions.KUBERNETES)
+    folder, _ = cache.ensure("source", key, f"download of Debian's source package {SOURCE_PACKAGE}", _download)
     facts = json.loads((folder / _FACTS).read_text())
     return Source(facts["version"], folder / facts["dsc"])
 

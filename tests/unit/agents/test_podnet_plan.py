@@ -20,8 +20,8 @@ from agents.podnet.differences import (
     FdbEntry,
     Neighbour,
     Observed,
+    Set,
     SetMtu,
-    SetRoute,
     differences,
     stale_bridge,
 )
@@ -139,13 +139,13 @@ def test_nothing_to_do() -> None:
 def test_from_nothing_the_device_comes_first_and_routes_last() -> None:
     actions = differences(planned(), Observed())
     assert isinstance(actions[0], CreateDevice)
-    assert [type(action) for action in actions[-2:]] == [SetRoute, SetRoute]
+    assert [type(action) for action in actions[-2:]] == [Set, Set]
 
 
 def test_actions_read_as_sentences() -> None:
     assert [str(action) for action in differences(planned({"one": NODES["one"], "two": NODES["two"]}), Observed())] == [
         "create flannel.1: VNI 1, UDP 8472, local 192.168.200.11, MTU 1450",
-        "add address 10.244.0.0/32 to flannel.1",
+        "set address 10.244.0.0/32 of flannel.1",
         "set flannel.1 up",
         "set FDB entry 02:00:00:00:00:01 dst 192.168.200.12",
         "set ARP entry 10.244.1.0 is at 02:00:00:00:00:01",

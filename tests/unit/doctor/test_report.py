@@ -129,7 +129,7 @@ def test_verify_and_doctor_never_disagree(
     results = ordered(
         [*item.snapshot.reachability(), *run_all(item.snapshot.contexts()), *_probes(item)], good.cluster()
     )
-    assert not proof_report.Report(good.loaded(), results, datetime(2026, 1, 1, tzinfo=UTC), 1.0).holds
+    assert not proof_report.Report(good.snapshot(), results, datetime(2026, 1, 1, tzinfo=UTC), 1.0).holds
     monkeypatch.setattr(examining, "gather", lambda _: item)
     monkeypatch.setattr(examining, "rows", lambda _: results)
     assert examining.examine(good.loaded()) == 1

@@ -4,17 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from lab import host, rootfs
+from lab import debootstrap, paths, rootfs
 
 
-def test_what_is_cached_is_used_and_closed_to_other_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rootfs, "CACHE", tmp_path)
+def test_what_is_made_is_closed_to_other_users_and_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
     monkeypatch.setattr(rootfs, "key", lambda: "abc")
-    (tmp_path / "rootfs" / "abc").mkdir(parents=True)
+    monkeypatch.setattr(debootstrap, "make", lambda folder, *_: folder.mkdir())
+    monkeypatch.setattr(rootfs, "_add_image_files", lambda folder: None)
+    assert not rootfs.is_cached()
     assert rootfs.ensure() == tmp_path / "rootfs" / "abc"
     assert (tmp_path / "rootfs").stat().st_mode & 0o777 == 0o700
-
-
-def test_its_packages_bring_what_loads_kernel_modules() -> None:
-    assert "kmod" in host.PACKAGES
-    assert set(host.PACKAGES) <= set(rootfs.PACKAGES)
+    monkeypatch.setattr(debootstrap, "make", None)
+    assert rootfs.ensure().is_dir()

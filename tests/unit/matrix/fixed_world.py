@@ -1,30 +1,76 @@
 """A model of the fixed world that the suite's cases are about, with made-up addresses: a helper of tests."""
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network
+from typing import cast
 
 from kubeproof.matrix.cases import (
     NAMESPACE_PREFIX,
     NAMESPACES,
-    OTHER_NODE,
-    OUTSIDE,
     PODS,
     PORTS,
-    SAME_NODE,
+    SUITE,
     Case,
-    Expectation,
     LabelChange,
+    Object,
+    documents,
 )
 from kubeproof.matrix.placeholders import Addresses
 from kubeproof.policy.engine import Decision, End, NodeEnd, OutsideEnd, PodEnd, judge
-from kubeproof.policy.model import PROTOCOLS, ContainerPort, Namespace, Pod, Policy, World
+from kubeproof.policy.model import PROTOCOLS, ContainerPort, Namespace, Pod, Policy, Protocol, World
 from kubeproof.policy.reading import read_documents
 from kubeproof.policy.selectors import Labels
 
 NODES = {f"node{number}": IPv4Network(f"10.244.{number}.0/24") for number in range(3)}
 """The subnet of each node's pods; the first is a control plane without probe pods."""
+SAME_NODE, OTHER_NODE, OUTSIDE = "node:same", "node:other", "outside"
+"""The target's own node, every other node, and the client outside by the NodePort of the target's own node."""
+SOURCES = (*PODS, SAME_NODE, OTHER_NODE, OUTSIDE)
+WAYS = ("address", "service", "name")
+_EXPECTATION = re.compile(r"(\S+) -> (\S+)(?: by (service|name))?(?: (TCP|UDP|SCTP) (80|81))?")
 DNS_PORTS = (ContainerPort("dns", "UDP", 53), ContainerPort("dns-tcp", "TCP", 53))
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a case says of one connection."""
+
+    source: str
+    target: str
+    port: int
+    protocol: Protocol
+    by: str
+    allowed: bool
+
+    @classmethod
+    def read(cls, written: str, *, allowed: bool) -> "Expectation":
+        """One such as "x/b -> x/a by service UDP 81"."""
+        found = _EXPECTATION.fullmatch(written)
+        assert found is not None, written
+        source, target, way, protocol, port = found.groups()
+        return cls(source, target, int(port or 80), cast(Protocol, protocol or "TCP"), way or "address", allowed)
+
+
+@cache
+def written() -> dict[str, Object]:
+    """The suite's cases as their files have them, by name."""
+    files = [documents(file.name, file.read_text()) for file in sorted(SUITE.glob("*.yaml"))]
+    found = {name: raw for file in files for name, raw in file.items()}
+    assert len(found) == sum(map(len, files)), "a case's name is there twice"
+    return found
+
+
+def expectations(case: Case) -> list[Expectation]:
+    """What a case of the suite says of connections."""
+    raw = written()[case.name]
+    return [
+        Expectation.read(line, allowed=word == "allowed")
+        for word in ("allowed", "denied")
+        for line in raw.get(word, ())
+    ]
 
 
 def pods() -> dict[str, Pod]:

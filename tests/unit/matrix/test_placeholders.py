@@ -1,7 +1,6 @@
 import pytest
 
-from kubeproof.matrix.placeholders import Values, fill, names
-from kubeproof.terminal.errors import UserError
+from kubeproof.matrix.placeholders import Values, fill
 from tests.unit.matrix.fixed_world import ADDRESSES
 
 VALUES: Values = {"one": "1", "other": "2", "many": ("a", "b"), "none": ()}
@@ -38,24 +37,6 @@ def test_the_original_stays_as_it_is() -> None:
     data = {"a": ["${one}"]}
     fill(data, VALUES)
     assert data == {"a": ["${one}"]}
-
-
-def test_all_unknown_placeholders_are_reported() -> None:
-    with pytest.raises(UserError) as raised:
-        fill({"a": "${oen}", "b": ["${zzz}", {"c": "${one}"}]}, VALUES)
-    assert raised.value.problems == (
-        "${oen}: no such placeholder, did you mean ${one}?",
-        "${zzz}: no such placeholder, use one of many, none, one, other",
-    )
-
-
-def test_several_values_outside_of_a_list_are_refused() -> None:
-    with pytest.raises(UserError, match="use it inside of a list's item"):
-        fill({"a": "${many}"}, VALUES)
-
-
-def test_names_are_found_everywhere() -> None:
-    assert names({"a": ["${one}", {"b": "${x}${y}"}], "c": 1}) == {"one", "x", "y"}
 
 
 def test_addresses_name_their_values() -> None:

@@ -22,24 +22,16 @@ from kubeproof.terminal.errors import CommandError, UserError
 from tests.unit.matrix.fake_cluster import GATEWAY, FakeApi, FakeClients, api, loaded, policy
 
 SUITE = """
-cases:
-- name: deny-all
+deny-all:
   shows: Nobody reaches the pods of a namespace
-  policies: [{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: deny, namespace: kubeproof-x},
-              spec: {podSelector: {}, policyTypes: [Ingress]}}]
-  expect: [{from: y/a, to: x/a, allowed: false}]
-- name: team-blue
+  policies: {x/deny: {podSelector: {}, policyTypes: [Ingress]}}
+team-blue:
   shows: Labels decide
-  policies: [{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: team, namespace: kubeproof-x},
-              spec: {podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {team: blue}}}]}]}}]
+  policies: {x/team: {podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {team: blue}}}]}]}}
   labels: {pods: {x/a: {set: {team: blue}}}}
-  expect: [{from: x/a, to: x/b, allowed: true}]
-- name: range
+range:
   shows: A range of ports
-  needs: [endPort]
-  policies: [{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: range, namespace: kubeproof-y},
-              spec: {podSelector: {}, ingress: [{ports: [{port: 80, endPort: 81}]}]}}]
-  expect: [{from: x/a, to: y/b, allowed: true}]
+  policies: {y/range: {podSelector: {}, ingress: [{ports: [{port: 80, endPort: 81}]}]}}
 """
 
 
@@ -71,7 +63,7 @@ class Stand:
 
 @pytest.fixture
 def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
-    monkeypatch.setattr(cases, "load", lambda: cases.read({"01-small.yaml": SUITE}))
+    monkeypatch.setattr(cases, "load", lambda: tuple(cases.read("01-small.yaml", SUITE)))
     for name in ("PAUSE_SECONDS", "POLL_SECONDS"):
         monkeypatch.setattr(trial, name, 0.001)
     monkeypatch.setattr(trial, "READY_SECONDS", 0.05)
@@ -496,8 +488,8 @@ def test_json_and_junit_have_all_cases(stand: Stand, tmp_path: Path) -> None:
 
 def test_exit_codes(stand: Stand, denying: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "Access", lambda: stand.access)
-    assert running.run(stand.loaded, [denying]) == 0
+    assert running.run(stand.loaded, Options([denying])) == 0
     stand.settings["lies"] = opened("y/a", "x/b")
-    assert running.run(stand.loaded, [denying]) == 1
+    assert running.run(stand.loaded, Options([denying])) == 1
     denying.write_text("a: [")
-    assert running.run(stand.loaded, [denying]) == 2
+    assert running.run(stand.loaded, Options([denying])) == 2

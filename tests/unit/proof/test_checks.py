@@ -395,6 +395,7 @@ IN_API: list[tuple[str, ApiChange, str]] = [
     ("service-chains", endpoints(), "default/web/tcp"),
     ("service-endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080", "10.98.2.9:8080"), "missing"),
     ("service-endpoints", endpoints("10.98.1.2:8080", "10.98.1.3:8080"), "probabilities"),
+    ("endpoints-current", endpoints("10.98.1.2:8080", "10.98.1.9:8080"), "10.98.1.9:8080"),
     ("node-ports", service("web", local_traffic_only=True), "default/web/tcp"),
     ("policies-in-force", lambda api: replace(api, policies={**api.policies, "default/new": "18"}), "default/new"),
     ("policies-in-force", lambda api: replace(api, policies={"elsewhere/deny": "99"}), "resourceVersion 99"),
@@ -456,6 +457,7 @@ def test_an_empty_state_holds_for_nobody(check: Any) -> None:
         "kube-proxy-ready",
         "kubelet-reached",
         "control-plane-healthy",
+        "endpoints-current",
     )
     assert result.ok == (check.id in (*of_the_api, "swap", "docker0-down", "containers-paused"))
 

@@ -19,7 +19,7 @@ from kubeproof.proof.probe import Probe, Verdict, judged, summarize
 from kubeproof.proof.probe_run import Batch
 from kubeproof.proof.probes import TITLES, Matrix, plan
 from kubeproof.rules.api import ApiObjects, Backend, Service, ServicePort
-from kubeproof.rules.result import Status
+from kubeproof.rules.result import Remedy, Status
 from kubeproof.state import collector
 from kubeproof.state.collector import Output
 from tests.unit.proof import good
@@ -349,7 +349,7 @@ PASSED = "1 received\ncode 0\n"
         (
             f"{TOO_LONG}{TOO_LONG}{KEPT}",
             Status.FAILS,
-            "for 597 s more; `nsenter -t 1002 -n ip route flush cache` makes",
+            "for 597 s more, 1451 bytes",
         ),
         (f"{TOO_LONG}{TOO_LONG}{FRESH}", Status.FAILS, "1450 bytes are refused as too long, 1451 bytes are refused"),
         (f"{NEEDED}{TOO_LONG}{FRESH}", Status.FAILS, "1450 bytes are refused as too long, 1451"),
@@ -359,6 +359,13 @@ PASSED = "1 received\ncode 0\n"
 )
 def test_a_path_mtu_that_is_only_remembered_is_told_as_what_it_is(text: str, status: Status, words: str) -> None:
     assert_judged(find("path-mtu"), output(text), status, words)
+
+
+def test_a_path_mtu_that_is_only_remembered_can_be_forgotten() -> None:
+    probe = find("path-mtu")
+    verdicts = [(probe, judged(probe, output(f"{TOO_LONG}{TOO_LONG}{route}"))) for route in (KEPT, KEPT, FRESH)]
+    (row,) = summarize(verdicts, lambda node, _: node)
+    assert row.remedies == (Remedy(probe.node, "nsenter -t 1002 -n ip route flush cache"),)
 
 
 def test_path_mtu_sends_the_overlays_mtu() -> None:

@@ -25,6 +25,7 @@ from kubeproof.proof.report import Report, ordered, show, to_json
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.result import CheckResult, Remedy, Status
 from kubeproof.state.collector import Output
+from kubeproof.terminal.reporting import as_json
 from tests.unit.node.test_parts import outputs
 from tests.unit.proof import good
 
@@ -36,7 +37,7 @@ def result(name: str, node: str, status: Status = Status.HOLDS) -> CheckResult:
 
 
 def report(*results: CheckResult) -> Report:
-    return Report(good.loaded(), results, TAKEN_AT, 4.2)
+    return Report(good.snapshot(), results, TAKEN_AT, 4.2)
 
 
 def shown(made: Report) -> str:
@@ -176,15 +177,15 @@ def test_the_json_form() -> None:
 def test_a_bad_path_is_refused_before_any_work(
     path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(proving, "prove", lambda _: pytest.fail("work was done"))
-    assert proving.verify(good.loaded(), tmp_path / path) == 2
+    monkeypatch.setattr(proving, "prove", lambda *_: pytest.fail("work was done"))
+    assert proving.verify(good.loaded(), [as_json(tmp_path / path, to_json)]) == 2
     assert re.match(f"error: --json .*{message}", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(("status", "code"), [(Status.HOLDS, 0), (Status.FAILS, 1), (Status.BROKEN, 1)])
 def test_exit_codes(status: Status, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(proving, "prove", lambda _: report(result("swap", "node-a", status)))
-    assert proving.verify(good.loaded(), tmp_path / "proof.json") == code
+    monkeypatch.setattr(proving, "prove", lambda *_: report(result("swap", "node-a", status)))
+    assert proving.verify(good.loaded(), [as_json(tmp_path / "proof.json", to_json)]) == code
     assert json.loads((tmp_path / "proof.json").read_text())["holds"] is (code == 0)
 
 

@@ -7,14 +7,15 @@ import pytest
 
 from kubeproof.terminal import output_files
 from kubeproof.terminal.errors import UserError
-from kubeproof.terminal.reporting import reported
+from kubeproof.terminal.reporting import as_json, reported
 
 
 def test_the_file_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
     file = tmp_path / "proof.json"
     file.write_text("old")
     made = {"found": "✓"}
-    assert reported(lambda: made, lambda *_: None, lambda report: report, lambda _: True, file) == 0
+    outputs = [as_json(file, lambda report: report)]
+    assert reported(lambda: made, lambda *_: None, lambda _: True, outputs) == 0
     assert json.loads(file.read_text()) == made
     assert [entry.name for entry in tmp_path.iterdir()] == ["proof.json"]
 

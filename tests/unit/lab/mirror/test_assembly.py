@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.mirror import assembly, catalogue, images
-from lab.mirror.assembly import Image
+from lab.mirror.images import Image
 from lab.mirror.kubernetes import Build
 
 IMAGE = Image(name="x", content="1", base=Path("/cache/base-layer/abc/layer.tar"), entrypoint=("/x",))
@@ -14,7 +14,7 @@ IMAGE = Image(name="x", content="1", base=Path("/cache/base-layer/abc/layer.tar"
 
 @pytest.mark.parametrize("change", [{"content": "2"}, {"base": None}, {"user": "1:1"}, {"env": {"A": "b"}}])
 def test_the_tag_follows_everything(change: dict[str, object]) -> None:
-    assert dataclasses.replace(IMAGE, **change).tag != IMAGE.tag  # type: ignore[arg-type]
+    assert assembly.tag_of(dataclasses.replace(IMAGE, **change)) != assembly.tag_of(IMAGE)  # type: ignore[arg-type]
 
 
 def test_a_layer_has_each_folder_once_and_is_the_same_whenever_made(tmp_path: Path) -> None:
