@@ -290,6 +290,52 @@ def explain(
     return engine.run(load, source=from_, destination=to, port=port, protocol=protocol, files=files)
 
 
+@task(
+    positional=["source", "destination"],
+    help={
+        **INVENTORY_HELP,
+        "source": "sender, the first plain argument: NAMESPACE/POD, a node, an address, or outside",
+        "destination": "receiver, the second: likewise, a Service, NODE:NODEPORT, or a name outside",
+        "port": "number or name (default: the only one that there is)",
+        "protocol": "tcp, udp, sctp or icmp",
+        "file": "predict in the state that ./inv collect wrote into this folder",
+        "json": "print JSON, with all hops of all ways",
+    },
+)
+@command
+def trace(
+    _context: Context,
+    source: str,
+    destination: str,
+    port: str = "",
+    protocol: str = "tcp",
+    file: str = "",
+    json: bool = False,
+    inventory: str = "",
+) -> int:
+    """Predict the walk of a packet, and of its answer."""
+    from kubeproof.config import cluster
+    from kubeproof.trace import running
+    from kubeproof.trace.endpoints import Asked
+
+    return running.trace(
+        functools.partial(cluster.load, _inventory(inventory)),
+        Asked(source, destination, port, protocol),
+        folder=_path(file) if file else None,
+        as_json=json,
+    )
+
+
+@task(positional=["folder"], help={**INVENTORY_HELP, "folder": "a new one, or one that this command wrote"})
+@command
+def collect(_context: Context, folder: str, inventory: str = "") -> int:
+    """Write the nodes' network state into a folder."""
+    from kubeproof.config import cluster
+    from kubeproof.trace import running
+
+    return running.collect(cluster.load(_inventory(inventory)), _path(folder))
+
+
 @task(help=INVENTORY_HELP)
 @command
 def status(_context: Context, inventory: str = "") -> int:
@@ -579,6 +625,8 @@ namespace = Collection(
         policy,
         matrix,
         explain,
+        trace,
+        collect,
         status,
         kubectl,
         bench,

@@ -249,6 +249,8 @@ def whole_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _is_whole(line: str) -> bool:
+    if "\\" not in line and line.count('"') == line.count(' "') * 2:
+        return True
     try:
         split_words(line)
     except ValueError:
