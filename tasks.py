@@ -297,11 +297,11 @@ def kubectl(_context: Context, inventory: str = "") -> int:
 
 @task(help={"rounds": "how often both are timed (default: 3)"})
 @command
-def bench(_context: Context, rounds: str = "") -> int:
+def bench(_context: Context, rounds: str = "") -> None:
     """Time the deploy beside the bare commands, on the lab."""
     from lab import bench, settings
 
-    return bench.run(settings.load(), bench.rounds_of(rounds) if rounds else bench.ROUNDS)
+    bench.run(settings.load(), bench.rounds_of(rounds) if rounds else bench.ROUNDS)
 
 
 def _run_all(commands: list[list[str]]) -> int:
