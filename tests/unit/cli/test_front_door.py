@@ -21,8 +21,8 @@ from kubeproof.terminal.errors import CommandError, UserError
 from kubeproof.terminal.exits import REPOSITORY
 
 COMMANDS = """apply bench demo docs doctor explain kubectl lab.down lab.reboot lab.restore lab.snapshot lab.snapshots
-lab.start lab.status lab.stop lab.up lint matrix mirror.add mirror.build mirror.status node.remove plan policy reset
-status test up verify"""
+lab.start lab.status lab.stop lab.up lint matrix mirror.add mirror.build mirror.status node.remove plan policy report
+reset status test up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 

@@ -80,7 +80,7 @@ def address(name: str) -> IPv4Address:
 
 
 def mac(name: str) -> str:
-    return f"02:00:00:00:00:0{'abc'[NAMES.index(name)]}"
+    return f"02:00:00:00:00:{10 + NAMES.index(name):02x}"
 
 
 def pod_names(name: str) -> list[tuple[str, IPv4Address]]:
