@@ -118,10 +118,17 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     return outcome.count
 
 
-def _verify(inventory: str, json_file: str) -> int:
-    from kubeproof import proof
+def _verify(inventory: str, json_file: str, html_file: str = "") -> int:
+    from kubeproof.proof import proving
+    from kubeproof.proof.report import to_json
+    from kubeproof.terminal.reporting import as_json
 
-    return int(proof.verify(_loaded(inventory), _file(json_file)))
+    loaded = _loaded(inventory)
+    if not html_file:
+        return proving.verify(loaded, [as_json(_file(json_file), to_json)])
+    from kubeproof.pages import writing
+
+    return writing.verify(loaded, _file(json_file), _path(html_file))
 
 
 @task
@@ -160,20 +167,35 @@ def apply(_context: Context, inventory: str = "") -> None:
     _deploy(inventory, "deploy.py")
 
 
-@task(help={**INVENTORY_HELP, "json": "also write the results to this file"})
+@task(
+    help={
+        **INVENTORY_HELP,
+        "json": "also write the results to this file",
+        "html": "also write the page of `report` to this file",
+    }
+)
 @command
-def verify(_context: Context, inventory: str = "", json: str = "") -> int:
+def verify(_context: Context, inventory: str = "", json: str = "", html: str = "") -> int:
     """Prove the cluster's network, all of it."""
-    return _verify(inventory, json)
+    return _verify(inventory, json, html)
+
+
+@task(help={**INVENTORY_HELP, "file": "HTML file to write", "since": "an earlier page, to show what differs from it"})
+@command
+def report(_context: Context, file: str, inventory: str = "", since: str = "") -> None:
+    """Draw the network and its proof as a page of HTML."""
+    from kubeproof.pages import writing
+
+    writing.report(_loaded(inventory), _path(file), _file(since))
 
 
 @task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
 @command
 def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
-    """Say what is wrong with a cluster, and how to mend it."""
-    from kubeproof import doctor as visit
+    """Say what is wrong with a cluster, and what to do about it."""
+    from kubeproof.doctor import examining
 
-    return visit.examine(_loaded(inventory), _file(json))
+    return examining.examine(_loaded(inventory), _file(json))
 
 
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})
@@ -279,6 +301,50 @@ def explain(
     return engine.run(load, source=from_, destination=to, port=port, protocol=protocol, files=files)
 
 
+@task(
+    positional=["source", "destination"],
+    help={
+        **INVENTORY_HELP,
+        "source": "sender, the first plain argument: NAMESPACE/POD, a node, an address, or outside",
+        "destination": "receiver, the second: likewise, a Service, NODE:NODEPORT, or a name outside",
+        "port": "number or name (default: the only one that there is)",
+        "protocol": "tcp, udp, sctp or icmp",
+        "file": "predict in the state that ./inv collect wrote into this folder",
+        "json": "print JSON, with all hops of all ways",
+    },
+)
+@command
+def trace(
+    _context: Context,
+    source: str,
+    destination: str,
+    port: str = "",
+    protocol: str = "tcp",
+    file: str = "",
+    json: bool = False,
+    inventory: str = "",
+) -> int:
+    """Predict the walk of a packet, and of its answer."""
+    from kubeproof.trace import running
+    from kubeproof.trace.endpoints import Asked
+
+    return running.trace(
+        functools.partial(_loaded, inventory),
+        Asked(source, destination, port, protocol),
+        folder=_path(file) if file else None,
+        as_json=json,
+    )
+
+
+@task(positional=["folder"], help={**INVENTORY_HELP, "folder": "a new one, or one that this command wrote"})
+@command
+def collect(_context: Context, folder: str, inventory: str = "") -> int:
+    """Write the nodes' network state into a folder."""
+    from kubeproof.trace import running
+
+    return running.collect(_loaded(inventory), _path(folder))
+
+
 @task(help=INVENTORY_HELP)
 @command
 def status(_context: Context, inventory: str = "") -> int:
@@ -325,8 +391,8 @@ def _run_all(commands: list[list[str]]) -> int:
     return min(worst, EXIT_NOT_HOLDING)
 
 
-TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2")
-"""What the lab's images have and a machine needs not: unit tests run the agents without a container."""
+TEST_PACKAGES = ("dnsmasq-base", "python3-pyroute2", "chromium")
+"""What unit tests need beside a lab's packages: two that agents have in the lab's images, and a browser."""
 EVERY_CORE = ("-n", "auto", "--dist", "worksteal")
 """Options of pytest for tests that do not touch each other; one lab, on the other hand, is everybody's."""
 PYTEST = ("pytest", "-q", "--durations=10")
@@ -540,8 +606,8 @@ def mirror_status(_context: Context) -> int:
 
 
 namespace = Collection(
-    *(up, plan, apply, verify, doctor, reset, demo, policy, matrix, explain),
-    *(status, kubectl, bench, lint, docs, run_tests),
+    *(up, plan, apply, verify, report, doctor, reset, demo, policy, matrix, explain),
+    *(trace, collect, status, kubectl, bench, lint, docs, run_tests),
 )
 LAB = (lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_snapshot, lab_restore, lab_snapshots, lab_status)
 namespace.add_collection(Collection("lab", *LAB))

@@ -180,21 +180,9 @@ def _not_python_text(written: Path, content: bytes) -> str:
 def _read_contents(file: Path) -> Contents:
     """What the file says when it is run; processes that it starts may live on, so nothing waits for their output."""
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kubeproof.config.inventory_reader", str(file)],
-            cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            stdout=answer,
-            stderr=said,
-            start_new_session=True,
-        )
         try:
-            code = process.wait(INVENTORY_SECONDS)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
+            code = run_reader(file, answer, said)
+        except subprocess.TimeoutExpired:
             waited = f"has not ended within {INVENTORY_SECONDS} s"
             raise UserError(f"{file}: {waited}{_last_line(_text_of(said))}, see what it waits for") from None
         lines = [line for line in _text_of(said).splitlines() if line.strip()]
@@ -205,6 +193,27 @@ def _read_contents(file: Path) -> Contents:
     if problems := document.get("problems"):
         raise UserError(problems)
     return Contents.from_json(document)
+
+
+def run_reader(file: Path, answer: IO[bytes], said: IO[bytes]) -> int:
+    """Run `inventory_reader` on a file, with standard output and error in files; its exit code.
+
+    It and what it has started are killed after INVENTORY_SECONDS. Raises subprocess.TimeoutExpired then.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kubeproof.config.inventory_reader", str(file)],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=answer,
+        stderr=said,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(INVENTORY_SECONDS)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def _text_of(file: IO[bytes]) -> str:

@@ -7,8 +7,9 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pyinfra.api import Config, State
 from pyinfra.context import ctx_config, ctx_state
@@ -103,10 +104,15 @@ def _line(error: BaseException, file: Path) -> str:
     return f"{_where(error, file)}: cannot be loaded ({kind}{f': {said}' if said else ''}), correct it"
 
 
-if __name__ == "__main__":
+def run(words: Sequence[str]) -> NoReturn:
+    """Read the file that the words name; its contents go to standard output. Ends this process."""
     answer = os.dup(1)
     os.dup2(2, 1)
-    code = main(Path(sys.argv[1]), answer)
+    code = main(Path(words[0]), answer)
     sys.stderr.flush()
     # At once: threads that the file has started may never end.
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])

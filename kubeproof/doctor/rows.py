@@ -55,8 +55,8 @@ def case_of(row: CheckResult, *more: str) -> Case:
     return Case(row.node, (*seen, *more), row.remedies, "" if row.remedies else row.look_further)
 
 
-def without_remedy(unknown: Iterable[CheckResult]) -> list[Diagnosis]:
-    """Rows that nothing is known to repair, each told with what to look at."""
+def untold(unknown: Iterable[CheckResult]) -> list[Diagnosis]:
+    """Rows that no cause explains, each told with what repairs it, or with what to look at."""
     by_row: dict[str, list[Case]] = {}
     told: set[tuple[str, str]] = set()
     for row in unknown:

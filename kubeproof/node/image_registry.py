@@ -4,6 +4,7 @@ import functools
 import http
 import json
 import re
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -158,5 +159,7 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
 
 @functools.cache
 def _opener_of(plain: bool) -> urllib.request.OpenerDirector:
-    # Each one reads all certificates of this machine.
-    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if plain else []))
+    if plain:
+        return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    # Without a context of its own it reads all certificates of this machine for each request (Python 3.11).
+    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=ssl.create_default_context()))

@@ -19,7 +19,7 @@ from kubeproof.state.node import CONTROL_PLANE
 from kubeproof.state.part import Asker, Part
 from kubeproof.state.policies import POLICIES_FILE, parse_nft_tables, parse_policies
 
-DEPLOY, RECORD, PROOF, DOCTOR = Asker.DEPLOY, Asker.RECORD, Asker.PROOF, Asker.DOCTOR
+DEPLOY, RECORD, PROOF, DOCTOR, PAGE = Asker
 NAME_SECONDS = 3
 """How long a host may take to resolve its own name."""
 
@@ -123,6 +123,7 @@ def _of_cluster(tool: Tool) -> tuple[Part, ...]:
     ports = " ".join(f"{name}={url}" for name, url in CONTROL_PLANE.items())
     namespaces = dict.fromkeys(name for network in NETWORKS.values() for name in network.agent.namespaces)
     last_lines = shell("last_lines", NAMESPACES=" ".join(namespaces))
+    certificates = shell("certificates", KUBERNETES=paths.KUBERNETES, KUBELET=paths.KUBELET_PKI)
     control_plane = shell("control_plane", ADMIN_CONF=paths.ADMIN_CONF, PARTS=ports)
     return (
         _file("docker_config", paths.DOCKER_CONFIG, str, DEPLOY),
@@ -170,6 +171,7 @@ def _of_cluster(tool: Tool) -> tuple[Part, ...]:
         ),
         Part("manifests", f"ls -1 {paths.KUBERNETES}/manifests", _static_pods, DOCTOR, may_be_missing=True),
         Part("control_plane", control_plane, hostfiles.parse_values, PROOF),
+        Part("certificates", certificates, hostfiles.parse_certificates, PAGE),
         Part("last_lines", f"{last_lines}\ntrue", hostfiles.parse_log_lines, DOCTOR),
     )
 

@@ -23,18 +23,14 @@ Answers = Mapping[str, Mapping[str, Output]]
 """What commands printed, by node and name; a node that could not be reached has none."""
 
 
-def collect(loaded: LoadedInventory) -> Snapshot:
+def collect(loaded: LoadedInventory, asker: Asker = Asker.PROOF) -> Snapshot:
     """Read all nodes of an inventory and the API. Never raises for what does not answer."""
-    asked = parts(Asker.PROOF, TOOLS[loaded.cluster.settings.container_runtime])
+    asked = parts(asker, TOOLS[loaded.cluster.settings.container_runtime])
     return collect_with(loaded, dict.fromkeys((node.name for node in loaded.cluster.nodes), asked), {})[0]
 
 
 def collect_with(
-    loaded: LoadedInventory,
-    parts_of: Mapping[str, tuple[Part, ...]],
-    more: Asked,
-    *,
-    seconds: float = COMMAND_SECONDS,
+    loaded: LoadedInventory, parts_of: Mapping[str, tuple[Part, ...]], more: Asked, *, seconds: float = COMMAND_SECONDS
 ) -> tuple[Snapshot, Answers]:
     """As :func:`collect`, by the parts of each node, and in the same round trip what ``more`` asks beside them."""
     leader = loaded.cluster.leader.name

@@ -1,38 +1,39 @@
 """The proof from beginning to end, as `./inv verify` runs it."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof import probes
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
-from kubeproof.proof.report import Report, ordered, show, write_json
+from kubeproof.proof.report import Report, ordered, show
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.result import CheckResult
+from kubeproof.state.part import Asker
 from kubeproof.terminal.console import step
-from kubeproof.terminal.reporting import reported
+from kubeproof.terminal.reporting import Output, reported
 
 PAUSE_SECONDS = 0.5
 
 
-def verify(loaded: LoadedInventory, json_file: Path | None = None) -> int:
+def verify(loaded: LoadedInventory, outputs: Sequence[Output[Report]] = (), asker: Asker = Asker.PROOF) -> int:
     """Prove a cluster's network from live state, print the report, and return the exit code.
 
     0: everything that was run holds; 1: something does not, a probe did not work, or a node cannot be reached;
-    2: ``json_file`` cannot be written.
+    2: a file of ``outputs`` cannot be written. ``asker`` may ask for more than the proof needs.
     """
-    return reported(lambda: prove(loaded), show, write_json, lambda report: report.holds, json_file)
+    return reported(lambda: prove(loaded, asker), show, lambda report: report.holds, outputs)
 
 
-def prove(loaded: LoadedInventory) -> Report:
+def prove(loaded: LoadedInventory, asker: Asker = Asker.PROOF) -> Report:
     """All checks and probes; nothing is printed but progress."""
     started, taken_at = time.monotonic(), datetime.now(UTC)
     with step(f"Reading {len(loaded.cluster.nodes)} nodes and the API"):
-        snapshot = collect(loaded)
-    return Report(loaded, rows(snapshot), taken_at, time.monotonic() - started)
+        snapshot = collect(loaded, asker)
+    return Report(snapshot, rows(snapshot), taken_at, time.monotonic() - started)
 
 
 def prove_within(loaded: LoadedInventory, seconds: float) -> Report:
@@ -48,7 +49,7 @@ def prove_within(loaded: LoadedInventory, seconds: float) -> Report:
         is_last = started > deadline
         if is_last or not any(result.is_failing for result in results):
             results += run_matrix(probes.plan(snapshot), snapshot)
-            report = Report(loaded, ordered(results, loaded.cluster), taken_at, time.monotonic() - started)
+            report = Report(snapshot, ordered(results, loaded.cluster), taken_at, time.monotonic() - started)
             if report.holds or is_last:
                 return report
         time.sleep(PAUSE_SECONDS)

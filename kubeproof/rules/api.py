@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
 from kubeproof.config.tables import paths
-from kubeproof.policy.model import DIRECTIONS
+from kubeproof.policy.model import DIRECTIONS, World
 from kubeproof.policy.reading import read_cluster
 from kubeproof.state.errors import ParseError
 from kubeproof.state.jsontext import Item, read, read_each
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 COMMAND = (
     f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s "
-    "get nodes,pods,services,endpoints,networkpolicies -A -o json"
+    "get nodes,pods,services,endpoints,networkpolicies,namespaces -A -o json"
 )
 """Run on the control plane node, where kubeadm leaves the administrator's kubeconfig."""
 KUBELET_SECONDS = 4
@@ -46,6 +46,8 @@ class NodeObject:
     ready: str
     ready_message: str
     annotations: dict[str, str] = field(default_factory=dict)
+    info: Mapping[str, str] = field(default_factory=dict)
+    """What kubelet tells of itself and its machine (nodeInfo): kubeletVersion, osImage and the like."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class ApiObjects:
     """resourceVersion of each NetworkPolicy by ``namespace/name``."""
     kubelets: Mapping[str, str] = field(default_factory=dict)
     """What each node's kubelet answered the control plane host: body and HTTP status, or what curl said."""
+    world: World | None = field(default_factory=World)
+    """What policies are about, without pods where there is no policy; None where they could not be understood."""
     isolated: Mapping[str, tuple[str, ...]] | None = None
     """Names of the policies that isolate a pod, by the pod's; None where that could not be decided."""
     odd: tuple[str, ...] = ()
@@ -181,6 +185,7 @@ def parse_objects(text: str) -> ApiObjects:
             except ParseError as error:
                 odd.append(f"{kind} {_name(item)}: {error}")
 
+    world = _world(json.loads(text)) if "NetworkPolicy" in by_kind else World()
     endpoints: dict[tuple[str, str, str], frozenset[Backend]] = {}
     for found in each("Endpoints", _backends):
         for key, backends in found:
@@ -191,16 +196,20 @@ def parse_objects(text: str) -> ApiObjects:
         services=tuple(each("Service", _service)),
         endpoints=endpoints,
         policies=dict(each("NetworkPolicy", _version)),
-        isolated=_isolated(json.loads(text)) if "NetworkPolicy" in by_kind else {},
+        world=world,
+        isolated=_isolated(world) if world else None,
         odd=tuple(odd),
     )
 
 
-def _isolated(answer: object) -> dict[str, tuple[str, ...]] | None:
+def _world(answer: object) -> World | None:
     try:
-        world = read_cluster(answer).world
+        return read_cluster(answer).world
     except UserError:
         return None
+
+
+def _isolated(world: World) -> dict[str, tuple[str, ...]]:
     isolating = {
         name: {policy.full_name for direction in DIRECTIONS for policy in world.isolating(pod, direction)}
         for name, pod in world.pods.items()
@@ -234,6 +243,7 @@ def _node(item: Item) -> NodeObject:
         ready=ready.text("status") if ready else "Unknown",
         ready_message=(ready.text_or_none("message") or "") if ready else "the node object has no Ready condition",
         annotations=metadata.mapping("annotations"),
+        info=status.mapping("nodeInfo"),
     )
 
 

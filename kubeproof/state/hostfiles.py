@@ -2,7 +2,9 @@
 
 import json
 import re
+import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 
 from kubeproof.state import plaintext
@@ -102,6 +104,12 @@ def parse_kubelet(text: str) -> Kubelet:
     """Parse NAME=value lines of state and health."""
     values = _assignments(text)
     return Kubelet(values.get("state", ""), values.get("health", ""))
+
+
+def parse_certificates(text: str) -> dict[str, datetime]:
+    """When certificates end, by path, from lines ``path=date`` with openssl's form of dates. Raises ValueError."""
+    ends = {path: ssl.cert_time_to_seconds(end) for path, end in _assignments(text).items()}
+    return {path: datetime.fromtimestamp(seconds, UTC) for path, seconds in ends.items()}
 
 
 def parse_clock(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from ipaddress import IPv4Address
 
 from kubeproof.state.foreign import IpRule, NftRule
@@ -181,6 +182,8 @@ class NodeState:
     """Static pods of the node, by the names of their files."""
     control_plane: Mapping[str, str] = field(default_factory=dict)
     """What each part of the control plane on this node answers at its health port; empty on workers."""
+    certificates: Mapping[str, datetime] = field(default_factory=dict)
+    """When each certificate of Kubernetes ends, by the path of its file."""
     last_lines: Mapping[str, str] = field(default_factory=dict)
     """The last line of the newest log of each container of kube-system, by the container's name."""
 

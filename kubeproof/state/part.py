@@ -22,6 +22,8 @@ class Asker(Flag):
     """What a host was like before the first deploy."""
     PROOF = auto()
     DOCTOR = auto()
+    PAGE = auto()
+    """Beside what the proof asks."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Commands run on the first worker unless ``on`` says otherwise. Words in capitals
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from lab.settings import LabNode, load
 from tests.lab.breaking import leader, other, subnet, worker
@@ -51,8 +52,8 @@ class Breakage:
     """How often the doctor may be asked until all is well: what it could not see before shows then."""
 
 
-def frozen(name: str, make: str, told: str, *, usual: bool = False) -> Breakage:
-    return Breakage(name, FROZEN + make, THAW, (told, NETWORK_DOWN), usual=usual)
+def frozen(name: str, make: str, told: str, **more: Any) -> Breakage:
+    return Breakage(name, FROZEN + make, THAW, (told, NETWORK_DOWN), **more)
 
 
 def by_api(name: str, make: str, undo: str, told: str, **more: object) -> Breakage:
@@ -300,7 +301,8 @@ BREAKAGES: tuple[Breakage, ...] = (
     ),
     frozen("flannel.1 deleted", "ip link del flannel.1", "flannel-device", usual=True),
     frozen("flannel.1 down", "ip link set flannel.1 down", "flannel-device"),
-    frozen("flannel.1 too small", "ip link set flannel.1 mtu 1400", "cni-mtu"),
+    # Afterwards the pods' kernel has to forget the path MTU that it was told.
+    frozen("flannel.1 too small", "ip link set flannel.1 mtu 1400", "cni-mtu", seconds=30, rounds=2),
     frozen("second address on flannel.1", "ip addr add 10.199.7.1/32 dev flannel.1", "flannel-address"),
     frozen("subnet.env deleted", "rm /run/flannel/subnet.env", "subnet-env"),
     frozen("CNI configuration deleted", "rm /etc/cni/net.d/10-podnet.conflist", "cni-order"),
@@ -378,7 +380,9 @@ BREAKAGES: tuple[Breakage, ...] = (
         "demo-down",
     ),
     by_api("the demo's Service gone", "delete service kuard", "get service kuard", "demo-down"),
-    Breakage("cni0 too small", "ip link set cni0 mtu 1400", "ip link set cni0 mtu 1450", ("cni-mtu",)),
+    Breakage(
+        "cni0 too small", "ip link set cni0 mtu 1400", "ip link set cni0 mtu 1450", ("cni-mtu",), seconds=30, rounds=2
+    ),
 )
 
 

@@ -21,6 +21,7 @@ ORDER = (
     "test_repeat",
     "test_commands",
     "test_cluster_suite",
+    "test_report",
     "test_golden",
     "test_podnet",
     "test_listening",

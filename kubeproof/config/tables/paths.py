@@ -46,6 +46,7 @@ INIT_CONFIG = f"{STATE}/kubeadm-init.yaml"
 JOIN_CONFIG = "/run/kubeproof-join.yaml"
 """Holds a token for the time of a join: /run is memory, so nothing of it ever reaches a disk."""
 KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
+KUBELET_PKI = "/var/lib/kubelet/pki"
 KUBELET_FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
 GROWING = ("/var/lib/etcd", "/var/lib/kubelet")
 """Directories beside the runtime's in which a node keeps things that take room."""

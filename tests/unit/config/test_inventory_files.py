@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,18 +15,33 @@ from kubeproof.config import cluster, connection_data, inventory_shape
 from kubeproof.config.cluster import cluster_from, load
 from kubeproof.config.inventory_check import Contents, HostEntry
 from kubeproof.terminal.errors import UserError
+from tests.unit import prepared
 from tests.unit.samples import SETTINGS
 
 LEADER = 'control_plane = [("c1", {"address": "192.168.200.11"})]\n'
 HOSTS = LEADER + 'workers = [("w1", {"address": "192.168.200.12"})]\n'
+run_reader = cluster.run_reader
+
+
+def run_prepared(file: Path, answer: IO[bytes], said: IO[bytes]) -> int:
+    """What `cluster.run_reader` does, by a process that has imported what it needs before."""
+    return prepared.run("kubeproof.config.inventory_reader", [str(file)], os.environ, answer, said)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder of inventories with the settings beside them."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of inventories with the settings beside them, and a reader that starts at once."""
+    monkeypatch.setattr(cluster, "run_reader", run_prepared)
     (tmp_path / "group_data").mkdir()
     (tmp_path / "group_data/all.py").write_text("".join(f"{name} = {value!r}\n" for name, value in SETTINGS.items()))
     return tmp_path
+
+
+@pytest.fixture
+def started(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, with a reader that is started for each file, as in use."""
+    monkeypatch.setattr(cluster, "run_reader", run_reader)
+    return folder
 
 
 def refusal(question: Callable[[], object]) -> "tuple[str, ...] | None":
@@ -87,7 +102,6 @@ def test_programs_that_name_hosts_are_taken(folder: Path, text: str) -> None:
         ("x = 1\nraise ValueError('one\\ntwo')\n", r"line 2: cannot be loaded \(ValueError: one two\)"),
         ("class E(Exception):\n def __str__(self):\n  return 1/0\nraise E\n", r"\(E: it says no more\)"),
         ("import nonsense\n", "No module named 'nonsense'"),
-        ("input('name? ')\n", "EOFError"),
         ("open('/none/hosts.json')\n", "line 1: .*No such file"),
         ("def f(): f()\nf()\n", "RecursionError"),
         ("workers = [\n", "line 1: .*SyntaxError.* as inventory/example.py"),
@@ -108,18 +122,18 @@ def test_programs_that_end_in_another_way(folder: Path, text: "str | bytes", lin
     assert re.search(line, found)
 
 
-def test_a_program_that_hangs_is_ended_with_what_it_has_started(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_hangs_is_ended_with_what_it_has_started(started: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "INVENTORY_SECONDS", 4)
     text = f"""
 import subprocess, time
 child = subprocess.Popen(["sleep", "300"])
-open("{folder}/pid", "w").write(str(child.pid))
+open("{started}/pid", "w").write(str(child.pid))
 print("asking the CMDB", flush=True)
 time.sleep(300)
 """
-    (found,) = problems(folder, text)
+    (found,) = problems(started, text)
     assert re.search(r"has not ended within 4 s \(its last words: asking the CMDB\)", found)
-    child = Path(f"/proc/{(folder / 'pid').read_text()}/stat")
+    child = Path(f"/proc/{(started / 'pid').read_text()}/stat")
     deadline = time.monotonic() + 10
     # A signal is heeded when the process runs next.
     while child.exists() and child.read_text().split()[2] != "Z":
@@ -127,12 +141,16 @@ time.sleep(300)
         time.sleep(0.05)
 
 
-def test_a_program_that_leaves_another_one_running_is_not_waited_for(folder: Path) -> None:
+def test_a_program_that_leaves_another_one_running_is_not_waited_for(started: Path) -> None:
     began = time.monotonic()
-    text = f'import subprocess\nopen("{folder}/pid", "w").write(str(subprocess.Popen(["sleep", "50"]).pid))\n'
-    assert problems(folder, text + HOSTS) == ()
+    text = f'import subprocess\nopen("{started}/pid", "w").write(str(subprocess.Popen(["sleep", "50"]).pid))\n'
+    assert problems(started, text + HOSTS) == ()
     assert time.monotonic() - began < 40
-    os.kill(int((folder / "pid").read_text()), 9)
+    os.kill(int((started / "pid").read_text()), 9)
+
+
+def test_a_program_that_asks_is_not_answered(started: Path) -> None:
+    assert "EOFError" in problems(started, "input('name? ')\n")[0]
 
 
 @pytest.mark.parametrize(

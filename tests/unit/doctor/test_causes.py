@@ -827,9 +827,9 @@ def test_an_agent_that_is_wanted_nowhere_is_wanted_again() -> None:
     assert "kube-system/podnet selects nodes by no, example.net/disk" in told.cases[0].evidence[1]
     assert told.cases[0].remedies[0].node == "node-a"
     *words, patch = shlex.split(remedies(told))
-    assert words[3:] == ["-n", "kube-system", "patch", "daemonset", "podnet", "--type", "json", "-p"]
-    paths = [f"/spec/template/spec/nodeSelector/{key}" for key in ("no", "example.net~1disk")]
-    assert json.loads(patch) == [{"op": "remove", "path": path} for path in paths]
+    assert words[3:] == ["-n", "kube-system", "patch", "daemonset", "podnet", "--type", "merge", "-p"]
+    selector = {"no": None, "example.net/disk": None}
+    assert json.loads(patch) == {"spec": {"template": {"spec": {"nodeSelector": selector}}}}
 
 
 def test_kube_proxys_rules_in_the_other_variant_make_the_nodes_own_the_wrong_one() -> None:

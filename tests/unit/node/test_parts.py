@@ -1,10 +1,12 @@
 """A node's state out of the outputs of its script."""
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,7 @@ INSIDE = {
 SUBNET_ENV = "FLANNEL_NETWORK=10.98.0.0/16\nFLANNEL_SUBNET=10.98.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
 
 
-EVERYBODY = Asker.DEPLOY | Asker.RECORD | Asker.PROOF | Asker.DOCTOR
+EVERYBODY = Asker.DEPLOY | Asker.RECORD | Asker.PROOF | Asker.DOCTOR | Asker.PAGE
 
 
 def outputs(**changes: Output) -> dict[str, Output]:
@@ -392,3 +394,37 @@ def test_what_a_token_is_named_by_is_asked_and_not_its_secret(tmp_path: Path) ->
     (tmp_path / "join.yaml").write_text("discovery:\n  token: abcdef.0123456789abcdef\n")
     text = texts(parts(Asker.DOCTOR))["token_ids"].replace(paths.JOIN_CONFIG, str(tmp_path / "join.yaml"))
     assert subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True).stdout == "abcdef\n"
+
+
+def test_certificates_are_told_by_when_they_end_and_no_key_is(tmp_path: Path) -> None:
+    pki, kubelet = tmp_path / "etc" / "pki", tmp_path / "kubelet"
+    for folder in (pki / "etcd", kubelet):
+        folder.mkdir(parents=True)
+    key, made = tmp_path / "key", tmp_path / "made"
+    request = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "10", "-subj", "/CN=x"]
+    subprocess.run([*request, "-keyout", str(key), "-out", str(made)], check=True, capture_output=True)
+    both, encoded = made.read_text() + key.read_text(), base64.b64encode(made.read_bytes()).decode()
+    (pki / "etcd" / "server.crt").write_text(made.read_text())
+    (kubelet / "kubelet-client-current.pem").write_text(both)
+    (kubelet / "odd.crt").write_text("no certificate")
+    (tmp_path / "etc" / "admin.conf").write_text(f"    client-certificate-data: {encoded}\n    client-key-data: x\n")
+    (tmp_path / "etc" / "kubelet.conf").write_text("    client-certificate: /elsewhere\n")
+    (asked,) = [part for part in parts(Asker.PAGE) if part.field == "certificates"]
+    text = asked.text.replace(paths.KUBERNETES, str(tmp_path / "etc")).replace(paths.KUBELET_PKI, str(kubelet))
+    done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True)
+    assert "KEY" not in done.stdout
+    ends = asked.parse(done.stdout)
+    assert list(ends) == [
+        str(tmp_path / name)
+        for name in ("etc/pki/etcd/server.crt", "kubelet/kubelet-client-current.pem", "etc/admin.conf")
+    ]
+    assert {(end - datetime.now(UTC)).days for end in ends.values()} == {9}
+
+
+def test_a_host_without_openssl_says_so() -> None:
+    (asked,) = [part for part in parts(Asker.PAGE) if part.field == "certificates"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", asked.text], capture_output=True, text=True, check=False, env={"PATH": "/no"}
+    )
+    state = state_of("node-b", [asked], {asked.field: Output(done.returncode, done.stdout, done.stderr)})
+    assert "openssl: not found" in state.unreadable["certificates"]

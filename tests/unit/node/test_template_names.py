@@ -68,7 +68,7 @@ def test_what_is_not_given_is_an_error() -> None:
 
 def test_nothing_else_renders() -> None:
     users = [str(path.relative_to(REPOSITORY)) for path in CODE if "jinja2" in path.read_text()]
-    assert users == ["kubeproof/node/templates.py"]
+    assert users == ["kubeproof/node/templates.py", "kubeproof/pages/page.py"]
 
 
 @pytest.mark.parametrize("name", FILES)

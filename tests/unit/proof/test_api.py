@@ -44,6 +44,7 @@ def items() -> list[dict[str, Any]]:
                     {"type": "InternalIP", "address": "10.99.0.12"},
                 ],
                 "conditions": [{"type": "Ready", "status": "False", "message": "starting"}],
+                "nodeInfo": {"kubeletVersion": "v1.20.2"},
             },
         },
         {"kind": "NetworkPolicy", "metadata": {"namespace": "default", "name": "deny", "resourceVersion": "17"}},
@@ -106,6 +107,7 @@ def test_nodes() -> None:
     (node,) = parse(items()).nodes
     assert (node.pod_cidr, node.internal_ip) == (IPv4Network("10.98.1.0/24"), IPv4Address("10.99.0.12"))
     assert (node.ready, node.ready_message, node.annotations) == ("False", "starting", {"a/b": "c"})
+    assert node.info == {"kubeletVersion": "v1.20.2"}
 
 
 def test_pods() -> None:

@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kubeproof.deploy.facts.questions import MARKER
-from tests.unit.deploy.phases import prepared
+from tests.unit import prepared
 
 HERE = Path(__file__).resolve().parent
 ADDRESSES = {"master": "192.0.2.11", "node1": "192.0.2.12", "node2": "192.0.2.13"}
@@ -189,7 +190,6 @@ class FakeCluster:
         world.write_text(json.dumps({"rules": self.rules, "down": self.down, "flags": self.flags}))
         log.write_text("")
         key.write_text("-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
-        output = self.folder / "output"
         environment = {
             **os.environ,
             "FAKE_CLUSTER_KEY": str(key),
@@ -197,10 +197,14 @@ class FakeCluster:
             "FAKE_CLUSTER_HOSTS": json.dumps(self.addresses),
             "FAKE_CLUSTER_SETTINGS": json.dumps(self.settings),
             "PYINFRA_PROGRESS": "off",
+            # No registry answers, and reading this machine's certificates to ask one takes long.
+            "SSL_CERT_FILE": os.devnull,
             **self.environment,
         }
         # A host that fails is the deploy's own affair here, whatever config.py says.
-        words = [str(HERE / "inventory" / "fake.py"), deploy, *arguments, "--fail-percent", "100"]
-        code = prepared.run(world, log, words, environment, output)
+        words = [str(world), str(log), str(HERE / "inventory" / "fake.py"), deploy, *arguments, "--fail-percent", "100"]
+        with tempfile.TemporaryFile("w+") as output:
+            code = prepared.run("tests.unit.deploy.phases.fake_pyinfra", words, environment, output)
+            said = output.read()
         commands = [Command(**json.loads(line)) for line in log.read_text().splitlines()]
-        return Run(code, output.read_text(), commands)
+        return Run(code, said, commands)

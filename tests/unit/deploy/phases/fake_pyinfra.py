@@ -5,6 +5,7 @@ other command succeeds and prints nothing. A rule can require or set flags of it
 later ones see. Everything that is run is appended to the log.
 """
 
+import functools
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest.mock import patch
 
+from pyinfra.api.arguments import all_global_arguments
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
@@ -63,10 +65,10 @@ class ScriptedConnector(FakeConnector):
         return {}
 
 
-def run(world: Path, log: Path, arguments: Sequence[str]) -> NoReturn:
-    """Run pyinfra's command line, and end this process with its exit code."""
+def run(words: Sequence[str]) -> NoReturn:
+    """Run pyinfra's command line with a world, a log and its arguments, and end this process with its exit code."""
     global LOG  # one run for each process
-    LOG = log
+    world, LOG = map(Path, words[:2])
     RULES.update(json.loads(world.read_text()))
     FLAGS.update(RULES["flags"])
     # SHA-256 of an archive that stands for cri-dockerd's.
@@ -77,7 +79,15 @@ def run(world: Path, log: Path, arguments: Sequence[str]) -> NoReturn:
         patch.dict("kubeproof.config.tables.cri_dockerd.SHA256", sums),
         # pyinfra has the source of each operation looked up, and uses its line alone: a third of a run.
         patch("inspect.findsource", side_effect=OSError),
+        # It finds these anew for each operation and fact.
+        patch("pyinfra.api.arguments.all_global_arguments", functools.cache(all_global_arguments)),
     ):
-        sys.argv[1:] = arguments
-        main()
-    raise AssertionError("pyinfra's command line ends by itself")
+        sys.argv[1:] = words[2:]
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: taking apart what has been forked takes long.
+    os._exit(code)

@@ -1,0 +1,132 @@
+"""All that netfilter does at one hook of a namespace, in the order of priorities. Pure.
+
+Order: linux/netfilter_ipv4.h, enum nf_ip_hook_priorities. Translation of a connection's first packet is the chains' of
+type nat, once for its destination and once for its source; a reply is translated back without a chain being asked.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from kubeproof.trace import nft_rules
+from kubeproof.trace.collecting import Facts
+from kubeproof.trace.iptables_rules import Run
+from kubeproof.trace.model import Place
+from kubeproof.trace.passing import ESTABLISHED, Decision, Passing, undecided
+from kubeproof.trace.world import Iptables, Space, UnknownError
+
+RAW, MANGLE, DNAT, FILTER, SECURITY, SNAT = -300, -150, -100, 0, 50, 100
+_AT: Mapping[Place, Mapping[str, int]] = {
+    Place.PREROUTING: {"raw": RAW, "mangle": MANGLE, "nat": DNAT},
+    Place.INPUT: {"mangle": MANGLE, "filter": FILTER, "security": SECURITY, "nat": SNAT},
+    Place.FORWARD: {"mangle": MANGLE, "filter": FILTER, "security": SECURITY},
+    Place.OUTPUT: {"raw": RAW, "mangle": MANGLE, "nat": DNAT, "filter": FILTER, "security": SECURITY},
+    Place.POSTROUTING: {"mangle": MANGLE, "nat": SNAT},
+}
+_TABLES = frozenset(("raw", "mangle", "nat", "filter", "security"))
+_FAMILIES = ("ip", "inet")
+_Step = tuple[int, bool, Callable[[Passing], None]]
+"""Priority, whether it is of nat, and what is done."""
+
+
+class Firewall:
+    """The rules of one namespace."""
+
+    def __init__(self, space: Space, facts: Facts) -> None:
+        self.space = space
+        self.facts = facts
+        self._steps: dict[Place, list[_Step]] = {}
+
+    def traverse(self, passing: Passing) -> None:
+        """Send a packet through a hook. Raises EndedError where that is its end, or where it is undecided."""
+        steps = self._at(passing.hook)
+        is_destination = passing.hook in (Place.PREROUTING, Place.OUTPUT)
+        translation = 0 if passing.hook is Place.FORWARD else DNAT if is_destination else SNAT
+        is_translated = not translation
+        for priority, is_nat, run in steps:
+            if not is_translated and priority > translation:
+                _translate_back(passing, is_destination)
+                is_translated = True
+            if not is_nat:
+                run(passing)
+            elif passing.is_first and not _is_settled(passing, is_destination):
+                before = passing.packet
+                run(passing)
+                if passing.packet != before:
+                    _settle(passing, is_destination)
+        if not is_translated:
+            _translate_back(passing, is_destination)
+        if translation:
+            _settle(passing, is_destination)
+
+    def _at(self, hook: Place) -> list[_Step]:
+        if hook not in self._steps:
+            steps = [*self._iptables(hook), *self._nft(hook)]
+            self._steps[hook] = sorted(steps, key=lambda step: step[0])
+        return self._steps[hook]
+
+    def _iptables(self, hook: Place) -> list[_Step]:
+        chain = hook.value.upper()
+        found: list[_Step] = []
+        for tables in self.space.iptables:
+            if tables.unshown:
+                raise UnknownError(f"{self.space}: iptables cannot show its table {', '.join(tables.unshown)}")
+            for table, priority in _AT[hook].items():
+                if tables.has(table, chain):
+                    found.append((priority, table == "nat", self._through(tables, table, chain)))
+        return found
+
+    def _through(self, tables: Iptables, table: str, chain: str) -> Callable[[Passing], None]:
+        return lambda passing: Run(tables, table, passing, self.facts).through(chain)
+
+    def _nft(self, hook: Place) -> list[_Step]:
+        found: list[_Step] = []
+        own = {table for tables in self.space.iptables if not tables.is_legacy for table in tables.tables}
+        for table in nft_rules.tables_of(self.space.nft):
+            if table.family not in _FAMILIES or (table.family == "ip" and table.name in own & _TABLES):
+                continue
+            for name, chain in table.chains.items():
+                if chain.get("hook") == hook.value:
+                    priority, is_nat = int(chain.get("prio", 0)), chain.get("type") == "nat"
+                    found.append((priority, is_nat, self._through_nft(table, name)))
+        return found
+
+    @staticmethod
+    def _through_nft(table: nft_rules.Table, chain: str) -> Callable[[Passing], None]:
+        return lambda passing: nft_rules.Run(table, passing).through(chain)
+
+    def check_ipvs(self, passing: Passing) -> None:
+        """IPVS takes packets to its virtual servers at INPUT; how it chooses is not modelled."""
+        if self.space.has_virtual_servers:
+            device = self.space.network.device_with(passing.packet.destination)
+            if device is not None and device.name == "kube-ipvs0":
+                raise undecided("IPVS chooses the endpoint, which is not modelled", "/proc/net/ip_vs", "kube-proxy")
+
+
+def _is_settled(passing: Passing, is_destination: bool) -> bool:
+    tracked = passing.tracked
+    return tracked is None or (tracked.destination_settled if is_destination else tracked.source_settled)
+
+
+def _settle(passing: Passing, is_destination: bool) -> None:
+    if passing.tracked and passing.is_first:
+        if is_destination:
+            passing.tracked.destination_settled = True
+        else:
+            passing.tracked.source_settled = True
+
+
+def _translate_back(passing: Passing, is_destination: bool) -> None:
+    """A reply's destination was the source that was translated, and the other way round."""
+    tracked = passing.tracked
+    if tracked is None or not passing.is_reply or passing.state != ESTABLISHED:
+        return
+    answer, before = tracked.original.reply, passing.packet
+    if is_destination:
+        after = replace(before, destination=answer.destination, destination_port=answer.destination_port)
+        what = f"back to {answer.destination}, which SNAT had changed"
+    else:
+        after = replace(before, source=answer.source, source_port=answer.source_port)
+        what = f"source back to {after.source}:{after.source_port}, which DNAT had changed"
+    if after != before:
+        passing.packet = after
+        passing.decisions.append(Decision(what, "conntrack entry of the connection", "conntrack"))

@@ -1,0 +1,64 @@
+"""`./inv trace` and `./inv collect`: from what the user wrote to a table and an exit code."""
+
+import json
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from kubeproof.config.cluster import LoadedInventory
+from kubeproof.terminal.console import console, step
+from kubeproof.terminal.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError
+from kubeproof.terminal.summary import counted
+from kubeproof.trace import collecting, report
+from kubeproof.trace.collecting import Collected
+from kubeproof.trace.endpoints import Asked, question
+from kubeproof.trace.predicting import predict
+from kubeproof.trace.world import make
+
+
+def trace(load: Callable[[], LoadedInventory], asked: Asked, *, folder: Path | None, as_json: bool) -> int:
+    """Print what becomes of a packet, in the collected state of ``folder`` or live; return the exit code.
+
+    0: it arrives and its answer comes back, on every way; 1: not so, or that is undecided. Raises UserError with all
+    that is wrong with what was asked, and where there is no state to predict from.
+    """
+    collected = collecting.read(folder) if folder is not None else collecting.collect(load())
+    world = make(collected)
+    prediction = predict(world, question(world, asked, look_up=_look_up if folder is None else lambda _name: None))
+    if as_json:
+        console.print(json.dumps(report.to_json(prediction), indent=2, ensure_ascii=False), markup=False)
+    else:
+        report.show(prediction, console)
+        for node, reason in collected.unreachable.items():
+            console.print(f"note: {node} could not be read: {reason}", markup=False)
+    return EXIT_OK if prediction.succeeds else EXIT_NOT_HOLDING
+
+
+def collect(loaded: LoadedInventory, folder: Path) -> int:
+    """Write the state of all nodes into a folder; return 1 if not all of it could be read, else 0. Raises UserError."""
+    with step(f"Reading {counted(len(loaded.cluster.nodes), 'node')} and the API"):
+        collected = collecting.collect(loaded)
+    if not collected.outputs:
+        raise CommandError("; ".join(f"{node}: {reason}" for node, reason in collected.unreachable.items()))
+    files = collecting.write(collected, folder)
+    console.print(f"{folder}: {counted(files, 'file')} of {counted(len(collected.outputs), 'node')}", markup=False)
+    gaps = _gaps(collected)
+    for gap in gaps:
+        console.print(f"not collected: {gap}", markup=False)
+    return EXIT_NOT_HOLDING if gaps else EXIT_OK
+
+
+def _gaps(collected: Collected) -> list[str]:
+    gaps = [f"{node}: {reason}" for node, reason in collected.unreachable.items()]
+    for node, outputs in collected.outputs.items():
+        gaps += [f"{node}: {name}: {each.last_words}" for name, each in outputs.items() if each.code]
+    return [*gaps, f"objects of the API: {collected.objects}"] if isinstance(collected.objects, str) else gaps
+
+
+def _look_up(name: str) -> IPv4Address | None:
+    """The first IPv4 address of a name, as this machine resolves it."""
+    try:
+        return IPv4Address(socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0])
+    except (OSError, ValueError, UnicodeError):
+        return None

@@ -1,0 +1,178 @@
+# Watches one packet in network namespaces of this host, until its standard input says so, or ends, or time is over.
+# Given: SECONDS_LONG, TABLE and RULES of nft, FILTER of tcpdump, SPACES (words NAME:INODE of network namespaces, or NAME:self
+# for the host's own), PROTOCOL and PORT for conntrack, and MARKER, as kubeproof/state/collector.py reads it. On the host that
+# sends also PACKET in hexadecimal digits, TARGET, SENDER (an INODE or self), and HELD_PORT of UDP, or 0.
+#
+# Rules are gone with the process that holds them (flags owner), and that with its input, which lasts SECONDS_LONG:
+# so it is whatever becomes of this shell.
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+refuse() {
+    echo "refused $*"
+    exit 1
+}
+for tool in nft xtables-monitor tcpdump nsenter timeout mkfifo; do
+    command -v $tool >/dev/null || refuse "$tool: not found, install it"
+done
+case $(iptables --version 2>/dev/null) in
+*legacy*) refuse "its iptables is the legacy one, whose rules cannot be traced" ;;
+esac
+
+d=$(mktemp -d -p /run 2>/dev/null || mktemp -d) || refuse "no temporary folder can be made"
+pids=
+finish() {
+    trap '' TERM
+    # shellcheck disable=SC2086
+    [ -z "$pids" ] || kill $pids 2>/dev/null
+    wait
+    rm -rf "$d"
+}
+trap finish EXIT
+trap 'exit 1' HUP INT PIPE TERM
+
+within() { # PID PROGRAM…: becomes the program
+    pid=$1
+    shift
+    [ "$pid" = self ] || set -- nsenter -t "$pid" -n "$@"
+    exec timeout "$SECONDS_LONG" "$@"
+}
+started() { pids="$pids $!"; }
+process_in() { # INODE: a process in that namespace, the oldest as far as numbers tell
+    if [ "$1" = self ]; then
+        echo self
+    else
+        stat -L -c '%n %i' /proc/[0-9]*/ns/net 2>/dev/null | sort -t / -k 3,3n |
+            awk -F '[/ ]' -v inode="$1" '$NF == inode { print $3; exit }'
+    fi
+}
+each() { # COMMAND: with name and process of each namespace
+    for space in $spaces; do "$1" "${space%%:*}" "${space#*:}"; done
+}
+poll() { # COMMAND…: until it succeeds, for three seconds
+    n=0
+    until "$@"; do
+        n=$((n + 1))
+        [ $n -lt 60 ] || return 1
+        sleep 0.05
+    done
+}
+words() { grep . "$1" | tail -n 1; }
+listening() { # PID: sockets that hear of traced packets (NFNLGRP_NFTRACE is bit 8 of the groups)
+    awk '$2 == 12 && $4 ~ /[13579bdf][0-9a-f][0-9a-f]$/ { n++ } END { print n + 0 }' "/proc/$1/net/netlink"
+}
+count() { # NAME PID WHEN
+    cat "/proc/$2/net/snmp" "/proc/$2/net/netstat" >"$d/$1.counters-$3" 2>/dev/null
+    [ "$2" = self ] || return 0
+    conntrack -S >"$d/$1.conntrack-$3" 2>/dev/null
+    conntrack -L -p "$PROTOCOL" 2>/dev/null | grep -E "(port|id)=$PORT " >"$d/$1.entries-$3"
+}
+
+arm() { # NAME PID
+    [ -r "/proc/$2/net/netlink" ] || refuse "a pod on the way has ended, trace again"
+    count "$1" "$2" before
+    eval "heard_$1=$(($(listening "$2") + 1))"
+    mkfifo "$d/$1.in"
+    (
+        printf '%s\nlist table inet %s\n' "$RULES" "$TABLE"
+        exec sleep "$SECONDS_LONG"
+    ) >"$d/$1.in" 2>/dev/null &
+    started
+    (within "$2" nft -i) <"$d/$1.in" >"$d/$1.nft" 2>&1 &
+    started
+    (within "$2" tcpdump -i any -y LINUX_SLL2 -n -s 256 --immediate-mode -Z root -U -w - "$FILTER") \
+        >"$d/$1.pcap" 2>"$d/$1.tcpdump" &
+    started
+    (within "$2" nft monitor trace) >"$d/$1.trace" 2>&1 &
+    started
+    [ "$2" = self ] || return 0 # elsewhere there are hardly any rules of iptables, and nft shows them too
+    eval "heard_$1=\$((heard_$1 + 1))"
+    (within "$2" xtables-monitor --trace) >"$d/$1.xtables" 2>&1 &
+    started
+}
+has_rules() { grep -q 'flags owner' "$d/$1.nft"; }
+captures() { grep -q 'listening on' "$d/$1.tcpdump"; }
+hears() { # NAME PID
+    eval "wanted=\$heard_$1"
+    # shellcheck disable=SC2154
+    [ "$(listening "$2")" -ge "$wanted" ]
+}
+listen() { # NAME PID
+    poll has_rules "$1" || refuse "nft: $(grep -m 1 Error "$d/$1.nft")"
+    poll captures "$1" || refuse "tcpdump: $(words "$d/$1.tcpdump")"
+    poll hears "$1" "$2" || refuse "nft monitor: $(words "$d/$1.trace")"
+}
+
+send() { # the sender stays: it holds the port, lest the kernel refuse an answer by UDP
+    for program in perl python3 /usr/libexec/platform-python none; do
+        command -v $program >/dev/null && break
+    done
+    case $program in
+    perl) set -- perl -MSocket -e '$| = 1; my ($packet, $to, $port) = @ARGV;
+        !$port || socket(U, 2, 2, 17) && bind(U, sockaddr_in($port, INADDR_ANY));
+        my $sent = socket(S, 2, 3, 255) && defined(send(S, pack("H*", $packet), 0, sockaddr_in(0, inet_aton($to))));
+        print $sent ? "sent\n" : "sent $!\n"; sleep 9' ;;
+    none) set -- echo "sent by nobody: neither perl nor Python is there" ;;
+    *) set -- $program -c 'import socket, sys, time
+packet, to, port = sys.argv[1:]
+holder = socket.socket(2, 2)
+if int(port):
+    holder.bind(("", int(port)))
+try:
+    socket.socket(2, 3, 255).sendto(bytes.fromhex(packet), (to, 0))
+    print("sent", flush=True)
+except OSError as error:
+    print("sent", error.strerror, flush=True)
+time.sleep(9)' ;;
+    esac
+    (within "$(process_in "$SENDER")" "$@" "$PACKET" "$TARGET" "$HELD_PORT") >"$d/sent" 2>&1 &
+    started
+    poll grep -q . "$d/sent"
+    tr '\n' ' ' <"$d/sent"
+    echo
+}
+settle() { # until nothing more is seen for a while
+    seen='' quiet=0 n=0
+    while [ $quiet -lt 4 ] && [ $n -lt 12 ]; do
+        sleep 0.1
+        now=$(cat "$d"/*.pcap "$d"/*.trace | wc -c)
+        n=$((n + 1)) quiet=$((quiet + 1))
+        [ "$now" = "$seen" ] || quiet=0
+        seen=$now
+    done
+}
+section() { # NAME PROGRAM…
+    printf '\n@@%s out %s\n' "$MARKER" "$1"
+    name=$1
+    shift
+    "$@" 2>/dev/null | head -c 1000000
+    printf '\n@@%s err %s\n\n@@%s rc %s 0' "$MARKER" "$name" "$MARKER" "$name"
+}
+links() { (within "$1" ip -o link); }
+report() { # NAME PID
+    count "$1" "$2" after
+    section "$1-links" links "$2"
+    section "$1-capture" base64 "$d/$1.pcap"
+    for kind in trace xtables counters-before counters-after conntrack-before conntrack-after entries-before entries-after; do
+        section "$1-$kind" cat "$d/$1.$kind"
+    done
+}
+
+spaces=
+for space in $SPACES; do spaces="$spaces ${space%%:*}:$(process_in "${space#*:}")"; done
+each arm
+each listen
+echo ready
+while read -r word; do
+    case $word in
+    send)
+        send
+        settle
+        echo settled
+        ;;
+    report)
+        each report
+        printf '\n@@%s end\n' "$MARKER"
+        exit 0
+        ;;
+    esac
+done
+exit 1

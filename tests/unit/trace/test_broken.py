@@ -1,0 +1,299 @@
+"""States with one fault: the walk ends at it, and names it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kubeproof.trace.model import Direction, End, Place, Walk
+from tests.unit.trace.lab import (
+    FAR,
+    HTTPD,
+    KUARD,
+    NODE1,
+    NODE2,
+    changed,
+    healthy,
+    inside,
+    listed,
+    predicted,
+    way,
+    with_objects,
+    without_lines,
+)
+
+Change = Callable[[str], str]
+
+
+def replaced(old: str, new: str) -> Change:
+    return lambda text: text.replace(old, new)
+
+
+def neighbour(device: str, address: str, **new: Any) -> Change:
+    """An entry with other values; without any it is missing."""
+
+    def change(item: dict[str, Any]) -> dict[str, Any] | None:
+        if (item.get("dev"), item.get("dst")) != (device, address):
+            return item
+        return {**item, **new} if new else None
+
+    return listed(change)
+
+
+def route(destination: str, **new: Any) -> Change:
+    def change(item: dict[str, Any]) -> dict[str, Any] | None:
+        if item.get("dst") != destination:
+            return item
+        return {**item, **new} if new else None
+
+    return listed(change)
+
+
+def link(name: str, **new: Any) -> Change:
+    return listed(lambda item: {**item, **new} if item.get("ifname") == name else item)
+
+
+def fdb(device: str, destination: str, **new: Any) -> Change:
+    def change(item: dict[str, Any]) -> dict[str, Any] | None:
+        if (item.get("ifname"), item.get("dst")) != (device, destination):
+            return item
+        return {**item, **new} if new else None
+
+    return listed(change)
+
+
+ACCEPT = "-A FORWARD -s 10.244.0.0/16 -j ACCEPT"
+FAULTS: dict[str, tuple[str, str, Change, Place, End, str]] = {
+    "no rule accepts pods' packets": (
+        NODE1,
+        "iptables",
+        without_lines("-A FORWARD", "10.244.0.0/16"),
+        Place.FORWARD,
+        End.DROPPED,
+        "policy is DROP",
+    ),
+    "somebody drops": (
+        NODE2,
+        "iptables",
+        replaced(ACCEPT, f"-A FORWARD -d 10.244.3.10/32 -j DROP\n{ACCEPT}"),
+        Place.FORWARD,
+        End.DROPPED,
+        "dropped",
+    ),
+    "the node's firewall refuses the tunnel": (
+        NODE2,
+        "iptables",
+        replaced("-A INPUT -j KUBE-FIREWALL", "-A INPUT -p udp -m udp --dport 8472 -j DROP\n-A INPUT -j KUBE-FIREWALL"),
+        Place.INPUT,
+        End.DROPPED,
+        "dropped",
+    ),
+    "no route": (
+        NODE1,
+        "routes",
+        route("10.244.3.0/24"),
+        Place.ROUTE,
+        End.DROPPED,
+        "there is no route to 10.244.3.10 by flannel.1",
+    ),
+    "no ARP entry": (
+        NODE1,
+        "neighbours",
+        neighbour("flannel.1", "10.244.3.0"),
+        Place.NEIGHBOUR,
+        End.REFUSED,
+        "flannel.1 has no ARP entry for 10.244.3.0",
+    ),
+    "no FDB entry": (NODE1, "fdb", fdb("flannel.1", "192.168.200.13"), Place.FDB, End.DROPPED, "no FDB entry"),
+    "an FDB entry with another node": (
+        NODE1,
+        "fdb",
+        fdb("flannel.1", "192.168.200.13", dst="192.168.200.11"),
+        Place.DECAPSULATION,
+        End.DROPPED,
+        "another host's",
+    ),
+    "an FDB entry with nobody": (
+        NODE1,
+        "fdb",
+        fdb("flannel.1", "192.168.200.13", dst="192.168.200.99"),
+        Place.NIC,
+        End.DROPPED,
+        "192.168.200.99 is no node",
+    ),
+    "no forwarding": (
+        NODE2,
+        "kernel",
+        replaced("/proc/sys/net/ipv4/ip_forward:1", "/proc/sys/net/ipv4/ip_forward:0"),
+        Place.ROUTE,
+        End.DROPPED,
+        "does not forward",
+    ),
+    "a bridge that is down": (
+        NODE1,
+        "links",
+        link("cni0", flags=["BROADCAST", "MULTICAST"]),
+        Place.BRIDGE,
+        End.DROPPED,
+        "cni0 is down",
+    ),
+    "a tunnel device that is down": (
+        NODE2,
+        "links",
+        link("flannel.1", flags=["BROADCAST"]),
+        Place.DECAPSULATION,
+        End.DROPPED,
+        "no VXLAN device takes",
+    ),
+    "strict rp_filter and another way back": (
+        NODE2,
+        "kernel",
+        replaced("conf/flannel.1/rp_filter:0", "conf/flannel.1/rp_filter:1"),
+        Place.RP_FILTER,
+        End.DROPPED,
+        "the route back",
+    ),
+    "nothing listens": (
+        NODE2,
+        "namespaces",
+        inside("10.244.3.10", lambda parts: parts.update(sockets=[])),
+        Place.SOCKET,
+        End.REFUSED,
+        "nothing listens",
+    ),
+    "a rule that is not understood": (
+        NODE1,
+        "iptables",
+        replaced(ACCEPT, f"-A FORWARD -s 10.244.0.0/16 -m string --string x --algo bm -j DROP\n{ACCEPT}"),
+        Place.FORWARD,
+        End.UNDECIDED,
+        "a rule is not understood: --string x",
+    ),
+    "a table that iptables cannot show": (
+        NODE1,
+        "other_iptables",
+        lambda _text: "# Table `filter' is incompatible, nothing is installed to read it\n",
+        Place.VETH,
+        End.UNDECIDED,
+        "cannot show its table filter",
+    ),
+}
+
+
+def ended(walk: Walk, place: Place, end: End, reason: str) -> None:
+    assert walk.outcome.end is end
+    assert walk.hops[-1].place is place
+    assert reason in walk.outcome.reason
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_walk_ends_at_the_fault(name: str) -> None:
+    node, command, change, place, end, reason = FAULTS[name]
+    state = changed(healthy(), node, command, change)
+    if name.startswith("strict"):
+        state = changed(state, node, "routes", route("10.244.1.0/24", dev="host0", gateway="192.168.200.12"))
+    walk = way(state, KUARD, FAR, "80")
+    assert walk.hops[-1].direction is Direction.FORWARD
+    ended(walk, place, end, reason)
+
+
+def test_an_answer_that_is_lost_is_told_as_that() -> None:
+    state = changed(healthy(), NODE2, "fdb", fdb("flannel.1", "192.168.200.12"))
+    walk = way(state, KUARD, FAR, "80")
+    assert walk.there.end is End.ARRIVED
+    assert walk.hops[-1].direction is Direction.REPLY
+    ended(walk, Place.FDB, End.DROPPED, "no FDB entry")
+
+
+def test_without_br_netfilter_an_answer_on_the_same_bridge_keeps_the_pods_address() -> None:
+    state = changed(healthy(), NODE1, "kernel", replaced("bridge-nf-call-iptables:1", "bridge-nf-call-iptables:0"))
+    prediction = predicted(state, KUARD, "httpd-svc")
+    (lost,) = [walk for walk in prediction.walks if not walk.succeeds]
+    ended(lost, Place.SOCKET, End.REFUSED, "the answer comes from 10.244.1.47, but 10.1.250.37 was asked")
+
+
+def test_without_hairpin_mode_a_pod_does_not_reach_itself_by_its_service() -> None:
+    def off(item: dict[str, Any]) -> dict[str, Any]:
+        data = item.get("linkinfo", {}).get("info_slave_data", {})
+        if "hairpin" in data:
+            data["hairpin"] = False
+        return item
+
+    state = changed(healthy(), NODE1, "links", listed(off))
+    (lost,) = [walk for walk in predicted(state, HTTPD, "httpd-svc").walks if not walk.succeeds]
+    ended(lost, Place.BRIDGE, End.DROPPED, "no hairpin mode")
+
+
+def test_a_service_without_endpoints_is_rejected_by_kube_proxys_rule() -> None:
+    rule = (
+        '-A KUBE-SERVICES -d 10.1.250.37/32 -p tcp -m comment --comment "default/httpd-svc:http has no endpoints" '
+        "-m tcp --dport 8080 -j REJECT --reject-with icmp-port-unreachable"
+    )
+    state = changed(healthy(), NODE1, "iptables", without_lines("10.1.250.37/32"))
+    state = changed(
+        state, NODE1, "iptables", replaced("-A KUBE-FIREWALL -m comment", f"{rule}\n-A KUBE-FIREWALL -m comment")
+    )
+    walk = way(state, KUARD, "httpd-svc")
+    ended(walk, Place.FORWARD, End.REFUSED, "rejected with icmp-port-unreachable")
+    assert walk.outcome.owner == "kube-proxy"
+
+
+def test_an_endpoint_that_no_pod_has_any_more_costs_its_share() -> None:
+    gone = "10.244.1.99"
+    state = changed(healthy(), NODE1, "iptables", replaced("10.244.1.47", gone))
+    prediction = predicted(state, KUARD, "httpd-svc")
+    (lost,) = [walk for walk in prediction.walks if not walk.succeeds]
+    assert round(lost.probability, 3) == 0.333
+    ended(lost, Place.NEIGHBOUR, End.REFUSED, f"nobody answers ARP for {gone}")
+
+
+POLICY = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "deny", "namespace": "default"},
+    "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
+}
+
+
+def isolated(*addresses: str, home: str) -> Change:
+    """What podnet loads for pods that a policy isolates and lets nothing reach."""
+
+    def change(text: str) -> str:
+        found = json.loads(text)
+        table = {"family": "inet", "table": "podnet"}
+        verdict = {"jump": {"target": "ingress_pods_x"}}
+        for item in found["nftables"]:
+            if item.get("map", {}).get("name") == "ingress_pods":
+                item["map"]["elem"] = [
+                    [address, verdict if address in addresses else old] for address, old in item["map"]["elem"]
+                ]
+        reply = {"ct": {"key": "ip saddr", "dir": "reply"}}
+        prefix = {"prefix": {"addr": home.partition("/")[0], "len": 24}}
+        expressions = [
+            ("ingress_pods_x", [{"drop": None}]),
+            ("ingress", [{"vmap": {"key": reply, "data": "@ingress_pods"}}]),
+            ("ingress", [{"match": {"op": "==", "left": reply, "right": prefix}}, {"drop": None}]),
+        ]
+        found["nftables"].append({"chain": {**table, "name": "ingress_pods_x", "handle": 90}})
+        found["nftables"] += [
+            {"rule": {**table, "chain": chain, "handle": 91 + number, "expr": expression}}
+            for number, (chain, expression) in enumerate(expressions)
+        ]
+        return json.dumps(found)
+
+    return change
+
+
+def test_a_policy_is_named_in_the_words_of_explain() -> None:
+    state = with_objects(changed(healthy(), NODE2, "nft", isolated("10.244.3.10", home="10.244.3.0/24")), POLICY)
+    walk = way(state, KUARD, FAR, "80")
+    ended(walk, Place.FORWARD, End.DROPPED, f"ingress of {FAR}: isolated by default/deny; no rule allows TCP 80")
+    assert walk.outcome.owner == "podnet"
+    assert "inet podnet ingress_pods_x" in walk.outcome.decided_by
+
+
+def test_an_answer_of_an_isolated_pod_passes() -> None:
+    state = changed(healthy(), NODE1, "nft", isolated("10.244.1.46", home="10.244.1.0/24"))
+    assert way(state, KUARD, FAR, "80").succeeds
+    assert not way(state, FAR, KUARD, "8080").succeeds
