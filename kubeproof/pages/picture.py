@@ -147,7 +147,7 @@ class _Band:
                 self._layers(x, column, (bridge, tunnel, interface, bottom))
         right = places[-1][0] + self.wide + self.strip
         self._box(GUTTER, bottom, right - GUTTER, LINE + 12, "network")
-        self._text(GUTTER + PAD, bottom + LINE + 2, network, right - GUTTER - 2 * PAD)
+        self._text(GUTTER + PAD, bottom + LINE + 2, network, right - GUTTER - 2 * PAD - self.strip)
         self.picture.height = bottom + LINE + 12 + 2 * GAP
 
     def _places(self) -> Iterator[tuple[float, Column]]:

@@ -37,6 +37,9 @@ INNER_PROTOCOL = "udp[39]"
 SNAPSHOT_BYTES = 256
 """What is captured of each packet."""
 
+Ends = tuple[IPv4Address, IPv4Address]
+"""Source and destination."""
+
 
 @dataclass(frozen=True)
 class Ipv4Packet:
@@ -46,6 +49,10 @@ class Ipv4Packet:
     destination: IPv4Address
     protocol: int
     payload: bytes
+
+    @property
+    def ends(self) -> Ends:
+        return self.source, self.destination
 
 
 @dataclass(frozen=True)
@@ -89,9 +96,7 @@ def parse_pcap(content: bytes) -> tuple[bytes, ...]:
 
 def parse_cooked(content: bytes) -> tuple[CookedPacket, ...]:
     """The IPv4 packets of a capture file of all interfaces (LINKTYPE_LINUX_SLL2). Raises ParseError likewise."""
-    found = (
-        (time, frame, _parse_ipv4(frame[SLL2_HEADER:])) for time, frame in _records(content, LINKTYPE_SLL2, "SLL2")
-    )
+    found = ((time, frame, parse_ipv4(frame[SLL2_HEADER:])) for time, frame in _records(content, LINKTYPE_SLL2, "SLL2"))
     return tuple(
         CookedPacket(time, int.from_bytes(frame[4:8], "big"), frame[10] == SLL2_OUTGOING, packet, _vxlan_in(packet))
         for time, frame, packet in found
@@ -124,10 +129,11 @@ def parse_ethernet(frame: bytes) -> Ipv4Packet | None:
     """The first fragment of an IPv4 packet in an Ethernet frame; None for anything else."""
     if len(frame) < ETHERNET_HEADER or int.from_bytes(frame[12:14], "big") != ETHERTYPE_IPV4:
         return None
-    return _parse_ipv4(frame[ETHERNET_HEADER:])
+    return parse_ipv4(frame[ETHERNET_HEADER:])
 
 
-def _parse_ipv4(packet: bytes) -> Ipv4Packet | None:
+def parse_ipv4(packet: bytes) -> Ipv4Packet | None:
+    """The first fragment of an IPv4 packet; None for anything else."""
     if len(packet) < 20:
         return None
     version, header = packet[0] >> 4, (packet[0] & 0x0F) * 4
@@ -155,6 +161,12 @@ def _vxlan_in(outer: Ipv4Packet) -> VxlanPacket | None:
     if inner is None:
         return None
     return VxlanPacket(outer, port, int.from_bytes(vxlan[4:7], "big"), inner)
+
+
+def tunnelled_echoes(pcap: bytes, nonce: bytes) -> list[tuple[VxlanPacket, Echo]]:
+    """The echoes in a capture file that went through a tunnel and hold a nonce. Raises ParseError."""
+    packets = [packet for frame in parse_pcap(pcap) if (packet := parse_vxlan(frame))]
+    return [(packet, echo) for packet in packets if (echo := parse_echo(packet.inner)) and nonce in echo.data]
 
 
 def parse_echo(packet: Ipv4Packet) -> Echo | None:

@@ -19,12 +19,16 @@ IP_HEADER = 20
 """Bytes of an IPv4 header without options."""
 TTL = 64
 DO_NOT_FRAGMENT = 0x4000
-SYN = 2
+SYN, RST = 2, 4
+TCP_FLAGS = 13
+"""Where they are in a TCP header."""
 WINDOW = 64240
-INIT = 1
+INIT, ABORT = 1, 6
+SCTP_CHUNK = 12
+"""Where the type of its first chunk is in an SCTP packet."""
 ECHO_REQUEST, ECHO_REPLY = 8, 0
-ICMP_ERRORS = (3, 11)
-"""Destination unreachable and time exceeded; after 8 bytes they quote the packet (RFC 792)."""
+ICMP_ERRORS = {3: "destination unreachable", 11: "time exceeded"}
+"""After 8 bytes they quote the packet (RFC 792)."""
 ICMP_HEADER = 8
 NAME_AT = 21
 """Where the data that is ours begins in a DNS query: after UDP's header (8), DNS's own (12) and a length (1)."""
@@ -84,7 +88,7 @@ class MarkedPacket:
             case "tcp":
                 return (Condition(number, ((4, self.nonce),)),)
             case "sctp":
-                return (Condition(number, ((12, bytes([INIT])), (16, self.nonce))),)
+                return (Condition(number, ((SCTP_CHUNK, bytes([INIT])), (16, self.nonce))),)
             case "udp":
                 return (Condition(number, ((10, QUERY_FLAGS.to_bytes(2)), (NAME_AT, self.text))),)
             case "icmp":

@@ -9,7 +9,17 @@ from ipaddress import IPv4Address
 
 from kubeproof.state.errors import ParseError
 from kubeproof.state.packets import CookedPacket, Ipv4Packet, parse_cooked
-from kubeproof.trace.marked_packet import NUMBERS, PROTOCOLS, MarkedPacket, is_met
+from kubeproof.trace.marked_packet import (
+    ABORT,
+    ICMP_ERRORS,
+    NUMBERS,
+    PROTOCOLS,
+    RST,
+    SCTP_CHUNK,
+    TCP_FLAGS,
+    MarkedPacket,
+    is_met,
+)
 from kubeproof.trace.model import Direction, Packet, Place
 
 TABLE = "kubeproof_trace_"
@@ -52,7 +62,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Traversal:
-    """The packet in the chains of one hook that one table has, or of all tables after :func:`joined`."""
+    """The packet in the chains that one table has at one hook."""
 
     direction: Direction
     hook: Place
@@ -61,8 +71,10 @@ class Traversal:
     devices: tuple[str, str]
     """Interface that it came in by, and that it leaves by; "" for none."""
     decisions: tuple[Decision, ...]
-    is_end: bool = False
+    is_end: bool
     """Whether it has come through all chains of this hook."""
+    is_tunnel: bool
+    """Whether it is the UDP packet that carries it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,8 @@ class Passing:
     outer: Packet | None
     """What carries it, at an interface between hosts."""
     time: float
+    refusal: str = ""
+    """What kind of answer says no, such as "RST"."""
 
 
 # Chains ---------------------------------------------------------------------------------------------------------------
@@ -105,11 +119,18 @@ class _Group:
         return self.table.startswith(TABLE)
 
 
-def traversals(trace: str, xtables: str) -> tuple[Traversal, ...]:
+def traversals(trace: str, xtables: str, tunnel_ports: tuple[int, ...]) -> tuple[Traversal, ...]:
     """What `nft monitor trace` and `xtables-monitor --trace` printed in one namespace, in order.
 
     Both tell of the same rules; the second has those of iptables as iptables prints them.
     """
+    return tuple(
+        replace(one, is_tunnel=one.packet.protocol == "udp" and one.packet.destination_port in tunnel_ports)
+        for one in _traversals(trace, xtables)
+    )
+
+
+def _traversals(trace: str, xtables: str) -> list[Traversal]:
     found: list[Traversal] = []
     waiting: list[_Group] = []
     direction, last = Direction.FORWARD, None
@@ -123,7 +144,7 @@ def traversals(trace: str, xtables: str) -> tuple[Traversal, ...]:
             last = HOOKS[group.chain.removesuffix(END)]
             found += _at(waiting, direction, None, last)
             waiting = []
-    return tuple(found + list(_at(waiting, direction, last)))
+    return [*found, *_at(waiting, direction, last)]
 
 
 def _at(
@@ -133,7 +154,7 @@ def _at(
         own_end = group.is_own and group.chain.endswith(END)
         decisions = () if group.is_own else group.decisions
         place = hook or _hook(group.header.devices, before)
-        yield Traversal(direction, place, group.header.packet, group.header.devices, decisions, own_end)
+        yield Traversal(direction, place, group.header.packet, group.header.devices, decisions, own_end, False)
 
 
 def _hook(devices: tuple[str, str], before: Place | None) -> Place:
@@ -213,11 +234,12 @@ def passings(capture: str, links: str, marked: MarkedPacket) -> tuple[Passing, .
         packets = parse_cooked(base64.b64decode(capture))
     except binascii.Error as error:
         raise ParseError("capture", "base64", str(error)) from error
-    found = (_passing(one, names, marked) for one in sorted(packets, key=lambda one: one.time))
+    found = (passing(one, names, marked) for one in sorted(packets, key=lambda one: one.time))
     return tuple(one for one in found if one is not None)
 
 
-def _passing(seen: CookedPacket, names: Mapping[int, str], marked: MarkedPacket) -> Passing | None:
+def passing(seen: CookedPacket, names: Mapping[int, str], marked: MarkedPacket) -> Passing | None:
+    """One captured packet; ``names`` are those of interfaces by their index. None for another protocol."""
     inner, outer = (seen.vxlan.inner, _packet(seen.packet)) if seen.vxlan else (seen.packet, None)
     packet = _packet(inner)
     if packet is None:
@@ -225,7 +247,19 @@ def _passing(seen: CookedPacket, names: Mapping[int, str], marked: MarkedPacket)
     is_answer = any(is_met(condition, inner) for condition in marked.answers)
     direction = Direction.REPLY if is_answer else Direction.FORWARD
     device = names.get(seen.interface, f"interface {seen.interface}")
-    return Passing(direction, device, seen.is_outgoing, packet, outer, seen.time)
+    return Passing(direction, device, seen.is_outgoing, packet, outer, seen.time, _refusal(inner) if is_answer else "")
+
+
+def _refusal(answer: Ipv4Packet) -> str:
+    kind = answer.payload[:1]
+    match PROTOCOLS.get(answer.protocol):
+        case "icmp" if kind and kind[0] in ICMP_ERRORS:
+            return f"ICMP {ICMP_ERRORS[kind[0]]}"
+        case "tcp" if len(answer.payload) > TCP_FLAGS and answer.payload[TCP_FLAGS] & RST:
+            return "RST"
+        case "sctp" if answer.payload[SCTP_CHUNK : SCTP_CHUNK + 1] == bytes([ABORT]):
+            return "ABORT"
+    return ""
 
 
 def _packet(found: Ipv4Packet) -> Packet | None:

@@ -1,7 +1,7 @@
 # Watches one packet in network namespaces of this host, until its standard input says so, or ends, or time is over.
-# Given: SECONDS_LONG, TABLE and RULES of nft, FILTER of tcpdump, SPACES (words NAME:PID, PID "self" for the host's own
-# namespace), PROTOCOL and PORT for conntrack, and MARKER, as kubeproof/state/collector.py reads it. On the host that
-# sends also PACKET in hexadecimal digits, TARGET, SENDER (a PID), and HELD_PORT of UDP, or 0.
+# Given: SECONDS_LONG, TABLE and RULES of nft, FILTER of tcpdump, SPACES (words NAME:INODE of network namespaces, or NAME:self
+# for the host's own), PROTOCOL and PORT for conntrack, and MARKER, as kubeproof/state/collector.py reads it. On the host that
+# sends also PACKET in hexadecimal digits, TARGET, SENDER (an INODE or self), and HELD_PORT of UDP, or 0.
 #
 # Rules are gone with the process that holds them (flags owner), and that with its input, which lasts SECONDS_LONG:
 # so it is whatever becomes of this shell.
@@ -36,8 +36,16 @@ within() { # PID PROGRAM…: becomes the program
     exec timeout "$SECONDS_LONG" "$@"
 }
 started() { pids="$pids $!"; }
+process_in() { # INODE: a process in that namespace, the oldest as far as numbers tell
+    if [ "$1" = self ]; then
+        echo self
+    else
+        stat -L -c '%n %i' /proc/[0-9]*/ns/net 2>/dev/null | sort -t / -k 3,3n |
+            awk -F '[/ ]' -v inode="$1" '$NF == inode { print $3; exit }'
+    fi
+}
 each() { # COMMAND: with name and process of each namespace
-    for space in $SPACES; do "$1" "${space%%:*}" "${space#*:}"; done
+    for space in $spaces; do "$1" "${space%%:*}" "${space#*:}"; done
 }
 poll() { # COMMAND…: until it succeeds, for three seconds
     n=0
@@ -59,9 +67,9 @@ count() { # NAME PID WHEN
 }
 
 arm() { # NAME PID
-    [ -r "/proc/$2/net/netlink" ] || refuse "process $2 of a pod has ended, trace again"
+    [ -r "/proc/$2/net/netlink" ] || refuse "a pod on the way has ended, trace again"
     count "$1" "$2" before
-    eval "heard_$1=$(listening "$2")"
+    eval "heard_$1=$(($(listening "$2") + 1))"
     mkfifo "$d/$1.in"
     (
         printf '%s\nlist table inet %s\n' "$RULES" "$TABLE"
@@ -73,22 +81,22 @@ arm() { # NAME PID
     (within "$2" tcpdump -i any -y LINUX_SLL2 -n -s 256 --immediate-mode -Z root -U -w - "$FILTER") \
         >"$d/$1.pcap" 2>"$d/$1.tcpdump" &
     started
-}
-has_rules() { grep -q 'flags owner' "$d/$1.nft"; }
-monitor() { # NAME PID: when the rules are there, so that both programs know them
-    poll has_rules "$1" || refuse "nft: $(grep -m 1 Error "$d/$1.nft")"
     (within "$2" nft monitor trace) >"$d/$1.trace" 2>&1 &
     started
+    [ "$2" = self ] || return 0 # elsewhere there are hardly any rules of iptables, and nft shows them too
+    eval "heard_$1=\$((heard_$1 + 1))"
     (within "$2" xtables-monitor --trace) >"$d/$1.xtables" 2>&1 &
     started
 }
+has_rules() { grep -q 'flags owner' "$d/$1.nft"; }
 captures() { grep -q 'listening on' "$d/$1.tcpdump"; }
 hears() { # NAME PID
-    eval "before=\$heard_$1"
+    eval "wanted=\$heard_$1"
     # shellcheck disable=SC2154
-    [ "$(listening "$2")" -ge $((before + 2)) ]
+    [ "$(listening "$2")" -ge "$wanted" ]
 }
 listen() { # NAME PID
+    poll has_rules "$1" || refuse "nft: $(grep -m 1 Error "$d/$1.nft")"
     poll captures "$1" || refuse "tcpdump: $(words "$d/$1.tcpdump")"
     poll hears "$1" "$2" || refuse "nft monitor: $(words "$d/$1.trace")"
 }
@@ -115,7 +123,7 @@ except OSError as error:
     print("sent", error.strerror, flush=True)
 time.sleep(9)' ;;
     esac
-    (within "$SENDER" "$@" "$PACKET" "$TARGET" "$HELD_PORT") >"$d/sent" 2>&1 &
+    (within "$(process_in "$SENDER")" "$@" "$PACKET" "$TARGET" "$HELD_PORT") >"$d/sent" 2>&1 &
     started
     poll grep -q . "$d/sent"
     tr '\n' ' ' <"$d/sent"
@@ -148,8 +156,9 @@ report() { # NAME PID
     done
 }
 
+spaces=
+for space in $SPACES; do spaces="$spaces ${space%%:*}:$(process_in "${space#*:}")"; done
 each arm
-each monitor
 each listen
 echo ready
 while read -r word; do

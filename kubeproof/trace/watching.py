@@ -6,8 +6,10 @@ started ends by itself after LONGEST_SECONDS at the latest.
 
 import secrets
 import shlex
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,13 +23,18 @@ from kubeproof.config.patience import patient
 from kubeproof.proof.hosts import CONNECT_SECONDS
 from kubeproof.state import collector
 from kubeproof.state.errors import ParseError
-from kubeproof.trace.marked_packet import MarkedPacket, capture_filter, nft_matches
+from kubeproof.state.packets import ETHERTYPE_IPV4, SNAPSHOT_BYTES, CookedPacket, parse_ipv4
+from kubeproof.trace.marked_packet import MarkedPacket, capture_filter, is_met, nft_matches
 from kubeproof.trace.sightings import ANSWER, END, HOOKS, REQUEST, TABLE
 
-LONGEST_SECONDS = 5
-"""What a host watches at most, times ``patience``."""
+LONGEST_SECONDS = 8
+"""What a host watches at most, times ``patience``; 1.5 are usual, the others are for hosts under load."""
+ANSWER_SECONDS = 0.6
+"""How long this machine listens for answers where it is the sender; a host does until it sees nothing more."""
+TIMED_OUT = 124
+"""Exit code of timeout(1), and so of ssh."""
 OWN = "self"
-"""In place of a process: the host's own network namespace."""
+"""In place of an inode number: the host's own network namespace."""
 PRIORITY = 350
 """Of the chains: before connection tracking and all of iptables' tables, and after them (netfilter_ipv4.h)."""
 _SCRIPT = Path(__file__).with_name("watch.sh")
@@ -35,10 +42,10 @@ _SCRIPT = Path(__file__).with_name("watch.sh")
 
 @dataclass(frozen=True)
 class Spaces:
-    """Network namespaces of one host: those of pods by ``namespace/name``, with a process in each; "" is its own."""
+    """Network namespaces of one host, by pod (``namespace/name``; "" is its own): inode numbers, or OWN."""
 
     host: str
-    processes: Mapping[str, str]
+    inodes: Mapping[str, str]
     sends_from: str | None = None
     """The one that the packet is sent from, on the host that sends it."""
 
@@ -58,6 +65,8 @@ class Watched:
     refused: Mapping[str, str] = field(default_factory=dict)
     send_error: str = ""
     """What the kernel answered the sender, such as "Operation not permitted" or "Network is unreachable"."""
+    answers: tuple[CookedPacket, ...] = ()
+    """What came back to this machine, where it was the sender."""
 
 
 def watch(
@@ -65,19 +74,51 @@ def watch(
 ) -> Watched:
     """Send a packet, once all hosts watch for it, and return what they saw.
 
-    If one of them cannot, nothing is sent. Hosts that ``access`` does not have are this machine.
+    If one of them cannot, nothing is sent. If none of them is said to send it, this machine does.
     """
     with ExitStack() as stack, ThreadPoolExecutor(len(spaces)) as pool:
-        watchers = [stack.enter_context(_watching(marked, one, access.get(one.host), tunnel_ports)) for one in spaces]
+        watchers = [stack.enter_context(_watching(marked, one, access[one.host], tunnel_ports)) for one in spaces]
         states = list(pool.map(_Watcher.until_ready, watchers))
         if refused := {one.host: why for one, why in zip(spaces, states, strict=True) if why}:
             return Watched({}, refused)
-        sender = next(watcher for watcher in watchers if watcher.spaces.sends_from is not None)
-        error = sender.send()
+        sender = next((watcher for watcher in watchers if watcher.spaces.sends_from is not None), None)
+        error, answers = (sender.send(), ()) if sender else _send_from_here(marked)
         reports = list(pool.map(_Watcher.report, watchers))
     raw = {one.host: found for one, found in zip(spaces, reports, strict=True) if isinstance(found, Raw)}
     lost = {one.host: found for one, found in zip(spaces, reports, strict=True) if isinstance(found, str)}
-    return Watched(raw, lost, error)
+    return Watched(raw, lost, error, answers)
+
+
+def _send_from_here(marked: MarkedPacket) -> tuple[str, tuple[CookedPacket, ...]]:
+    """What this machine's kernel said against it, and the answers that came."""
+    with ExitStack() as stack:
+        kinds = (
+            (socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETHERTYPE_IPV4)),
+            (socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW),
+        )
+        try:
+            ears, mouth = (stack.enter_context(socket.socket(*kind)) for kind in kinds)
+            if marked.packet.protocol == "udp":
+                held = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                held.bind((str(marked.packet.source), marked.packet.source_port))
+            mouth.sendto(marked.content, (str(marked.packet.destination), 0))
+        except OSError as error:
+            return str(error.strerror), ()
+        return "", tuple(_heard(ears, marked))
+
+
+def _heard(ears: socket.socket, marked: MarkedPacket) -> Iterator[CookedPacket]:
+    """Answers that come in; none is waited for longer than a host that sends it would."""
+    deadline = time.monotonic() + patient(ANSWER_SECONDS)
+    while (left := deadline - time.monotonic()) > 0:
+        ears.settimeout(left)
+        try:
+            content, (_, _, kind, *_) = ears.recvfrom(SNAPSHOT_BYTES)
+        except TimeoutError:
+            return
+        packet = parse_ipv4(content)
+        if packet and kind == socket.PACKET_HOST and any(is_met(condition, packet) for condition in marked.answers):
+            yield CookedPacket(time.time(), 0, False, packet, None)
 
 
 def rules(marked: MarkedPacket, table: str, tunnel_ports: tuple[int, ...]) -> str:
@@ -98,7 +139,7 @@ def rules(marked: MarkedPacket, table: str, tunnel_ports: tuple[int, ...]) -> st
 
 @contextmanager
 def _watching(
-    marked: MarkedPacket, spaces: Spaces, access: SshAccess | None, tunnel_ports: tuple[int, ...]
+    marked: MarkedPacket, spaces: Spaces, access: SshAccess, tunnel_ports: tuple[int, ...]
 ) -> Iterator["_Watcher"]:
     watcher = _Watcher(marked, spaces, access, tunnel_ports)
     try:
@@ -110,16 +151,14 @@ def _watching(
 class _Watcher:
     """The script on one host."""
 
-    def __init__(
-        self, marked: MarkedPacket, spaces: Spaces, access: SshAccess | None, tunnel_ports: tuple[int, ...]
-    ) -> None:
+    def __init__(self, marked: MarkedPacket, spaces: Spaces, access: SshAccess, tunnel_ports: tuple[int, ...]) -> None:
         self.spaces = spaces
         self._marker = secrets.token_hex(8)
-        self._names = {f"n{number}": name for number, name in enumerate(spaces.processes)}
+        self._names = {f"n{number}": name for number, name in enumerate(spaces.inodes)}
         seconds = patient(LONGEST_SECONDS)
         words = ["timeout", "-k", "1", f"{seconds:g}", "sh", "-c", self._script(marked, tunnel_ports, seconds)]
         self._process = subprocess.Popen(
-            words if access is None else _over_ssh(access, words),
+            _over_ssh(access, words),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -139,7 +178,7 @@ class _Watcher:
             "TABLE": table,
             "RULES": rules(marked, table, tunnel_ports),
             "FILTER": capture_filter((*marked.answers, *marked.requests), tunnel_ports),
-            "SPACES": " ".join(f"{short}:{self.spaces.processes[name]}" for short, name in self._names.items()),
+            "SPACES": " ".join(f"{short}:{self.spaces.inodes[name]}" for short, name in self._names.items()),
             "PROTOCOL": packet.protocol,
             "PORT": str(marked.identification if packet.protocol == "icmp" else packet.source_port),
             "MARKER": self._marker,
@@ -147,7 +186,7 @@ class _Watcher:
         if self.spaces.sends_from is not None:
             given["PACKET"], given["TARGET"] = marked.content.hex(), str(packet.destination)
             given["HELD_PORT"] = str(packet.source_port if packet.protocol == "udp" else 0)
-            given["SENDER"] = self.spaces.processes[self.spaces.sends_from]
+            given["SENDER"] = self.spaces.inodes[self.spaces.sends_from]
         lines = (line for line in _SCRIPT.read_text().splitlines() if not line.lstrip().startswith("#"))
         return "\n".join([*(f"{name}={shlex.quote(value)}" for name, value in given.items()), *lines])
 
@@ -170,7 +209,7 @@ class _Watcher:
         try:
             outputs = collector.read(f"\n{text}", marker=self._marker)
         except ParseError:
-            return self._last_words() or "the connection was lost while it watched"
+            return self._last_words()
         found: dict[str, dict[str, str]] = {name: {} for name in self._names.values()}
         for name, output in outputs.items():
             short, _, kind = name.partition("-")
@@ -194,7 +233,10 @@ class _Watcher:
 
     def _last_words(self) -> str:
         said = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
-        return said[-1] if said else "it ended without a word"
+        if said:
+            return said[-1]
+        late = self._process.wait() == TIMED_OUT
+        return "it was too slow to watch, set patience" if late else "the connection was lost while it watched"
 
 
 def _over_ssh(access: SshAccess, words: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ def tcp(source: str, source_port: int, destination: str, destination_port: int) 
 
 def chains(found: Captured, node: str, pod: str) -> tuple[Traversal, ...]:
     outputs = found.raw[node][pod]
-    return traversals(outputs["trace"], outputs["xtables"])
+    return traversals(outputs["trace"], outputs["xtables"], (8472,))
 
 
 def interfaces(found: Captured, node: str, pod: str) -> tuple[Passing, ...]:
@@ -46,6 +46,7 @@ def test_destination_nat_is_seen_where_the_request_comes_to_the_node() -> None:
     assert endpoint == tcp(DNS, 62000, str(endpoint.destination), 8080)
     assert endpoint.destination != there.destination
     assert {packet.destination_port for _, packet in seen[3:]} == {8472}
+    assert {one.packet.destination_port for one in found if one.is_tunnel} == {8472}
     decided = [decision for one in found if one.packet == there for decision in one.decisions]
     assert [decision.verdict.partition(" ")[0] for decision in decided] == ["jump", "jump", "jump", "accept"]
     assert decided[-1].rule.endswith(f"-m tcp -j DNAT --to-destination {endpoint.destination}:8080")
@@ -120,7 +121,7 @@ trace id ab ip filter FORWARD rule tcp dport 2 counter packets 5 bytes 60 drop (
 
 
 def test_a_packet_that_is_dropped_does_not_come_to_the_end_of_the_hook() -> None:
-    *_, last = traversals(DROPPED, "")
+    *_, last = traversals(DROPPED, "", ())
     assert (last.hook, last.is_end, last.devices) == (Place.FORWARD, False, ("cni0", "veth1"))
     assert [(one.rule, one.verdict) for one in last.decisions] == [("tcp dport 2 drop", "drop")]
 
@@ -129,18 +130,18 @@ def test_a_packet_that_is_dropped_does_not_come_to_the_end_of_the_hook() -> None
 def test_one_that_is_dropped_at_once(into: str, out: str, hook: Place) -> None:
     devices = f'iif "{into}"' if into else f'oif "{out}"'
     line = f"trace id aa inet other chain packet: {devices} ip saddr 10.1.0.2 ip daddr 10.1.0.3 udp sport 1 udp dport 2"
-    (found,) = traversals(f"{line}\ntrace id aa inet other chain rule drop (verdict drop)", "")
+    (found,) = traversals(f"{line}\ntrace id aa inet other chain rule drop (verdict drop)", "", ())
     assert found.hook is hook
 
 
 def test_a_rule_without_text_is_told_by_its_handle() -> None:
     text = DROPPED.replace("rule tcp dport 2 counter packets 5 bytes 60 drop", "unknown rule handle 7")
-    assert traversals(text, "")[-1].decisions[0].rule == "rule with handle 7"
+    assert traversals(text, "", ())[-1].decisions[0].rule == "rule with handle 7"
 
 
 @pytest.mark.parametrize("text", ["", "trace id aa ip6 filter INPUT packet: ip6 saddr ::1", "Terminated"])
 def test_what_is_no_trace_tells_nothing(text: str) -> None:
-    assert traversals(text, "") == ()
+    assert traversals(text, "", ()) == ()
 
 
 def test_what_is_no_capture_is_refused() -> None:

@@ -1,0 +1,98 @@
+"""Confirms a prediction: sends the packet, watches it in every namespace that it may come through, and compares."""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from kubeproof.config.cluster import SshAccess
+from kubeproof.state.errors import ParseError
+from kubeproof.trace import confirming, counters
+from kubeproof.trace.confirming import Confirmation, Where
+from kubeproof.trace.marked_packet import HIGHEST_PORT, LOWEST_PORT, MarkedPacket
+from kubeproof.trace.model import OUTSIDE, UNKNOWN_PORT, Packet, Prediction
+from kubeproof.trace.watching import OWN, Spaces, Watched, watch
+
+MOST_SPACES = 24
+"""Namespaces that are watched at most: those of the most probable ways. Each costs four processes on its host."""
+
+
+class UnconfirmedError(Exception):
+    """Nothing was sent, or what was seen is not known; ``reasons`` says why, a line for each host."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+def confirm(prediction: Prediction, inodes: Mapping[Where, str], access: Mapping[str, SshAccess]) -> Confirmation:
+    """Send one packet and return what was seen of it, beside the prediction. Raises UnconfirmedError.
+
+    ``inodes`` has the inode number of the network namespace of each pod (by node and pod) that can be watched.
+    """
+    start = prediction.start
+    if start.node == OUTSIDE and os.geteuid() != 0:
+        raise UnconfirmedError(["this machine: only root can send such a packet from here, run this as root"])
+    if start.pod and (start.node, start.pod) not in inodes:
+        raise UnconfirmedError([f"{start.pod}: its network namespace is not known, is the pod running?"])
+    marked = MarkedPacket(_chosen(start.packet), secrets.token_bytes(4), 1 + secrets.randbelow(0xFFFF))
+    ports = tuple({hop.outer.destination_port for walk in prediction.walks for hop in walk.hops if hop.outer})
+    watched = watch(marked, _spaces(prediction, inodes), access, ports)
+    if watched.refused:
+        raise UnconfirmedError([f"{host}: {why}" for host, why in watched.refused.items()])
+    try:
+        seen = confirming.read(watched, marked, ports)
+    except ParseError as error:
+        raise UnconfirmedError([str(error)]) from error
+    walk, sights = confirming.compare(prediction, seen)
+    return Confirmation(
+        walk,
+        sights,
+        confirming.arrived(walk, (start.node, start.pod), seen),
+        confirming.answer((start.node, start.pod), seen),
+        watched.send_error,
+        tuple(_moved(watched)),
+        tuple(_entries(watched)),
+    )
+
+
+def _chosen(packet: Packet) -> Packet:
+    """With a source port, if none was asked for."""
+    if packet.protocol == "icmp" or packet.source_port != UNKNOWN_PORT:
+        return packet
+    return replace(packet, source_port=LOWEST_PORT + secrets.randbelow(HIGHEST_PORT - LOWEST_PORT + 1))
+
+
+def _spaces(prediction: Prediction, inodes: Mapping[Where, str]) -> tuple[Spaces, ...]:
+    start = (prediction.start.node, prediction.start.pod)
+    wanted = ({start: None} if start[0] != OUTSIDE else {}) | {
+        (hop.node, hop.pod): None for walk in prediction.walks for hop in walk.hops if hop.node != OUTSIDE
+    }
+    by_host: dict[str, dict[str, str]] = {}
+    for node, pod in list(wanted)[:MOST_SPACES]:
+        inode = inodes.get((node, pod)) if pod else OWN
+        if inode is not None:
+            by_host.setdefault(node, {})[pod] = inode
+    return tuple(Spaces(host, spaces, start[1] if host == start[0] else None) for host, spaces in by_host.items())
+
+
+def _moved(watched: Watched) -> Iterator[str]:
+    for host, raw in watched.raw.items():
+        for pod, outputs in raw.outputs.items():
+            before, after = (
+                counters.of_protocols(outputs[f"counters-{when}"]) | counters.of_conntrack(outputs[f"conntrack-{when}"])
+                for when in ("before", "after")
+            )
+            yield from (f"{_place(host, pod)}: {line}" for line in counters.moved(before, after))
+
+
+def _entries(watched: Watched) -> Iterator[str]:
+    for host, raw in watched.raw.items():
+        for pod, outputs in raw.outputs.items():
+            for when in ("before", "after"):
+                lines = outputs[f"entries-{when}"].splitlines()
+                yield from (f"{_place(host, pod)} {when}: {' '.join(line.split())}" for line in lines if line.strip())
+
+
+def _place(host: str, pod: str) -> str:
+    return f"{host} {pod}".strip()
