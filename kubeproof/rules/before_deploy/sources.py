@@ -11,7 +11,7 @@ from kubeproof.node import images, proxies
 from kubeproof.node.finding import Finding
 from kubeproof.node.image_registry import DOCKER_HUB, DOCKER_HUB_SERVER
 from kubeproof.rules.before_deploy.inspection import Asked, Inspection, of_each_host
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import either_rule, error_rule
 from kubeproof.state.node import NodeState
 
 ANSWER_SECONDS = 5
@@ -24,23 +24,20 @@ _REGISTRY_ANSWERS = ("200", "301", "302", "307", "308", "401", "403", "404", "40
 _REPOSITORY_ANSWERS = ("200", "301", "302", "304", "307", "308")
 _SETTINGS = {"packages": "kubernetes_apt_url or kubernetes_rpm_url", "images": "image_repository and the other images"}
 
-package_source = Rule(
+package_source = either_rule(
     "package-source",
     "the host reaches the Kubernetes packages (error) and its system's archives (warning)",
-    meaning="Kubernetes cannot be installed",
-    before_deploy="either",
+    "Kubernetes cannot be installed",
 )
-image_source = Rule(
+image_source = either_rule(
     "image-source",
     "the host reaches the registries of its images; a warning if it cannot be tried",
-    meaning="images cannot be pulled",
-    before_deploy="either",
+    "images cannot be pulled",
 )
-missing_images = Rule(
+missing_images = error_rule(
     "missing-images",
     "registries have the images that hosts will pull, as far as they can be asked without credentials",
     "so that image cannot be pulled",
-    before_deploy="error",
 )
 
 
