@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +27,7 @@ from kubeproof.state.collector import Output
 from kubeproof.terminal.reporting import as_json
 from tests.unit.node.test_parts import outputs
 from tests.unit.proof import good
+from tests.unit.serving import serving
 
 TAKEN_AT = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -270,7 +270,7 @@ def test_a_host_that_ssh_cannot_reach_is_named_with_sshs_own_words(tmp_path: Pat
 
 
 @contextmanager
-def serving(status: int, body: bytes) -> Iterator[int]:
+def served(status: int, body: bytes) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
@@ -280,11 +280,8 @@ def serving(status: int, body: bytes) -> Iterator[int]:
 
         def log_message(self, *_: object) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield server.server_address[1]
-        server.shutdown()
 
 
 def from_outside(port: int, address: str = "127.0.0.1") -> CheckResult:
@@ -304,14 +301,14 @@ def from_outside(port: int, address: str = "127.0.0.1") -> CheckResult:
     ],
 )
 def test_node_port(status: int, body: bytes, expected: Status, words: str) -> None:
-    with serving(status, body) as port:
+    with served(status, body) as port:
         row = from_outside(port)
     assert (row.status, row.name, row.node) == (expected, "node-port", "node-b")
     assert words in row.found
 
 
 def test_a_node_port_that_nobody_serves() -> None:
-    with serving(200, b"x") as port:
+    with served(200, b"x") as port:
         pass
     row = from_outside(port)
     assert row.status is Status.FAILS
