@@ -114,17 +114,15 @@ def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     seen, remedies = [], []
     # What runs and does not answer waits for what does not run, if there is something.
     for name in [name for name in down if name not in running] or down[:1]:
-        last = host.last_lines.get(name, "")
+        last = f", its last line: {last}" if (last := host.last_lines.get(name, "")) else ""
         if name not in host.manifests:
             seen.append(f"{name} does not run: {paths.KUBERNETES}/manifests/{name}.yaml is missing")
-        elif name in running:
-            seen.append(f"{name} runs and does not answer ok")
-            remedies.append(kill_containers(context, name))
-            continue
         else:
-            seen.append(f"{name} does not run" + (f", its last line: {last}" if last else ""))
+            seen.append(f"{name} runs and does not answer ok" if name in running else f"{name} does not run{last}")
         phase = "etcd local" if name == "etcd" else f"control-plane {name.removeprefix('kube-')}"
         remedies.append(f"kubeadm init phase {phase} --config {paths.INIT_CONFIG} >/dev/null")
+        # One that crashes again and again runs at times: it needs its manifest as well.
+        remedies += [kill_containers(context, name)] if name in running else []
     seen += result.found.splitlines()
     return Case(context.node.name, tuple(seen), (Remedy(context.node.name, " && ".join(remedies)),))
 
