@@ -297,6 +297,7 @@ def explain(
         "port": "number or name (default: the only one that there is)",
         "protocol": "tcp, udp, sctp or icmp",
         "file": "predict in the state that ./inv collect wrote into this folder",
+        "predict": "send no packet, only predict",
         "json": "print JSON, with all hops of all ways",
     },
 )
@@ -308,10 +309,11 @@ def trace(
     port: str = "",
     protocol: str = "tcp",
     file: str = "",
+    predict: bool = False,
     json: bool = False,
     inventory: str = "",
 ) -> int:
-    """Predict the walk of a packet, and of its answer."""
+    """Predict the walk of a packet and of its answer, send one, and show what was seen of it."""
     from kubeproof.config import cluster
     from kubeproof.trace import running
     from kubeproof.trace.endpoints import Asked
@@ -321,6 +323,7 @@ def trace(
         Asked(source, destination, port, protocol),
         folder=_path(file) if file else None,
         as_json=json,
+        sends=not predict,
     )
 
 
