@@ -98,12 +98,14 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
 
 
 def _verify(inventory: str, json_file: str, html_file: str = "") -> int:
-    from kubeproof import proof
     from kubeproof.config import cluster
+    from kubeproof.proof import proving
+    from kubeproof.proof.report import to_json
+    from kubeproof.terminal.reporting import as_json
 
     loaded = cluster.load(_inventory(inventory))
     if not html_file:
-        return int(proof.verify(loaded, _file(json_file)))
+        return proving.verify(loaded, [as_json(_file(json_file), to_json)])
     from kubeproof.pages import writing
 
     return writing.verify(loaded, _file(json_file), _path(html_file))
@@ -171,11 +173,11 @@ def report(_context: Context, file: str, inventory: str = "", since: str = "") -
 @task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
 @command
 def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
-    """Say what is wrong with a cluster, and how to mend it."""
-    from kubeproof import doctor as visit
+    """Say what is wrong with a cluster, and what to do about it."""
     from kubeproof.config import cluster
+    from kubeproof.doctor import examining
 
-    return visit.examine(cluster.load(_inventory(inventory)), _file(json))
+    return examining.examine(cluster.load(_inventory(inventory)), _file(json))
 
 
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})

@@ -1,13 +1,6 @@
 """All causes that the doctor knows: what has to run, what goes wrong in the field, the kernel. Pure."""
 
-from kubeproof.doctor import (
-    causes_between,
-    causes_foreign,
-    causes_host,
-    causes_joining,
-    causes_network,
-    causes_running,
-)
+from kubeproof.doctor import causes_between, causes_foreign, causes_host, causes_joining, causes_network, causes_running
 from kubeproof.doctor.diagnosis import Cause
 
 CAUSES: tuple[Cause, ...] = (

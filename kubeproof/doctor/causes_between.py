@@ -62,9 +62,7 @@ def _set_up(pair: Pair) -> bool:
     return all(by_name(name).check(context).ok for name in TUNNEL_CHECKS for context in (pair.here, pair.there))
 
 
-@cause(
-    udp_path,
-)
+@cause(udp_path)
 def vxlan_port_blocked(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """By real packets: where the last trace of them is seen."""
     port = evidence.snapshot.loaded.cluster.settings.vxlan_port
@@ -124,11 +122,14 @@ def _blocked(context: Context, host: NodeState, place: str, port: int, seen: tup
         # Nothing on the nodes refuses it, and what does only its owner can tell.
         allow_all = f"allow UDP {port} from {settings.node_network} to {settings.node_network}"
         return Case(node, seen, (Remedy(node, allow_all, "firewall"),))
-    rules = [deletion("filter", rule) for rule in _refusing(context.state.iptables, place, context, port)]
-    shown = [str(rule.text or rule) for rule in _refusing(context.state.iptables, place, context, port)]
+    ruleset = context.state.iptables
+    taking = ruleset.walk("filter", ruleset.rules("filter", place), lambda rule: _matches(rule, place, context, port))
+    refusing = [rule for rule in taking if rule.target in REFUSALS]
+    rules = [deletion("filter", rule) for rule in refusing]
+    shown = [str(rule.text or rule) for rule in refusing]
     more = replace(interest(context), ports=frozenset({port}))
     # Other tables and nftables decide as well, whatever the table filter accepts.
-    others = [item for item in interfering(context.state.iptables, more) if item.table in ("raw", "mangle")]
+    others = [item for item in interfering(ruleset, more) if item.table in ("raw", "mangle")]
     strangers = [rule for rule in host.nft_rules if rule.concerns(more)]
     rules += [deletion(item.table, item.rule) for item in others] + [rule.removal for rule in strangers]
     shown += [*map(str, others), *map(str, strangers)]
@@ -141,20 +142,8 @@ def _blocked(context: Context, host: NodeState, place: str, port: int, seen: tup
     return None  # Something else loses it, such as a route, and to open a port would not repair that.
 
 
-def _refusing(
-    ruleset: iptables.Ruleset, chain: str, context: Context, port: int, depth: int = 8
-) -> Iterator[iptables.Rule]:
-    """Rules of a chain of the filter table, and of chains that it calls, that refuse VXLAN packets of another node."""
-    for rule in ruleset.rules("filter", chain):
-        if not _matches(rule, chain, context, port):
-            continue
-        if rule.target in REFUSALS:
-            yield rule
-        elif depth > 0:
-            yield from _refusing(ruleset, rule.target, context, port, depth - 1)
-
-
 def _matches(rule: iptables.Rule, chain: str, context: Context, port: int) -> bool:
+    """Whether VXLAN packets of another node, or to one, meet a rule in or below a chain of the filter table."""
     ports = rule.destination_port
     if ports is not None and (ports.value.first <= port <= ports.value.last) == ports.negated:
         return False
@@ -177,11 +166,8 @@ def _matches(rule: iptables.Rule, chain: str, context: Context, port: int) -> bo
         symptom="large packets hang, small ones pass",
         meaning="something between the nodes, such as a tunnel or a cloud's network, carries smaller packets than the "
         "interfaces say, and does not tell; they have to be set to what it carries",
-        references=(
-            "flannel#841",
-            "kubeadm#240",
-        ),
-    ),
+        references=("flannel#841", "kubeadm#240"),
+    )
 )
 def underlay_mtu_too_large(evidence: Evidence) -> Iterator[Case]:
     """By real packets with DF set, of each node's own interface."""
@@ -218,7 +204,7 @@ def _smaller(context: Context, size: int) -> str:
         meaning="the VXLAN device leaves checksums to the interface below, whose driver gets those inside of a tunnel "
         "wrong; the receiver drops what it cannot verify",
         references=("flannel#1279",),
-    ),
+    )
 )
 def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
     """By real packets: TCP through the tunnel dies, ICMP passes, and the receiver counts wrong checksums."""
@@ -249,10 +235,7 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
         symptom="ssh to a node is lost, as after a reset",
         meaning="the host is up and answers ARP, but drops what is sent to it: a blanket flush of iptables took the "
         "rules away that accept, and left a policy that drops",
-        references=(
-            "kubespray#5812",
-            "kubespray#6119",
-        ),
+        references=("kubespray#5812", "kubespray#6119"),
     ),
     follows=Follows(here=("reachable",), everywhere=("api",)),
 )

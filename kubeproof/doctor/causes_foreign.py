@@ -85,7 +85,7 @@ def in_the_way(
         meaning="a rule of policy routing takes packets of the cluster away from the main table, which has the pod "
         "network's routes, to one that leads nowhere",
         needs=("network",),
-    ),
+    )
 )
 def ip_rule_in_the_way(evidence: Evidence, context: Context) -> Strangers:
     """About networks of the cluster, and into a table that refuses them, or has another way."""
@@ -111,7 +111,7 @@ def _leads_astray(rule: IpRule, context: Context, wanted: Interest) -> bool:
         meaning="a route that is more specific than the interface's own leads packets for a node, or Services, "
         "elsewhere",
         needs=("network",),
-    ),
+    )
 )
 def route_in_the_way(_: Evidence, context: Context) -> Strangers:
     """Routes into the pod CIDR are the proof's own affair."""
@@ -142,7 +142,7 @@ def _is_astray(route: Route, context: Context) -> bool:
         meaning="a permanent ARP entry has a MAC that is not that of the address any more, and the kernel never "
         "asks again",
         needs=("network", "containers"),
-    ),
+    )
 )
 def neighbour_wrong(_: Evidence, context: Context) -> Strangers:
     """Of other nodes, of the node's own pods, and of the gateway in these."""
@@ -183,7 +183,7 @@ def _node_macs(context: Context) -> Iterator[tuple[IPv4Address, str]]:
         meaning="this node has an address that is another node's, a pod's or a Service's, and keeps its packets "
         "for itself",
         needs=("network",),
-    ),
+    )
 )
 def address_taken(_: Evidence, context: Context) -> Strangers:
     """On any link but that of its owner."""
@@ -203,7 +203,7 @@ def address_taken(_: Evidence, context: Context) -> Strangers:
         meaning="the kernel forwards between two devices only if both are set to; the setting for all is no more than "
         "what is written into each at that moment",
         references=("flannel#2068",),
-    ),
+    )
 )
 def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Strangers:
     """net.ipv4.conf.DEVICE.forwarding; with ip_forward off it is that."""

@@ -19,10 +19,7 @@ def swap_on(evidence: Evidence, context: Context) -> Case | None:
     return None if row.ok else rows.case_of(row, *_kubelet(evidence, context))
 
 
-@cause_on_node(
-    host.cgroup_driver,
-    follows=Follows(here=ROWS_OF_KUBELET, hides=("kubelet-healthy",), traffic=False),
-)
+@cause_on_node(host.cgroup_driver, follows=Follows(here=ROWS_OF_KUBELET, hides=("kubelet-healthy",), traffic=False))
 def cgroup_driver_mismatch(evidence: Evidence, context: Context) -> Case | None:
     """cgroupDriver of kubelet's configuration against the runtime's own word."""
     ours, theirs = context.state.kubelet_driver, context.state.runtime_driver
@@ -33,8 +30,7 @@ def cgroup_driver_mismatch(evidence: Evidence, context: Context) -> Case | None:
     if theirs == wanted:
         edit = f"sed -i 's/^cgroupDriver:.*/cgroupDriver: {wanted}/' {KUBELET_CONFIG} && systemctl restart kubelet"
         return _on(context, seen, *_kubelet(evidence, context), remedy=edit)
-    here = Remedy(context.node.name, evidence.apply, "here")
-    return Case(context.node.name, (seen, *_kubelet(evidence, context)), (here,))
+    return Case(context.node.name, (seen, *_kubelet(evidence, context)), (evidence.applying(context.node.name),))
 
 
 def _kubelet(evidence: Evidence, context: Context) -> Iterator[str]:
@@ -66,7 +62,7 @@ def wrong_node_address(evidence: Evidence, context: Context) -> Case | None:
     local = link.vxlan.local if link and link.vxlan else None
     if local is not None and local != context.underlay_address:
         seen_of_tunnel = f"{context.vxlan_device} sends from {local}, the node's address is {context.underlay_address}"
-        return Case(context.node.name, (seen_of_tunnel,), (Remedy(context.node.name, evidence.apply, "here"),))
+        return Case(context.node.name, (seen_of_tunnel,), (evidence.applying(context.node.name),))
     if isinstance(context.objects, str):
         raise UndecidedError(f"the API could not be read: {context.objects}")
     return None

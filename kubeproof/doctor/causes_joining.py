@@ -6,7 +6,6 @@ from kubeproof.doctor.causes_running import NODES_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, cause
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.rules.context import Context, UndecidedError
-from kubeproof.rules.result import Remedy
 from kubeproof.rules.rule import Rule
 
 
@@ -26,9 +25,7 @@ def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     outside = [context for context in evidence.snapshot.contexts() if _is_outside(evidence, context)]
     if not outside:
         return
-    objects = evidence.snapshot.objects
-    if isinstance(objects, str):
-        raise UndecidedError(f"the API could not be read: {objects}")
+    objects = evidence.snapshot.api
     evidence.control_plane.require("tokens")
     tokens = evidence.control_plane.tokens
     valid = {token.id for token in tokens if token.is_valid(evidence.now)}
@@ -43,7 +40,7 @@ def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             f"token {item.id} has expired at {item.expires:%H:%M:%S} UTC" for item in tokens if item.id not in valid
         ]
         seen += [] if valid else ["the cluster has no valid token (kubeadm token list)"]
-        yield Case(context.node.name, tuple(seen), (Remedy(context.node.name, evidence.apply, "here"),))
+        yield Case(context.node.name, tuple(seen), (evidence.applying(context.node.name),))
 
 
 def _is_outside(evidence: Evidence, context: Context) -> bool:

@@ -37,21 +37,16 @@ def bridge_of_another_subnet(_: Evidence, context: Context) -> Case | None:
     return case_of(cni0_address.check(context))
 
 
-@cause(
-    policies_in_force,
-    follows=Follows(here=("policies-in-force",), traffic=False),
-)
+@cause(policies_in_force, follows=Follows(here=("policies-in-force",), traffic=False))
 def policies_not_enforced(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     """The network cannot, or is told not to, or its rules are not there."""
-    cluster, objects = evidence.snapshot.loaded.cluster, evidence.snapshot.objects
+    cluster = evidence.snapshot.loaded.cluster
     leader, settings = cluster.leader.name, cluster.settings
     if not settings.enforces_policy:
-        if isinstance(objects, str):
-            raise UndecidedError(f"the API could not be read: {objects}")
-        if objects.policies:
+        if policies := evidence.snapshot.api.policies:
             able = settings.network.enforces
             why = "network_policy is False" if able else f"{settings.cni} enforces none"
-            seen = f"{why}, and the cluster has {len(objects.policies)}: {', '.join(sorted(objects.policies))}"
+            seen = f"{why}, and the cluster has {len(policies)}: {', '.join(sorted(policies))}"
             yield _unenforced(evidence, leader, seen, able=able)
         return
     if not settings.network.policy_table:
@@ -119,10 +114,7 @@ def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Itera
         symptom='"node does not have a podCIDR", pods without addresses',
         meaning="kube-controller-manager gives nodes their parts of one network, and the pod network expects them in "
         "another one",
-        references=(
-            "flannel#728",
-            "flannel#1428",
-        ),
+        references=("flannel#728", "flannel#1428"),
     ),
     follows=Follows(everywhere=AGENTS_ROWS, hides=("network-agent-ready", "cni0-address")),
 )
@@ -143,7 +135,7 @@ def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     if any(cidr != wanted for cidr in plane.network_cidrs):
         environment = cluster.settings.network.agent.environment
         told = Remedy(leader, f"{KUBECTL} {environment} POD_CIDR={wanted}")
-        yield Case(leader, tuple(seen), (told if environment else _apply(evidence, leader),))
+        yield Case(leader, tuple(seen), (told if environment else evidence.applying(leader),))
     elif kubeadm not in ("", wanted):
         manifest = "/etc/kubernetes/manifests/kube-controller-manager.yaml"
         edit = f"sed -i 's|--cluster-cidr=.*|--cluster-cidr={wanted}|' {manifest}"
@@ -151,17 +143,10 @@ def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
     yield from _podless(evidence)
 
 
-def _apply(evidence: Evidence, node: str) -> Remedy:
-    return Remedy(node, evidence.apply, "here")
-
-
-def _podless(evidence: Evidence) -> Iterator[Case | UndecidedError]:
+def _podless(evidence: Evidence) -> Iterator[Case]:
     """Nodes whose podCIDR is none of the cluster's: it cannot be changed, so the node object is made anew."""
-    cluster, objects = evidence.snapshot.loaded.cluster, evidence.snapshot.objects
-    if isinstance(objects, str):
-        yield UndecidedError(f"the API could not be read: {objects}")
-        return
-    for node in objects.nodes:
+    cluster = evidence.snapshot.loaded.cluster
+    for node in evidence.snapshot.api.nodes:
         if node.pod_cidr is not None and node.pod_cidr.subnet_of(cluster.settings.pod_cidr):
             continue
         if not any(node.name == known.name for known in cluster.nodes):

@@ -21,7 +21,7 @@ from kubeproof.rules.membership import (
     refuses_itself,
 )
 from kubeproof.rules.repair import kill_containers, unit
-from kubeproof.rules.result import Remedy
+from kubeproof.rules.result import CheckResult, Remedy
 from kubeproof.rules.rule import KUBECTL, Rule
 from kubeproof.state.node import CONTROL_PLANE
 
@@ -75,13 +75,13 @@ def not_joined(evidence: Evidence) -> Iterator[Case]:
         if evidence.is_member(context) or host.runtime != "active":
             continue
         if not host.joined:
-            yield Case(name, ("has not joined the cluster",), (Remedy(name, evidence.apply, "here"),))
+            yield Case(name, ("has not joined the cluster",), (evidence.applying(name),))
         elif not host.token_ids:
             seen = f"it has {paths.KUBELET_CONF}, but the API has no node {name}: kubelet registers it when it starts"
             yield Case(name, (seen,), (Remedy(name, "systemctl restart kubelet"),))
         else:
             seen = "an attempt to join was not finished: the API has no such node"
-            yield Case(name, (seen,), (Remedy(name, evidence.apply, "here"),))
+            yield Case(name, (seen,), (evidence.applying(name),))
 
 
 @cause_on_node(
@@ -133,10 +133,7 @@ def _kubelet_down(context: Context) -> bool:
     return context.state.kubelet is not None and not context.state.kubelet.is_healthy
 
 
-@cause_on_node(
-    kubelet_healthy,
-    follows=Follows(here=ROWS_OF_KUBELET, traffic=False),
-)
+@cause_on_node(kubelet_healthy, follows=Follows(here=ROWS_OF_KUBELET, traffic=False))
 def kubelet_stopped(evidence: Evidence, context: Context) -> Case | None:
     """Its health port, and what it said last."""
     kubelet = context.state.kubelet
@@ -163,26 +160,18 @@ AGENTS_ROWS = (
 )
 
 
-@cause(
-    network_agent_ready,
-    follows=Follows(
-        here=AGENTS_ROWS,
-        hides=(
-            "policies-in-force",
-            "udp-path",
-        ),
-    ),
-)
+@cause(network_agent_ready, follows=Follows(here=AGENTS_ROWS, hides=("policies-in-force", "udp-path")))
 def network_pods_down(evidence: Evidence) -> Iterator[Case]:
     """And why: kubelet's word by the API, the last warning about them, the last line that they logged."""
     network = evidence.snapshot.loaded.cluster.settings.network
     for context in _members(evidence):
-        if network_agent_ready.check(context).ok or _kubelet_down(context):
+        row = network_agent_ready.check(context)
+        if row.ok or _kubelet_down(context):
             continue
         if isinstance(context.objects, str):
             yield from _without_agent(evidence, context)
         elif pods := network_agents(context):
-            yield _not_running(evidence, context, pods, network.agent.container)
+            yield _not_running(evidence, context, row, pods, network.agent.container)
         else:
             yield _without_pod(evidence, context)
 
@@ -202,20 +191,16 @@ def _without_pod(evidence: Evidence, context: Context) -> Case:
             patches.append(f"{KUBECTL} -n {namespace} patch daemonset {name} --type merge -p {shlex.quote(removal)}")
     if patches:
         return Case(node, tuple(seen), (Remedy(context.cluster.leader.name, " && ".join(patches)),))
-    return Case(node, tuple(seen), (Remedy(node, evidence.apply, "here"),))
+    return Case(node, tuple(seen), (evidence.applying(node),))
 
 
 def _without_agent(evidence: Evidence, context: Context) -> Iterator[Case]:
     """By the host's own containers and logs, since the API is silent."""
     name, state = context.cluster.settings.network.agent.container, context.state
-    host = context.state
-    if (
-        "containers" in state.unreadable
-        or name not in host.last_lines
-        or name in {item.name for item in state.containers}
-    ):
+    running = {item.name for item in state.containers}
+    if "containers" in state.unreadable or name not in state.last_lines or name in running:
         return
-    seen = (f"no container {name} runs here", f"the last line of {name}: {host.last_lines[name]}")
+    seen = (f"no container {name} runs here", f"the last line of {name}: {state.last_lines[name]}")
     look = evidence.snapshot.line(context.node.name, f"tail -n 20 /var/log/pods/*/{name}/*.log")
     yield Case(context.node.name, seen, (), look)
 
@@ -224,19 +209,14 @@ def _members(evidence: Evidence) -> Iterable[Context]:
     return (context for context in evidence.snapshot.contexts() if evidence.is_member(context))
 
 
-def _not_running(evidence: Evidence, context: Context, pods: list[Pod], container: str) -> Case:
+def _not_running(evidence: Evidence, context: Context, row: CheckResult, pods: list[Pod], container: str) -> Case:
     seen = list(_reasons(evidence, context, pods, container))
     text = " ".join(seen)
     name = context.node.name
     if "/sys/fs/bpf" in text:
         mount = "mkdir -p /sys/fs/bpf && mount -t bpf bpf /sys/fs/bpf"
         return Case(name, tuple(seen), (Remedy(name, mount),))
-    if any(pod.trouble for pod in pods):
-        # It says why, and starting it anew would end in the same way.
-        return Case(name, tuple(seen), (), _described(evidence, pods[0]))
-    now = "--force --grace-period=0 --ignore-not-found"
-    again = " && ".join(f"{KUBECTL} -n {pod.namespace} delete pod {pod.name} {now}" for pod in pods)
-    return Case(name, tuple(seen), (Remedy(evidence.snapshot.loaded.cluster.leader.name, again),))
+    return Case(name, tuple(seen), row.remedies, "" if row.remedies else _described(evidence, pods[0]))
 
 
 def _reasons(evidence: Evidence, context: Context, pods: list[Pod], container: str) -> Iterator[str]:
@@ -256,18 +236,15 @@ def _described(evidence: Evidence, pod: Pod) -> str:
     return evidence.snapshot.line(leader, f"{KUBECTL} -n {pod.namespace} describe pod {pod.name}")
 
 
-@cause(
-    kube_proxy_ready,
-    follows=Follows(here=("kube-proxy-ready", *SERVICE_ROWS)),
-)
+@cause(kube_proxy_ready, follows=Follows(here=("kube-proxy-ready", *SERVICE_ROWS)))
 def kube_proxy_down(evidence: Evidence) -> Iterator[Case]:
     """No ready pod of it on a node."""
     for context in _members(evidence):
-        if isinstance(context.objects, str) or kube_proxy_ready.check(context).ok or _kubelet_down(context):
+        row = kube_proxy_ready.check(context)
+        if isinstance(context.objects, str) or row.ok or _kubelet_down(context):
             continue
-        pods = proxies(context)
-        if pods:
-            yield _not_running(evidence, context, pods, "kube-proxy")
+        if pods := proxies(context):
+            yield _not_running(evidence, context, row, pods, "kube-proxy")
             continue
         wanted = evidence.control_plane.workloads.get("DaemonSet/kube-system/kube-proxy")
         if wanted is None:
@@ -335,7 +312,7 @@ def demo_down(evidence: Evidence) -> Iterator[Case]:
         leader = evidence.snapshot.loaded.cluster.leader.name
         pods = [pod for pod in evidence.snapshot.objects.pods if pod.labels.get("app") == "kuard" and not pod.ready]
         seen = [*sorted(lacking), *(f"{pod.full_name}: {pod.trouble}" for pod in pods if pod.trouble)]
-        yield Case(leader, tuple(seen), (Remedy(leader, evidence.apply, "here"),))
+        yield Case(leader, tuple(seen), (evidence.applying(leader),))
 
 
 LACKING = ("no pod of the Deployment default/kuard is ready", "there is no Service", "all demo pods are on one node")

@@ -13,7 +13,7 @@ from kubeproof.proof.snapshot import API, REACHABLE
 from kubeproof.rules.context import NO_API, NOT_READ
 from kubeproof.rules.membership import kubelet_reached
 from kubeproof.rules.result import CheckResult
-from kubeproof.rules.services import lacks_entrance
+from kubeproof.rules.services import lacks_entrance, service_chains
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ def conclude(evidence: Evidence) -> Conclusion:
     answers = {cause: cause.look(evidence) for cause in CAUSES}
     told = _without_hidden([answer.diagnosis for answer in answers.values() if answer.diagnosis])
     checks = [row for row in evidence.failing if row.name not in TITLES]
-    probes = [row for row in evidence.failing if row.name in TITLES and not _unsent(row, checks)]
-    told, unknown = _with_rows(told, checks)
+    # Without the API, which is a row of its own, no probe is sent.
+    probes = [row for row in evidence.failing if row.name in TITLES and not isinstance(evidence.snapshot.objects, str)]
+    told, unknown = _with_rows(evidence, told, checks)
     if not any(item.cause.follows.traffic for item in told) and (probes or unknown):
         suspects = {cause: cause.look(evidence) for cause in SUSPECTS}
         answers |= suspects
@@ -100,18 +101,20 @@ def _explained(row: CheckResult, told: Iterable[Diagnosis]) -> bool:
     )
 
 
-def _with_rows(told: list[Diagnosis], checks: list[CheckResult]) -> tuple[list[Diagnosis], list[CheckResult]]:
+def _with_rows(
+    evidence: Evidence, told: list[Diagnosis], checks: list[CheckResult]
+) -> tuple[list[Diagnosis], list[CheckResult]]:
     """Add checks that nothing explains as diagnoses of their own; return those without a remedy, too."""
     by_row: dict[str, list[Case]] = {}
     found: list[Diagnosis] = []
     for row in checks:
         known = [*told, *(item for item in found if item.name != row.name)]
-        if not row.remedies or _undecided(row, checks) or _late(row, known) or _explained(row, known):
+        if not row.remedies or _undecided(row, checks) or _late(evidence, row, known) or _explained(row, known):
             continue
         by_row.setdefault(row.name, []).append(rows.case_of(row))
         found = [Diagnosis(rows.cause_of(name), tuple(cases)) for name, cases in by_row.items()]
     known = [*told, *found]
-    others = [row for row in checks if not (row.remedies or _undecided(row, checks) or _late(row, known))]
+    others = [row for row in checks if not (row.remedies or _undecided(row, checks) or _late(evidence, row, known))]
     return known, [row for row in others if not _explained(row, known)]
 
 
@@ -122,13 +125,10 @@ def _undecided(row: CheckResult, checks: list[CheckResult]) -> bool:
     return silent or (NOT_READ in row.found and bool(failing & {REACHABLE, "flannel-device"}))
 
 
-def _late(row: CheckResult, told: list[Diagnosis]) -> bool:
+def _late(evidence: Evidence, row: CheckResult, told: list[Diagnosis]) -> bool:
     """Whether Services may only not be up to date: pods that are not reached leave them, at each node in its time."""
-    lost = (item.cause for item in told if item.cause.follows.traffic)
-    is_about = row.name in SERVICE_ROWS and not lacks_entrance(row.found)
-    return is_about and any(cause.name not in SERVICE_ROWS for cause in lost)
-
-
-def _unsent(row: CheckResult, checks: list[CheckResult]) -> bool:
-    """Whether a probe was not sent for want of the API, which is a row of its own."""
-    return row.found.startswith("no API: ") and any(check.name == API for check in checks)
+    if row.name not in SERVICE_ROWS:
+        return False
+    if row.name == service_chains.id and lacks_entrance(evidence.snapshot.context(row.node)):
+        return False
+    return any(item.cause.follows.traffic and item.name not in SERVICE_ROWS for item in told)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from kubeproof.config.cluster import Node
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.context import Context, UndecidedError
-from kubeproof.rules.result import CheckResult
+from kubeproof.rules.result import CheckResult, Remedy
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class Evidence:
     def fails(self, *rows: str, node: str = "") -> bool:
         """Whether one of these rows does not hold, on a node or anywhere."""
         return any(row.name in rows and node in ("", row.node) for row in self.failing)
+
+    def applying(self, node: str) -> Remedy:
+        """To bring the cluster to what is set, for a node's sake."""
+        return Remedy(node, self.apply, "here")
 
     def is_member(self, context: Context) -> bool:
         """Whether a host has joined the cluster, by its own files and by the API, as far as that can be asked."""

@@ -10,12 +10,12 @@ from kubeproof.config.cluster import LoadedInventory
 from kubeproof.doctor.conclusion import conclude, failing
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.doctor.questions import control_plane_of, of_control_plane, parts_of
-from kubeproof.doctor.report import Report, show, write_json
+from kubeproof.doctor.report import Report, show, to_json
 from kubeproof.proof.collect import collect_with
 from kubeproof.proof.proving import rows
 from kubeproof.state.part import texts
 from kubeproof.terminal.console import step
-from kubeproof.terminal.reporting import Output, reported
+from kubeproof.terminal.reporting import as_json, reported
 
 SECONDS = 25
 """The longest question: packets that nobody answers, each waited for a few seconds."""
@@ -27,7 +27,7 @@ def examine(loaded: LoadedInventory, json_file: Path | None = None) -> int:
     0: the proof holds, everything could be looked at, and nothing was found; 1: else;
     2: ``json_file`` cannot be written.
     """
-    output = Output("--json", json_file, write_json)
+    output = as_json(json_file, to_json)
     return reported(lambda: diagnose(loaded), show, lambda report: report.is_clear, [output])
 
 

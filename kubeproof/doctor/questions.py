@@ -76,12 +76,7 @@ def of_control_plane(settings: Settings) -> tuple[Part, ...]:
             Asker.DOCTOR,
         ),
         Part("network_cidrs", told, lambda text: _all(agent.pod_cidr_pattern, text), Asker.DOCTOR),
-        Part(
-            "network_policy",
-            told,
-            lambda text: "".join(_all(r"^NETWORK_POLICY=(\S+)$", text)[:1]),
-            Asker.DOCTOR,
-        ),
+        Part("network_policy", told, lambda text: "".join(_all(r"^NETWORK_POLICY=(\S+)$", text)[:1]), Asker.DOCTOR),
         Part("events", f"{KUBECTL} {_EVENTS}", parse_values, Asker.DOCTOR),
         Part("workloads", f"{KUBECTL} {_WORKLOADS}", _counts, Asker.DOCTOR),
         Part("added_selectors", f"{KUBECTL} {_DAEMON_SETS}", _added_selectors, Asker.DOCTOR),

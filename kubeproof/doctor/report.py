@@ -1,10 +1,8 @@
 """What the doctor says: diagnoses with evidence, meaning and remedy; what could not be looked at. JSON as well."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,7 +10,6 @@ from rich.markup import escape
 from kubeproof.doctor.conclusion import Conclusion
 from kubeproof.doctor.diagnosis import Diagnosis
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.terminal import output_files
 from kubeproof.terminal.summary import counted
 
 SCHEMA = "kubeproof.doctor"
@@ -161,16 +158,8 @@ def _diagnosis(diagnosis: Diagnosis, evidence: Evidence) -> dict[str, object]:
                 "node": case.node,
                 "evidence": list(case.evidence),
                 "look": case.look,
-                "remedies": [
-                    {"node": remedy.node, "where": remedy.where, "paste": remedy.paste(evidence.snapshot.loaded.ssh)}
-                    for remedy in case.remedies
-                ],
+                "remedies": [remedy.to_json(evidence.snapshot.loaded.ssh) for remedy in case.remedies],
             }
             for case in diagnosis.cases
         ],
     }
-
-
-def write_json(report: Report, file: Path) -> None:
-    """Write the stable form. Raises UserError."""
-    output_files.write("--json", file, json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n")

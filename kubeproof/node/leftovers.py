@@ -7,11 +7,7 @@ from kubeproof.config.tables import paths
 from kubeproof.networks import artifacts
 from kubeproof.node.record import CLUSTER_PATHS, COMMON_DIRECTORIES, CRI_PATHS, DEPLOY_PATHS, DOCKER_PATHS, Record
 
-CLUSTER_FILES = (
-    *artifacts.CONFIGURATION_FILES,
-    "/run/flannel/subnet.env",
-    *(paths.MANIFESTS, paths.INIT_CONFIG),
-)
+CLUSTER_FILES = (*artifacts.CONFIGURATION_FILES, "/run/flannel/subnet.env", *(paths.MANIFESTS, paths.INIT_CONFIG))
 CLUSTER_DIRECTORIES = (
     *artifacts.DIRECTORIES,
     "/var/lib/cni",

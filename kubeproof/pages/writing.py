@@ -5,12 +5,12 @@ from pathlib import Path
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.pages import difference, page
 from kubeproof.proof import proving
-from kubeproof.proof.report import Report, write_json
+from kubeproof.proof.report import Report, to_json
 from kubeproof.state.part import Asker
 from kubeproof.terminal import output_files
 from kubeproof.terminal.console import console
 from kubeproof.terminal.errors import UserError
-from kubeproof.terminal.reporting import Output
+from kubeproof.terminal.reporting import Output, as_json
 
 ASKED = Asker.PROOF | Asker.PAGE
 LARGEST_PAGE = 64 * 1024 * 1024
@@ -32,8 +32,8 @@ def report(loaded: LoadedInventory, file: Path, since: Path | None) -> None:
 
 
 def verify(loaded: LoadedInventory, json_file: Path | None, html_file: Path) -> int:
-    """As :func:`kubeproof.proof.verify`, and the page of that run."""
-    outputs = [Output("--json", json_file, write_json), Output("--html", html_file, write)]
+    """As :func:`kubeproof.proof.proving.verify`, and the page of that run."""
+    outputs = [as_json(json_file, to_json), Output("--html", html_file, write)]
     return proving.verify(loaded, outputs, ASKED)
 
 

@@ -3,20 +3,12 @@
 import base64
 import binascii
 from collections.abc import Callable
-from ipaddress import IPv4Address
 
-from kubeproof.proof.probe import Verdict, broken, fails, holds
+from kubeproof.proof.probe import FailedError, compared
+from kubeproof.rules.context import UndecidedError
 from kubeproof.state.collector import Output
 from kubeproof.state.errors import ParseError
-from kubeproof.state.packets import (
-    INNER_PROTOCOL,
-    SNAPSHOT_BYTES,
-    Echo,
-    VxlanPacket,
-    parse_echo,
-    parse_pcap,
-    parse_vxlan,
-)
+from kubeproof.state.packets import INNER_PROTOCOL, SNAPSHOT_BYTES, Ends, tunnelled_echoes
 
 NO_CAPTURE = 98
 """Exit code of the command where tcpdump did not come up."""
@@ -26,7 +18,7 @@ POLLS = 60
 """Looks at what tcpdump has written, 0.05 s apart, before giving up."""
 
 
-def capture_command(*, interface: str, port: int, nodes: tuple[IPv4Address, IPv4Address], ping: str, nonce: str) -> str:
+def capture_command(*, interface: str, port: int, nodes: Ends, ping: str, nonce: str) -> str:
     """Shell text: capture ICMP inside VXLAN between two nodes, send a ping, print the capture as base64.
 
     ``ping`` fills its packets with ``nonce`` (8 letters or digits), by which they are found again. It starts when
@@ -52,56 +44,33 @@ base64 "$d/c.pcap"
 """
 
 
-def judge_capture(
-    *,
-    nonce: bytes,
-    nodes: tuple[IPv4Address, IPv4Address],
-    pods: tuple[IPv4Address, IPv4Address],
-    port: int,
-    vni: int,
-) -> Callable[[Output], Verdict]:
+def judge_capture(*, nonce: bytes, nodes: Ends, pods: Ends, port: int, vni: int) -> Callable[[Output], str]:
     """Both directions must be there: outer node to node, inner pod to pod with addresses unchanged."""
     expected = {
-        _shown(nodes[0], nodes[1], port, vni, pods[0], pods[1], "request"),
-        _shown(nodes[1], nodes[0], port, vni, pods[1], pods[0], "reply"),
+        _shown(nodes, port, vni, pods, "request"),
+        _shown(nodes[::-1], port, vni, pods[::-1], "reply"),
     }
 
-    def judge(output: Output) -> Verdict:
+    def judge(output: Output) -> str:
         if output.code != 0:
-            return broken(f"the capture did not work: {output.last_words}")
+            raise UndecidedError(f"the capture did not work: {output.last_words}")
         first, _, encoded = output.out.partition("\n")
         try:
-            frames = parse_pcap(base64.b64decode(encoded))
+            echoes = tunnelled_echoes(base64.b64decode(encoded), nonce)
         except (ParseError, binascii.Error) as error:
-            return broken(f"the capture cannot be read: {error}")
-        found = {_line(packet, echo) for packet, echo in _marked(frames, nonce)}
+            raise UndecidedError(f"the capture cannot be read: {error}") from None
+        found = {
+            _shown(
+                packet.outer.ends, packet.port, packet.vni, packet.inner.ends, "request" if echo.is_request else "reply"
+            )
+            for packet, echo in echoes
+        }
         if not found:
-            return fails(f"no such packet between the nodes ({first.replace('ping ', 'ping ended with ')})")
-        return (holds if found == expected else fails)("\n".join(sorted(found)))
+            raise FailedError(f"no such packet between the nodes ({first.replace('ping ', 'ping ended with ')})")
+        return compared(found == expected, "\n".join(sorted(found)))
 
     return judge
 
 
-def _marked(frames: tuple[bytes, ...], nonce: bytes) -> list[tuple[VxlanPacket, Echo]]:
-    """The VXLAN packets whose inner echo carries our nonce."""
-    packets = [packet for frame in frames if (packet := parse_vxlan(frame))]
-    pairs = [(packet, echo) for packet in packets if (echo := parse_echo(packet.inner))]
-    return [(packet, echo) for packet, echo in pairs if nonce in echo.data]
-
-
-def _line(packet: VxlanPacket, echo: Echo) -> str:
-    kind = "request" if echo.is_request else "reply"
-    outer, inner = packet.outer, packet.inner
-    return _shown(outer.source, outer.destination, packet.port, packet.vni, inner.source, inner.destination, kind)
-
-
-def _shown(
-    outer_from: IPv4Address,
-    outer_to: IPv4Address,
-    port: int,
-    vni: int,
-    inner_from: IPv4Address,
-    inner_to: IPv4Address,
-    kind: str,
-) -> str:
-    return f"{outer_from} > {outer_to} UDP {port} VNI {vni} around {inner_from} > {inner_to} echo {kind}"
+def _shown(outer: Ends, port: int, vni: int, inner: Ends, kind: str) -> str:
+    return f"{outer[0]} > {outer[1]} UDP {port} VNI {vni} around {inner[0]} > {inner[1]} echo {kind}"

@@ -30,11 +30,7 @@ def collect(loaded: LoadedInventory, asker: Asker = Asker.PROOF) -> Snapshot:
 
 
 def collect_with(
-    loaded: LoadedInventory,
-    parts_of: Mapping[str, tuple[Part, ...]],
-    more: Asked,
-    *,
-    seconds: float = COMMAND_SECONDS,
+    loaded: LoadedInventory, parts_of: Mapping[str, tuple[Part, ...]], more: Asked, *, seconds: float = COMMAND_SECONDS
 ) -> tuple[Snapshot, Answers]:
     """As :func:`collect`, by the parts of each node, and in the same round trip what ``more`` asks beside them."""
     leader = loaded.cluster.leader.name

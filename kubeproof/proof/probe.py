@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from kubeproof.config.patience import patient
+from kubeproof.rules.context import UndecidedError
 from kubeproof.rules.result import CheckResult, Remedy, Status
 from kubeproof.state.collector import NOT_EXECUTABLE, NOT_FOUND, Output
 from kubeproof.state.containers import DOCKER, Tool
@@ -34,22 +35,27 @@ CURL_BLOCKED = {
 
 @dataclass(frozen=True)
 class Verdict:
+    """How a probe ended, and what was found."""
+
     status: Status
     found: str
     remedy: str = ""
     """Shell text for the probe's node, where one is known from the outcome alone."""
 
 
-def holds(found: str) -> Verdict:
-    return Verdict(Status.HOLDS, found)
+class FailedError(Exception):
+    """What a probe sent did not come to what it should; says what it came to, and what is known to repair it."""
+
+    def __init__(self, found: str, remedy: str = "") -> None:
+        super().__init__(found)
+        self.remedy = remedy
 
 
-def fails(found: str) -> Verdict:
-    return Verdict(Status.FAILS, found)
-
-
-def broken(found: str) -> Verdict:
-    return Verdict(Status.BROKEN, found)
+def compared(ok: bool, found: str, remedy: str = "") -> str:
+    """What was found, if that is right. Raises FailedError."""
+    if not ok:
+        raise FailedError(found, remedy)
+    return found
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class Probe:
     """What goes from where to where."""
     command: str
     expected: str
-    judge: Callable[[Output], Verdict] = field(repr=False)
+    judge: Callable[[Output], str] = field(repr=False)
+    """What was found; raises FailedError if that is wrong, UndecidedError if the probe itself did not work."""
     container: str | None = None
     tool: Tool = DOCKER
     late: str = ""
@@ -83,13 +90,26 @@ Line = Callable[[str, str], str]
 
 def judged(probe: Probe, output: Output) -> Verdict:
     """The verdict on an output, after what means a broken probe whatever it was about."""
+    try:
+        return Verdict(Status.HOLDS, _found(probe, output))
+    except FailedError as error:
+        return Verdict(Status.FAILS, str(error), error.remedy)
+    except UndecidedError as error:
+        return Verdict(Status.BROKEN, str(error))
+
+
+def _found(probe: Probe, output: Output) -> str:
     if output.code in (NOT_FOUND, NOT_EXECUTABLE):
-        return broken(f"the probe's program cannot be run: {output.last_words}")
-    if output.timed_out and probe.late:
-        return fails(probe.late)
+        raise UndecidedError(f"the probe's program cannot be run: {output.last_words}")
     if output.timed_out:
-        return broken("the probe itself did not end in time")
+        raise FailedError(probe.late) if probe.late else UndecidedError("the probe itself did not end in time")
     return probe.judge(output)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The first one that failed, else that is broken, else the first."""
+    order = (Status.FAILS, Status.BROKEN, Status.HOLDS)
+    return min(verdicts, key=lambda verdict: order.index(verdict.status))
 
 
 def summarize(outcomes: Iterable[tuple[Probe, Verdict]], line: Line) -> list[CheckResult]:
@@ -101,14 +121,12 @@ def summarize(outcomes: Iterable[tuple[Probe, Verdict]], line: Line) -> list[Che
 
 
 def _summary(name: str, node: str, group: Sequence[tuple[Probe, Verdict]], line: Line) -> CheckResult:
-    order = (Status.FAILS, Status.BROKEN, Status.HOLDS)
-    status = min((verdict.status for _, verdict in group), key=order.index)
     shown = [(probe, verdict) for probe, verdict in group if verdict.status is not Status.HOLDS] or list(group)
     first = shown[0][0]
     return CheckResult(
         node=node,
         name=name,
-        status=status,
+        status=worst(verdict for _, verdict in group).status,
         expected="\n".join(dict.fromkeys(f"{probe.label}: {probe.expected}" for probe, _ in shown)),
         found="\n".join(dict.fromkeys(f"{probe.label}: {verdict.found}" for probe, verdict in shown)),
         look_further=line(node, first.text),
@@ -145,18 +163,18 @@ class Answer:
     local_port: int
 
 
-def read_answer(output: Output) -> Answer | Verdict:
-    """The answer, or the verdict that there was none."""
+def read_answer(output: Output) -> Answer:
+    """The answer. Raises FailedError where there was none, UndecidedError for what is no output of curl's."""
     if output.code in CURL_BLOCKED:
-        return fails(f"{CURL_BLOCKED[output.code].format(seconds=patient(REQUEST_SECONDS))} ({output.last_words})")
+        raise FailedError(f"{CURL_BLOCKED[output.code].format(seconds=patient(REQUEST_SECONDS))} ({output.last_words})")
     if output.code != 0:
-        return broken(f"curl: exit code {output.code}: {output.last_words}")
+        raise UndecidedError(f"curl: exit code {output.code}: {output.last_words}")
     body, found, foot = output.out.rpartition(f"\n{FOOT} ")
     try:
         status, address, port = foot.split()
         return Answer(int(status), body, IPv4Address(address), int(port))
     except ValueError:
-        return broken(f"curl's output cannot be read: {(found + foot)[:60]!r}")
+        raise UndecidedError(f"curl's output cannot be read: {(found + foot)[:60]!r}") from None
 
 
 @dataclass(frozen=True)
@@ -170,13 +188,11 @@ class Whoami:
     client_port: int
 
 
-def read_whoami(output: Output) -> tuple[Answer, Whoami] | Verdict:
-    """The answer of /whoami, or the verdict that there was none."""
+def read_whoami(output: Output) -> tuple[Answer, Whoami]:
+    """The answer of /whoami; raises as :func:`read_answer`."""
     answer = read_answer(output)
-    if isinstance(answer, Verdict):
-        return answer
     if answer.status != 200:
-        return fails(f"HTTP status {answer.status}")
+        raise FailedError(f"HTTP status {answer.status}")
     try:
         values = json.loads(answer.body)
         return answer, Whoami(
@@ -187,4 +203,5 @@ def read_whoami(output: Output) -> tuple[Answer, Whoami] | Verdict:
             int(values["client_port"]),
         )
     except (ValueError, KeyError, TypeError) as error:
-        return broken(f"/whoami did not answer as it should ({type(error).__name__}: {error}): {answer.body[:60]!r}")
+        what = f"/whoami did not answer as it should ({type(error).__name__}: {error}): {answer.body[:60]!r}"
+        raise UndecidedError(what) from None

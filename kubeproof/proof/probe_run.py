@@ -12,16 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 from kubeproof.config.cluster import Node
 from kubeproof.config.patience import patient
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
-from kubeproof.proof.probe import (
-    REQUEST_SECONDS,
-    Probe,
-    Verdict,
-    broken,
-    fails,
-    holds,
-    judged,
-    summarize,
-)
+from kubeproof.proof.probe import REQUEST_SECONDS, Probe, Verdict, judged, summarize, worst
 from kubeproof.proof.probes import TITLES, Matrix, node_port_url
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.result import CheckResult, Status
@@ -85,7 +76,7 @@ class Batch:
         """Each probe with its verdict; all are broken if the node could not be asked."""
         if isinstance(answer, UnreachableError):
             probes = [*self.alone.values(), *(probe for group in self.inside.values() for probe in group.values())]
-            return [(probe, broken(f"{probe.node} cannot be reached: {answer}")) for probe in probes]
+            return [(probe, Verdict(Status.BROKEN, f"{probe.node} cannot be reached: {answer}")) for probe in probes]
         pairs = [(probe, judged(probe, answer[number])) for number, probe in self.alone.items()]
         for container, group in self.inside.items():
             pairs += self._inside_verdicts(answer[container], container, group)
@@ -102,7 +93,7 @@ class Batch:
                 if output.code
                 else str(error)
             )
-            return [(probe, broken(reason)) for probe in group.values()]
+            return [(probe, Verdict(Status.BROKEN, reason)) for probe in group.values()]
         return [(probe, judged(probe, outputs[number])) for number, probe in group.items()]
 
 
@@ -120,15 +111,14 @@ def _run_outside(snapshot: Snapshot, matrix: Matrix) -> list[CheckResult]:
 def _node_port(node: Node, snapshot: Snapshot) -> CheckResult:
     url = node_port_url(node, snapshot.loaded.cluster.settings.httpd_node_port)
     refusal = route_refusal(node)
-    verdicts = [broken(refusal)] if refusal else [_get(url) for _ in range(REQUESTS_PER_NODE)]
-    order = (Status.FAILS, Status.BROKEN, Status.HOLDS)
-    worst = min(verdicts, key=lambda verdict: order.index(verdict.status))
+    verdicts = [Verdict(Status.BROKEN, refusal)] if refusal else [_get(url) for _ in range(REQUESTS_PER_NODE)]
+    found = worst(verdicts)
     return CheckResult(
         node=node.name,
         name=NODE_PORT,
-        status=worst.status,
+        status=found.status,
         expected=f"{REQUESTS_PER_NODE} requests from here to {url}: HTTP status 200 and a page each",
-        found=worst.found,
+        found=found.found,
         look_further=f"curl --noproxy '*' -v --max-time {patient(REQUEST_SECONDS)} {url}",
     )
 
@@ -160,8 +150,8 @@ def _get(url: str) -> Verdict:
         with build_opener(ProxyHandler({})).open(url, timeout=patient(REQUEST_SECONDS)) as answer:
             body = answer.read(1 << 20)
             found = f"HTTP status {answer.status} and {len(body)} bytes"
-            return holds(found) if answer.status == 200 and body.strip() else fails(found)
+            return Verdict(Status.HOLDS if answer.status == 200 and body.strip() else Status.FAILS, found)
     except HTTPError as error:
-        return fails(f"HTTP status {error.code}")
+        return Verdict(Status.FAILS, f"HTTP status {error.code}")
     except (URLError, OSError, HTTPException) as error:
-        return fails(f"no answer: {getattr(error, 'reason', error)}")
+        return Verdict(Status.FAILS, f"no answer: {getattr(error, 'reason', error)}")

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from kubeproof.config.cluster import Node
@@ -13,13 +13,11 @@ from kubeproof.proof.capture import capture_command, judge_capture
 from kubeproof.proof.probe import (
     NO_DNS_ANSWER,
     REQUEST_SECONDS,
+    FailedError,
     Probe,
-    Verdict,
     Whoami,
-    broken,
+    compared,
     curl,
-    fails,
-    holds,
     in_namespace,
     read_answer,
     read_whoami,
@@ -74,6 +72,11 @@ class Client:
     pod: Pod
     pid: int
     container: str | None
+
+    def probe(self, name: str, *, to: str, command: str, expected: str, judge: Callable[[Output], str]) -> Probe:
+        """By a program of the node, in the pod's network namespace."""
+        label = f"{self.pod.name} to {to}"
+        return Probe(name, self.pod.node, label, in_namespace(self.pid, command), expected, judge)
 
 
 @dataclass(frozen=True)
@@ -224,11 +227,10 @@ class _Planner:
             if server == client.pod:
                 continue
             same = server.node == client.pod.node
-            yield Probe(
-                name="pod-to-pod-same-node" if same else "pod-to-pod-other-node",
-                node=client.pod.node,
-                label=f"{client.pod.name} to {server.name}",
-                command=in_namespace(client.pid, curl(self._url(server, "/whoami"))),
+            yield client.probe(
+                "pod-to-pod-same-node" if same else "pod-to-pod-other-node",
+                to=server.name,
+                command=curl(self._url(server, "/whoami")),
                 expected=f"{server.name} answers and sees {client.pod.ip} with the client's own port",
                 judge=_judge_direct(server, client.pod.ip),
             )
@@ -242,11 +244,10 @@ class _Planner:
 
     def _to_nodes(self, client: Client) -> Iterator[Probe]:
         for node in self.nodes:
-            yield Probe(
-                name="pod-to-node",
-                node=client.pod.node,
-                label=f"{client.pod.name} to {node.name} {node.address}",
-                command=in_namespace(client.pid, f"ping -n -c 1 -W {patient(REQUEST_SECONDS)} {node.address}"),
+            yield client.probe(
+                "pod-to-node",
+                to=f"{node.name} {node.address}",
+                command=f"ping -n -c 1 -W {patient(REQUEST_SECONDS)} {node.address}",
                 expected="an echo reply",
                 judge=_judge_ping,
             )
@@ -254,11 +255,10 @@ class _Planner:
     def _to_services(self, client: Client) -> Iterator[Probe]:
         service = self._service(KUARD)
         for number in range(REPETITIONS):
-            yield Probe(
-                name="service-by-address",
-                node=client.pod.node,
-                label=f"{client.pod.name} to {service.cluster_ip}, request {number + 1}",
-                command=in_namespace(client.pid, curl(f"http://{service.cluster_ip}:{service.ports[0].port}/whoami")),
+            yield client.probe(
+                "service-by-address",
+                to=f"{service.cluster_ip}, request {number + 1}",
+                command=curl(f"http://{service.cluster_ip}:{service.ports[0].port}/whoami"),
                 expected=self._expected_of_service(client),
                 judge=self._judge_service(client),
             )
@@ -267,22 +267,19 @@ class _Planner:
         masked = _shown(self._seen_from(client.pod.node, client.pod.node))
         return f"a pod of kuard answers and sees {client.pod.ip}, or {masked} if it is the client itself"
 
-    def _judge_service(self, client: Client) -> Callable[[Output], Verdict]:
+    def _judge_service(self, client: Client) -> Callable[[Output], str]:
         """Reaching itself by the Service, a pod's packet is masqueraded (KUBE-SEP marks it), or the reply would
         never pass conntrack."""
         masked = self._seen_from(client.pod.node, client.pod.node)
         by_name = {pod.name: pod for pod in self.servers}
 
-        def judge(output: Output) -> Verdict:
-            got = read_whoami(output)
-            if isinstance(got, Verdict):
-                return got
-            _, who = got
+        def judge(output: Output) -> str:
+            _, who = read_whoami(output)
             server = by_name.get(who.pod)
             if server is None:
-                return fails(f"{who.pod} answered, which is no ready pod of kuard")
+                raise FailedError(f"{who.pod} answered, which is no ready pod of kuard")
             expected = masked if server == client.pod else (client.pod.ip,)
-            return _compared(who.pod_ip == server.ip and who.client in expected, _seen(who))
+            return compared(who.pod_ip == server.ip and who.client in expected, _seen(who))
 
         return judge
 
@@ -293,50 +290,23 @@ class _Planner:
         kuard, httpd = self._service(KUARD), self._service(HTTPD)
         full = f"kuard.default.svc.{domain}"
         for name, service in ((full, kuard), ("httpd-svc", httpd), ("kubernetes.default", self._service(KUBERNETES))):
-            yield Probe(
-                name="dns-names",
-                node=client.pod.node,
-                label=f"{name} in {client.pod.name}",
-                command=f"getent ahostsv4 {name}",
-                expected=str(service.cluster_ip),
-                judge=_judge_name(service.cluster_ip),
-                container=client.container,
-                tool=self.tool,
-                late=NO_DNS_ANSWER,
-            )
-        yield Probe(
-            name="dns-reverse",
-            node=client.pod.node,
-            label=f"{kuard.cluster_ip} in {client.pod.name}",
-            command=f"getent hosts {kuard.cluster_ip}",
-            expected=full,
-            judge=_judge_reverse(full),
-            container=client.container,
-            tool=self.tool,
-            late=NO_DNS_ANSWER,
-        )
-        yield Probe(
-            name="service-by-name",
-            node=client.pod.node,
-            label=f"{client.pod.name} to {full}",
-            command=curl(f"http://{full}:{kuard.ports[0].port}/whoami"),
-            expected=self._expected_of_service(client),
-            judge=self._judge_service(client),
-            container=client.container,
-            tool=self.tool,
-            late=NO_DNS_ANSWER,
-        )
-        yield Probe(
-            name="service-by-name",
-            node=client.pod.node,
-            label=f"{client.pod.name} to httpd-svc",
-            command=curl(f"http://httpd-svc:{httpd.ports[0].port}/"),
-            expected="HTTP status 200 and a page",
-            judge=judge_page,
-            container=client.container,
-            tool=self.tool,
-            late=NO_DNS_ANSWER,
-        )
+            judge = _judge_name(service.cluster_ip)
+            label, command = f"{name} in {client.pod.name}", f"getent ahostsv4 {name}"
+            yield self._inside(client, "dns-names", label, command, str(service.cluster_ip), judge)
+        label, command = f"{kuard.cluster_ip} in {client.pod.name}", f"getent hosts {kuard.cluster_ip}"
+        yield self._inside(client, "dns-reverse", label, command, full, _judge_reverse(full))
+        label, command = f"{client.pod.name} to {full}", curl(f"http://{full}:{kuard.ports[0].port}/whoami")
+        expected = self._expected_of_service(client)
+        yield self._inside(client, "service-by-name", label, command, expected, self._judge_service(client))
+        label, command = f"{client.pod.name} to httpd-svc", curl(f"http://httpd-svc:{httpd.ports[0].port}/")
+        yield self._inside(client, "service-by-name", label, command, "HTTP status 200 and a page", judge_page)
+
+    def _inside(
+        self, client: Client, name: str, label: str, command: str, expected: str, judge: Callable[[Output], str]
+    ) -> Probe:
+        """In the pod's container, with its resolver."""
+        node = client.pod.node
+        return Probe(name, node, label, command, expected, judge, client.container, self.tool, NO_DNS_ANSWER)
 
     # Nodes to pods ----------------------------------------------------------------------------------------------------
 
@@ -481,25 +451,18 @@ class _Planner:
 # Judging ------------------------------------------------------------------------------------------------------------
 
 
-def _compared(ok: bool, found: str) -> Verdict:
-    return holds(found) if ok else fails(found)
-
-
 def _seen(who: Whoami) -> str:
     return f"{who.pod} ({who.pod_ip}) saw {who.client} port {who.client_port}"
 
 
-def _judge_direct(server: Pod, *sources: IPv4Address | None, any_port: bool = False) -> Callable[[Output], Verdict]:
+def _judge_direct(server: Pod, *sources: IPv4Address | None, any_port: bool = False) -> Callable[[Output], str]:
     """Without NAT the server sees the very address and port that the client's socket has; ``any_port`` with it."""
 
-    def judge(output: Output) -> Verdict:
-        got = read_whoami(output)
-        if isinstance(got, Verdict):
-            return got
-        answer, who = got
+    def judge(output: Output) -> str:
+        answer, who = read_whoami(output)
         right_server = (who.pod, who.node, who.pod_ip) == (server.name, server.node, server.ip)
         unchanged = any_port or (who.client, who.client_port) == (answer.local_address, answer.local_port)
-        return _compared(right_server and who.client in sources and unchanged, _seen(who))
+        return compared(right_server and who.client in sources and unchanged, _seen(who))
 
     return judge
 
@@ -508,53 +471,48 @@ def _shown(addresses: tuple[IPv4Address | None, ...]) -> str:
     return " or ".join(map(str, addresses))
 
 
-def _judge_ping(output: Output) -> Verdict:
+def _judge_ping(output: Output) -> str:
     """iputils: 0 with a reply, 1 without, 2 for an error: of the kernel that refuses to send, or of ping's own."""
     if output.code == 0:
-        return holds("an echo reply")
+        return "an echo reply"
     if output.code == 1:
-        return fails(f"no echo reply within {patient(REQUEST_SECONDS)} s")
+        raise FailedError(f"no echo reply within {patient(REQUEST_SECONDS)} s")
     if NOT_SENT.match(output.last_words):
-        return fails(f"the packet cannot be sent ({output.last_words})")
-    return broken(f"ping: exit code {output.code}: {output.last_words}")
+        raise FailedError(f"the packet cannot be sent ({output.last_words})")
+    raise UndecidedError(f"ping: exit code {output.code}: {output.last_words}")
 
 
-def _judge_name(address: IPv4Address | None) -> Callable[[Output], Verdict]:
+def _judge_name(address: IPv4Address | None) -> Callable[[Output], str]:
     """getent(1): 0 with addresses, 2 for a name that cannot be found."""
 
-    def judge(output: Output) -> Verdict:
+    def judge(output: Output) -> str:
         if output.code == 2:
-            return fails("the name cannot be resolved")
+            raise FailedError("the name cannot be resolved")
         if output.code != 0:
-            return broken(f"getent: exit code {output.code}: {output.last_words}")
+            raise UndecidedError(f"getent: exit code {output.code}: {output.last_words}")
         found = sorted({line.split()[0] for line in output.out.splitlines() if line.strip()})
-        return _compared(found == [str(address)], ", ".join(found) or "no address")
+        return compared(found == [str(address)], ", ".join(found) or "no address")
 
     return judge
 
 
-def _judge_reverse(name: str) -> Callable[[Output], Verdict]:
-    def judge(output: Output) -> Verdict:
+def _judge_reverse(name: str) -> Callable[[Output], str]:
+    def judge(output: Output) -> str:
         if output.code == 2:
-            return fails("the address has no name")
+            raise FailedError("the address has no name")
         words = output.out.split()
         if output.code != 0 or len(words) < 2:
-            return broken(f"getent: exit code {output.code}: {output.last_words}")
-        return _compared(words[1] == name, words[1])
+            raise UndecidedError(f"getent: exit code {output.code}: {output.last_words}")
+        return compared(words[1] == name, words[1])
 
     return judge
 
 
-def judge_page(output: Output) -> Verdict:
+def judge_page(output: Output) -> str:
     """Any page with status 200."""
     answer = read_answer(output)
-    if isinstance(answer, Verdict):
-        return answer
-    return _compared(answer.status == 200 and bool(answer.body.strip()), _page(answer.status, len(answer.body)))
-
-
-def _page(status: int, length: int) -> str:
-    return f"HTTP status {status} and {length} characters"
+    found = f"HTTP status {answer.status} and {len(answer.body)} characters"
+    return compared(answer.status == 200 and bool(answer.body.strip()), found)
 
 
 def _large_transfer(client: Client, url: str) -> str:
@@ -570,44 +528,46 @@ def _large_transfer(client: Client, url: str) -> str:
     return f"f=$(mktemp) || exit 99; trap 'rm -f \"$f\"' EXIT; {fetch(own)}; echo remote; {fetch(url)}"
 
 
-def _judge_large(output: Output) -> Verdict:
+def _judge_large(output: Output) -> str:
     own, reached, remote = output.out.partition("remote\n")
     if not reached:
-        return broken(f"the client's own pod did not give {LARGE_BYTES} bytes over loopback: {output.last_words}")
+        raise UndecidedError(
+            f"the client's own pod did not give {LARGE_BYTES} bytes over loopback: {output.last_words}"
+        )
     if output.code != 0:
-        return fails(f"no whole answer: {output.last_words}")
+        raise FailedError(f"no whole answer: {output.last_words}")
     found = re.fullmatch(r"size (\d+)\n(\w{64})  -\n?", remote)
     if not found or not re.fullmatch(rf"size {LARGE_BYTES}\n\w{{64}}  -\n", own):
-        return broken(f"the output cannot be read: {output.out[:80]!r}")
+        raise UndecidedError(f"the output cannot be read: {output.out[:80]!r}")
     same = own.strip() == remote.strip()
-    return _compared(same, f"{found[1]} bytes, {'the same' if same else 'others than the client has itself'}")
+    return compared(same, f"{found[1]} bytes, {'the same' if same else 'others than the client has itself'}")
 
 
-def _judge_path_mtu(mtu: int, remedy: str) -> Callable[[Output], Verdict]:
+def _judge_path_mtu(mtu: int, remedy: str) -> Callable[[Output], str]:
     """Judge two pings and the pod's route.
 
     The kernel keeps a path MTU that it was told once for ten minutes (net.ipv4.route.mtu_expires), also when the link
     that was too narrow is wide again: then nothing but that is wrong, and it is told as what it is.
     """
 
-    def judge(output: Output) -> Verdict:
+    def judge(output: Output) -> str:
         *texts, rest = re.split(r"^code \d+(?:\n|\Z)", output.out, flags=re.MULTILINE)
         codes = [int(code) for code in re.findall(r"^code (\d+)$", output.out, re.MULTILINE)]
         if len(codes) < 2 or rest.strip() or any(code > 2 for code in codes[:2]):
-            return broken(f"ping: exit codes {codes}: {output.last_words}")
+            raise UndecidedError(f"ping: exit codes {codes}: {output.last_words}")
         first, second, route, *_ = [*texts, ""]
         kept = re.search(r"\bcache\b.* mtu (?:lock )?(\d+)", route)
         expires = re.search(r" expires (\d+)sec", route)
-        note, mends, passes = "", "", codes[0] == 0
+        note, known, passes = "", "", codes[0] == 0
         if not passes and kept and int(kept[1]) < mtu:
             note = f" by a path MTU of {kept[1]} that the pod's kernel has kept of a link that was, or is, narrower"
             note += f", for {expires[1]} s more" if expires else ""
-            mends = remedy
+            known = remedy
         refused = "message too long" in second.lower()
         small = "pass" if passes else "are refused as too long" if _is_refusal(first) else "are lost"
         large = "pass too" if codes[1] == 0 else "are refused as too long" if refused else "are lost without a word"
         found = f"packets of {mtu} bytes {small}{note}, {mtu + 1} bytes {large}"
-        return replace(_compared(passes and codes[1] != 0 and refused, found), remedy=mends)
+        return compared(passes and codes[1] != 0 and refused, found, known)
 
     return judge
 

@@ -1,11 +1,9 @@
 """The report: a table by check and node, a headline, and each failure with what to look at. JSON for programs."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,7 +14,6 @@ from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.proof.probes import TITLES
 from kubeproof.proof.snapshot import API, REACHABLE, Snapshot
 from kubeproof.rules.result import CheckResult, Status
-from kubeproof.terminal import output_files
 
 SCHEMA = "kubeproof.proof"
 SCHEMA_VERSION = 2
@@ -176,15 +173,8 @@ def _result(result: CheckResult, ssh: Mapping[str, SshAccess]) -> dict[str, obje
         "meaning": rule.meaning if rule else "",
         "references": list(rule.references) if rule else [],
         "look_further": result.look_further,
-        "remedies": [
-            {"node": remedy.node, "where": remedy.where, "paste": remedy.paste(ssh)} for remedy in result.remedies
-        ],
+        "remedies": [remedy.to_json(ssh) for remedy in result.remedies],
     }
-
-
-def write_json(report: Report, file: Path) -> None:
-    """Write the stable form. Raises UserError."""
-    output_files.write("--json", file, json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n")
 
 
 def ordered(results: Sequence[CheckResult], cluster: Cluster) -> tuple[CheckResult, ...]:

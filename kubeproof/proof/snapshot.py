@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.rules.api import ApiObjects
-from kubeproof.rules.context import Context
+from kubeproof.rules.context import NO_API, Context, UndecidedError
 from kubeproof.rules.result import CheckResult, Status
 from kubeproof.rules.rule import KUBECTL
 from kubeproof.state.node import NodeState
@@ -25,6 +25,13 @@ class Snapshot:
     states: Mapping[str, NodeState]
     unreachable: Mapping[str, str]
     objects: ApiObjects | str
+
+    @property
+    def api(self) -> ApiObjects:
+        """The API's objects. Raises UndecidedError where they could not be read."""
+        if isinstance(self.objects, str):
+            raise UndecidedError(f"{NO_API}: {self.objects}")
+        return self.objects
 
     def contexts(self) -> list[Context]:
         """What the checks of each node that could be read are given, in the order of the inventory."""

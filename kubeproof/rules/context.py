@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node
 from kubeproof.networks.network import NODE_ADDRESS, VXLAN_OVERHEAD
-from kubeproof.rules.api import ApiObjects, Pod
+from kubeproof.rules.api import ApiObjects, NodeObject, Pod
 from kubeproof.state.model import Link
 from kubeproof.state.node import NodeState
 
@@ -52,10 +52,14 @@ class Context:
         """S: the pods' network on this node, a.b.N.0/24, as its node object has it."""
         return self.subnet_of(self.node.name)
 
-    def subnet_of(self, name: str) -> IPv4Network:
+    def node_object(self, name: str) -> NodeObject:
         found = self.api.node(name)
         if found is None:
             raise UndecidedError(f"the API has no node {name}: it has not joined the cluster")
+        return found
+
+    def subnet_of(self, name: str) -> IPv4Network:
+        found = self.node_object(name)
         if found.pod_cidr is None:
             raise UndecidedError(
                 f"the node object {name} has no podCIDR: does kube-controller-manager allocate node CIDRs?"

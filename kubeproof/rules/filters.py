@@ -64,22 +64,12 @@ def forwarding(ruleset: Ruleset, pods: IPv4Network) -> Forwarding:
     chain = ruleset.chain("filter", "FORWARD")
     rules = chain.rules if chain else ()
     last = max((rules.index(rule) for rule in wanted if rule in rules), default=len(rules))
+    taking = ruleset.walk("filter", rules[:last], lambda rule: _takes_all(rule, pods))
     return Forwarding(
         policy=chain.policy if chain else None,
         missing=tuple(rule for rule in wanted if rule not in rules),
-        barriers=tuple(_barriers(ruleset, rules[:last], pods)),
+        barriers=tuple(rule for rule in taking if rule.target in REFUSALS),
     )
-
-
-def _barriers(ruleset: Ruleset, rules: tuple[Rule, ...], pods: IPv4Network, depth: int = 8) -> Iterator[Rule]:
-    """Rules, here or in chains that are jumped to, that refuse everything of the pod network."""
-    for each in rules:
-        if not _takes_all(each, pods):
-            continue
-        if each.target in REFUSALS:
-            yield each
-        elif depth > 0:
-            yield from _barriers(ruleset, ruleset.rules("filter", each.target), pods, depth - 1)
 
 
 def _takes_all(rule: Rule, pods: IPv4Network) -> bool:

@@ -40,9 +40,7 @@ def take_address(context: Context) -> str:
 )
 def node_address(context: Context) -> Outcome:
     """InternalIP of the node object."""
-    found = context.api.node(context.node.name)
-    if found is None:
-        raise UndecidedError(f"the API has no node {context.node.name}: it has not joined the cluster")
+    found = context.node_object(context.node.name)
     expected = f"InternalIP {context.node.address}"
     return Outcome(found.internal_ip == context.node.address, expected, f"InternalIP {found.internal_ip}")
 

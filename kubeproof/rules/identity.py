@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.outcome import Outcome
@@ -48,12 +49,8 @@ def _has_to_change(context: Context, value: Callable[[Identity], str]) -> bool:
     return context.node.name != (owner if owner in sharing else next(iter(sharing), context.node.name))
 
 
-def _hostname(identity: Identity) -> str:
-    return identity.hostname
-
-
-def _machine_id(identity: Identity) -> str:
-    return identity.machine_id
+_hostname: Callable[[Identity], str] = attrgetter("hostname")
+_machine_id: Callable[[Identity], str] = attrgetter("machine_id")
 
 
 def _product_uuid(identity: Identity) -> str:

@@ -5,37 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
 from kubeproof.rules import devices, filters, host, identity, membership, paths, pods, policies, services
-from kubeproof.rules.before_deploy import (
-    disks,
-    kernels,
-    machines,
-    network_obstacles,
-    networks,
-    ownership,
-    runtimes,
-    sources,
-    udp_paths,
-    versions,
-)
-from kubeproof.rules.before_deploy import identity as names
+from kubeproof.rules.before_deploy import evaluate, udp_paths
 from kubeproof.rules.rule import Rule
 
 FAMILIES = {
     "A host and its place in the cluster": (host, identity, membership),
     "The pod network": (devices, paths, pods, udp_paths),
     "Rules of iptables, policies, Services": (filters, policies, services),
-    "Before a deploy": (
-        machines,
-        versions,
-        disks,
-        kernels,
-        runtimes,
-        sources,
-        ownership,
-        names,
-        networks,
-        network_obstacles,
-    ),
+    "Before a deploy": evaluate.FAMILIES,
 }
 """Modules of rules, by what heads them in the table."""
 ONLY_DIAGNOSED = "Diagnosis"

@@ -31,9 +31,7 @@ def _runtimes_look(context: Context) -> str:
 )
 def node_ready(context: Context) -> Outcome:
     """Kubelet's own word, by the API."""
-    found = context.api.node(context.node.name)
-    if found is None:
-        raise UndecidedError(f"the API has no node {context.node.name}: it has not joined the cluster")
+    found = context.node_object(context.node.name)
     why = "" if found.ready == "True" else f" ({found.ready_message})"
     return Outcome(found.ready == "True", "Ready=True", f"Ready={found.ready}{why}")
 
@@ -137,7 +135,7 @@ def _ready(pods: Sequence[Pod], what: str) -> Outcome:
 def _delete(pods: Sequence[Pod]) -> Iterator[str]:
     for pod in pods:
         if not pod.trouble:  # which says why, and starting it anew would end in the same way
-            yield f"{KUBECTL} -n {pod.namespace} delete pod {pod.name} --force --grace-period=0"
+            yield f"{KUBECTL} -n {pod.namespace} delete pod {pod.name} --force --grace-period=0 --ignore-not-found"
 
 
 @rule(

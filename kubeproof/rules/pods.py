@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.networks.canal import POD_LINK
 from kubeproof.rules.api import Pod
@@ -10,7 +10,7 @@ from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context
 from kubeproof.rules.outcome import Outcome, all_of, same, same_set
 from kubeproof.rules.repair import pods_anew
 from kubeproof.rules.rule import rule
-from kubeproof.state.containers import TOOLS, Tool
+from kubeproof.state.containers import TOOLS
 from kubeproof.state.iproute import DEFAULT_ROUTE
 from kubeproof.state.model import Link, Namespace, Route
 from kubeproof.state.node import Container
@@ -26,15 +26,11 @@ _FULL_NAME = re.compile(r"^([a-z0-9.-]+/[a-z0-9.-]+): ", re.MULTILINE)
 
 def look_at_pods(context: Context) -> str:
     """The runtime's own way to look into pods."""
-    return _tool(context).look_at_pods
+    return TOOLS[context.cluster.settings.container_runtime].look_at_pods
 
 
 def _look_at_namespaces(context: Context) -> str:
-    return _tool(context).look_at_namespaces
-
-
-def _tool(context: Context) -> Tool:
-    return TOOLS[context.cluster.settings.container_runtime]
+    return TOOLS[context.cluster.settings.container_runtime].look_at_namespaces
 
 
 def named_pods(found: str) -> list[str]:
@@ -61,20 +57,23 @@ def _anew(_: Context, outcome: Outcome) -> Iterator[str]:
 )
 def pod_addresses(context: Context) -> Outcome:
     """The address that a pod sees as its own is the one others see."""
+    return all_of(
+        [*_waiting(context), *each_pod(context, _address(context, context.subnet.prefixlen))],
+        expected=f"for each pod its address of the API, in {context.subnet}",
+        nothing=NO_PODS,
+    )
 
+
+def _address(context: Context, prefixlen: int) -> Callable[[Pod, Namespace], Outcome]:
     def decide(pod: Pod, network: Namespace) -> Outcome:
         inside = pod.ip is not None and pod.ip in context.subnet
         found = ", ".join(map(str, network.addresses_of(POD_DEVICE))) or f"no address on {POD_DEVICE}"
-        expected = f"{pod.ip}/{context.subnet.prefixlen}"
+        expected = f"{pod.ip}/{prefixlen}"
         return Outcome(
             inside and found == expected, f"{expected} in {context.subnet}", found + ("" if inside else ", outside S")
         )
 
-    return all_of(
-        [*_waiting(context), *each_pod(context, decide)],
-        expected=f"for each pod its address of the API, in {context.subnet}",
-        nothing=NO_PODS,
-    )
+    return decide
 
 
 def _waiting(context: Context) -> Iterator[tuple[str, Outcome]]:
@@ -110,10 +109,10 @@ def pod_default_routes(context: Context) -> Outcome:
     """default via a.b.N.1 dev eth0."""
     expected = Route(DEFAULT_ROUTE, POD_DEVICE, via=context.gateway)
 
-    def decide(pod: Pod, network: Namespace) -> Outcome:
+    def decide(_: Pod, network: Namespace) -> Outcome:
         return same_set([expected], (route for route in network.routes_in() if route.destination == DEFAULT_ROUTE))
 
-    return all_of(each_pod(context, decide), expected=f"for each pod {expected}", nothing=NO_PODS)
+    return _of_pods(context, str(expected), decide)
 
 
 def _plug_in(context: Context, outcome: Outcome) -> Iterator[str]:
@@ -138,13 +137,8 @@ def _plug_in(context: Context, outcome: Outcome) -> Iterator[str]:
 )
 def pod_veths(context: Context) -> Outcome:
     """Without hairpin a pod cannot reach itself through its own Service."""
-
-    def decide(pod: Pod, network: Namespace) -> Outcome:
-        return same(f"veth in {BRIDGE}, forwarding, hairpin on", _veth(context, network))
-
-    return all_of(
-        each_pod(context, decide), expected=f"for each pod a veth in {BRIDGE}, forwarding, hairpin on", nothing=NO_PODS
-    )
+    expected = f"veth in {BRIDGE}, forwarding, hairpin on"
+    return _of_pods(context, f"a {expected}", lambda _, network: same(expected, _veth(context, network)))
 
 
 def _veth(context: Context, network: Namespace) -> str:
@@ -211,6 +205,10 @@ def each_pod(context: Context, decide: Callable[[Pod, Namespace], Outcome]) -> I
             yield pod.full_name, decide(pod, pause.network)
 
 
+def _of_pods(context: Context, expected: str, decide: Callable[[Pod, Namespace], Outcome]) -> Outcome:
+    return all_of(each_pod(context, decide), expected=f"for each pod {expected}", nothing=NO_PODS)
+
+
 # Pods of Canal: no bridge, a link of its own for each, and 169.254.1.1 as everybody's gateway ------------------------
 
 
@@ -223,14 +221,7 @@ def each_pod(context: Context, decide: Callable[[Pod, Namespace], Outcome]) -> I
 )
 def pod_single_addresses(context: Context) -> Outcome:
     """As /32: a pod has no neighbours, all goes by the node."""
-
-    def decide(pod: Pod, network: Namespace) -> Outcome:
-        inside = pod.ip is not None and pod.ip in context.subnet
-        found = ", ".join(map(str, network.addresses_of(POD_DEVICE))) or f"no address on {POD_DEVICE}"
-        expected = str(IPv4Interface((pod.ip, 32))) if pod.ip else "an address"
-        return Outcome(inside and found == expected, f"{expected} in {context.subnet}", found)
-
-    return all_of(each_pod(context, decide), expected=f"for each pod its address, in {context.subnet}", nothing=NO_PODS)
+    return _of_pods(context, f"its address, in {context.subnet}", _address(context, 32))
 
 
 @rule(
@@ -243,11 +234,8 @@ def pod_single_addresses(context: Context) -> Outcome:
 def pod_link_local_gateways(context: Context) -> Outcome:
     """default via 169.254.1.1 dev eth0, and that address on the link."""
     expected = [Route(DEFAULT_ROUTE, POD_DEVICE, via=GATEWAY), Route(IPv4Network(f"{GATEWAY}/32"), POD_DEVICE)]
-
-    def decide(pod: Pod, network: Namespace) -> Outcome:
-        return same_set(expected, network.routes_in())
-
-    return all_of(each_pod(context, decide), expected=f"for each pod {expected[0]} and {expected[1]}", nothing=NO_PODS)
+    both = " and ".join(map(str, expected))
+    return _of_pods(context, both, lambda _, network: same_set(expected, network.routes_in()))
 
 
 @rule(
@@ -259,13 +247,8 @@ def pod_link_local_gateways(context: Context) -> Outcome:
 )
 def calico_links(context: Context) -> Outcome:
     """Felix knows pods by these names; any other link is not policed."""
-
-    def decide(pod: Pod, network: Namespace) -> Outcome:
-        return same("veth caliXXXXXXXXXXX, up, in no bridge", _calico_link(context, network))
-
-    return all_of(
-        each_pod(context, decide), expected="for each pod a veth caliXXXXXXXXXXX, up, in no bridge", nothing=NO_PODS
-    )
+    expected = "veth caliXXXXXXXXXXX, up, in no bridge"
+    return _of_pods(context, f"a {expected}", lambda _, network: same(expected, _calico_link(context, network)))
 
 
 def _calico_link(context: Context, network: Namespace) -> str:

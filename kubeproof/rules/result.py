@@ -24,6 +24,9 @@ class Remedy:
         """The line to paste on this machine, or on the console that it names; ``ssh`` is by node name."""
         return ssh[self.node].line(self.command) if self.where == "node" else self.command
 
+    def to_json(self, ssh: Mapping[str, SshAccess]) -> dict[str, str]:
+        return {"node": self.node, "where": self.where, "paste": self.paste(ssh)}
+
 
 class Status(Enum):
     """The four ends that a check can have; the values are those of the JSON report."""

@@ -53,7 +53,7 @@ class Rule:
         return self.meaning + (f" ({', '.join(self.references)})" if self.references else "")
 
     def finding(
-        self, host: str, found: str, remedy: str, *, breaks: str = "", severity: Severity | None = None
+        self, found: str, remedy: str, *, host: str = "", breaks: str = "", severity: Severity | None = None
     ) -> Finding:
         """What is said of hosts before a deploy: it breaks what the rule says, "either" is an error unless told."""
         usual: Severity = "warning" if self.before_deploy == "warning" else "error"

@@ -61,9 +61,10 @@ def _anew(context: Context, _: Outcome) -> Iterator[str]:
     yield f"iptables -t nat -F {SERVICES} 2>/dev/null; {kill_containers(context, 'kube-proxy')}"
 
 
-def lacks_entrance(found: str) -> bool:
+def lacks_entrance(context: Context) -> bool:
     """Whether packets do not come to any Service: kube-proxy has not written its rules, however late it is."""
-    return any(line.startswith(f"{chain}: ") for line in found.splitlines() for chain in ENTRANCES)
+    ruleset = context.state.iptables
+    return "iptables" not in context.state.unreadable and not all(_entrance(ruleset, name).ok for name in ENTRANCES)
 
 
 def _chains_anew(context: Context, outcome: Outcome) -> Iterator[str]:

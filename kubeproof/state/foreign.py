@@ -193,22 +193,15 @@ def interfering(ruleset: Ruleset, interest: Interest) -> Iterator[Found]:
                 targets = TRANSLATED
                 at = next((number for number, rule in enumerate(rules) if rule.target == "KUBE-SERVICES"), len(rules))
                 rules = rules[:at]
-            yield from (Found(name, rule) for rule in _walk(ruleset, name, rules, targets, interest))
-
-
-def _walk(
-    ruleset: Ruleset, table: str, rules: tuple[Rule, ...], targets: tuple[str, ...], interest: Interest, depth: int = 8
-) -> Iterator[Rule]:
-    for rule in rules:
-        if rule.target.startswith(interest.chains) or not _concerns(rule, interest):
-            continue
-        if rule.target in targets and not (rule.target == "RETURN" and depth < 8):
-            yield rule
-        elif depth > 0:
-            yield from _walk(ruleset, table, ruleset.rules(table, rule.target), targets, interest, depth - 1)
+            for rule in ruleset.walk(name, rules, lambda rule: _concerns(rule, interest)):
+                # In a chain that is called, RETURN only leads back.
+                if rule.target in targets and (rule.target != "RETURN" or rule.chain == chain.name):
+                    yield Found(name, rule)
 
 
 def _concerns(rule: Rule, interest: Interest) -> bool:
+    if rule.target.startswith(interest.chains):
+        return False
     if any(word in _UNKNOWN_MATCHES for word in rule.other):
         return False
     if rule.conntrack_states and not rule.conntrack_states.negated and "NEW" not in rule.conntrack_states.value:

@@ -7,17 +7,7 @@ that is no list.
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 
 from kubeproof.state.jsontext import Item, read_each
-from kubeproof.state.model import (
-    MAIN_TABLE,
-    UNICAST,
-    Address,
-    BridgePort,
-    FdbEntry,
-    Link,
-    Neighbour,
-    Route,
-    Vxlan,
-)
+from kubeproof.state.model import MAIN_TABLE, UNICAST, Address, BridgePort, FdbEntry, Link, Neighbour, Route, Vxlan
 
 DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
 

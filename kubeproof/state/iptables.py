@@ -6,7 +6,7 @@ so that nobody takes a rule with one more condition for the rule without it. Com
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Generic, TypeVar
@@ -117,23 +117,11 @@ class Rule:
         return shlex.join(["iptables", *([] if table == "filter" else ["-t", table]), option, *words[1:]])
 
     def _conditions(self) -> Iterator[str]:
-        states = self.conntrack_states
-        matches: tuple[tuple[str, Match[Any] | None], ...] = (
-            ("-s", self.source),
-            ("-d", self.destination),
-            ("-i", self.in_interface),
-            ("-o", self.out_interface),
-            ("-p", self.protocol),
-            ("--sport", self.source_port),
-            ("--dport", self.destination_port),
-            ("--ctstate", Match(",".join(sorted(states.value)), states.negated) if states else None),
-            ("--mark", self.mark),
-            ("--src-type", self.source_type),
-            ("--dst-type", self.destination_type),
-        )
-        for option, match in matches:
+        for name, option in _MATCHES.items():
+            match: Match[Any] | None = getattr(self, name)
             if match is not None:
-                yield f"{'! ' if match.negated else ''}{option} {match.value}"
+                value = ",".join(sorted(match.value)) if isinstance(match.value, frozenset) else match.value
+                yield f"{'! ' if match.negated else ''}{option} {value}"
         if self.probability is not None:
             yield f"--probability {self.probability}"
 
@@ -178,6 +166,16 @@ class Ruleset:
         """The rules of a chain in order; none where there is no such chain."""
         found = self.chain(table, chain)
         return () if found is None else found.rules
+
+    def walk(self, table: str, rules: Iterable[Rule], takes: Callable[[Rule], bool], depth: int = 8) -> Iterator[Rule]:
+        """Rules that a packet may come to: ``takes`` says of each whether it counts, and whether its chain is entered.
+
+        Chains are entered ``depth`` times within each other: iptables refuses loops, a text need not.
+        """
+        for rule in filter(takes, rules):
+            yield rule
+            if depth > 0:
+                yield from self.walk(table, self.rules(table, rule.target), takes, depth - 1)
 
     @property
     def used_tables(self) -> tuple[str, ...]:
@@ -467,9 +465,9 @@ def _known(fields: dict[str, object], module: str, negated: bool, option: str, a
         value = read(arguments[0])
     except ValueError:
         return False
-    if name in fields or (negated and name not in _NEGATABLE):
+    if name in fields or (negated and name not in _MATCHES):
         return False
-    fields[name] = Match(value, negated) if name in _NEGATABLE else value
+    fields[name] = Match(value, negated) if name in _MATCHES else value
     return True
 
 
@@ -496,6 +494,20 @@ def _states(text: str) -> frozenset[str]:
     return frozenset(text.split(","))
 
 
+_MATCHES = {
+    "source": "-s",
+    "destination": "-d",
+    "in_interface": "-i",
+    "out_interface": "-o",
+    "protocol": "-p",
+    "source_port": "--sport",
+    "destination_port": "--dport",
+    "conntrack_states": "--ctstate",
+    "mark": "--mark",
+    "source_type": "--src-type",
+    "destination_type": "--dst-type",
+}
+"""Fields that are a Match, which can be negated, in the order in which they are written, each with its option."""
 _PROTOCOLS = {"1": "icmp", "6": "tcp", "17": "udp", "132": "sctp"}
 """Where a host has no /etc/protocols, numbers are printed."""
 _READERS: dict[tuple[str, str], tuple[str, Callable[[str], object]]] = {
@@ -519,16 +531,3 @@ _READERS: dict[tuple[str, str], tuple[str, Callable[[str], object]]] = {
     ("", "--set-xmark"): ("set_mark", _mark),
 }
 """(module, option) -> field and reader; module "" stands for any. Modules matter where options share a name."""
-_NEGATABLE = {
-    "source",
-    "destination",
-    "in_interface",
-    "out_interface",
-    "protocol",
-    "source_port",
-    "destination_port",
-    "conntrack_states",
-    "mark",
-    "source_type",
-    "destination_type",
-}

@@ -37,6 +37,9 @@ INNER_PROTOCOL = "udp[39]"
 SNAPSHOT_BYTES = 256
 """What is captured of each packet."""
 
+Ends = tuple[IPv4Address, IPv4Address]
+"""Source and destination."""
+
 
 @dataclass(frozen=True)
 class Ipv4Packet:
@@ -46,6 +49,10 @@ class Ipv4Packet:
     destination: IPv4Address
     protocol: int
     payload: bytes
+
+    @property
+    def ends(self) -> Ends:
+        return self.source, self.destination
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,12 @@ def _vxlan_in(outer: Ipv4Packet) -> VxlanPacket | None:
     if inner is None:
         return None
     return VxlanPacket(outer, port, int.from_bytes(vxlan[4:7], "big"), inner)
+
+
+def tunnelled_echoes(pcap: bytes, nonce: bytes) -> list[tuple[VxlanPacket, Echo]]:
+    """The echoes in a capture file that went through a tunnel and hold a nonce. Raises ParseError."""
+    packets = [packet for frame in parse_pcap(pcap) if (packet := parse_vxlan(frame))]
+    return [(packet, echo) for packet in packets if (echo := parse_echo(packet.inner)) and nonce in echo.data]
 
 
 def parse_echo(packet: Ipv4Packet) -> Echo | None:

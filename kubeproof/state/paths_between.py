@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 from kubeproof.state.collector import shell
 from kubeproof.state.errors import ParseError
-from kubeproof.state.packets import INNER_PROTOCOL, SNAPSHOT_BYTES, parse_echo, parse_pcap, parse_vxlan
+from kubeproof.state.packets import INNER_PROTOCOL, SNAPSHOT_BYTES, tunnelled_echoes
 
 KUBELET_PORT = 10250
 """A TCP port that answers on every node; one that refuses answers as well."""
@@ -126,13 +126,11 @@ def _lines(text: str, kind: str, count: int) -> Iterator[tuple[IPv4Address, list
 
 def _seen(encoded: str, nonce: bytes) -> frozenset[CapturedEcho]:
     try:
-        frames = parse_pcap(base64.b64decode(encoded)) if encoded.strip() else ()
+        echoes = tunnelled_echoes(base64.b64decode(encoded), nonce) if encoded.strip() else []
     except ValueError as error:
         raise ParseError(SOURCE, "capture", f"cannot be read: {error}") from None
-    packets = [packet for frame in frames if (packet := parse_vxlan(frame))]
-    pairs = [(packet, echo) for packet in packets if (echo := parse_echo(packet.inner)) and nonce in echo.data]
     return frozenset(
-        CapturedEcho(packet.outer.source, packet.outer.destination, echo.is_request) for packet, echo in pairs
+        CapturedEcho(packet.outer.source, packet.outer.destination, echo.is_request) for packet, echo in echoes
     )
 
 

@@ -1,5 +1,6 @@
 """How commands that look at a cluster end: their report printed, written where it is asked for, and an exit code."""
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,15 @@ class Output(Generic[Report]):
     option: str
     file: Path | None
     write: Callable[[Report, Path], None]
+
+
+def as_json(file: Path | None, to_json: Callable[[Report], object]) -> Output[Report]:
+    """The option --json, with the stable form of a report."""
+
+    def write(report: Report, file: Path) -> None:
+        output_files.write("--json", file, json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n")
+
+    return Output("--json", file, write)
 
 
 def reported(

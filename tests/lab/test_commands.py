@@ -38,6 +38,16 @@ def test_explain_reads_the_cluster() -> None:
     assert output.startswith("allowed")
 
 
+def test_a_packet_is_followed_live_and_in_a_state_that_was_collected(tmp_path: Path) -> None:
+    client = kubectl("get pods -l app=kuard -o jsonpath='{.items[0].metadata.name}'")
+    words = (f"default/{client}", "httpd-svc", "--json")
+    succeed("collect", str(tmp_path / "state"))
+    for found in (succeed("trace", *words), succeed("trace", *words, "-f", str(tmp_path / "state"))):
+        prediction = json.loads(found)
+        assert prediction["succeeds"]
+        assert round(sum(way["probability"] for way in prediction["ways"]), 5) == 1
+
+
 def test_the_mirror_runs_and_lacks_nothing() -> None:
     rows = succeed("mirror.status").splitlines()
     assert len(rows) == 2

@@ -41,14 +41,9 @@ def run(
 def _server() -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", __name__]
     server = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    atexit.register(_end, server)
+    # It ends when its input does.
+    atexit.register(server.communicate, timeout=10)
     return server
-
-
-def _end(server: "subprocess.Popen[str]") -> None:
-    assert server.stdin
-    server.stdin.close()
-    server.wait(10)
 
 
 def _serve() -> None:

@@ -72,7 +72,7 @@ def _network_plan(mtu: int | None) -> tuple[NetworkPlan | None, list[Finding]]:
         network = manifest_source.plan_network(settings, mtu)
     except UserError as error:
         remedy = "nothing can be applied before that is so"
-        return None, [cni_manifest.finding("", problem, remedy) for problem in error.problems]
+        return None, [cni_manifest.finding(problem, remedy) for problem in error.problems]
     return network, image_registry.missing(settings, network)
 
 

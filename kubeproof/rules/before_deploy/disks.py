@@ -9,7 +9,7 @@ from kubeproof.config.tables.runtimes import DIRECTORIES, Name
 from kubeproof.node import docker_config
 from kubeproof.node.docker_config import CONTAINERD_ROOT as CONTAINERD
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.rule import Rule
 from kubeproof.state.hostfiles import DiskUsage
 from kubeproof.state.node import NodeState
@@ -45,13 +45,13 @@ def directories(runtime: Name) -> tuple[str, ...]:
     return (*DIRECTORIES[runtime], KUBELET, ETCD)
 
 
-def findings(inspection: Inspection) -> Iterator[Finding]:
-    """Findings of each host by itself."""
+@of_each_host
+def findings(inspection: Inspection, node: Node, facts: NodeState) -> Iterator[Finding]:
+    """Room, and what kind of file system images are on."""
     settings = inspection.cluster.settings
-    for node, facts in inspection.answered():
-        for paths, rooms in _file_systems(settings, node, facts):
-            yield from _space(settings, node, facts, paths, rooms)
-        yield from _kind(settings, node, facts)
+    for paths, rooms in _file_systems(settings, node, facts):
+        yield from _space(settings, facts, paths, rooms)
+    yield from _kind(settings, facts)
 
 
 def _file_systems(settings: Settings, node: Node, facts: NodeState) -> Iterator[tuple[list[str], DiskUsage]]:
@@ -72,7 +72,7 @@ def _images(settings: Settings, facts: NodeState) -> str:
     return docker_config.data_root(facts.docker_config) if settings.runtime.name == "docker" else CONTAINERD
 
 
-def _space(settings: Settings, node: Node, facts: NodeState, paths: list[str], room: DiskUsage) -> Iterator[Finding]:
+def _space(settings: Settings, facts: NodeState, paths: list[str], room: DiskUsage) -> Iterator[Finding]:
     images = _images(settings, facts) in paths
     percent = EVICTS_BELOW["images" if images else "pods"]
     free = 100 * room.free_mib / room.size_mib
@@ -89,16 +89,12 @@ def _space(settings: Settings, node: Node, facts: NodeState, paths: list[str], r
         remedy = f"remove small files (`du --inodes -xd 2 {quoted} | sort -n | tail` there shows where they are)"
     else:
         return
-    yield disk_space.finding(
-        node.name, where, remedy, breaks=breaks, severity="warning" if facts.kubelet_version else "error"
-    )
+    yield disk_space.finding(where, remedy, breaks=breaks, severity="warning" if facts.kubelet_version else "error")
 
 
-def _kind(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
+def _kind(settings: Settings, facts: NodeState) -> Iterator[Finding]:
     stacked = [room for room in facts.disks if room.path == _images(settings, facts) and room.kind in STACKED]
     if stacked:
         yield storage_driver.finding(
-            node.name,
-            f"has {stacked[0].path} on a file system of kind {stacked[0].kind}",
-            "mount a real file system there",
+            f"has {stacked[0].path} on a file system of kind {stacked[0].kind}", "mount a real file system there"
         )

@@ -1,10 +1,8 @@
 """All that is asked of hosts before a deploy. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
-from kubeproof.node import changed_settings
 from kubeproof.node.finding import Finding
-from kubeproof.node.tunnel import tunnel_mtu
 from kubeproof.rules.before_deploy import (
     clocks,
     disks,
@@ -21,32 +19,14 @@ from kubeproof.rules.before_deploy import (
 )
 from kubeproof.rules.before_deploy.inspection import Inspection
 
-Findings = Callable[[Inspection], Iterable[Finding]]
-
-
-def _changed_settings(inspection: Inspection) -> Iterable[Finding]:
-    mtu = tunnel_mtu(inspection.cluster, inspection.hosts)
-    return changed_settings.findings(inspection.cluster, inspection.in_use, mtu)
-
-
-FAMILIES: tuple[Findings, ...] = (
-    ownership.findings,
-    _changed_settings,
-    machines.findings,
-    versions.findings,
-    disks.findings,
-    clocks.findings,
-    identity.findings,
-    networks.findings,
-    kernels.findings,
-    runtimes.findings,
-    sources.findings,
-    network_obstacles.findings,
-    udp_paths.findings,
+FAMILIES = (
+    *(ownership, machines, versions, disks, clocks, identity, networks, kernels, runtimes, sources),
+    *(network_obstacles, udp_paths),
 )
+"""Modules of rules, in the order in which they are asked."""
 
 
 def evaluate(inspection: Inspection) -> Iterator[Finding]:
     """What does not hold."""
-    for findings in FAMILIES:
-        yield from findings(inspection)
+    for module in FAMILIES:
+        yield from module.findings(inspection)

@@ -10,7 +10,7 @@ from kubeproof.config.cluster import Cluster, Node
 from kubeproof.config.tables import paths
 from kubeproof.node.blocks import without_block
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.identity import (
     NEW_MACHINE_ID,
     duplicate_hostname,
@@ -46,13 +46,17 @@ hosts_file = Rule(
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
     """Findings of each host by itself, and then those of several that are the same."""
-    for node, facts in inspection.answered():
-        yield from _own_name(inspection.cluster, node, facts)
-        yield from _hosts_file(inspection.cluster, node, facts.hosts_file)
+    yield from _names(inspection)
     yield from _same(inspection, duplicate_hostname, lambda own: own.hostname)
     yield from _same(inspection, duplicate_machine_id, lambda own: own.machine_id)
     # Containers show the machine's that they share.
     yield from _same(inspection, duplicate_product_uuid, lambda own: "" if own.container else own.product_uuid)
+
+
+@of_each_host
+def _names(inspection: Inspection, node: Node, facts: NodeState) -> Iterator[Finding]:
+    yield from _own_name(inspection.cluster, node, facts)
+    yield from _hosts_file(inspection.cluster, node, facts.hosts_file)
 
 
 def _own_name(cluster: Cluster, node: Node, facts: NodeState) -> Iterator[Finding]:
@@ -61,10 +65,10 @@ def _own_name(cluster: Cluster, node: Node, facts: NodeState) -> Iterator[Findin
         # The deploy names all nodes in /etc/hosts. Another one's name is a finding of its own.
         return
     if name.partition(".")[0] == LOCALHOST or not _valid(name):
-        yield hostname.finding(node.name, f"calls itself {name}", f"run `hostnamectl set-hostname {node.name}` there")
+        yield hostname.finding(f"calls itself {name}", f"run `hostnamectl set-hostname {node.name}` there")
     elif not facts.own_addresses:
         yield name_resolution.finding(
-            node.name, f"does not resolve its own name {name}", f"add `{node.address} {name}` to {paths.HOSTS}"
+            f"does not resolve its own name {name}", f"add `{node.address} {name}` to {paths.HOSTS}"
         )
 
 
@@ -88,9 +92,7 @@ def _hosts_file(cluster: Cluster, node: Node, text: str) -> Iterator[Finding]:
         for name in dict.fromkeys(word.lower().removesuffix(".") for word in names):
             if right := _instead(name, address, node.name.lower(), wanted):
                 yield hosts_file.finding(
-                    node.name,
-                    f"has `{written} {name}` in {paths.HOSTS}, {right}",
-                    f"run `{_without(written, name)}` there",
+                    f"has `{written} {name}` in {paths.HOSTS}, {right}", f"run `{_without(written, name)}` there"
                 )
 
 
@@ -155,4 +157,4 @@ def _same(inspection: Inspection, rule: Rule, value: Callable[[Identity], str]) 
     for shared, names in duplicates(
         {node.name: value(facts.identity) for node, facts in inspection.answered()}
     ).items():
-        yield rule.finding(", ".join(names), f"{found} ({shared})", remedy, breaks=breaks)
+        yield rule.finding(f"{found} ({shared})", remedy, host=", ".join(names), breaks=breaks)

@@ -1,11 +1,12 @@
 """All that was found out of the hosts, for the rules that are asked before a deploy. Pure."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node.changed_settings import InUse
+from kubeproof.node.finding import Finding
 from kubeproof.state.node import NodeState
 
 
@@ -63,3 +64,15 @@ class Inspection:
     def answered(self) -> Iterator[tuple[Node, NodeState]]:
         """Hosts that answered, in the order of the inventory."""
         return ((node, self.hosts[node.name]) for node in self.cluster.nodes if node.name in self.hosts)
+
+
+def of_each_host(
+    find: Callable[[Inspection, Node, NodeState], Iterable[Finding]],
+) -> Callable[[Inspection], Iterator[Finding]]:
+    """Declare what is found of one host by itself: each that answered is asked, and its findings named after it."""
+
+    def findings(inspection: Inspection) -> Iterator[Finding]:
+        for node, facts in inspection.answered():
+            yield from (replace(finding, host=node.name) for finding in find(inspection, node, facts))
+
+    return findings

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.rule import Rule
+from kubeproof.state.node import NodeState
 
 FEATURES = {
     "overlay": ("cannot mount an overlay file system", "which images are unpacked to"),
@@ -37,21 +39,19 @@ def wanted(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name in FEATURES if name != "vxlan" or settings.cni_backend == "vxlan")
 
 
-def findings(inspection: Inspection) -> Iterator[Finding]:
+@of_each_host
+def findings(inspection: Inspection, node: Node, _: NodeState) -> Iterator[Finding]:
     """Findings of each host that was asked to try."""
-    for node, _ in inspection.answered():
-        if node.name not in inspection.features:
-            continue
+    if node.name in inspection.features:
         tried = inspection.features[node.name]
         for name in wanted(inspection.cluster.settings):
             found, breaks = FEATURES[name]
             if name not in tried:
                 yield kernel_feature.finding(
-                    node.name,
                     f"could not try {name}",
                     "install util-linux, iproute2 and kmod there",
                     breaks="so nothing is known of it",
                     severity="warning",
                 )
             elif tried[name] != OK:
-                yield kernel_feature.finding(node.name, f"{found} ({tried[name]})", REMEDY, breaks=breaks)
+                yield kernel_feature.finding(f"{found} ({tried[name]})", REMEDY, breaks=breaks)

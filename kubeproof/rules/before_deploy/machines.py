@@ -7,7 +7,7 @@ from kubeproof.config.settings import Settings
 from kubeproof.config.tables import systems
 from kubeproof.config.tables.systems import system_of
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.host import cgroup_driver, swap
 from kubeproof.rules.rule import Rule
 from kubeproof.state.node import NodeState
@@ -51,28 +51,27 @@ cgroups = Rule(
 )
 
 
-def findings(inspection: Inspection) -> Iterator[Finding]:
-    """Findings of each host by itself."""
-    settings = inspection.cluster.settings
-    for node, facts in inspection.answered():
-        yield from _machine(node, facts)
-        yield from _size(node, facts)
-        yield from _swap(node, facts)
-        yield from _cgroups(settings, node, facts)
+@of_each_host
+def findings(inspection: Inspection, node: Node, facts: NodeState) -> Iterator[Finding]:
+    """What it is, its size, its swap, its control groups."""
+    yield from _machine(facts)
+    yield from _size(node, facts)
+    yield from _swap(facts)
+    yield from _cgroups(inspection.cluster.settings, facts)
 
 
-def _machine(node: Node, facts: NodeState) -> Iterator[Finding]:
+def _machine(facts: NodeState) -> Iterator[Finding]:
     if system_of(facts.system) is None:
-        yield os.finding(node.name, f"runs {_title(facts)}", f"install one of {systems.titles()}")
+        yield os.finding(f"runs {_title(facts)}", f"install one of {systems.titles()}")
     if facts.architecture and facts.architecture not in systems.ARCHITECTURES.values():
         known = ", ".join(systems.ARCHITECTURES.values())
-        yield architecture.finding(node.name, f"is a {facts.architecture}", f"use a machine that is one of {known}")
+        yield architecture.finding(f"is a {facts.architecture}", f"use a machine that is one of {known}")
     if facts.uid != 0:
         yield root.finding(
-            node.name, "is not entered as root", "set ssh_user = 'root', or _sudo = True in inventory/group_data/all.py"
+            "is not entered as root", "set ssh_user = 'root', or _sudo = True in inventory/group_data/all.py"
         )
     if facts.init and facts.init != "systemd":
-        yield init.finding(node.name, f"has {facts.init} as process 1", "boot it with systemd")
+        yield init.finding(f"has {facts.init} as process 1", "boot it with systemd")
 
 
 def _title(facts: NodeState) -> str:
@@ -87,7 +86,6 @@ def _size(node: Node, facts: NodeState) -> Iterator[Finding]:
     if 0 < facts.memory_mib < MEMORY_MIB:
         ignoring = ", or ignore this and kubeadm's Mem (ignore_findings, ignore_preflight_errors)" if leads else ""
         yield memory.finding(
-            node.name,
             f"has {facts.memory_mib} MiB of memory, less than {MEMORY_MIB}",
             f"give it 2 GiB{ignoring}",
             breaks="which kubeadm refuses on a control plane" if leads else "which leaves next to nothing for pods",
@@ -95,35 +93,31 @@ def _size(node: Node, facts: NodeState) -> Iterator[Finding]:
         )
     if leads and 0 < facts.cores < CORES:
         yield cores.finding(
-            node.name,
             f"has {facts.cores} core",
             "give it one more, or ignore this and kubeadm's NumCPU (ignore_findings, ignore_preflight_errors)",
             breaks=f"and kubeadm refuses a control plane with less than {CORES}",
         )
 
 
-def _swap(node: Node, facts: NodeState) -> Iterator[Finding]:
+def _swap(facts: NodeState) -> Iterator[Finding]:
     if facts.swaps and facts.identity.container:
         yield swap.finding(
-            node.name,
             f"is a container ({facts.identity.container}) on a machine with swap",
             "run `swapoff -a` on that machine",
             breaks="with which kubelet does not start",
         )
 
 
-def _cgroups(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
+def _cgroups(settings: Settings, facts: NodeState) -> Iterator[Finding]:
     unified = facts.cgroups == systems.CGROUP_V2
     if facts.cgroups and not unified and settings.era.needs_cgroup_v2:
         yield cgroups.finding(
-            node.name,
             "has cgroup v1",
             "boot it with systemd.unified_cgroup_hierarchy=1, or use an older Kubernetes",
             breaks=f"which kubelet {settings.era.minor} refuses",
         )
     if unified and settings.cgroup_driver == "cgroupfs" and facts.init == "systemd" and not facts.identity.container:
         yield cgroup_driver.finding(
-            node.name,
             "has systemd and one tree of control groups, and cgroup_driver is cgroupfs",
             "set cgroup_driver = 'systemd'",
             breaks="so two managers of the same tree fight (kubernetes#43805)",
@@ -133,7 +127,6 @@ def _cgroups(settings: Settings, node: Node, facts: NodeState) -> Iterator[Findi
     if facts.cgroups and facts.controllers and missing:
         version = "v2" if unified else "v1"
         yield cgroups.finding(
-            node.name,
             f"lacks the controllers {', '.join(missing)} of cgroup {version}",
             "remove cgroup_disable= from the kernel's command line and reboot"
             if not facts.identity.container

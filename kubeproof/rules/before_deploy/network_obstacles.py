@@ -12,7 +12,7 @@ from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import record
 from kubeproof.node.finding import Finding
 from kubeproof.node.tunnel import tunnel_mtu
-from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.devices import cni_mtu
 from kubeproof.rules.membership import cni_order, configurations_before
 from kubeproof.rules.rule import Rule
@@ -84,24 +84,27 @@ def findings(inspection: Inspection) -> Iterator[Finding]:
     if network:
         yield from _untried(settings, network)
         yield from _ports_of_cluster(settings, network)
-    for node, host in inspection.answered():
-        yield from _configurations(settings, node, host)
-        if not host.remembered:
-            yield from _leftovers(settings, node, host)
-            yield from _taken_ports(network, node, host)
-        yield from _tunnel(settings, node, host)
-        if network:
-            yield from _plugins(settings, network, node, host)
-    for node, _ in inspection.answered():
-        if network and node.name in inspection.host_paths:
-            yield from _host_paths(settings, network, node, inspection.host_paths[node.name])
+    yield from _of_host(inspection)
+
+
+@of_each_host
+def _of_host(inspection: Inspection, node: Node, host: NodeState) -> Iterator[Finding]:
+    settings, network = inspection.cluster.settings, inspection.network
+    yield from _configurations(settings, host)
+    if not host.remembered:
+        yield from _leftovers(settings, host)
+        yield from _taken_ports(network, host)
+    yield from _tunnel(settings, host)
+    if network:
+        yield from _plugins(settings, network, host)
+        if node.name in inspection.host_paths:
+            yield from _host_paths(settings, network, inspection.host_paths[node.name])
 
 
 def _packets(inspection: Inspection) -> Iterator[Finding]:
     settings, most = inspection.cluster.settings, tunnel_mtu(inspection.cluster, inspection.hosts)
     if settings.cni_mtu is not None and most is not None and settings.cni_mtu > most:
         yield cni_mtu.finding(
-            "",
             f"cni_mtu is more than the interfaces between the hosts leave ({settings.cni_mtu})",
             f"use at most {most}",
             breaks="so large packets between nodes are lost (flannel#841)",
@@ -113,35 +116,32 @@ def _untried(settings: Settings, network: NetworkPlan) -> Iterator[Finding]:
         older = " (Calico v3.20 and v3.21 name 1.20 and 1.21)" if settings.kubernetes_minor in ("1.20", "1.21") else ""
         remedy = f"name a manifest of your own in cni_manifest{older}, or have it tried with ignore_findings"
         found, breaks = network.doubt
-        yield cni_untried.finding("", found, f"{remedy} = ['cni-untried']", breaks=breaks)
+        yield cni_untried.finding(found, f"{remedy} = ['cni-untried']", breaks=breaks)
 
 
 def _ports_of_cluster(settings: Settings, network: NetworkPlan) -> Iterator[Finding]:
     for port in network.ports:
         if port == settings.api_port:
             yield cni_ports.finding(
-                "",
                 f"api_port is taken by a pod of {settings.cni} on every node ({port})",
                 "choose another, e.g. 6443",
                 breaks="so the API server does not start",
             )
         if port in settings.node_ports:
             yield cni_ports.finding(
-                "",
                 f"node_port_range includes a port that a pod of {settings.cni} has on every node ({port})",
                 "choose a range without it",
                 breaks="which a Service would take over",
             )
 
 
-def _configurations(settings: Settings, node: Node, host: NodeState) -> Iterator[Finding]:
+def _configurations(settings: Settings, host: NodeState) -> Iterator[Finding]:
     """On a host that a deploy has been on: the configuration that kubelet takes has to be the one that is set."""
     if not host.remembered:
         return
     if other := _other_network(settings, host):
         file = f"{artifacts.CONFIGURATIONS}/{NETWORKS[other].conflist}"
         yield cni_changed.finding(
-            node.name,
             f"has the pod network {other} ({file})",
             f"to change to {settings.cni}, take the cluster away with `./inv reset` first",
         )
@@ -149,7 +149,6 @@ def _configurations(settings: Settings, node: Node, host: NodeState) -> Iterator
     ours = settings.network.conflist
     if before := configurations_before(host.cni_files, ours):
         yield cni_order.finding(
-            node.name,
             f"has {artifacts.CONFIGURATIONS}/{before[0]}",
             f"run `rm {artifacts.CONFIGURATIONS}/{before[0]}` there",
             breaks=f"which kubelet takes instead of {ours}, since it comes first by name (kubernetes#107127)",
@@ -161,7 +160,7 @@ def _other_network(settings: Settings, host: NodeState) -> str | None:
     return next((name for name in others if name != settings.cni), None)
 
 
-def _leftovers(settings: Settings, node: Node, host: NodeState) -> Iterator[Finding]:
+def _leftovers(settings: Settings, host: NodeState) -> Iterator[Finding]:
     """A host that no deploy has been on: whatever is there of a pod network is somebody else's."""
     before = configurations_before(host.cni_files, settings.network.conflist)
     found = [
@@ -180,7 +179,6 @@ def _leftovers(settings: Settings, node: Node, host: NodeState) -> Iterator[Find
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         yield cni_leftovers.finding(
-            node.name,
             f"has leftovers of a pod network that is not Kubeproof's ({', '.join(found[:SHOWN])}{more})",
             f"run `{_removal([name for name in found if name.startswith('/')], links, ipvs=bool(servers))}` there",
             breaks="pods would get its configuration or its addresses (kubernetes#39557)",
@@ -198,18 +196,17 @@ def _removal(files: Sequence[str], links: Sequence[str], *, ipvs: bool) -> str:
     return "; ".join(commands)
 
 
-def _taken_ports(network: NetworkPlan | None, node: Node, host: NodeState) -> Iterator[Finding]:
+def _taken_ports(network: NetworkPlan | None, host: NodeState) -> Iterator[Finding]:
     for port in network.ports if network else ():
         if port in host.tcp_ports:
             yield cni_ports.finding(
-                node.name,
                 f"has TCP port {port} in use",
                 f"stop what listens (`ss -ltnp 'sport = :{port}'` there shows it)",
                 breaks="which a pod of the network needs",
             )
 
 
-def _tunnel(settings: Settings, node: Node, host: NodeState) -> Iterator[Finding]:
+def _tunnel(settings: Settings, host: NodeState) -> Iterator[Finding]:
     """Two VXLAN links cannot share VNI and port, and a VXLAN link no port with a program."""
     if settings.cni_backend != "vxlan":
         return
@@ -218,19 +215,17 @@ def _tunnel(settings: Settings, node: Node, host: NodeState) -> Iterator[Finding
     for link in others:
         if link.vxlan and (link.vxlan.vni, link.vxlan.port) == (settings.vxlan_vni, settings.vxlan_port):
             yield vxlan_in_use.finding(
-                node.name,
                 f"has VNI {settings.vxlan_vni} at UDP port {settings.vxlan_port} in use by link {link.name}",
                 f"run `ip link delete {link.name}` there, or choose another vxlan_vni or vxlan_port",
             )
     if settings.vxlan_port in host.udp_ports and not here:
         yield vxlan_in_use.finding(
-            node.name,
             f"has UDP port {settings.vxlan_port} in use by a program",
             f"stop it (`ss -lunp 'sport = :{settings.vxlan_port}'` there shows it), or choose another vxlan_port",
         )
 
 
-def _host_paths(settings: Settings, network: NetworkPlan, node: Node, there: Mapping[str, str]) -> Iterator[Finding]:
+def _host_paths(settings: Settings, network: NetworkPlan, there: Mapping[str, str]) -> Iterator[Finding]:
     """kubelet compares them before it mounts a pod's volumes, and tries again for ever (FailedMount)."""
     for path, kind in network.host_paths:
         found = there.get(path)
@@ -238,7 +233,6 @@ def _host_paths(settings: Settings, network: NetworkPlan, node: Node, there: Map
         if (found is None and made) or found == kind.removesuffix("OrCreate"):
             continue
         yield cni_host_path.finding(
-            node.name,
             f"has {'no' if found is None else 'another thing at'} {path}, a {kind} that this manifest mounts",
             BPF_REMEDY if path == BPF and found is None else "make it there, or name a manifest without it",
             breaks=f"so pods of {settings.cni} do not start there (FailedMount)",
@@ -251,11 +245,10 @@ def _comes_with_the_deploy(path: str) -> bool:
     return any(real.startswith(f"{own}/") for own in record.OWNED_PATHS)
 
 
-def _plugins(settings: Settings, network: NetworkPlan, node: Node, host: NodeState) -> Iterator[Finding]:
+def _plugins(settings: Settings, network: NetworkPlan, host: NodeState) -> Iterator[Finding]:
     missing = [name for name in plugins.unpackaged(network.host_plugins) if name not in host.plugins]
     if missing:
         yield cni_plugin.finding(
-            node.name,
             f"has no {plugins.FOLDER}/{missing[0]}, which this manifest of {settings.cni} does not bring",
             "put it there (github.com/flannel-io/cni-plugin publishes it), or leave cni_manifest empty for one that "
             "does",

@@ -11,7 +11,7 @@ from kubeproof.networks import artifacts
 from kubeproof.networks.network import NODE_ADDRESS
 from kubeproof.node import docker_config, ports
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.host import node_address
 from kubeproof.rules.rule import Rule
 from kubeproof.state.model import NOWHERE, UNICAST
@@ -54,19 +54,23 @@ node_port_in_use = Rule(
 
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
-    """Findings of each host by itself."""
-    cluster = inspection.cluster
+    """Of each host its address and interface, networks that overlap the cluster's, and its ports."""
+    cluster, settings = inspection.cluster, inspection.cluster.settings
     free = _free(inspection)
-    for node, facts in inspection.answered():
+
+    @of_each_host
+    def of_host(_: Inspection, node: Node, facts: NodeState) -> Iterator[Finding]:
         yield from _address(node, facts)
-        yield from _interface(cluster.settings, node, facts)
-        yield from _networks(cluster.settings, node, facts, free)
-        yield from _unreachable(cluster.settings, node, facts)
-        if cluster.settings.runtime.name == "docker":
-            yield from _docker_bridge(cluster.settings, node, facts)
-        yield from _resolvers(cluster.settings, node, facts)
+        yield from _interface(settings, node, facts)
+        yield from _networks(settings, facts, free)
+        yield from _unreachable(settings, facts)
+        if settings.runtime.name == "docker":
+            yield from _docker_bridge(settings, facts)
+        yield from _resolvers(settings, facts)
         if not (facts.remembered or facts.foreign):
             yield from _ports(cluster, node, facts)
+
+    return of_host(inspection)
 
 
 def notes(inspection: Inspection) -> Iterator[str]:
@@ -90,7 +94,6 @@ def _address(node: Node, facts: NodeState) -> Iterator[Finding]:
         return
     with_links = [f"{item.ip} on {item.device}" for item in facts.network.addresses]
     yield node_address.finding(
-        node.name,
         f"does not have the address {node.address} but {', '.join(with_links) or 'none'}",
         "correct `address` in the inventory",
         breaks="at which the other nodes look for it",
@@ -102,7 +105,6 @@ def _interface(settings: Settings, node: Node, known: NodeState) -> Iterator[Fin
     names = [link.name for link in known.network.links]
     if wanted not in ("", NODE_ADDRESS) and names and wanted not in names:
         yield interface.finding(
-            node.name,
             f"has no interface {wanted} but {', '.join(names)}",
             f"correct cni_interface, or use {NODE_ADDRESS!r}",
             breaks="so the pod network does not start there",
@@ -111,7 +113,6 @@ def _interface(settings: Settings, node: Node, known: NodeState) -> Iterator[Fin
     used = known.network.default_link if wanted == "" else wanted
     if has and used and used not in (has, NODE_ADDRESS):
         yield interface.finding(
-            node.name,
             f"has its address {node.address} on {has}, and the pod network would use {used}",
             f"set cni_interface = {NODE_ADDRESS!r}",
             breaks="so packets of pods take another way than the nodes' (flannel#535)",
@@ -136,7 +137,7 @@ def _destinations(known: NodeState) -> Iterator[tuple[IPv4Network, str]]:
     return iter(dict.fromkeys((*((route.destination, route.device or "") for route in routes), *on_links)))
 
 
-def _networks(settings: Settings, node: Node, facts: NodeState, free: IPv4Network | None) -> Iterator[Finding]:
+def _networks(settings: Settings, facts: NodeState, free: IPv4Network | None) -> Iterator[Finding]:
     """Routes that are the cluster's own are no conflict: they are of its links, or go to pods by a node.
 
     The cluster's own routes go before wider ones: those take away what they share only, and where there is no other
@@ -150,12 +151,10 @@ def _networks(settings: Settings, node: Node, facts: NodeState, free: IPv4Networ
             continue
         for name, own in wanted.items():
             if network.overlaps(own) and (free or network.subnet_of(own)):
-                yield _conflict(node, name, own, (network, link), free)
+                yield _conflict(name, own, (network, link), free)
 
 
-def _conflict(
-    node: Node, name: str, own: IPv4Network, route: tuple[IPv4Network, str], free: IPv4Network | None
-) -> Finding:
+def _conflict(name: str, own: IPv4Network, route: tuple[IPv4Network, str], free: IPv4Network | None) -> Finding:
     network, link = route
     inside = network.subnet_of(own)
     docker = name == "Docker's bridge"
@@ -165,7 +164,6 @@ def _conflict(
     if docker:
         remedy = "set default-address-pools in /etc/docker/daemon.json there, or "
     return cidr_conflict.finding(
-        node.name,
         f"has {network} on {link or 'a route'}, which overlaps {name} {own}",
         f"{remedy}remove that route (`ip route show table all {network}` there)",
         breaks=lost,
@@ -173,7 +171,7 @@ def _conflict(
     )
 
 
-def _unreachable(settings: Settings, node: Node, known: NodeState) -> Iterator[Finding]:
+def _unreachable(settings: Settings, known: NodeState) -> Iterator[Finding]:
     """Services have no route of their own, so any wider one counts; pods have one for each node."""
     nowhere = (route.destination for route in known.network.routes if route.type in NOWHERE)
     for network in dict.fromkeys(destination for destination in nowhere if destination.prefixlen):
@@ -184,14 +182,13 @@ def _unreachable(settings: Settings, node: Node, known: NodeState) -> Iterator[F
             if known.remembered or not within:
                 continue
         yield cidr_conflict.finding(
-            node.name,
             f"sends nothing to {network}, which overlaps {name} {own}",
             f"run `ip route show table all {network}` there and remove that route, or choose another {name}",
             breaks="so what is there cannot be reached from it",
         )
 
 
-def _docker_bridge(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
+def _docker_bridge(settings: Settings, facts: NodeState) -> Iterator[Finding]:
     """Whatever it is now, and will be by Docker's configuration."""
     bridge = docker_config.bridge(facts.docker_config)
     now = [IPv4Network(item.ip) for item in facts.network.addresses_of(DOCKERS_LINK)]
@@ -200,14 +197,13 @@ def _docker_bridge(settings: Settings, node: Node, facts: NodeState) -> Iterator
         wrong = [network for network in (*([bridge] if bridge else []), *now) if network.overlaps(own)]
         if wrong:
             yield cidr_conflict.finding(
-                node.name,
                 f"has {wrong[0]} for Docker's bridge {DOCKERS_LINK}, which overlaps {name} {own}",
                 f"set another bip in {paths.DOCKER_CONFIG} there and restart Docker, or choose another {name}",
                 breaks="so what is there cannot be reached from it",
             )
 
 
-def _resolvers(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
+def _resolvers(settings: Settings, facts: NodeState) -> Iterator[Finding]:
     for written in facts.resolvers:
         try:
             address = IPv4Address(written)
@@ -216,7 +212,6 @@ def _resolvers(settings: Settings, node: Node, facts: NodeState) -> Iterator[Fin
         for name, network in (("pod_cidr", settings.pod_cidr), ("service_cidr", settings.service_cidr)):
             if address in network and address != settings.cluster_dns_address:
                 yield cidr_conflict.finding(
-                    node.name,
                     f"asks the name server {address}, which is within {name} {network}",
                     f"choose another {name}, or correct /etc/resolv.conf there",
                     breaks="so it could resolve no names any more",
@@ -229,13 +224,10 @@ def _ports(cluster: Cluster, node: Node, known: NodeState) -> Iterator[Finding]:
     needed = {number for word in single for number in _numbers(word) if number not in node_ports}
     if taken := sorted(needed & set(known.tcp_ports)):
         yield port_in_use.finding(
-            node.name,
-            f"has TCP {_shown(taken)} in use",
-            f"stop what listens (`ss -ltnp 'sport = :{taken[0]}'` there shows it)",
+            f"has TCP {_shown(taken)} in use", f"stop what listens (`ss -ltnp 'sport = :{taken[0]}'` there shows it)"
         )
     if taken := sorted({*known.tcp_ports, *known.udp_ports} & set(node_ports)):
         yield node_port_in_use.finding(
-            node.name,
             f"has {_shown(taken)} in use, within node_port_range",
             f"stop what listens (`ss -ltunp 'sport = :{taken[0]}'` there shows it), or choose another node_port_range",
         )

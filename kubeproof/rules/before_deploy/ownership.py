@@ -3,12 +3,15 @@
 kubeadm refuses to join nodes whose kubelet is newer than the control plane, or several versions older.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import version_traits
+from kubeproof.node import changed_settings
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.node.tunnel import tunnel_mtu
+from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.rule import Rule
 from kubeproof.state.node import NodeState
 
@@ -46,43 +49,35 @@ changed_address = Rule(
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
     """What a deploy and a reset have to leave alone alike."""
-    yield from foreign(inspection.hosts)
-    yield from changed(inspection.cluster.settings, inspection.hosts)
+    yield from _of_host(inspection)
+    mtu = tunnel_mtu(inspection.cluster, inspection.hosts)
+    yield from changed_settings.findings(inspection.cluster, inspection.in_use, mtu)
 
 
-def foreign(hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
-    """Clusters that are not this project's: they are neither changed nor taken away."""
-    for name, facts in hosts.items():
-        if facts.foreign:
-            yield foreign_cluster.finding(
-                name,
-                f"holds a cluster that Kubeproof did not make ({facts.foreign[0]})",
-                "run `kubeadm reset` there yourself first, or take the host out of the inventory",
-            )
+@of_each_host
+def _of_host(inspection: Inspection, _: Node, facts: NodeState) -> Iterator[Finding]:
+    """A cluster that is not this project's; a node of another version, or with another runtime, than is set."""
+    settings = inspection.cluster.settings
+    if facts.foreign:
+        yield foreign_cluster.finding(
+            f"holds a cluster that Kubeproof did not make ({facts.foreign[0]})",
+            "run `kubeadm reset` there yourself first, or take the host out of the inventory",
+        )
+    if facts.kubelet_version and version_traits.minor_of(facts.kubelet_version) != settings.era.minor:
+        yield cluster_version.finding(
+            f"is a node of Kubernetes {facts.kubelet_version}, and kubernetes_version is of {settings.era.minor}",
+            "set it as it was, or `./inv reset` before it is changed",
+        )
+    elif facts.kubelet_version:
+        yield from _runtime(settings, facts.cri_socket)
 
 
-def changed(settings: Settings, hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
-    """Nodes of another version, or with another runtime, than the settings say."""
-    for name, facts in hosts.items():
-        if not facts.kubelet_version:
-            continue
-        if version_traits.minor_of(facts.kubelet_version) != settings.era.minor:
-            yield cluster_version.finding(
-                name,
-                f"is a node of Kubernetes {facts.kubelet_version}, and kubernetes_version is of {settings.era.minor}",
-                "set it as it was, or `./inv reset` before it is changed",
-            )
-        else:
-            yield from _runtime(settings, name, facts.cri_socket)
-
-
-def _runtime(settings: Settings, host: str, cri_socket: str) -> Iterator[Finding]:
+def _runtime(settings: Settings, cri_socket: str) -> Iterator[Finding]:
     wanted = settings.runtime.cri_socket.removeprefix("unix:")
     known = bool(cri_socket) or settings.era.dockershim
     if known and cri_socket.lstrip("/") != wanted.lstrip("/"):
         shown = f"/{cri_socket.lstrip('/')}" if cri_socket else "Docker"
         yield cluster_runtime.finding(
-            host,
             f"is a node whose kubelet speaks with {shown}, and container_runtime is {settings.runtime.name}",
             "set it as it was, or `./inv reset` before it is changed",
         )

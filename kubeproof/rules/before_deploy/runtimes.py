@@ -8,7 +8,7 @@ from kubeproof.config.tables import paths
 from kubeproof.config.tables.systems import system_of
 from kubeproof.node import containerd_config, docker_config
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.host import iptables_mixed
 from kubeproof.rules.rule import Rule
 from kubeproof.state.iptables import LEGACY
@@ -69,30 +69,29 @@ iptables_variant = Rule(
 
 def findings(inspection: Inspection) -> Iterator[Finding]:
     """Findings of each host by itself, and then what differs between hosts."""
-    settings = inspection.cluster.settings
-    for node, facts in inspection.answered():
-        yield from _docker_config(settings, node, facts)
-        yield from _packages(settings, node, facts)
-        yield from _services(node, facts)
-        yield from _apparmor(node, facts)
-        yield from _mixed(node, facts)
+    yield from _of_host(inspection)
     yield from _variants(inspection)
 
 
-def _docker_config(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
-    if settings.runtime.name == "containerd":
-        yield from _containerd_config(node, facts)
-        return
+@of_each_host
+def _of_host(inspection: Inspection, _: Node, facts: NodeState) -> Iterator[Finding]:
+    settings = inspection.cluster.settings
+    yield from _containerd_config(facts) if settings.runtime.name == "containerd" else _docker_config(facts)
+    yield from _packages(settings, facts)
+    yield from _services(facts)
+    yield from _apparmor(facts)
+    yield from _mixed(facts)
+
+
+def _docker_config(facts: NodeState) -> Iterator[Finding]:
     if wrong := docker_config.problem(facts.docker_config):
         yield dockers_config.finding(
-            node.name,
             f"has a {paths.DOCKER_CONFIG} that Docker cannot read ({wrong})",
             "correct or remove it",
             breaks="so Docker does not start",
         )
     if twice := docker_config.twice(facts.docker_config, facts.docker_flags):
         yield dockers_config.finding(
-            node.name,
             f"is to have {', '.join(twice)} in {paths.DOCKER_CONFIG}, and Docker is started with that too",
             "leave one of the two (`systemctl cat docker.service` there shows how it is started, Debian's with "
             "/etc/default/docker)",
@@ -100,7 +99,6 @@ def _docker_config(settings: Settings, node: Node, facts: NodeState) -> Iterator
         )
     if docker_config.keys(facts.docker_config).get("userns-remap"):
         yield dockers_config.finding(
-            node.name,
             f"has userns-remap in {paths.DOCKER_CONFIG}",
             "remove it there",
             breaks="with which pods cannot have the host's network, as the control plane and the pod network do",
@@ -108,7 +106,6 @@ def _docker_config(settings: Settings, node: Node, facts: NodeState) -> Iterator
     if not facts.remembered:
         for key, (now, then) in docker_config.replaced(facts.docker_config).items():
             yield dockers_config.finding(
-                node.name,
                 f"has {key} {now} in {paths.DOCKER_CONFIG}, which becomes {then}",
                 "nothing has to be done, unless something there needs the other",
                 breaks="the one that kubelet works with",
@@ -116,15 +113,15 @@ def _docker_config(settings: Settings, node: Node, facts: NodeState) -> Iterator
             )
 
 
-def _containerd_config(node: Node, facts: NodeState) -> Iterator[Finding]:
+def _containerd_config(facts: NodeState) -> Iterator[Finding]:
     """The deploy writes this file as a whole; a copy of it is kept, and comes back with a reset."""
     if lost := containerd_config.own_settings(facts.containerd_config):
         yield containerds_config.finding(
-            node.name, f"has {', '.join(lost)} in {paths.CONTAINERD_CONFIG}", "do without, or use another host"
+            f"has {', '.join(lost)} in {paths.CONTAINERD_CONFIG}", "do without, or use another host"
         )
 
 
-def _packages(settings: Settings, node: Node, facts: NodeState) -> Iterator[Finding]:
+def _packages(settings: Settings, facts: NodeState) -> Iterator[Finding]:
     system = system_of(facts.system)
     if system is None:
         return
@@ -133,48 +130,41 @@ def _packages(settings: Settings, node: Node, facts: NodeState) -> Iterator[Find
     if others and wanted not in facts.packages:
         setting = "docker_package" if settings.runtime.name == "docker" else "containerd_package"
         yield runtime_conflict.finding(
-            node.name,
             f"has {', '.join(others)} installed, which {wanted} takes the place of",
             f"set {setting} to the one that is there, or remove it first",
             breaks="and its containers would stop",
         )
 
 
-def _services(node: Node, facts: NodeState) -> Iterator[Finding]:
+def _services(facts: NodeState) -> Iterator[Finding]:
     for unit in facts.services:
         if unit in FIGHTING:
             yield runtime_conflict.finding(
-                node.name,
-                f"runs {FIGHTING[unit]}",
-                f"run `systemctl disable --now {unit}` there",
-                breaks="so neither would work",
+                f"runs {FIGHTING[unit]}", f"run `systemctl disable --now {unit}` there", breaks="so neither would work"
             )
     if facts.others_pods:
         yield runtime_conflict.finding(
-            node.name,
             "has containerd with pods of somebody else's (namespace k8s.io)",
             "end them (`ctr --namespace k8s.io containers list` there), or use another host",
             breaks="which would mix with the cluster's",
         )
 
 
-def _apparmor(node: Node, facts: NodeState) -> Iterator[Finding]:
+def _apparmor(facts: NodeState) -> Iterator[Finding]:
     """Where a package has it the deploy installs that."""
     if facts.apparmor == "missing":
         yield apparmor.finding(
-            node.name,
             "has AppArmor on, and neither apparmor_parser nor a package apparmor to install",
             "correct /etc/apt/sources.list there, or boot with apparmor=0 on the kernel's command line",
         )
 
 
-def _mixed(node: Node, facts: NodeState) -> Iterator[Finding]:
+def _mixed(facts: NodeState) -> Iterator[Finding]:
     tables = facts.other_iptables.used_tables
     if not facts.iptables.variant or not tables:
         return
     other = "nft" if facts.iptables.variant == LEGACY else "legacy"
     yield iptables_mixed.finding(
-        node.name,
         f"has iptables {facts.iptables.variant}, and rules in tables of the other variant ({', '.join(tables)})",
         f"look at them with `iptables-{other}-save` there, and reboot without what makes them",
         breaks="which nobody sees and all packets pass (kubernetes#71305)",
@@ -187,7 +177,7 @@ def _variants(inspection: Inspection) -> Iterator[Finding]:
     if len(set(known.values())) > 1:
         shown = ", ".join(f"{name} {variant}" for name, variant in known.items())
         yield iptables_variant.finding(
-            ", ".join(known),
             f"have different iptables ({shown})",
             "run `update-alternatives --set iptables /usr/sbin/iptables-nft` where it is legacy",
+            host=", ".join(known),
         )

@@ -8,7 +8,7 @@ from kubeproof.config.settings import Settings
 from kubeproof.config.tables.systems import ARCHITECTURES, System, system_of
 from kubeproof.node import images, proxies
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.inspection import Asked, Inspection
+from kubeproof.rules.before_deploy.inspection import Asked, Inspection, of_each_host
 from kubeproof.rules.rule import Rule
 from kubeproof.state.node import NodeState
 
@@ -89,26 +89,19 @@ def _registries(settings: Settings, node: Node, network_images: Sequence[str]) -
         yield f"{'http' if registry in settings.insecure_registries else 'https'}://{registry}/v2/"
 
 
-def findings(inspection: Inspection) -> Iterator[Finding]:
+@of_each_host
+def findings(inspection: Inspection, node: Node, _: NodeState) -> Iterator[Finding]:
     """Places that hosts which are no nodes yet do not reach."""
-    for node, _ in inspection.answered():
-        for item in inspection.sources.get(node.name, ()):
-            if item.kind == "manifest":
-                # Whatever else it says, it may have the image for who shows credentials.
-                yield from _no_manifest(node, item)
-            elif item.answer == UNTRIED:
-                yield _untried(node, item)
-            elif not _reached(item):
-                yield _unreached(node, item)
-
-
-def _no_manifest(node: Node, item: Asked) -> Iterator[Finding]:
-    if item.answer == "404":
-        yield missing_images.finding(
-            node.name,
-            f"does not get {item.source} (404)",
-            "correct image_repository, the tag or the image that is set, or put it there",
-        )
+    for item in inspection.sources.get(node.name, ()):
+        if item.kind == "manifest":
+            # Whatever else it says, it may have the image for who shows credentials.
+            if item.answer == "404":
+                remedy = "correct image_repository, the tag or the image that is set, or put it there"
+                yield missing_images.finding(f"does not get {item.source} (404)", remedy)
+        elif item.answer == UNTRIED:
+            yield _untried(item)
+        elif not _reached(item):
+            yield _unreached(item)
 
 
 def _reached(item: Asked) -> bool:
@@ -116,20 +109,20 @@ def _reached(item: Asked) -> bool:
     return item.answer == CONNECTED or item.answer in fine
 
 
-def _untried(node: Node, item: Asked) -> Finding:
+def _untried(item: Asked) -> Finding:
     found, breaks, remedy = f"could not ask for {item.source}", "so nothing is known of it", "install curl there"
     if item.kind == "images":
-        return image_source.finding(node.name, found, remedy, breaks=breaks, severity="warning")
-    return package_source.finding(node.name, found, remedy, breaks=breaks, severity="warning")
+        return image_source.finding(found, remedy, breaks=breaks, severity="warning")
+    return package_source.finding(found, remedy, breaks=breaks, severity="warning")
 
 
-def _unreached(node: Node, item: Asked) -> Finding:
+def _unreached(item: Asked) -> Finding:
     found = f"does not get {item.source} ({item.answer})"
     advice = f"try `curl -ILm {ANSWER_SECONDS} {item.source}` there"
     if item.kind == "archive":
         breaks = "an archive of its own system, and packages may be missing"
-        return package_source.finding(node.name, found, advice, breaks=breaks, severity="warning")
+        return package_source.finding(found, advice, breaks=breaks, severity="warning")
     advice += f", set http_proxy, or correct {_SETTINGS[item.kind]}"
     if item.kind == "images":
-        return image_source.finding(node.name, found, advice, breaks="so images cannot be pulled")
-    return package_source.finding(node.name, found, advice, breaks="so Kubernetes cannot be installed")
+        return image_source.finding(found, advice, breaks="so images cannot be pulled")
+    return package_source.finding(found, advice, breaks="so Kubernetes cannot be installed")

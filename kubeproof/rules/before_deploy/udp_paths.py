@@ -7,9 +7,9 @@ that are looked at, as they are where firewalld runs, in which the deploy opens 
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from kubeproof.config.cluster import Cluster
+from kubeproof.config.cluster import Cluster, Node
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.rule import Rule
 from kubeproof.state.node import NodeState
 
@@ -44,44 +44,39 @@ def modes(cluster: Cluster, hosts: Mapping[str, NodeState]) -> dict[str, Mode]:
     return found if settings.cni_backend == "vxlan" and new and len(found) > 1 else {}
 
 
-def findings(inspection: Inspection) -> Iterator[Finding]:
+@of_each_host
+def findings(inspection: Inspection, node: Node, facts: NodeState) -> Iterator[Finding]:
     """One for each host at which packets of others do not arrive."""
-    port = inspection.cluster.settings.vxlan_port
-    took_part = [name for name, heard in inspection.arrivals.items() if not heard.trouble]
-    for node, facts in inspection.answered():
-        heard = inspection.arrivals.get(node.name)
-        if heard is None:
-            continue
-        if heard.trouble:
-            yield udp_path.finding(
-                node.name,
-                f"could not try whether UDP {port} arrives ({heard.trouble})",
-                "install perl-base or python3 there",
-                breaks="so nothing is known of it",
-                severity="warning",
-            )
-            continue
-        missed = [
-            name
-            for name in took_part
-            if name not in (node.name, *heard.hosts)
-            and not (facts.kubelet_version and inspection.hosts[name].kubelet_version)
-        ]
-        if apart := [name for name in missed if not _met(inspection, node.name, name)]:
-            yield udp_path.finding(
-                node.name,
-                f"could not try whether UDP {port} arrives from {', '.join(apart)} (they did not try at the same time)",
-                "run this again, with a larger patience if these hosts are slow",
-                breaks="so nothing is known of it",
-                severity="warning",
-            )
-        if missed := [name for name in missed if name not in apart]:
-            yield udp_path.finding(
-                node.name,
-                f"gets no packets at UDP {port} from {', '.join(missed)}",
-                f"let UDP {port} in between all nodes, in the firewalls of hosts (`nft list ruleset`) and networks",
-                breaks="so pods there cannot reach pods here (flannel#1039)",
-            )
+    port, heard = inspection.cluster.settings.vxlan_port, inspection.arrivals.get(node.name)
+    if heard is None:
+        return
+    if heard.trouble:
+        yield udp_path.finding(
+            f"could not try whether UDP {port} arrives ({heard.trouble})",
+            "install perl-base or python3 there",
+            breaks="so nothing is known of it",
+            severity="warning",
+        )
+        return
+    missed = [
+        name
+        for name, other in inspection.arrivals.items()
+        if not (other.trouble or name in (node.name, *heard.hosts))
+        and not (facts.kubelet_version and inspection.hosts[name].kubelet_version)
+    ]
+    if apart := [name for name in missed if not _met(inspection, node.name, name)]:
+        yield udp_path.finding(
+            f"could not try whether UDP {port} arrives from {', '.join(apart)} (they did not try at the same time)",
+            "run this again, with a larger patience if these hosts are slow",
+            breaks="so nothing is known of it",
+            severity="warning",
+        )
+    if missed := [name for name in missed if name not in apart]:
+        yield udp_path.finding(
+            f"gets no packets at UDP {port} from {', '.join(missed)}",
+            f"let UDP {port} in between all nodes, in the firewalls of hosts (`nft list ruleset`) and networks",
+            breaks="so pods there cannot reach pods here (flannel#1039)",
+        )
 
 
 def _met(inspection: Inspection, one: str, other: str) -> bool:

@@ -5,12 +5,14 @@ With a package of the user's own nothing is known of it, and nothing refused.
 
 from collections.abc import Iterator
 
+from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import cri_dockerd, systems
 from kubeproof.config.tables.systems import System, system_of
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.rule import Rule
+from kubeproof.state.node import NodeState
 
 kubernetes_packages = Rule(
     "kubernetes-packages",
@@ -32,27 +34,27 @@ kernel_version = Rule(
 )
 
 
-def findings(inspection: Inspection) -> Iterator[Finding]:
-    """Findings of each host by itself."""
+@of_each_host
+def findings(inspection: Inspection, _: Node, facts: NodeState) -> Iterator[Finding]:
+    """Packages, the runtime and the kernel."""
     settings = inspection.cluster.settings
-    for node, facts in inspection.answered():
-        if system := system_of(facts.system):
-            yield from _repository(settings, system, node.name)
-            yield from _runtime(settings, system, node.name)
-        yield from _kernel(settings, facts.kernel, node.name)
+    if system := system_of(facts.system):
+        yield from _repository(settings, system)
+        yield from _runtime(settings, system)
+    yield from _kernel(settings, facts.kernel)
 
 
-def _repository(settings: Settings, system: System, host: str) -> Iterator[Finding]:
+def _repository(settings: Settings, system: System) -> Iterator[Finding]:
     urls = {"deb": settings.kubernetes_apt_url, "rpm": settings.kubernetes_rpm_url}
     kind = system.packages
     if not urls[kind] and not settings.era.community_packages:
         name = "kubernetes_apt_url" if kind == "deb" else "kubernetes_rpm_url"
         yield kubernetes_packages.finding(
-            host, f"needs {kind} packages of Kubernetes {settings.era.minor}", f"set {name} to a mirror's"
+            f"needs {kind} packages of Kubernetes {settings.era.minor}", f"set {name} to a mirror's"
         )
 
 
-def _runtime(settings: Settings, system: System, host: str) -> Iterator[Finding]:
+def _runtime(settings: Settings, system: System) -> Iterator[Finding]:
     if settings.own_runtime_package or settings.runtime_package_version:
         return
     era, runtime = settings.era, settings.runtime.name
@@ -60,7 +62,6 @@ def _runtime(settings: Settings, system: System, host: str) -> Iterator[Finding]
     shown = ".".join(map(str, version))
     if runtime == "docker" and era.docker_below and version >= era.docker_below:
         yield runtime_version.finding(
-            host,
             f"has Docker {shown} or newer",
             f"use containerd, Kubernetes 1.24 or newer, or pin a Docker before {era.docker_below[0]} (docker_package, "
             "runtime_package_version)",
@@ -68,7 +69,6 @@ def _runtime(settings: Settings, system: System, host: str) -> Iterator[Finding]
         )
     if runtime == "docker" and not era.dockershim and version and version < cri_dockerd.DOCKER_FROM:
         yield runtime_version.finding(
-            host,
             f"has Docker {shown}",
             "use containerd, or name a package of it (docker_package)",
             breaks=f"and cri-dockerd {cri_dockerd.VERSION}, which kubelet {era.minor} needs, wants "
@@ -77,21 +77,19 @@ def _runtime(settings: Settings, system: System, host: str) -> Iterator[Finding]
     if runtime == "containerd" and version and version < era.containerd_from:
         wanted = ".".join(map(str, era.containerd_from))
         yield runtime_version.finding(
-            host,
             f"has containerd {shown}",
             "name a package of it (containerd_package), or use an older Kubernetes",
             breaks=f"and kubelet {era.minor} wants {wanted} or newer",
         )
 
 
-def _kernel(settings: Settings, kernel: str, host: str) -> Iterator[Finding]:
+def _kernel(settings: Settings, kernel: str) -> Iterator[Finding]:
     era = settings.era
     if "SystemVerification" in settings.ignore_preflight_errors:
         return
     if kernel and systems.numbers(kernel) < era.kernel_from:
         wanted = ".".join(map(str, era.kernel_from))
         yield kernel_version.finding(
-            host,
             f"has the kernel {kernel}",
             "use another version, or add SystemVerification to ignore_preflight_errors",
             breaks=f"and kubeadm {era.minor} wants {wanted} or newer",

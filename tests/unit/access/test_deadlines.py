@@ -100,7 +100,7 @@ def test_a_host_that_does_nothing_any_more_is_given_up(monkeypatch: pytest.Monke
 
 
 def ask_while_planning(host: Any) -> None:
-    host.connector.run_shell_command("sleep 30", _timeout=1)
+    host.connector.run_shell_command("sleep 30", _timeout=0.3)
 
 
 def ask_for_a_fact(host: Any) -> None:
@@ -119,7 +119,7 @@ def test_what_only_asks_is_repeated_once_for_a_host(executing: bool, ask: Callab
 def test_what_changes_something_is_not_repeated() -> None:
     host = held()
     host.get_fact("true")
-    host.connector.run_shell_command("sleep 30", _timeout=1)
+    host.connector.run_shell_command("sleep 30", _timeout=0.3)
     assert len(host.connector.ran) == 2
 
 

@@ -1,7 +1,6 @@
 """kuard's stand-in: what it tells about itself and its client."""
 
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -9,16 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from agents.kuard.server import MAX_BYTES, Identity, make_server, requested_bytes
+from tests.unit.serving import serving
 
 IDENTITY = Identity("kuard-1", "k8s-node1", "10.244.1.2")
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with make_server(IDENTITY, port=0, host="127.0.0.1") as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(make_server(IDENTITY, port=0, host="127.0.0.1")) as server:
         yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 def get(url: str) -> bytes:

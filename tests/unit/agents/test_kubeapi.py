@@ -13,6 +13,7 @@ import pytest
 
 from agents.kubeapi import Api, ApiError, Follower, key
 from tests.unit.agents.netns import eventually
+from tests.unit.serving import serving
 
 Json = dict[str, Any]
 
@@ -88,11 +89,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
-    with FakeServer() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(FakeServer()) as server:
         yield server
         server.closing.set()
-        server.shutdown()
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from kubeproof.config.settings import NAMES, examine
 from kubeproof.terminal.errors import CommandError, UserError
 from kubeproof.terminal.exits import REPOSITORY
 
-COMMANDS = """apply bench demo docs doctor explain kubectl lab.down lab.reboot lab.restore lab.snapshot lab.snapshots
-lab.start lab.status lab.stop lab.up lint matrix mirror.add mirror.build mirror.status node.remove plan policy report
-reset status test up verify"""
+COMMANDS = """apply bench collect demo docs doctor explain kubectl lab.down lab.reboot lab.restore lab.snapshot
+lab.snapshots lab.start lab.status lab.stop lab.up lint matrix mirror.add mirror.build mirror.status
+node.remove plan policy report reset status test trace up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 

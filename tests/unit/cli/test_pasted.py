@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from kubeproof.config.cluster import SshAccess
 from kubeproof.proof.checks import run_all
-from kubeproof.proof.probe import Probe, broken, summarize
+from kubeproof.proof.probe import Probe, Verdict, summarize
 from kubeproof.proof.snapshot import Snapshot
-from kubeproof.rules.result import Remedy
+from kubeproof.rules.result import Remedy, Status
 from kubeproof.walkthrough.attempt import InPod, OnNode, fetch
 from tests.unit.doctor import patient
 from tests.unit.doctor.test_causes import BAD
@@ -79,8 +79,8 @@ def snapshot(ssh: dict[str, SshAccess]) -> Snapshot:
 def test_every_row_of_the_proof(ssh: dict[str, SshAccess]) -> None:
     read = snapshot(ssh)
     rows = [*run_all(read.contexts()), *read.reachability(), *replace(read, objects="silent").reachability()]
-    probe = Probe("row", "node-b", "it", "echo 'a'", "a", lambda _: broken("x"), container="c1")
-    rows += summarize([(probe, broken("x"))], read.line)
+    probe = Probe("row", "node-b", "it", "echo 'a'", "a", lambda _: "x", container="c1")
+    rows += summarize([(probe, Verdict(Status.BROKEN, "x"))], read.line)
     assert len(rows) > 50
     for row in rows:
         subprocess.run(["sh", "-n", "-c", told(ssh[row.node], row.look_further)], check=True)

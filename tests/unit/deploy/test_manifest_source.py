@@ -1,7 +1,6 @@
 """Fetching and verifying manifests, against a server of this process."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ from kubeproof.deploy.manifest_source import Wanted, cache_folder, verified, wan
 from kubeproof.networks.manifest import Pinned
 from kubeproof.terminal.errors import UserError
 from tests.unit.node.example import cluster
+from tests.unit.serving import serving
 
 CONTENT = b"apiVersion: v1\n"
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -41,12 +41,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[st
         monkeypatch.delenv(name, raising=False)
     asked: list[str] = []
     handler = type("Handler", (_Handler,), {"asked": asked})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as running:
         yield f"http://127.0.0.1:{running.server_port}", asked
-        running.shutdown()
-        thread.join()
 
 
 def test_fetched_once_and_verified_each_time(server: tuple[str, list[str]]) -> None:

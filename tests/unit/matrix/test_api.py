@@ -6,7 +6,6 @@ import os
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +19,7 @@ from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
 from kubeproof.config.settings import parse
 from kubeproof.matrix.api import ApiError, SshApi
 from tests.unit.samples import SETTINGS
+from tests.unit.serving import serving
 
 SSH = f"""#!{sys.executable}
 import os, select, socket, sys
@@ -95,7 +95,6 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshApi]:
     context.verify_mode = ssl.CERT_REQUIRED
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     encoded = {name: base64.b64encode(file.read_bytes()).decode() for name, file in (("c", certificate), ("k", key))}
     config = {
         "clusters": [{"cluster": {"certificate-authority-data": encoded["c"]}}],
@@ -110,10 +109,9 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshApi]:
     monkeypatch.setenv("TEST_CALLS", str(tmp_path / "calls"))
     monkeypatch.setattr("kubeproof.deploy.pyinfra_run.log_file", lambda name: tmp_path / f"{name}.log")
     made = SshApi(inventory(server.server_address[1]))
-    yield made
-    made.close()
-    server.shutdown()
-    server.server_close()
+    with serving(server):
+        yield made
+        made.close()
 
 
 def inventory(port: int) -> LoadedInventory:

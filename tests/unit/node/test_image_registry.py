@@ -1,6 +1,5 @@
 """Asking a private registry for the images of the pod network, against a server of this process."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from kubeproof.rules.before_deploy.inspection import Asked
 from tests.unit.networks import made_up
 from tests.unit.node.example import cluster
 from tests.unit.rules.fit import found, inspection
+from tests.unit.serving import serving
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -35,12 +35,8 @@ class _Handler(BaseHTTPRequestHandler):
 def registry(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """host:port of a registry with one of the images, and what it says of any other."""
     handler = type("Handler", (_Handler,), {"status": request.param})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as running:
         yield f"127.0.0.1:{running.server_port}", request.param
-        running.shutdown()
-        thread.join()
 
 
 def network(repository: str) -> tuple[Settings, NetworkPlan]:
@@ -115,10 +111,8 @@ class _WithTokens(BaseHTTPRequestHandler):
 def images(request: pytest.FixtureRequest) -> Iterator[str]:
     """host:port of a registry, with and without tokens."""
     handler = type("Handler", (_WithTokens,), {"closed": request.param})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as running:
         yield f"127.0.0.1:{running.server_port}"
-        running.shutdown()
 
 
 def test_images_are_there_lacking_or_not_known(images: str) -> None:

@@ -1,6 +1,5 @@
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from kubeproof.deploy.facts.runtime import MissingImages
 from kubeproof.node.images import answered, asks_kubeadm, has_present_image, images_for, list_command
 from tests.unit.node.example import cluster
+from tests.unit.serving import serving
 
 SETTINGS = cluster().settings
 HERE = "192.0.2.1:5000"
@@ -93,12 +93,8 @@ class Registry(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def registry() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Registry) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(HTTPServer(("127.0.0.1", 0), Registry)) as server:
         yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("runtime", ["docker", "containerd"])

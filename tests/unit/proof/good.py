@@ -4,6 +4,7 @@ Nodes 10.99.0.11-13 with subnets 10.98.N.0/24; two pods with the Service default
 node-c, none on the control plane node-a.
 """
 
+import functools
 from dataclasses import fields, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -265,13 +266,17 @@ COMMIT
 """  # noqa: E501  # as iptables-save prints them
 
 
+parsed = functools.cache(parse_iptables_save)
+"""Some thousand states are made of a few texts."""
+
+
 def rules(name: str, *changes: tuple[str, str]) -> Ruleset:
     """The rules of a node, after replacing each old text by the new one; the old one has to be there."""
     text = RULES.replace("SUBNET", str(subnet(name)))
     for old, new in changes:
         assert old in text, old
         text = text.replace(old, new)
-    return parse_iptables_save(text)
+    return parsed(text)
 
 
 # The API --------------------------------------------------------------------------------------------------------------

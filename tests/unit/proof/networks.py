@@ -10,7 +10,7 @@ from typing import Any
 
 from kubeproof.rules.api import ApiObjects
 from kubeproof.rules.context import Context
-from kubeproof.state.iptables import Ruleset, parse_iptables_save
+from kubeproof.state.iptables import Ruleset
 from kubeproof.state.model import Address, Link, Namespace, Neighbour, Route
 from kubeproof.state.node import NodeState
 from tests.unit.proof import good
@@ -83,7 +83,7 @@ def rules(name: str, cni: str, *changes: tuple[str, str]) -> Ruleset:
     for old, new in (*replaced, *changes):
         assert old in text, old
         text = text.replace(old, new)
-    return parse_iptables_save(text.replace("SUBNET", str(good.subnet(name))))
+    return good.parsed(text.replace("SUBNET", str(good.subnet(name))))
 
 
 def link_name(name: str, index: int) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.proof.checks import ALL_CHECKS, BY_ASPECT, EVERY, by_name, held_to, run_all
+from kubeproof.proof.probe import judged
 from kubeproof.proof.probes import Matrix
 from kubeproof.proof.report import cni_line
 from kubeproof.rules.result import Status
@@ -334,7 +335,7 @@ def test_with_host_gw_a_node_is_masqueraded_to_other_nodes_pods(
     node = {"web-b2": "node-b", "web-c2": "node-c"}[label.split()[-1]]
     ip = {"web-b2": "10.98.1.2", "web-c2": "10.98.2.2"}[label.split()[-1]]
     got = test_probes.whoami(label.split()[-1], ip, client, port=port, node=node, local=client)
-    assert (probe.judge(got).status is Status.HOLDS) is holds
+    assert (judged(probe, got).status is Status.HOLDS) is holds
 
 
 def test_without_the_rule_the_port_has_to_be_the_clients_own() -> None:

@@ -5,6 +5,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -14,7 +15,7 @@ from kubeproof.config.cluster import SshAccess
 from kubeproof.proof import probes
 from kubeproof.proof.capture import judge_capture
 from kubeproof.proof.hosts import UnreachableError
-from kubeproof.proof.probe import Probe, Verdict, broken, fails, holds, judged, summarize
+from kubeproof.proof.probe import Probe, Verdict, judged, summarize
 from kubeproof.proof.probe_run import Batch
 from kubeproof.proof.probes import TITLES, Matrix, plan
 from kubeproof.rules.api import ApiObjects, Backend, Service, ServicePort
@@ -403,7 +404,7 @@ def captured(*frames: bytes, ping: int = 0) -> Output:
     ],
 )
 def test_the_packet_on_the_wire(got: Output, status: Status, words: str) -> None:
-    judge: Callable[[Output], Verdict] = judge_capture(
+    judge: Callable[[Output], str] = judge_capture(
         nonce=NONCE,
         nodes=(IPv4Address(NODES[0]), IPv4Address(NODES[1])),
         pods=(IPv4Address(PODS[0]), IPv4Address(PODS[1])),
@@ -423,16 +424,19 @@ def test_the_capture_is_on_the_interface_with_the_nodes_address() -> None:
 # Summing up -----------------------------------------------------------------------------------------------------------
 
 
+HOLDS, FAILS, BROKEN = (partial(Verdict, status) for status in (Status.HOLDS, Status.FAILS, Status.BROKEN))
+
+
 def probe(label: str, node: str = "node-b", container: str | None = None) -> Probe:
-    return Probe("pod-to-node", node, label, f"echo {label}", f"{label} comes", lambda got: holds(got.out), container)
+    return Probe("pod-to-node", node, label, f"echo {label}", f"{label} comes", lambda got: got.out, container)
 
 
 @pytest.mark.parametrize(
     ("verdicts", "status", "found"),
     [
-        ([holds("a"), holds("b")], Status.HOLDS, "0: a\n1: b"),
-        ([holds("a"), broken("b")], Status.BROKEN, "1: b"),
-        ([broken("a"), fails("b"), holds("c")], Status.FAILS, "0: a\n1: b"),
+        ([HOLDS("a"), HOLDS("b")], Status.HOLDS, "0: a\n1: b"),
+        ([HOLDS("a"), BROKEN("b")], Status.BROKEN, "1: b"),
+        ([BROKEN("a"), FAILS("b"), HOLDS("c")], Status.FAILS, "0: a\n1: b"),
     ],
 )
 def test_the_worst_outcome_counts(verdicts: list[Verdict], status: Status, found: str) -> None:
@@ -443,7 +447,7 @@ def test_the_worst_outcome_counts(verdicts: list[Verdict], status: Status, found
 
 
 def test_each_node_has_a_result_of_its_own() -> None:
-    outcomes = [(probe("x", node), holds("y")) for node in ("node-b", "node-c", "node-b")]
+    outcomes = [(probe("x", node), HOLDS("y")) for node in ("node-b", "node-c", "node-b")]
     assert [result.node for result in summarize(outcomes, "{} {}".format)] == ["node-b", "node-c"]
 
 
@@ -463,21 +467,21 @@ def test_probes_inside_one_container_are_one_command() -> None:
     lines = {"1": output("one"), "2": output("sh: getent: not found", 127)}
     answers = {"0": output("zero"), "c1": batch_output(batch, "c1", lines)}
     verdicts = {item.label: verdict for item, verdict in batch.verdicts(answers)}
-    assert verdicts["outside"] == holds("zero")
-    assert verdicts["first"] == holds("one")
+    assert verdicts["outside"] == HOLDS("zero")
+    assert verdicts["first"] == HOLDS("one")
     assert verdicts["second"].status is Status.BROKEN
 
 
 def test_a_container_that_cannot_be_entered_breaks_its_probes() -> None:
     batch = Batch([probe("first", container="c1")])
     ((_, verdict),) = batch.verdicts({"c1": output("", 126, "OCI runtime exec failed")})
-    assert verdict == broken("docker exec: exit code 126: OCI runtime exec failed")
+    assert verdict == BROKEN("docker exec: exit code 126: OCI runtime exec failed")
 
 
 def test_a_node_that_cannot_be_asked_breaks_its_probes() -> None:
     batch = Batch([probe("first"), probe("second", container="c1")])
     verdicts = [verdict for _, verdict in batch.verdicts(UnreachableError("timed out"))]
-    assert verdicts == [broken("node-b cannot be reached: timed out")] * 2
+    assert verdicts == [BROKEN("node-b cannot be reached: timed out")] * 2
 
 
 def test_the_scripts_of_all_probes_are_shell_that_a_shell_takes() -> None:

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,16 +17,17 @@ from rich.console import Console
 
 from kubeproof.config.cluster import LoadedInventory, Node, SshAccess
 from kubeproof.proof import collect as collecting
-from kubeproof.proof import hosts, probe_run, proving, verify
+from kubeproof.proof import hosts, probe_run, proving
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probes import Matrix
-from kubeproof.proof.report import Report, ordered, show, to_json, write_json
+from kubeproof.proof.report import Report, ordered, show, to_json
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.result import CheckResult, Remedy, Status
 from kubeproof.state.collector import Output
-from kubeproof.terminal.errors import UserError
+from kubeproof.terminal.reporting import as_json
 from tests.unit.node.test_parts import outputs
 from tests.unit.proof import good
+from tests.unit.serving import serving
 
 TAKEN_AT = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -170,22 +170,6 @@ def test_the_json_form() -> None:
     }
 
 
-def test_the_file_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
-    file = tmp_path / "proof.json"
-    file.write_text("old")
-    write_json(report(result("swap", "node-a")), file)
-    assert json.loads(file.read_text())["schema_version"] == 2
-    assert [entry.name for entry in tmp_path.iterdir()] == ["proof.json"]
-
-
-def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_other(tmp_path: Path) -> None:
-    folder = tmp_path / "proof.json"
-    folder.mkdir()
-    with pytest.raises(UserError, match="cannot be written"):
-        write_json(report(result("swap", "node-a")), folder)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["proof.json"]
-
-
 @pytest.mark.parametrize(
     ("path", "message"),
     [("", "is a folder, name a file in it"), ("no/such/proof.json", "there is no folder .*no/such, make it first")],
@@ -194,14 +178,14 @@ def test_a_bad_path_is_refused_before_any_work(
     path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(proving, "prove", lambda *_: pytest.fail("work was done"))
-    assert verify(good.loaded(), tmp_path / path) == 2
+    assert proving.verify(good.loaded(), [as_json(tmp_path / path, to_json)]) == 2
     assert re.match(f"error: --json .*{message}", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(("status", "code"), [(Status.HOLDS, 0), (Status.FAILS, 1), (Status.BROKEN, 1)])
 def test_exit_codes(status: Status, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(proving, "prove", lambda *_: report(result("swap", "node-a", status)))
-    assert verify(good.loaded(), tmp_path / "proof.json") == code
+    assert proving.verify(good.loaded(), [as_json(tmp_path / "proof.json", to_json)]) == code
     assert json.loads((tmp_path / "proof.json").read_text())["holds"] is (code == 0)
 
 
@@ -286,7 +270,7 @@ def test_a_host_that_ssh_cannot_reach_is_named_with_sshs_own_words(tmp_path: Pat
 
 
 @contextmanager
-def serving(status: int, body: bytes) -> Iterator[int]:
+def served(status: int, body: bytes) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
@@ -296,11 +280,8 @@ def serving(status: int, body: bytes) -> Iterator[int]:
 
         def log_message(self, *_: object) -> None: ...
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield server.server_address[1]
-        server.shutdown()
 
 
 def from_outside(port: int, address: str = "127.0.0.1") -> CheckResult:
@@ -320,14 +301,14 @@ def from_outside(port: int, address: str = "127.0.0.1") -> CheckResult:
     ],
 )
 def test_node_port(status: int, body: bytes, expected: Status, words: str) -> None:
-    with serving(status, body) as port:
+    with served(status, body) as port:
         row = from_outside(port)
     assert (row.status, row.name, row.node) == (expected, "node-port", "node-b")
     assert words in row.found
 
 
 def test_a_node_port_that_nobody_serves() -> None:
-    with serving(200, b"x") as port:
+    with served(200, b"x") as port:
         pass
     row = from_outside(port)
     assert row.status is Status.FAILS

@@ -1,6 +1,6 @@
 """Hosts that nothing is wrong with, to change one thing of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any, NamedTuple
@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from kubeproof.config.cluster import Cluster
 from kubeproof.networks.plan import of_template
 from kubeproof.node.finding import Finding
-from kubeproof.rules.before_deploy.evaluate import Findings
 from kubeproof.rules.before_deploy.inspection import Arrivals, Asked, Inspection, Reading
 from kubeproof.state.hostfiles import DiskUsage, Identity
 from kubeproof.state.model import Address, Link, Namespace, Route
@@ -20,6 +19,7 @@ DISKS = tuple(
     DiskUsage(path, "ext2/ext3", 20000, 15000, "/")
     for path in ("/var/lib/containerd", "/var/lib/docker", "/var/lib/etcd", "/var/lib/kubelet")
 )
+Findings = Callable[[Inspection], Iterable[Finding]]
 FEATURES = dict.fromkeys(("overlay", "veth", "bridge", "vxlan", "conntrack", "br_netfilter", "iptables"), "ok")
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from kubeproof.config.settings import Settings
 from kubeproof.rules.before_deploy import kernels, ownership, runtimes, sources, udp_paths, versions
-from kubeproof.rules.before_deploy.inspection import Arrivals, Asked, Reading
+from kubeproof.rules.before_deploy.inspection import Arrivals, Asked, Inspection, Reading
 from kubeproof.rules.before_deploy.sources import UNTRIED, places
 from kubeproof.state.iptables import Ruleset
 from kubeproof.state.model import Link, Vxlan
@@ -298,10 +297,9 @@ class TestOwnership:
     def test_a_host_that_is_a_node_already(
         self, version: str, runtime: str, kubelet: str, socket: str, said: str
     ) -> None:
-        settings: Settings = cluster(kubernetes_version=version, container_runtime=runtime).settings
-        changed = list(
-            ownership.changed(settings, {"node1": facts("node1", kubelet_version=kubelet, cri_socket=socket)})
-        )
+        wanted = cluster(kubernetes_version=version, container_runtime=runtime)
+        host = facts("node1", kubelet_version=kubelet, cri_socket=socket)
+        changed = list(ownership.findings(Inspection(wanted, {"node1": host})))
         assert [said in item.found for item in changed] == ([True] if said else [])
 
     def test_somebody_elses(self) -> None:

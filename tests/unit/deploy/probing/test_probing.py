@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from kubeproof.deploy.probing import clock, packets, sources
 from kubeproof.rules.before_deploy.inspection import Arrivals, Asked, Reading
 from kubeproof.rules.before_deploy.sources import Source
 from tests.unit.node.example import cluster
+from tests.unit.serving import serving
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network namespace")
 PREFIX = f"probing-test-{os.getpid()}"
@@ -47,12 +47,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), _Handler)) as running:
         yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
 
 
 def ask(*places: Source, stdin: str = "\n", path: str = "") -> dict[str, str]:
