@@ -315,7 +315,7 @@ def trace(
     json: bool = False,
     inventory: str = "",
 ) -> int:
-    """Predict the walk of a packet and of its answer, send one, and show what was seen of it."""
+    """The walk of a packet, as predicted and as seen."""
     from kubeproof.config import cluster
     from kubeproof.trace import running
     from kubeproof.trace.endpoints import Asked

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 import pytest
@@ -42,8 +43,22 @@ def world(inventory: LoadedInventory) -> World:
     return make(collecting.collect(inventory))
 
 
-def pod_on(world: World, node: str, prefix: str) -> str:
-    return next(name for name in world.nodes[node].pods if name.startswith(prefix))
+@dataclass(frozen=True)
+class Ends:
+    """A pod of the cluster DNS, and one of the demo's web server on another node."""
+
+    client: str
+    server: str
+    client_node: str
+    server_node: str
+
+
+@pytest.fixture(scope="module")
+def ends(world: World) -> Ends:
+    pods = [(pod, name) for name, node in world.nodes.items() for pod in node.pods]
+    client = next(each for each in pods if each[0].startswith("kube-system/kube-dns"))
+    server = next(each for each in pods if each[0].startswith("default/httpd") and each[1] != client[1])
+    return Ends(client[0], server[0], client[1], server[1])
 
 
 @pytest.fixture
@@ -88,23 +103,19 @@ def confirm(world: World, inventory: LoadedInventory) -> Callable[[Asked], Confi
 @pytest.mark.parametrize(
     ("source", "destination", "port", "protocol"),
     [
-        ("dns", "default/kuard", "", "tcp"),
+        ("dns", "kuard", "", "tcp"),
         ("dns", "httpd", "80", "tcp"),
         ("dns", "httpd", "", "icmp"),
-        ("httpd", "kube-system/kube-dns", "53", "udp"),
-        ("node", "default/kuard", "", "tcp"),
+        ("httpd", "kube-dns.kube-system.svc", "53", "udp"),
+        ("node", "kuard", "", "tcp"),
         ("outside", f"{FIRST}:33000", "", "tcp"),
         ("outside", f"{LAST}:33000", "", "tcp"),
     ],
 )
 def test_what_is_seen_is_as_predicted(
-    world: World, confirm: Callable[[Asked], Confirmation], source: str, destination: str, port: str, protocol: str
+    ends: Ends, confirm: Callable[[Asked], Confirmation], source: str, destination: str, port: str, protocol: str
 ) -> None:
-    names = {
-        "dns": pod_on(world, FIRST, "kube-system/kube-dns"),
-        "httpd": pod_on(world, LAST, "default/httpd"),
-        "node": FIRST,
-    }
+    names = {"dns": ends.client, "httpd": ends.server, "node": FIRST}
     started = time.monotonic()
     found = confirm(Asked(names.get(source, source), names.get(destination, destination), port, protocol))
     assert time.monotonic() - started < SECONDS
@@ -116,26 +127,25 @@ def test_what_is_seen_is_as_predicted(
 
 
 @pytest.mark.usefixtures("nothing_stays")
-def test_a_closed_port_is_seen_to_refuse(world: World, confirm: Callable[[Asked], Confirmation]) -> None:
-    target = pod_on(world, LAST, "default/httpd")
-    found = confirm(Asked(pod_on(world, FIRST, "kube-system/kube-dns"), target, "81"))
+def test_a_closed_port_is_seen_to_refuse(ends: Ends, confirm: Callable[[Asked], Confirmation]) -> None:
+    found = confirm(Asked(ends.client, ends.server, "81"))
     assert (found.arrived, found.answer, found.agrees) == (True, "RST", True)
 
 
 @pytest.mark.usefixtures("nothing_stays")
-def test_no_other_packet_is_traced(world: World, inventory: LoadedInventory) -> None:
+def test_no_other_packet_is_traced(world: World, inventory: LoadedInventory, ends: Ends) -> None:
     """While others go the same way, from the same pod to the same port."""
-    client, server = pod_on(world, FIRST, "kube-system/kube-dns"), pod_on(world, LAST, "default/httpd")
+    client, server = ends.client, ends.server
     marked = MarkedPacket(
         Packet("tcp", address(world, client), address(world, server), confirmed.source_port(), 80),
         b"\x01\x02\x03\x04",
         4242,
     )
     spaces = (
-        Spaces(FIRST, {"": OWN, client: inode(world, client)}, client),
-        Spaces(LAST, {"": OWN, server: inode(world, server)}),
+        Spaces(ends.client_node, {"": OWN, client: inode(world, client)}, client),
+        Spaces(ends.server_node, {"": OWN, server: inode(world, server)}),
     )
-    with connections(world, client, marked.packet.destination) as made:
+    with connections(ends, inode(world, client), marked.packet.destination) as made:
         found = watch(marked, spaces, inventory.ssh, (TUNNEL_PORT,))
     assert made, "there were no others"
     assert found.refused == {}
@@ -145,9 +155,9 @@ def test_no_other_packet_is_traced(world: World, inventory: LoadedInventory) -> 
             # In a node's own namespace it is traced anew when it is wrapped, or unwrapped.
             assert sorted(begun) == sorted([REQUEST, ANSWER] * (1 if pod else 2))
     seen = read(found, marked, (TUNNEL_PORT,))
-    ends = {marked.packet, marked.packet.reply}
-    assert {one.packet for here in seen.values() for one in here.interfaces} == ends
-    assert {one.packet for here in seen.values() for one in here.chains if not one.is_tunnel} == ends
+    both = {marked.packet, marked.packet.reply}
+    assert {one.packet for here in seen.values() for one in here.interfaces} == both
+    assert {one.packet for here in seen.values() for one in here.chains if not one.is_tunnel} == both
 
 
 def address(world: World, pod: str) -> IPv4Address:
@@ -161,16 +171,20 @@ def inode(world: World, pod: str) -> str:
 
 
 @contextmanager
-def connections(world: World, pod: str, target: IPv4Address) -> Iterator[list[str]]:
+def connections(ends: Ends, wanted: str, target: IPv4Address) -> Iterator[list[str]]:
     """Connections from a pod to a web server, one after the other, until the block ends; then how they went."""
-    wanted, made = inode(world, pod), list[str]()
-    path = ssh(FIRST, f"stat -L -c '%i %n' /proc/[0-9]*/ns/net 2>/dev/null | grep -m 1 '^{wanted} '").split()[1]
+    made: list[str] = []
+    path = ssh(
+        ends.client_node, f"stat -L -c '%i %n' /proc/[0-9]*/ns/net 2>/dev/null | grep -m 1 '^{wanted} '"
+    ).split()[1]
     ended = threading.Event()
 
     def run() -> None:
         get = f"curl --silent --output /dev/null --max-time 2 --write-out '%{{http_code}}\\n' http://{target}/"
         while not ended.is_set():
-            made.extend(ssh(FIRST, f"nsenter --net={path} sh -c 'for n in 1 2 3 4 5; do {get}; done'").split())
+            made.extend(
+                ssh(ends.client_node, f"nsenter --net={path} sh -c 'for n in 1 2 3 4 5; do {get}; done'").split()
+            )
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -184,26 +198,26 @@ def connections(world: World, pod: str, target: IPv4Address) -> Iterator[list[st
 
 @pytest.mark.usefixtures("nothing_stays")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_stays_of_one_that_is_killed(world: World, number: signal.Signals) -> None:
-    client, server = pod_on(world, FIRST, "kube-system/kube-dns"), pod_on(world, LAST, "default/httpd")
-    with running("trace", client, server, "--port", "80") as process:
-        wait_until(lambda: TABLE in ssh(LAST, "nft list tables"), seconds=30, what=f"a watch on {LAST}")
+def test_nothing_stays_of_one_that_is_killed(ends: Ends, number: signal.Signals) -> None:
+    node = ends.server_node
+    with running("trace", ends.client, ends.server, "--port", "80") as process:
+        wait_until(lambda: TABLE in ssh(node, "nft list tables"), seconds=30, what=f"a watch on {node}")
         process.send_signal(number)
         process.wait(timeout=10)
-        wait_until(lambda: TABLE not in ssh(LAST, "nft list tables"), seconds=2, what="no watch")
+        wait_until(lambda: TABLE not in ssh(node, "nft list tables"), seconds=2, what="no watch")
 
 
 @pytest.mark.usefixtures("nothing_stays")
-def test_nothing_stays_where_the_connection_is_cut(world: World) -> None:
-    """Nor where the host's own part is killed, so that nobody is left to clean up: the deadline ends it."""
-    client, server = pod_on(world, FIRST, "kube-system/kube-dns"), pod_on(world, LAST, "default/httpd")
-    with running("trace", client, server, "--port", "80") as process:
-        wait_until(lambda: TABLE in ssh(LAST, "nft list tables"), seconds=30, what=f"a watch on {LAST}")
-        scripts = ssh(LAST, "pgrep -f '[s]h -c SECONDS_LONG='").split()
-        ssh(LAST, f"kill -KILL {' '.join(scripts)}")
+def test_nothing_stays_where_a_host_cannot_clean_up(ends: Ends) -> None:
+    """Its script is killed: what it has started ends by its own deadline."""
+    node = ends.server_node
+    with running("trace", ends.client, ends.server, "--port", "80") as process:
+        wait_until(lambda: TABLE in ssh(node, "nft list tables"), seconds=30, what=f"a watch on {node}")
+        scripts = ssh(node, "pgrep -f '[s]h -c SECONDS_LONG='").split()
+        ssh(node, f"kill -KILL {' '.join(scripts)}")
         process.wait(timeout=30)
-    wait_until(lambda: TABLE not in ssh(LAST, "nft list tables"), seconds=LONGEST_SECONDS + 1, what="no watch")
-    ssh(LAST, f"rm -rf {FOLDERS}")
+    wait_until(lambda: TABLE not in ssh(node, "nft list tables"), seconds=LONGEST_SECONDS + 1, what="no watch")
+    ssh(node, f"rm -rf {FOLDERS}")
 
 
 @contextmanager
