@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -16,6 +16,10 @@ from invoke.tasks import task
 
 from kubeproof.cli.command_line import CommandLine, as_typed
 from kubeproof.terminal.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, CommandError, UserError
+
+if TYPE_CHECKING:
+    from kubeproof.config.cluster import LoadedInventory
+    from lab.settings import LabSettings
 
 EXIT_INTERRUPTED = 130
 ROOT = Path(__file__).resolve().parent
@@ -72,8 +76,26 @@ def _file(written: str) -> Path | None:
     return _path(written) if written else None
 
 
-def _inventory(written: str) -> Path:
-    return _path(written) if written else ROOT / "inventory" / "lab.py"
+def _loaded(inventory: str) -> "LoadedInventory":
+    """The inventory of that file, or the lab's."""
+    from kubeproof.config import cluster
+
+    return cluster.load(_path(inventory) if inventory else cluster.LAB)
+
+
+def _lab(*, as_root: bool = False) -> "LabSettings":
+    from lab import lifecycle, settings
+
+    if as_root:
+        lifecycle.require_root()
+    return settings.load()
+
+
+def _say_changes(what: str, number: int, noun: str = "change") -> None:
+    from kubeproof.terminal.console import say
+    from kubeproof.terminal.summary import counted
+
+    say(f"{what}: {counted(number, noun)}")
 
 
 def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str] | None" = None) -> int:
@@ -81,12 +103,11 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     from rich.markup import escape
 
     from kubeproof.access import host_names
-    from kubeproof.config import cluster
     from kubeproof.deploy import pyinfra_run, run_report
     from kubeproof.terminal.console import console, say
     from kubeproof.terminal.summary import counted
 
-    loaded = cluster.load(_inventory(inventory))
+    loaded = _loaded(inventory)
     host_names.check(loaded)
     outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env)
     for line in run_report.plan_lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
@@ -98,12 +119,11 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
 
 
 def _verify(inventory: str, json_file: str, html_file: str = "") -> int:
-    from kubeproof.config import cluster
     from kubeproof.proof import proving
     from kubeproof.proof.report import to_json
     from kubeproof.terminal.reporting import as_json
 
-    loaded = cluster.load(_inventory(inventory))
+    loaded = _loaded(inventory)
     if not html_file:
         return proving.verify(loaded, [as_json(_file(json_file), to_json)])
     from kubeproof.pages import writing
@@ -117,13 +137,13 @@ def up(_context: Context) -> int:
     """Everything, from nothing to a proven cluster."""
     from kubeproof.terminal.console import console
     from kubeproof.terminal.summary import Summary
-    from lab import group_data, lifecycle, network_requirements, settings
+    from lab import group_data, lifecycle, network_requirements
 
     summary = Summary()
     verdicts: list[int] = []
-    lab_settings = settings.load()
-    network_requirements.check(lab_settings, group_data.settings())
-    lifecycle.up(lab_settings, summary)
+    lab = _lab()
+    network_requirements.check(lab, group_data.settings())
+    lifecycle.up(lab, summary)
     summary.change("deploy", lambda: _deploy("", "deploy.py"))
     summary.check("proof", lambda: verdicts.append(_verify("", "")))
     summary.show()
@@ -164,20 +184,18 @@ def verify(_context: Context, inventory: str = "", json: str = "", html: str = "
 @command
 def report(_context: Context, file: str, inventory: str = "", since: str = "") -> None:
     """Draw the network and its proof as a page of HTML."""
-    from kubeproof.config import cluster
     from kubeproof.pages import writing
 
-    writing.report(cluster.load(_inventory(inventory)), _path(file), _file(since))
+    writing.report(_loaded(inventory), _path(file), _file(since))
 
 
 @task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
 @command
 def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
     """Say what is wrong with a cluster, and what to do about it."""
-    from kubeproof.config import cluster
     from kubeproof.doctor import examining
 
-    return examining.examine(cluster.load(_inventory(inventory)), _file(json))
+    return examining.examine(_loaded(inventory), _file(json))
 
 
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})
@@ -195,15 +213,12 @@ def reset(_context: Context, inventory: str = "", keep_hosts: bool = False) -> N
 @command
 def node_remove(_context: Context, name: Any = None, inventory: str = "") -> int:
     """Take workers out of the cluster for good."""
-    from kubeproof.config import cluster
     from kubeproof.deploy import node_removal
     from lab import inventory as of_lab
-    from lab import settings
 
-    loaded, names = cluster.load(_inventory(inventory)), list(name or ())
+    loaded, names = _loaded(inventory), list(name or ())
     node_removal.check(loaded.cluster, names)
-    own = not inventory
-    advice = of_lab.advice(settings.load(), names) if own else node_removal.advice(inventory, names)
+    advice = node_removal.advice(inventory, names) if inventory else of_lab.advice(_lab(), names)
     return 0 if node_removal.remove(loaded, names, advice) else EXIT_NOT_HOLDING
 
 
@@ -211,10 +226,9 @@ def node_remove(_context: Context, name: Any = None, inventory: str = "") -> int
 @command
 def demo(_context: Context, inventory: str = "") -> int:
     """Ask the demo application on every node, from outside."""
-    from kubeproof.config import cluster
     from kubeproof.probes import demo_client
 
-    return demo_client.show(cluster.load(_inventory(inventory)).cluster)
+    return demo_client.show(_loaded(inventory).cluster)
 
 
 @task(help={**INVENTORY_HELP, "step": "play up to this step only (0 to 4)", "keep": "leave its policies as they are"})
@@ -222,9 +236,8 @@ def demo(_context: Context, inventory: str = "") -> int:
 def policy(_context: Context, inventory: str = "", step: str = "", keep: bool = False) -> int:
     """Show NetworkPolicy at work on the demo, step by step."""
     from kubeproof import walkthrough
-    from kubeproof.config import cluster
 
-    return walkthrough.play(cluster.load(_inventory(inventory)), step=step, keep=keep)
+    return walkthrough.play(_loaded(inventory), step=step, keep=keep)
 
 
 @task(
@@ -252,11 +265,10 @@ def matrix(
 ) -> int:
     """Try what policies allow and hold it against what they say."""
     from kubeproof import matrix as truth
-    from kubeproof.config import cluster
 
     files, json_file, junit_file = [_path(name) for name in file or ()], _file(json), _file(junit)
     options = truth.Options(files, json_file, junit_file, only or None, verbose, keep)
-    return truth.run(cluster.load(_inventory(inventory)), options)
+    return truth.run(_loaded(inventory), options)
 
 
 @task(
@@ -282,11 +294,10 @@ def explain(
     inventory: str = "",
 ) -> int:
     """Say whether policies allow a connection, and why."""
-    from kubeproof.config import cluster
     from kubeproof.policy import explain as engine
 
     files = [_path(name) for name in file or ()]
-    load = None if files else functools.partial(cluster.load, _inventory(inventory))
+    load = None if files else functools.partial(_loaded, inventory)
     return engine.run(load, source=from_, destination=to, port=port, protocol=protocol, files=files)
 
 
@@ -316,12 +327,11 @@ def trace(
     inventory: str = "",
 ) -> int:
     """The walk of a packet, as predicted and as seen."""
-    from kubeproof.config import cluster
     from kubeproof.trace import running
     from kubeproof.trace.endpoints import Asked
 
     return running.trace(
-        functools.partial(cluster.load, _inventory(inventory)),
+        functools.partial(_loaded, inventory),
         Asked(source, destination, port, protocol),
         folder=_path(file) if file else None,
         as_json=json,
@@ -333,10 +343,9 @@ def trace(
 @command
 def collect(_context: Context, folder: str, inventory: str = "") -> int:
     """Write the nodes' network state into a folder."""
-    from kubeproof.config import cluster
     from kubeproof.trace import running
 
-    return running.collect(cluster.load(_inventory(inventory)), _path(folder))
+    return running.collect(_loaded(inventory), _path(folder))
 
 
 @task(help=INVENTORY_HELP)
@@ -344,13 +353,12 @@ def collect(_context: Context, folder: str, inventory: str = "") -> int:
 def status(_context: Context, inventory: str = "") -> int:
     """Show the lab, the cluster's nodes and its pods."""
     from kubeproof.access import remote_kubectl
-    from kubeproof.config import cluster
 
     if not inventory:
-        from lab import lifecycle, settings
+        from lab import lifecycle
 
-        lifecycle.show_status(settings.load())
-    loaded = cluster.load(_inventory(inventory))
+        lifecycle.show_status(_lab())
+    loaded = _loaded(inventory)
     codes = [remote_kubectl.run(loaded, ["get", what, "-A", "-o", "wide"]) for what in ("nodes", "pods")]
     return max(codes)
 
@@ -360,20 +368,19 @@ def status(_context: Context, inventory: str = "") -> int:
 def kubectl(_context: Context, inventory: str = "") -> int:
     """Run kubectl: ./inv kubectl -- get pods -A."""
     from kubeproof.access import remote_kubectl
-    from kubeproof.config import cluster
 
     # invoke joins the words with spaces, which would tear quoted ones apart.
     words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    return remote_kubectl.run(cluster.load(_inventory(inventory)), words)
+    return remote_kubectl.run(_loaded(inventory), words)
 
 
 @task(help={"rounds": "how often both are timed (default: 3)"})
 @command
-def bench(_context: Context, rounds: str = "") -> int:
+def bench(_context: Context, rounds: str = "") -> None:
     """Time the deploy beside the bare commands, on the lab."""
-    from lab import bench, settings
+    from lab import bench
 
-    return bench.run(settings.load(), bench.rounds_of(rounds) if rounds else bench.ROUNDS)
+    bench.run(_lab(), bench.rounds_of(rounds) if rounds else bench.ROUNDS)
 
 
 def _run_all(commands: list[list[str]]) -> int:
@@ -422,10 +429,8 @@ def lint(_context: Context) -> int:
 def docs(_context: Context) -> None:
     """Write the generated tables of docs/ anew."""
     from kubeproof.cli import reference_tables
-    from kubeproof.terminal.console import say
-    from kubeproof.terminal.summary import counted
 
-    say(f"docs: {counted(len(reference_tables.refresh()), 'change')}")
+    _say_changes("docs", len(reference_tables.refresh()))
 
 
 def _install_for_tests() -> None:
@@ -440,14 +445,14 @@ def _install_for_tests() -> None:
 def _test_on_lab(module: str) -> int:
     """Run the tests of one module in tests/lab, on a lab that is made if there is none. Raises UserError."""
     from kubeproof.config.reading import closest
-    from lab import network, settings
+    from lab import network
 
     known = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests" / "lab").glob("test_*.py"))
     if module not in known:
         meant = closest(module, known)
         hint = f"did you mean {meant}?" if meant else f"use one of {', '.join(known)}"
         raise UserError([f"--only: no module of tests/lab ({module}), {hint}"])
-    if not network.is_up(settings.load()) and (code := subprocess.call([sys.executable, "tasks.py", "up"], cwd=ROOT)):
+    if not network.is_up(_lab()) and (code := subprocess.call([sys.executable, "tasks.py", "up"], cwd=ROOT)):
         return code
     return _run_all([[*LAB_TESTS, f"tests/lab/test_{module}.py"]])
 
@@ -479,10 +484,10 @@ def run_tests(_context: Context, fast: bool = False, only: str = "") -> int:
 def lab_up(_context: Context) -> None:
     """Bring up the lab's mirror and nodes, without a cluster."""
     from kubeproof.terminal.summary import Summary
-    from lab import lifecycle, settings
+    from lab import lifecycle
 
     summary = Summary()
-    lifecycle.up(settings.load(), summary)
+    lifecycle.up(_lab(), summary)
     summary.show()
 
 
@@ -490,23 +495,16 @@ def lab_up(_context: Context) -> None:
 @command
 def lab_down(_context: Context, all: bool = False) -> None:
     """Remove the lab from the machine; caches stay."""
-    from kubeproof.terminal.console import say
-    from kubeproof.terminal.summary import counted
-    from lab import lifecycle, settings
+    from lab import lifecycle
 
-    say(f"lab removed: {counted(lifecycle.down(settings.load(), everything=all), 'change')}")
+    _say_changes("lab removed", lifecycle.down(_lab(), everything=all))
 
 
 def _node_task(action: str, name: str) -> None:
-    from kubeproof.terminal.console import say
-    from kubeproof.terminal.summary import counted
-    from lab import lifecycle, nodes, settings
+    from lab import nodes
 
-    lab_settings = settings.load()
-    lab_settings.node(name)
-    lifecycle.require_root()
-    changes = getattr(nodes, action)(lab_settings, name)
-    say(f"{name}: {counted(changes, 'change')}")
+    _lab().node(name)
+    _say_changes(name, getattr(nodes, action)(_lab(as_root=True), name))
 
 
 @task(name="start", help={"node": "its name, e.g. k8s-node1"})
@@ -535,10 +533,9 @@ def lab_reboot(_context: Context, node: str) -> None:
 def lab_snapshot(_context: Context, name: str) -> int:
     """Keep the lab's nodes as they are, under a name."""
     from kubeproof.terminal.summary import Summary
-    from lab import lifecycle, settings, snapshots
+    from lab import snapshots
 
-    lifecycle.require_root()
-    return snapshots.take(settings.load(), name, Summary())
+    return snapshots.take(_lab(as_root=True), name, Summary())
 
 
 @task(name="restore", help={"name": "a snapshot's, see `./inv lab.snapshots`"})
@@ -546,10 +543,9 @@ def lab_snapshot(_context: Context, name: str) -> int:
 def lab_restore(_context: Context, name: str) -> int:
     """Give the lab's nodes back what a snapshot has kept."""
     from kubeproof.terminal.summary import Summary
-    from lab import lifecycle, settings, snapshots
+    from lab import snapshots
 
-    lifecycle.require_root()
-    return snapshots.restore(settings.load(), name, Summary())
+    return snapshots.restore(_lab(as_root=True), name, Summary())
 
 
 @task(name="snapshots", help={"remove": "delete the snapshot of this name"})
@@ -568,9 +564,9 @@ def lab_snapshots(_context: Context, remove: str = "") -> None:
 @command
 def lab_status(_context: Context) -> int:
     """Show the lab's bridge, mirror and nodes."""
-    from lab import lifecycle, settings
+    from lab import lifecycle
 
-    return EXIT_NOT_HOLDING if not lifecycle.show_status(settings.load()) else 0
+    return 0 if lifecycle.show_status(_lab()) else EXIT_NOT_HOLDING
 
 
 @task(name="build")
@@ -578,13 +574,13 @@ def lab_status(_context: Context) -> int:
 def mirror_build(_context: Context) -> None:
     """Build what the mirror serves, if it is not cached."""
     from kubeproof.terminal.summary import Summary
-    from lab import mirror, preflight, settings
+    from lab import mirror, preflight
 
     summary = Summary()
-    lab_settings = settings.load()
-    summary.check("preflight", lambda: preflight.check(lab_settings))
+    lab = _lab()
+    summary.check("preflight", lambda: preflight.check(lab))
     summary.change("system packages", preflight.install_packages)
-    summary.change("mirror", lambda: mirror.build(lab_settings))
+    summary.change("mirror", lambda: mirror.build(lab))
     summary.show()
 
 
@@ -592,14 +588,11 @@ def mirror_build(_context: Context) -> None:
 @command
 def mirror_add(_context: Context, image: Any = None) -> None:
     """Put images of others into the lab's registry."""
-    from kubeproof.terminal.console import say
-    from kubeproof.terminal.summary import counted
-    from lab import lifecycle, mirror, preflight, settings
+    from lab import mirror, preflight
 
-    lifecycle.require_root()
+    lab = _lab(as_root=True)
     preflight.install_packages(preflight.IMAGE_PACKAGES)
-    added = mirror.add(settings.load(), list(image or ()), _path("."))
-    say(f"added: {counted(added, 'image')}")
+    _say_changes("added", mirror.add(lab, list(image or ()), _path(".")), "image")
 
 
 @task(name="status")
@@ -607,51 +600,20 @@ def mirror_add(_context: Context, image: Any = None) -> None:
 def mirror_status(_context: Context) -> int:
     """Show the mirror's services."""
     from kubeproof.terminal.console import say
-    from lab import mirror, settings
+    from lab import mirror
 
-    rows = mirror.status(settings.load())
+    rows = mirror.status(_lab())
     for name, url, state in rows:
         say(f"{name}: {state} at {url}")
     return EXIT_NOT_HOLDING if not all(state.startswith("running") for _, _, state in rows) else 0
 
 
 namespace = Collection(
-    *(
-        up,
-        plan,
-        apply,
-        verify,
-        report,
-        doctor,
-        reset,
-        demo,
-        policy,
-        matrix,
-        explain,
-        trace,
-        collect,
-        status,
-        kubectl,
-        bench,
-        lint,
-        docs,
-        run_tests,
-    )
+    *(up, plan, apply, verify, report, doctor, reset, demo, policy, matrix, explain),
+    *(trace, collect, status, kubectl, bench, lint, docs, run_tests),
 )
-namespace.add_collection(
-    Collection(
-        "lab",
-        lab_up,
-        lab_down,
-        lab_start,
-        lab_stop,
-        lab_reboot,
-        lab_snapshot,
-        lab_restore,
-        lab_snapshots,
-        lab_status,
-    )
-)
+LAB = (lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_snapshot, lab_restore, lab_snapshots, lab_status)
+namespace.add_collection(Collection("lab", *LAB))
 namespace.add_collection(Collection("node", node_remove))
 namespace.add_collection(Collection("mirror", mirror_add, mirror_build, mirror_status))
 

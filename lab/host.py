@@ -43,9 +43,3 @@ def lacks_sys_resource(status: Path = Path("/proc/self/status")) -> bool:
 def is_root() -> bool:
     """Whether this process may create network devices, mounts and control groups."""
     return os.geteuid() == 0
-
-
-def os_release(file: Path = Path("/etc/os-release")) -> dict[str, str]:
-    """Fields of os-release(5), without their quotes."""
-    fields = (line.partition("=") for line in file.read_text().splitlines() if "=" in line)
-    return {name: value.strip().strip("\"'") for name, _, value in fields}

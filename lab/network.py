@@ -30,7 +30,7 @@ REJECTING_ROUTE = 0x200
 
 @dataclass(frozen=True)
 class Route:
-    """Where this machine sends packets to a network; ``device`` is "-" where the route names none."""
+    """Where this machine sends packets to a network."""
 
     to: IPv4Network
     device: str
@@ -90,14 +90,7 @@ def check(lab: LabSettings) -> list[str]:
     ]
     if _link_exists(lab.bridge) and lab.bridge not in own:
         problems.append(f"{lab.bridge}: is a network device of this machine; set another bridge in lab/lab.toml")
-    return problems + overlaps(lab, _routes())
-
-
-def _routes() -> list[Route]:
-    if shutil.which("ip"):
-        return parse_routes(shell.run(["ip", "-json", "-4", "route", "show"]))
-    # A minimal machine, before the lab's packages are installed.
-    return parse_proc_routes(PROC_ROUTES.read_text())
+    return problems + overlaps(lab, parse_routes(PROC_ROUTES.read_text()))
 
 
 def _own_bridges() -> list[str]:
@@ -117,17 +110,11 @@ def overlaps(lab: LabSettings, routes: Iterable[Route]) -> list[str]:
     ]
 
 
-def parse_routes(ip_json: str) -> list[Route]:
-    """Routes from ``ip -json -4 route show``, without the default route and those that lead nowhere."""
-    return [
-        Route(IPv4Network(route["dst"], strict=False), route.get("dev", "-"))
-        for route in json.loads(ip_json or "[]")
-        if route["dst"] != "default" and route.get("type") != "unreachable"
-    ]
+def parse_routes(text: str) -> list[Route]:
+    """Routes from /proc/net/route, without the default route and those that lead nowhere.
 
-
-def parse_proc_routes(text: str) -> list[Route]:
-    """The same from /proc/net/route: addresses are hexadecimal, in the byte order of the machine (proc(5))."""
+    Addresses are hexadecimal there, in the byte order of the machine (proc(5)). It needs no package.
+    """
     routes = []
     for line in text.splitlines()[1:]:
         device, destination, _, flags, _, _, _, mask, *_ = line.split()

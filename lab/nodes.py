@@ -8,26 +8,12 @@ from dataclasses import dataclass
 from kubeproof.terminal.console import step
 from kubeproof.terminal.errors import CommandError, UserError
 from lab import container, kernel_settings, node_files, prepared, rootfs, shell, ssh
-from lab.container import init_pid, is_running
-from lab.node_files import existing
+from lab.container import init_pid as init_pid
+from lab.container import is_running as is_running
+from lab.node_files import existing as existing
 from lab.paths import NODES, SSH_CONFIG
 from lab.settings import LabNode, LabSettings
 from lab.wait import wait_until
-
-__all__ = [
-    "down",
-    "existing",
-    "init_pid",
-    "is_running",
-    "kill_all",
-    "reboot",
-    "start",
-    "start_all",
-    "status",
-    "stop",
-    "stop_all",
-    "up",
-]
 
 BOOT_SECONDS = 180
 SSH_SECONDS = 20

@@ -1,5 +1,6 @@
 """Whether this machine can carry the lab, asked before anything on it is changed; and the packages that it lacks."""
 
+import platform
 import re
 import shutil
 from collections.abc import Collection
@@ -63,7 +64,7 @@ def check(lab: LabSettings) -> None:
 
     Changes nothing but apt's lists, which it refreshes where something is to be downloaded.
     """
-    unfit = machine.identity_problems(host.os_release(), root=host.is_root())
+    unfit = machine.identity_problems(platform.freedesktop_os_release(), root=host.is_root())
     problems = [*unfit, *_resource_problems(lab)]
     if not unfit:
         # These run commands, which an unprivileged user may not, and which another system may not have.

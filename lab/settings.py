@@ -1,13 +1,16 @@
 """The shape of the lab: lab.toml, overridden by KUBEPROOF_LAB_* environment variables; all problems at once."""
 
+# The calls in the fields are descriptions, made once and never shared with an instance.
+# ruff: noqa: RUF009
+
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from kubeproof.config import reading
 from kubeproof.config.reading import Reader, RefusedError, problem
@@ -36,6 +39,7 @@ PRIVATE_NETWORKS = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.
 """RFC 1918."""
 
 Role = Literal["control-plane", "worker"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,22 +51,58 @@ class LabNode:
     role: Role
 
 
+def _setting(read: Reader[T]) -> T:
+    """A field that is read from its raw value by ``read``."""
+    made: T = field(metadata={"read": read})
+    return made
+
+
+_bridge = reading.matching(
+    rf"[A-Za-z][A-Za-z0-9_.-]{{0,{MAX_INTERFACE_NAME - 1}}}",
+    "is not a name for a network interface",
+    f"use at most {MAX_INTERFACE_NAME} letters, digits, '.', '_' and '-', beginning with a letter",
+)
+_worker_prefix = reading.matching(
+    r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9-])?",
+    "does not make host names (RFC 1123)",
+    "use at most 62 lower-case letters, digits and hyphens, beginning with a letter or digit",
+)
+
+
+def _node_network(value: object) -> IPv4Network:
+    network = _private_network(value)
+    if not SHORTEST_PREFIX <= network.prefixlen <= LONGEST_PREFIX:
+        raise RefusedError("is not of a fit size", f"use a prefix of /{SHORTEST_PREFIX} to /{LONGEST_PREFIX}")
+    return network
+
+
+def _private_network(value: object) -> IPv4Network:
+    """The lab makes these networks unreachable while it is down: they must not be somebody else's."""
+    network = reading.network(value)
+    if not any(network.subnet_of(private) for private in PRIVATE_NETWORKS):
+        raise RefusedError("is not a private network", "use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
+    for use, taken in TAKEN_NETWORKS.items():
+        if network.overlaps(taken):
+            raise RefusedError(f"overlaps {use} {taken}", "choose another network")
+    return network
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabSettings:
     """What lab.toml says. ``first_node`` is the control plane host's offset in the node network; workers follow."""
 
-    workers: int
-    node_network: IPv4Network
-    first_node: int
-    pod_cidr: IPv4Network
-    service_cidr: IPv4Network
-    bridge: str
-    control_plane_name: str
-    worker_prefix: str
-    registry_port: int
-    apt_port: int
-    container_runtime: str
-    hosts: str
+    workers: int = _setting(reading.integer(1, MAX_WORKERS))
+    node_network: IPv4Network = _setting(_node_network)
+    first_node: int = _setting(reading.integer(GATEWAY_INDEX + 1, 2 ** (32 - SHORTEST_PREFIX) - 2))
+    pod_cidr: IPv4Network = _setting(_private_network)
+    service_cidr: IPv4Network = _setting(_private_network)
+    bridge: str = _setting(_bridge)
+    control_plane_name: str = _setting(reading.dns_label)
+    worker_prefix: str = _setting(_worker_prefix)
+    registry_port: int = _setting(reading.port)
+    apt_port: int = _setting(reading.port)
+    container_runtime: str = _setting(reading.one_of(*RUNTIMES))
+    hosts: str = _setting(reading.one_of("prepared", "bare"))
 
     @property
     def gateway(self) -> IPv4Address:
@@ -99,52 +139,6 @@ class LabSettings:
         return LabNode(f"{self.worker_prefix}{number}", self.node_network[self.first_node + number], "worker")
 
 
-_bridge = reading.matching(
-    rf"[A-Za-z][A-Za-z0-9_.-]{{0,{MAX_INTERFACE_NAME - 1}}}",
-    "is not a name for a network interface",
-    f"use at most {MAX_INTERFACE_NAME} letters, digits, '.', '_' and '-', beginning with a letter",
-)
-_worker_prefix = reading.matching(
-    r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9-])?",
-    "does not make host names (RFC 1123)",
-    "use at most 62 lower-case letters, digits and hyphens, beginning with a letter or digit",
-)
-
-
-def _node_network(value: object) -> IPv4Network:
-    network = _private_network(value)
-    if not SHORTEST_PREFIX <= network.prefixlen <= LONGEST_PREFIX:
-        raise RefusedError("is not of a fit size", f"use a prefix of /{SHORTEST_PREFIX} to /{LONGEST_PREFIX}")
-    return network
-
-
-def _private_network(value: object) -> IPv4Network:
-    """The lab makes these networks unreachable while it is down: they must not be somebody else's."""
-    network = reading.network(value)
-    if not any(network.subnet_of(private) for private in PRIVATE_NETWORKS):
-        raise RefusedError("is not a private network", "use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
-    for use, taken in TAKEN_NETWORKS.items():
-        if network.overlaps(taken):
-            raise RefusedError(f"overlaps {use} {taken}", "choose another network")
-    return network
-
-
-_READERS: dict[str, Reader[object]] = {
-    "workers": reading.integer(1, MAX_WORKERS),
-    "node_network": _node_network,
-    "first_node": reading.integer(GATEWAY_INDEX + 1, 2 ** (32 - SHORTEST_PREFIX) - 2),
-    "pod_cidr": _private_network,
-    "service_cidr": _private_network,
-    "bridge": _bridge,
-    "control_plane_name": reading.dns_label,
-    "worker_prefix": _worker_prefix,
-    "registry_port": reading.port,
-    "apt_port": reading.port,
-    "container_runtime": reading.one_of(*RUNTIMES),
-    "hosts": reading.one_of("prepared", "bare"),
-}
-
-
 @cache
 def load() -> LabSettings:
     """The lab of this repository and environment. Raises UserError with a line for each problem."""
@@ -169,13 +163,8 @@ def parse(raw: Mapping[str, object], environment: Mapping[str, str]) -> LabSetti
         if name.startswith(ENVIRONMENT_PREFIX)
     }
     merged = {**raw, **overrides}
-    values: dict[str, object] = {}
-    problems = reading.without_unknown(merged.keys(), _READERS.keys())
-    for item in fields(LabSettings):
-        try:
-            values[item.name] = _read(item.name, merged)
-        except UserError as error:
-            problems.extend(error.problems)
+    readers = {item.name: item.metadata["read"] for item in fields(LabSettings)}
+    values, problems = reading.checked(merged, readers, "give it a value")
     problems.extend(_conflicts(values))
     if problems:
         raise UserError([_with_source(line, overrides) for line in problems])
@@ -184,15 +173,6 @@ def parse(raw: Mapping[str, object], environment: Mapping[str, str]) -> LabSetti
 
 def _from_environment(value: str) -> object:
     return int(value) if value.isascii() and value.isdigit() else value
-
-
-def _read(name: str, raw: Mapping[str, object]) -> object:
-    if name not in raw:
-        raise UserError(f"{name}: is not set, give it a value")
-    try:
-        return _READERS[name](raw[name])
-    except RefusedError as refused:
-        raise UserError(refused.line(name, raw[name])) from None
 
 
 def _with_source(line: str, overrides: Mapping[str, object]) -> str:

@@ -10,13 +10,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from kubeproof.config.settings import EFFECTS
 from kubeproof.config.tables.version_traits import ERAS
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
 from kubeproof.networks import catalogue as manifests
 from kubeproof.networks.effects import OF_OTHERS, Effect
 from kubeproof.networks.manifest import number
 from kubeproof.networks.registry import NETWORKS
-from kubeproof.node.setting_effects import EFFECTS
 from kubeproof.proof.probes import TITLES
 from kubeproof.rules import index
 from kubeproof.terminal.exits import REPOSITORY

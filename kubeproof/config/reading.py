@@ -268,6 +268,26 @@ def without_unknown(
     return problems
 
 
+def checked(
+    raw: Mapping[str, object], readers: Mapping[str, Reader[object]], advice: str
+) -> tuple[dict[str, object], list[str]]:
+    """The values that their readers take, and a problem for each other one, for what is not set, and for other names.
+
+    ``advice`` is for what is not set.
+    """
+    values: dict[str, object] = {}
+    problems = without_unknown(raw.keys(), readers.keys())
+    for name, read in readers.items():
+        if name not in raw:
+            problems.append(f"{name}: is not set, {advice}")
+            continue
+        try:
+            values[name] = read(raw[name])
+        except RefusedError as refused:
+            problems.append(refused.line(name, raw[name]))
+    return values, problems
+
+
 def overlaps(values: Mapping[str, object], names: Iterable[str]) -> Iterator[str]:
     """A problem for each pair of networks among ``names`` that share addresses; what is no network is left out."""
     networks = {name: values.get(name) for name in names}

@@ -20,6 +20,7 @@ from kubeproof.config.tables.findings import FINDINGS
 from kubeproof.config.tables.runtimes import NAMES as RUNTIMES
 from kubeproof.config.tables.runtimes import Runtime, runtime_of
 from kubeproof.config.tables.version_traits import ERAS, Era
+from kubeproof.networks.effects import OF_OTHERS, Effect, applied, nothing, refused
 from kubeproof.networks.network import NODE_ADDRESS, Backend, Network
 from kubeproof.networks.registry import BACKENDS, NETWORKS
 from kubeproof.terminal.errors import UserError
@@ -79,13 +80,22 @@ def _finding(value: object) -> str:
     return written
 
 
-def _setting(read: Reader[T], otherwise: T | None = None) -> T:
+def _setting(read: Reader[T], effect: Effect | None = None, otherwise: T | None = None) -> T:
     """A field that is read from its raw value by ``read``; the type of the field is what the reader returns.
 
+    ``effect`` is what a change does to a cluster that runs; without one the modules of the pod networks say it.
     ``otherwise`` holds where it has no value: for what inventories that keep all settings of their own do not have yet.
     """
-    made: T = field(metadata={"read": read, "otherwise": otherwise})
+    made: T = field(metadata={"read": read, "effect": effect, "otherwise": otherwise})
     return made
+
+
+_SOURCE = applied("the host's file of package sources and its keyring are written anew")
+_RUNTIME_FILE = applied("the runtime's configuration is written anew, and it restarts")
+_PACKAGE = applied("the package of that name and version is installed; runtime-conflict says what it would take away")
+_HELD_AGAINST = nothing("a key is held against it before any host is given it")
+_DEMO_PODS = applied("the demo's pods are replaced")
+_EACH_TIME = nothing("each command reads it, and nothing keeps it")
 
 
 _package_version = reading.matching(
@@ -119,48 +129,56 @@ _preflight_check = reading.matching(
 class Settings:
     """A cluster's settings. Make one with :func:`parse`. Networks are IPv4 in CIDR form, ports are numbers."""
 
-    kubernetes_version: str = _setting(_version)
-    kubernetes_apt_url: str = _setting(reading.empty_or(reading.url))
-    kubernetes_apt_key: str = _setting(reading.empty_or(reading.path_or_url))
-    kubernetes_apt_key_fingerprint: str = _setting(reading.empty_or(_fingerprint))
-    kubernetes_rpm_url: str = _setting(reading.empty_or(reading.url))
-    kubernetes_rpm_key: str = _setting(reading.empty_or(reading.path_or_url))
-    kubernetes_rpm_key_fingerprint: str = _setting(reading.empty_or(_fingerprint))
-    kubernetes_package_version: str = _setting(reading.empty_or(_package_version))
-    image_repository: str = _setting(reading.image_repository)
-    etcd_image_tag: str = _setting(reading.empty_or(reading.image_tag))
-    pause_image_tag: str = _setting(reading.empty_or(reading.image_tag))
+    kubernetes_version: str = _setting(_version, refused())
+    kubernetes_apt_url: str = _setting(reading.empty_or(reading.url), _SOURCE)
+    kubernetes_apt_key: str = _setting(reading.empty_or(reading.path_or_url), _SOURCE)
+    kubernetes_apt_key_fingerprint: str = _setting(reading.empty_or(_fingerprint), _HELD_AGAINST)
+    kubernetes_rpm_url: str = _setting(reading.empty_or(reading.url), _SOURCE)
+    kubernetes_rpm_key: str = _setting(reading.empty_or(reading.path_or_url), _SOURCE)
+    kubernetes_rpm_key_fingerprint: str = _setting(reading.empty_or(_fingerprint), _HELD_AGAINST)
+    kubernetes_package_version: str = _setting(reading.empty_or(_package_version), _PACKAGE)
+    image_repository: str = _setting(reading.image_repository, refused())
+    etcd_image_tag: str = _setting(reading.empty_or(reading.image_tag), refused())
+    pause_image_tag: str = _setting(
+        reading.empty_or(reading.image_tag),
+        applied("it is in the runtime's configuration; with Docker before 1.24 it is refused"),
+    )
 
-    node_network: IPv4Network = _setting(reading.network)
-    pod_cidr: IPv4Network = _setting(reading.network)
-    pod_subnet_bits: int = _setting(reading.integer(16, 28))
-    service_cidr: IPv4Network = _setting(reading.network)
-    cluster_domain: str = _setting(reading.dns_name)
-    node_port_range: str = _setting(_port_range)
-    api_port: int = _setting(reading.port)
+    node_network: IPv4Network = _setting(
+        reading.network, nothing("the nodes' addresses are held against it; changed ones are refused (changed-address)")
+    )
+    pod_cidr: IPv4Network = _setting(reading.network, refused())
+    pod_subnet_bits: int = _setting(reading.integer(16, 28), refused())
+    service_cidr: IPv4Network = _setting(reading.network, refused())
+    cluster_domain: str = _setting(reading.dns_name, refused())
+    node_port_range: str = _setting(_port_range, refused())
+    api_port: int = _setting(reading.port, refused())
 
-    container_runtime: str = _setting(reading.one_of(*RUNTIMES))
-    docker_package: str = _setting(reading.empty_or(_package))
-    containerd_package: str = _setting(reading.empty_or(_package))
-    runtime_package_version: str = _setting(reading.empty_or(_version_pattern))
-    runtime_rpm_url: str = _setting(reading.empty_or(reading.url))
-    runtime_rpm_key: str = _setting(reading.empty_or(reading.path_or_url))
-    runtime_rpm_key_fingerprint: str = _setting(reading.empty_or(_fingerprint))
-    cri_dockerd_archive: str = _setting(reading.empty_or(reading.path_or_url))
-    cgroup_driver: str = _setting(reading.one_of("systemd", "cgroupfs"))
-    insecure_registries: tuple[str, ...] = _setting(reading.list_of(reading.registry))
-    registry_mirrors: tuple[str, ...] = _setting(reading.list_of(reading.url))
-    docker_log_max_size: str = _setting(_log_size)
-    docker_log_max_file: int = _setting(reading.integer(1, 100))
+    container_runtime: str = _setting(reading.one_of(*RUNTIMES), refused("cluster-runtime"))
+    docker_package: str = _setting(reading.empty_or(_package), _PACKAGE)
+    containerd_package: str = _setting(reading.empty_or(_package), _PACKAGE)
+    runtime_package_version: str = _setting(reading.empty_or(_version_pattern), _PACKAGE)
+    runtime_rpm_url: str = _setting(reading.empty_or(reading.url), _SOURCE)
+    runtime_rpm_key: str = _setting(reading.empty_or(reading.path_or_url), _SOURCE)
+    runtime_rpm_key_fingerprint: str = _setting(reading.empty_or(_fingerprint), _HELD_AGAINST)
+    cri_dockerd_archive: str = _setting(
+        reading.empty_or(reading.path_or_url),
+        nothing("wherever it comes from, it is the same program with the same checksum"),
+    )
+    cgroup_driver: str = _setting(reading.one_of("systemd", "cgroupfs"), refused())
+    insecure_registries: tuple[str, ...] = _setting(reading.list_of(reading.registry), _RUNTIME_FILE)
+    registry_mirrors: tuple[str, ...] = _setting(reading.list_of(reading.url), _RUNTIME_FILE)
+    docker_log_max_size: str = _setting(_log_size, _RUNTIME_FILE)
+    docker_log_max_file: int = _setting(reading.integer(1, 100), _RUNTIME_FILE)
 
-    http_proxy: str = _setting(reading.empty_or(reading.url))
-    https_proxy: str = _setting(reading.empty_or(reading.url))
-    no_proxy: tuple[str, ...] = _setting(reading.list_of(_proxy_exception))
+    http_proxy: str = _setting(reading.empty_or(reading.url), _RUNTIME_FILE)
+    https_proxy: str = _setting(reading.empty_or(reading.url), _RUNTIME_FILE)
+    no_proxy: tuple[str, ...] = _setting(reading.list_of(_proxy_exception), _RUNTIME_FILE)
 
-    selinux: str = _setting(reading.one_of("permissive", "enforcing"))
-    firewalld: str = _setting(reading.one_of("ports", "off"))
+    selinux: str = _setting(reading.one_of("permissive", "enforcing"), applied("the host's mode is set"))
+    firewalld: str = _setting(reading.one_of("ports", "off"), applied("ports are opened, or it is turned off"))
 
-    cni: str = _setting(reading.one_of(*NETWORKS))
+    cni: str = _setting(reading.one_of(*NETWORKS), refused("cni-changed"))
     podnet_image: str = _setting(reading.empty_or(reading.image))
     cni_manifest: str = _setting(reading.empty_or(reading.path_or_url))
     cni_manifest_sha256: str = _setting(reading.empty_or(_sha256))
@@ -172,21 +190,25 @@ class Settings:
     vxlan_port: int = _setting(reading.port)
     network_policy: bool | None = _setting(reading.none_or(reading.truth))
 
-    cluster_dns: str = _setting(reading.one_of("coredns", "dnsmasq"))
-    cluster_dns_image: str = _setting(reading.empty_or(reading.image))
+    cluster_dns: str = _setting(reading.one_of("coredns", "dnsmasq"), refused())
+    cluster_dns_image: str = _setting(
+        reading.empty_or(reading.image), applied("dnsmasq's pods are replaced; CoreDNS has kubeadm's")
+    )
 
-    demo: bool = _setting(reading.truth)
-    httpd_image: str = _setting(reading.empty_or(reading.image))
-    kuard_image: str = _setting(reading.empty_or(reading.image))
-    httpd_node_port: int = _setting(reading.port)
-    probe_image: str = _setting(reading.empty_or(reading.image))
+    demo: bool = _setting(reading.truth, applied("the demo is applied or taken away"))
+    httpd_image: str = _setting(reading.empty_or(reading.image), _DEMO_PODS)
+    kuard_image: str = _setting(reading.empty_or(reading.image), _DEMO_PODS)
+    httpd_node_port: int = _setting(reading.port, applied("the demo's Service is changed"))
+    probe_image: str = _setting(reading.empty_or(reading.image), _EACH_TIME)
 
-    conntrack_max_per_core: int | None = _setting(reading.none_or(reading.integer(0, 2**31 - 1)))
-    join_token_ttl_minutes: int = _setting(reading.integer(1, MAX_TOKEN_MINUTES))
-    kubeconfig: str = _setting(reading.path)
-    ignore_preflight_errors: tuple[str, ...] = _setting(reading.list_of(_preflight_check))
-    ignore_findings: tuple[str, ...] = _setting(reading.list_of(_finding))
-    patience: float = _setting(reading.number(patience.LOWEST, patience.HIGHEST), otherwise=1.0)
+    conntrack_max_per_core: int | None = _setting(reading.none_or(reading.integer(0, 2**31 - 1)), refused())
+    join_token_ttl_minutes: int = _setting(
+        reading.integer(1, MAX_TOKEN_MINUTES), nothing("each join makes a token of its own")
+    )
+    kubeconfig: str = _setting(reading.path, applied("the copy is put there"))
+    ignore_preflight_errors: tuple[str, ...] = _setting(reading.list_of(_preflight_check), _EACH_TIME)
+    ignore_findings: tuple[str, ...] = _setting(reading.list_of(_finding), _EACH_TIME)
+    patience: float = _setting(reading.number(patience.LOWEST, patience.HIGHEST), _EACH_TIME, otherwise=1.0)
 
     @property
     def kubernetes_minor(self) -> str:
@@ -242,6 +264,12 @@ class Settings:
 
 NAMES = tuple(item.name for item in fields(Settings))
 """All settings, in the order in which a person meets them."""
+EFFECTS: Mapping[str, Effect | Mapping[str, Effect]] = {
+    item.name: item.metadata["effect"]
+    or {network.name: network.effects.get(item.name, OF_OTHERS) for network in NETWORKS.values()}
+    for item in fields(Settings)
+}
+"""What a changed setting does to a cluster that runs; by pod network where they differ."""
 
 
 def parse(raw: Mapping[str, object]) -> Settings:
@@ -254,26 +282,12 @@ def parse(raw: Mapping[str, object]) -> Settings:
 
 def examine(raw: Mapping[str, object]) -> tuple[Settings | None, list[str]]:
     """The settings, or None and a line for each problem, for callers that have problems of their own to add."""
-    values: dict[str, object] = {}
-    problems = reading.without_unknown(raw.keys(), NAMES)
-    for item in fields(Settings):
-        try:
-            otherwise = item.metadata["otherwise"]
-            unset = item.name not in raw and otherwise is not None
-            values[item.name] = otherwise if unset else _read(item.name, item.metadata["read"], raw)
-        except UserError as error:
-            problems.extend(error.problems)
+    otherwise = {item.name: item.metadata["otherwise"] for item in fields(Settings)}
+    given = {**{name: value for name, value in otherwise.items() if value is not None}, **raw}
+    readers = {item.name: item.metadata["read"] for item in fields(Settings)}
+    values, problems = reading.checked(given, readers, "give it a value in inventory/group_data/all.py")
     problems.extend(_conflicts(values))
     return (None if problems else Settings(**values)), problems  # type: ignore[arg-type]  # checked by the readers
-
-
-def _read(name: str, read: Reader[object], raw: Mapping[str, object]) -> object:
-    if name not in raw:
-        raise UserError(f"{name}: is not set, give it a value in inventory/group_data/all.py")
-    try:
-        return read(raw[name])
-    except RefusedError as refused:
-        raise UserError(refused.line(name, raw[name])) from None
 
 
 def conflicts_with(settings: Settings, changes: Mapping[str, object]) -> list[str]:

@@ -1,6 +1,5 @@
 """Truth tables of connections: one type for what is expected and what is observed, and their comparison. Pure."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -84,10 +83,6 @@ class TruthTable:
     """Cells in the order in which grids show them."""
 
     cells: Cells
-
-    @property
-    def counts(self) -> Counter[Mark]:
-        return Counter(cell.mark for cell in self.cells.values())
 
     def combinations(self) -> tuple[Combination, ...]:
         return tuple(dict.fromkeys(key.combination for key in self.cells))

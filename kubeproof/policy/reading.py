@@ -6,9 +6,10 @@ what people write: fields that do not exist and values that no label can have ar
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Any
 
 from kubeproof.policy import documents, names, surroundings
 from kubeproof.policy.fields import Field, is_ipv6, shown
@@ -131,18 +132,8 @@ class _Collected:
     places: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def objects(self, notes: Iterable[str], *, written: bool) -> Objects:
-        return Objects(
-            tuple(self.namespaces),
-            tuple(self.pods),
-            tuple(self.policies),
-            tuple(self.nodes),
-            tuple(notes),
-            tuple(self.services),
-            tuple(self.workloads),
-            tuple(self.others),
-            tuple(self.unplaced),
-            written=written,
-        )
+        kept: dict[str, Any] = {name: tuple(found) for name, found in vars(self).items() if name != "places"}
+        return Objects(**kept, notes=tuple(notes), written=written)
 
 
 @dataclass(frozen=True)
@@ -191,18 +182,16 @@ def _read_object(item: _Item, collected: _Collected, *, policies_only: bool) -> 
 def _take(kind: str, placed: Field, collected: _Collected) -> None:
     """Read an object of a kind that is judged by; one with problems is not kept."""
     problems = len(placed.report.problems)
-    add: Callable[[], None]
-    match kind:
-        case "Namespace":
-            add = partial(collected.namespaces.append, _namespace(placed))
-        case "Pod":
-            add = partial(collected.pods.append, _pod(placed))
-        case "NetworkPolicy":
-            add = partial(collected.policies.append, _policy(placed))
-        case _:
-            add = partial(collected.nodes.append, _node(placed))
+    kinds: dict[str, tuple[Callable[[Field], Any], list[Any]]] = {
+        "Namespace": (_namespace, collected.namespaces),
+        "Pod": (_pod, collected.pods),
+        "NetworkPolicy": (_policy, collected.policies),
+        "Node": (_node, collected.nodes),
+    }
+    read, found = kinds[kind]
+    item = read(placed)
     if len(placed.report.problems) == problems:
-        add()
+        found.append(item)
         if kind == "NetworkPolicy" and not placed.get("metadata").get("namespace").value:
             collected.unplaced.append(placed.place)
 

@@ -120,7 +120,7 @@ def collect(loaded: LoadedInventory) -> Collected:
         _own_address(cluster.leader.address),
         datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return Collected(facts, outputs, unreachable, _objects(told))
+    return Collected(facts, outputs, unreachable, objects_of(told))
 
 
 def _own_address(towards: IPv4Address) -> IPv4Address | None:
@@ -133,7 +133,7 @@ def _own_address(towards: IPv4Address) -> IPv4Address | None:
         return IPv4Address(probe.getsockname()[0])
 
 
-def _objects(told: Output | None) -> Mapping[str, Any] | str:
+def objects_of(told: Output | None) -> Mapping[str, Any] | str:
     if told is None:
         return "the control plane node cannot be reached"
     if told.code:

@@ -12,7 +12,7 @@ import pytest
 
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.doctor.examining import diagnose
-from kubeproof.doctor.report import to_json
+from kubeproof.doctor.report import Report, to_json
 from lab.wait import wait_until
 from tests.lab import breakages
 from tests.lab.breakages import BREAKAGES, Breakage
@@ -44,6 +44,9 @@ def test_a_breakage_is_named_and_repaired(
     try:
         breakages.make(breakage)
         report = diagnose(inventory)
+        if not set(_names(report)) <= {*breakage.told, *breakage.also}:
+            # What the last one did to pods may still change Services. What was broken by hand stays.
+            report = diagnose(inventory)
         found: dict[str, Any] = to_json(report)
         apply_remedies(found, tmp_path)
         for _ in range(breakage.rounds - 1):
@@ -58,8 +61,12 @@ def test_a_breakage_is_named_and_repaired(
     shown = json.dumps(found, indent=1)
     assert report.evidence.failing, f"the proof does not see it: {shown}"
     assert not report.is_clear
-    names = {item["name"] for item in found["diagnoses"]}
+    names = set(_names(report))
     assert names & set(breakage.told), shown
     assert names <= {*breakage.told, *breakage.also}, shown
     assert bool(remedies_of(found)) == breakage.has_remedy, shown
     prover.wait(seconds=breakage.seconds)
+
+
+def _names(report: Report) -> list[str]:
+    return [item.name for item in report.diagnoses]

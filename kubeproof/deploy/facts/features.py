@@ -4,7 +4,7 @@ nothing. Everything is tried in namespaces of its own, which end with the comman
 import shlex
 from collections.abc import Sequence
 
-from kubeproof.deploy.facts.questions import Lines, Questions, script
+from kubeproof.deploy.facts.questions import Answers, Questions, script
 from kubeproof.rules.before_deploy.kernels import OK
 
 _HAS = """has() { [ -e "$1" ] || grep -qw "$2" /proc/kallsyms || modprobe --dry-run --quiet "$3"; }"""
@@ -38,11 +38,7 @@ class Features(Questions[dict[str, str]]):
     def command(self, wanted: Sequence[str] = ()) -> str:
         return script({name: question for name, question in _questions().items() if name in wanted})
 
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
-
-    def read(self, found: Lines) -> dict[str, str]:
+    def read(self, found: Answers) -> dict[str, str]:
         return {name: lines[-1] for name, lines in found.items() if lines}
 
 

@@ -16,9 +16,7 @@ class Text(FactBase[str]):
     def command(self, path: str) -> str:
         return f"cat {shlex.quote(path)} 2>/dev/null || true"
 
-    @staticmethod
-    def default() -> str:
-        return ""
+    default = str
 
     def process(self, output: list[str]) -> str:
         return "".join(f"{line}\n" for line in output)
@@ -48,9 +46,7 @@ class Kinds(FactBase[dict[str, str]]):
         tell = f'if [ -e "$path" ]; then kind=other; {kinds}; echo "$kind $path"; fi'
         return f"for path in {shlex.join(candidates)}; do {tell}; done; true"
 
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
+    default = dict
 
     def process(self, output: list[str]) -> dict[str, str]:
         pairs = (line.partition(" ") for line in output if line.strip())

@@ -29,9 +29,7 @@ class Sysctls(FactBase[dict[str, str]]):
     def command(self, names: list[str]) -> str:
         return f"for name in {' '.join(names)}; do sysctl $name 2>/dev/null; done; true"
 
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
+    default = dict
 
     def process(self, output: list[str]) -> dict[str, str]:
         return parse_sysctls("\n".join(output))

@@ -12,7 +12,8 @@ from pyinfra.api.facts import FactBase
 from kubeproof.config.patience import patient
 from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import ALL_LIST_PODS
-from kubeproof.deploy.facts.questions import Lines, Questions
+from kubeproof.deploy.facts.lines import Lines
+from kubeproof.deploy.facts.questions import Answers, Questions
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node.changed_settings import DEFAULT, InUse
 from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read
@@ -49,11 +50,7 @@ class ControlPlaneState(Questions[ControlPlane]):
             f" && {ask} get -n kube-system daemonset/kube-proxy -o name",
         }
 
-    @staticmethod
-    def default() -> ControlPlane:
-        return ControlPlane()
-
-    def read(self, found: Lines) -> ControlPlane:
+    def read(self, found: Answers) -> ControlPlane:
         return ControlPlane(
             configured=bool(found["configured"]),
             interrupted=bool(found["interrupted"]),
@@ -84,11 +81,7 @@ class MembershipState(Questions[Membership]):
             "ca": f"sha256sum {paths.CA_CERTIFICATE} | cut -d ' ' -f 1",
         }
 
-    @staticmethod
-    def default() -> Membership:
-        return Membership()
-
-    def read(self, found: Lines) -> Membership:
+    def read(self, found: Answers) -> Membership:
         return Membership(
             joined=bool(found["joined"]),
             interrupted=bool(found["interrupted"]),
@@ -117,9 +110,7 @@ class ApiHealthy(FactBase[bool]):
     def command(self, url: str) -> str:
         return f"curl --silent --insecure --noproxy '*' --max-time 5 {shlex.quote(url)}/healthz || true"
 
-    @staticmethod
-    def default() -> bool:
-        return False
+    default = bool
 
     def process(self, output: list[str]) -> bool:
         return "ok" in output
@@ -132,9 +123,7 @@ class LiveObjects(FactBase[list[dict[str, Any]]]):
         ask = f"{KUBECTL} --request-timeout {REQUEST_SECONDS}s get --ignore-not-found --output json"
         return f"{ask} --filename {shlex.quote(path)} 2>/dev/null || true"
 
-    @staticmethod
-    def default() -> list[dict[str, Any]]:
-        return []
+    default = list
 
     def process(self, output: list[str]) -> list[dict[str, Any]]:
         try:
@@ -156,9 +145,7 @@ class ManifestDifference(FactBase[list[str]]):
     def command(self, path: str) -> str:
         return f"found=$({KUBECTL} diff --filename {shlex.quote(path)} 2>&1) || printf 'differs\\n%s\\n' \"$found\""
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
+    default = list
 
     def process(self, output: list[str]) -> list[str]:
         if not output:
@@ -176,9 +163,7 @@ class Objects(FactBase[list[dict[str, Any]]]):
         kinds = "nodes,daemonsets.apps,deployments.apps,pods"
         return f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s get {kinds} -A -o json 2>/dev/null || true"
 
-    @staticmethod
-    def default() -> list[dict[str, Any]]:
-        return []
+    default = list
 
     def process(self, output: list[str]) -> list[dict[str, Any]]:
         try:
@@ -191,19 +176,12 @@ class Objects(FactBase[list[dict[str, Any]]]):
 LIST_PODS = "; ".join(f"{{ {command}; }} 2>/dev/null" for command in ALL_LIST_PODS)
 
 
-class Remains(FactBase[list[str]]):
+class Remains(Lines):
     """What is there of a cluster on this host, begun or finished: files of kubeadm and kubelet, containers of pods."""
 
     def command(self) -> str:
         files = " ".join((*paths.REMAINS, paths.INIT_MARKER, paths.JOIN_MARKER))
         return f"ls -d {files} 2>/dev/null; ls -A /etc/kubernetes/manifests 2>/dev/null; {LIST_PODS}; true"
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def process(self, output: list[str]) -> list[str]:
-        return [line for line in output if line.strip()]
 
 
 class SettingsInUse(Questions[InUse]):
@@ -233,11 +211,7 @@ class SettingsInUse(Questions[InUse]):
             f'echo "{DEFAULT}"; }} | head -n 1',
         }
 
-    @staticmethod
-    def default() -> InUse:
-        return InUse()
-
-    def read(self, found: Lines) -> InUse:
+    def read(self, found: Answers) -> InUse:
         images = [line.strip("\"'") for line in found["images"]]
         return InUse(
             unfinished=bool(found["unfinished"]),
@@ -260,5 +234,5 @@ def _pairs(lines: Sequence[str], sign: str) -> dict[str, str]:
     return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
 
 
-def _only(found: Lines, name: str) -> str:
+def _only(found: Answers, name: str) -> str:
     return "".join(found[name][:1])

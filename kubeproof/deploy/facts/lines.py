@@ -6,9 +6,7 @@ from pyinfra.api.facts import FactBase
 class Lines(FactBase[list[str]]):
     """The lines that a command prints, without empty ones and the spaces around them."""
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
+    default = list
 
     def process(self, output: list[str]) -> list[str]:
         return [line.strip() for line in output if line.strip()]

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from pyinfra.api.facts import FactBase
 
-from kubeproof.deploy.facts.questions import Lines, Questions
+from kubeproof.deploy.facts.lines import Lines
+from kubeproof.deploy.facts.questions import Answers, Questions
 from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
 
@@ -23,11 +24,7 @@ class IptablesRules(Questions[Rules]):
     def questions(self) -> dict[str, str]:
         return {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
 
-    @staticmethod
-    def default() -> Rules:
-        return Rules()
-
-    def read(self, found: Lines) -> Rules:
+    def read(self, found: Answers) -> Rules:
         return Rules("\n".join(found["ipv4"]), "\n".join(found["ipv6"]))
 
 
@@ -37,15 +34,13 @@ class ForwardPolicy(FactBase[str]):
     def command(self) -> str:
         return "iptables --wait 30 --list-rules FORWARD 2>/dev/null | head -n 1; true"
 
-    @staticmethod
-    def default() -> str:
-        return ""
+    default = str
 
     def process(self, output: list[str]) -> str:
         return output[0].rpartition(" ")[2] if output else ""
 
 
-class ClusterLinks(FactBase[list[str]]):
+class ClusterLinks(Lines):
     """Network devices that a pod network leaves: those of ``names`` (patterns of the shell), and ports of cni0."""
 
     def command(self, names: list[str]) -> str:
@@ -55,13 +50,6 @@ class ClusterLinks(FactBase[list[str]]):
             "ls /sys/class/net/cni0/brif 2>/dev/null; true"
         )
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def process(self, output: list[str]) -> list[str]:
-        return [line.strip() for line in output if line.strip()]
-
 
 class NftTables(FactBase[dict[str, str]]):
     """nft tables by family and name (such as "ip filter"), each with its listing; empty where there is no nft."""
@@ -69,9 +57,7 @@ class NftTables(FactBase[dict[str, str]]):
     def command(self) -> str:
         return "command -v nft >/dev/null && nft --stateless list ruleset || true"
 
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
+    default = dict
 
     def process(self, output: list[str]) -> dict[str, str]:
         tables: dict[str, list[str]] = {}
@@ -83,7 +69,7 @@ class NftTables(FactBase[dict[str, str]]):
         return {name: "\n".join(lines) for name, lines in tables.items()}
 
 
-class RoutesInto(FactBase[list[str]]):
+class RoutesInto(Lines):
     """Routes by a gateway into ``networks`` or parts of them that are of no link of a pod network, as ip-route(8) takes
     them: ``10.244.1.0/24 via 192.0.2.12 dev eth0``."""
 
@@ -92,39 +78,21 @@ class RoutesInto(FactBase[list[str]]):
         by_gateway = '$2 == "via" {print $1, $2, $3, $4, $5}'
         return f"{{ {listed}; }} 2>/dev/null | awk '{by_gateway}'; true"
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
     def process(self, output: list[str]) -> list[str]:
-        routes = dict.fromkeys(line.strip() for line in output if line.strip())
+        routes = dict.fromkeys(super().process(output))
         return [route for route in routes if not artifacts.is_own_link(route.split()[-1])]
 
 
-class AddressSets(FactBase[list[str]]):
+class AddressSets(Lines):
     """Names of the ipsets that a pod network's agent leaves; empty where there is no ipset(8)."""
 
     def command(self) -> str:
         listed = "for set in $(ipset list -name 2>/dev/null)"
         return f"{listed}; do case $set in {'|'.join(artifacts.SETS)}) echo $set;; esac; done; true"
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
-    def process(self, output: list[str]) -> list[str]:
-        return [line.strip() for line in output if line.strip()]
-
-
-class Plugins(FactBase[list[str]]):
+class Plugins(Lines):
     """Names of the CNI plugins on a host."""
 
     def command(self) -> str:
         return f"ls {FOLDER} 2>/dev/null || true"
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def process(self, output: list[str]) -> list[str]:
-        return [line.strip() for line in output if line.strip()]

@@ -21,9 +21,7 @@ class Installed(FactBase[dict[str, Package]]):
     def command(self) -> str:
         return "dpkg-query --show --showformat '${db:Status-Want} ${db:Status-Status} ${Package} ${Version}\\n'"
 
-    @staticmethod
-    def default() -> dict[str, Package]:
-        return {}
+    default = dict
 
     def process(self, output: list[str]) -> dict[str, Package]:
         rows = [line.split() for line in output]
@@ -46,27 +44,15 @@ class Known(Lines):
         return [row[0] for row in rows if len(row) == 2 and row[1] != "not-installed"]
 
 
-class InstalledRpms(FactBase[dict[str, Package]]):
+class InstalledRpms(Installed):
     """All installed packages of rpm by name; their version is VERSION-RELEASE. None is held by rpm itself."""
 
     def command(self) -> str:
-        return "rpm --query --all --queryformat '%{NAME} %{VERSION}-%{RELEASE}\\n'"
-
-    @staticmethod
-    def default() -> dict[str, Package]:
-        return {}
-
-    def process(self, output: list[str]) -> dict[str, Package]:
-        rows = [line.split() for line in output]
-        return {row[0]: Package(version=row[1], held=False) for row in rows if len(row) == 2}
+        return "rpm --query --all --queryformat 'install installed %{NAME} %{VERSION}-%{RELEASE}\\n'"
 
 
-class KnownRpms(Lines):
+class KnownRpms(Known):
     """Those of ``packages`` that rpm has."""
 
     def command(self, packages: list[str]) -> str:
         return f"rpm --query --queryformat '%{{NAME}} installed\\n' {' '.join(packages)} 2>/dev/null || true"
-
-    def process(self, output: list[str]) -> list[str]:
-        rows = [line.split() for line in output]
-        return [row[0] for row in rows if len(row) == 2 and row[1] == "installed"]

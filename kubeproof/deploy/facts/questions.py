@@ -15,7 +15,7 @@ T = TypeVar("T")
 MARKER = "kubeproof"
 SECONDS = 30
 """Longest time of one question."""
-Lines = Mapping[str, list[str]]
+Answers = Mapping[str, list[str]]
 """What was answered, by the question's name: lines that are not empty; none where there was no answer."""
 
 
@@ -25,11 +25,14 @@ class Questions(FactBase[T]):
     def questions(self) -> dict[str, str]:
         raise NotImplementedError
 
-    def read(self, found: Lines) -> T:
+    def read(self, found: Answers) -> T:
         raise NotImplementedError
 
     def command(self) -> str:
         return script(self.questions())
+
+    def default(self) -> T:  # type: ignore[override]  # pyinfra asks instances
+        return self.read(defaultdict(list))
 
     def process(self, output: list[str]) -> T:
         return self.read(defaultdict(list, {name: answer.lines for name, answer in answers(output).items()}))

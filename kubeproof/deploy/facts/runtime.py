@@ -31,9 +31,7 @@ class RunsOldConfig(FactBase[bool]):
             '[ -n "$since" ] && [ -n "$written" ] && [ "$written" -gt "$(date -d "$since" +%s)" ] && echo old; true'
         )
 
-    @staticmethod
-    def default() -> bool:
-        return False
+    default = bool
 
     def process(self, output: list[str]) -> bool:
         return "old" in output

@@ -3,7 +3,7 @@
 from typing import TypedDict
 
 from kubeproof.config.tables import paths
-from kubeproof.deploy.facts.questions import Lines, Questions
+from kubeproof.deploy.facts.questions import Answers, Questions
 
 
 class SelinuxState(TypedDict):
@@ -19,11 +19,7 @@ class Selinux(Questions[SelinuxState]):
     def questions(self) -> dict[str, str]:
         return {"now": "getenforce", "at_boot": f"sed -n 's/^SELINUX=//p' {paths.SELINUX_CONFIG}"}
 
-    @staticmethod
-    def default() -> SelinuxState:
-        return SelinuxState(now="", at_boot="")
-
-    def read(self, found: Lines) -> SelinuxState:
+    def read(self, found: Answers) -> SelinuxState:
         return SelinuxState(now="".join(found["now"][:1]), at_boot="".join(found["at_boot"][:1]))
 
 
@@ -45,10 +41,6 @@ class Firewalld(Questions[FirewalldState]):
             "sources": "firewall-cmd --permanent --zone=trusted --list-sources",
         }
 
-    @staticmethod
-    def default() -> FirewalldState:
-        return FirewalldState(running=False, ports=[], sources=[])
-
-    def read(self, found: Lines) -> FirewalldState:
+    def read(self, found: Answers) -> FirewalldState:
         ports, sources = (" ".join(found[name]).split() for name in ("ports", "sources"))
         return FirewalldState(running=found["running"] == ["running"], ports=ports, sources=sources)

@@ -1,6 +1,6 @@
 """The deploy's block in files that are not its own, such as /etc/hosts, and the configuration of services."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -17,46 +17,43 @@ from kubeproof.node.differences import difference
 @operation()
 def have_block(path: str, text: str) -> Generator[PyinfraCommand, None, None]:
     """Have these lines in a marked block at the end of a file that is there."""
-    now = host.get_fact(Text, path=path)
-    wanted = with_block(now, text)
-    if wanted == now:
-        host.noop(f"{path} has these lines")
-        return
-    because(f"{path} differs:", *difference(now, wanted))
-    yield on_host(_write, wanted, path)
-
-
-@operation()
-def configure_service(path: str, text: str, service: str) -> Generator[PyinfraCommand, None, None]:
-    """Have a file of these lines, and have the running service that reads it read it anew."""
-    now = host.get_fact(Text, path=path)
-    if now == text:
-        host.noop(f"{service} is configured")
-        return
-    because(f"{path} differs:", *difference(now, text))
-    yield on_host(_configure, path, text, service)
-
-
-def _configure(host: Host, path: str, text: str, service: str) -> None:
-    run(
-        host,
-        ["sh", "-ec", 'mkdir -p "${0%/*}"; cat > "$0"; systemctl try-reload-or-restart "$1"', path, service],
-        stdin=text,
-    )
+    done, why = f"{path} has these lines", f"{path} differs:"
+    yield from _rewrite(path, lambda now: with_block(now, text), done, why, _write)
 
 
 @operation()
 def remove_block(path: str) -> Generator[PyinfraCommand, None, None]:
     """Remove the block from a file and leave all other lines as they are."""
+    yield from _rewrite(
+        path, without_block, "there is no block", f"{path} has lines that are not wanted any more:", _write
+    )
+
+
+@operation()
+def configure_service(path: str, text: str, service: str) -> Generator[PyinfraCommand, None, None]:
+    """Have a file of these lines, and have the running service that reads it read it anew."""
+    done, why = f"{service} is configured", f"{path} differs:"
+    yield from _rewrite(path, lambda _: text, done, why, _configure, service)
+
+
+def _rewrite(
+    path: str, make: Callable[[str], str], done: str, why: str, write: Callable[..., None], *more: str
+) -> Generator[PyinfraCommand, None, None]:
+    """Write what ``make`` makes of a file's text, if that is another, by ``write(host, path, text, *more)``."""
     now = host.get_fact(Text, path=path)
-    wanted = without_block(now)
+    wanted = make(now)
     if wanted == now:
-        host.noop("there is no block")
+        host.noop(done)
         return
-    because(f"{path} has lines that are not wanted any more:", *difference(now, wanted))
-    yield on_host(_write, wanted, path)
+    because(why, *difference(now, wanted))
+    yield on_host(write, path, wanted, *more)
 
 
-def _write(host: Host, text: str, path: str) -> None:
+def _write(host: Host, path: str, text: str) -> None:
     # In place: /etc/hosts may be a mount of its own, as in a container.
     run(host, ["sh", "-ec", 'cat > "$0"', path], stdin=text)
+
+
+def _configure(host: Host, path: str, text: str, service: str) -> None:
+    command = 'mkdir -p "${0%/*}"; cat > "$0"; systemctl try-reload-or-restart "$1"'
+    run(host, ["sh", "-ec", command, path, service], stdin=text)

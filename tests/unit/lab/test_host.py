@@ -44,9 +44,3 @@ def test_sys_resource_is_bit_24_of_the_bounding_set(tmp_path: Path, mask: str, l
     status = tmp_path / "status"
     status.write_text(f"Name:\tx\nCapBnd:\t{mask}\n")
     assert host.lacks_sys_resource(status) is lacks
-
-
-def test_os_release_drops_quotes(tmp_path: Path) -> None:
-    file = tmp_path / "os-release"
-    file.write_text('ID=debian\nVERSION_ID="12"\n\n')
-    assert host.os_release(file) == {"ID": "debian", "VERSION_ID": "12"}

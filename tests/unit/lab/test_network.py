@@ -1,6 +1,5 @@
 """The lab's rules as text, and routes of the machine that lead to the lab's addresses."""
 
-import json
 from ipaddress import IPv4Network
 
 import pytest
@@ -11,13 +10,6 @@ from lab.settings import FILE, LabSettings, parse, read_file
 
 LAB = parse(read_file(FILE), {})
 OTHER_RANGE = parse(read_file(FILE), {"KUBEPROOF_LAB_SERVICE_CIDR": "10.2.0.0/16"})
-ROUTES = [
-    {"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"},
-    {"dst": "192.0.2.0/24", "dev": "eth0"},
-    {"dst": "192.168.200.0/24", "dev": "kubeproof0"},
-    {"type": "unreachable", "dst": "10.244.0.0/16", "metric": 4294967295},
-    {"dst": "192.168.200.77", "dev": "tun0"},
-]
 PROC_ROUTES = """\
 Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
@@ -33,10 +25,8 @@ FOUND = [
 ]
 
 
-def test_routes_are_the_same_with_and_without_iproute2() -> None:
-    assert network.parse_routes(json.dumps(ROUTES)) == FOUND
-    assert network.parse_proc_routes(PROC_ROUTES) == FOUND
-    assert network.parse_routes("") == []
+def test_routes_that_lead_somewhere() -> None:
+    assert network.parse_routes(PROC_ROUTES) == FOUND
 
 
 def test_only_routes_of_others_that_lead_to_the_lab_are_problems() -> None:

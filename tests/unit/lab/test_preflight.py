@@ -39,7 +39,7 @@ class Machine:
     def fit() -> dict[str, object]:
         """What the modules answer that preflight asks."""
         return {
-            "host.os_release": DEBIAN_12,
+            "platform.freedesktop_os_release": DEBIAN_12,
             "host.is_root": True,
             "host.cgroup_layout": host.CgroupLayout.V1,
             "machine.swap_problems": [],
@@ -110,7 +110,10 @@ def test_all_problems_come_together(fake: Machine) -> None:
 
 @pytest.mark.parametrize(
     ("name", "answer", "start"),
-    [("host.is_root", False, "user: "), ("host.os_release", {"ID": "ubuntu", "VERSION_ID": "12"}, "machine: ")],
+    [
+        ("host.is_root", False, "user: "),
+        ("platform.freedesktop_os_release", {"ID": "ubuntu", "VERSION_ID": "12"}, "machine: "),
+    ],
 )
 def test_another_user_or_system_is_told_of_resources_too_and_no_command_runs(
     fake: Machine, name: str, answer: object, start: str

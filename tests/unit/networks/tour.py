@@ -6,7 +6,7 @@ import pytest
 
 from kubeproof.cli.reference_tables import manifests_table
 from kubeproof.config.network_conflicts import no_enforcement
-from kubeproof.config.settings import Settings, parse
+from kubeproof.config.settings import EFFECTS, Settings, parse
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
 from kubeproof.deploy.manifest_source import wanted_manifest
 from kubeproof.doctor import causes_foreign
@@ -14,7 +14,7 @@ from kubeproof.networks import artifacts, documents
 from kubeproof.networks.network import Source
 from kubeproof.networks.plan import build
 from kubeproof.networks.registry import NETWORKS
-from kubeproof.node import leftovers, removal, setting_effects, templates
+from kubeproof.node import leftovers, removal, templates
 from kubeproof.node.parts import parts
 from kubeproof.proof.checks import checks_of
 from kubeproof.proof.report import cni_line
@@ -57,7 +57,7 @@ def has_settings() -> None:
     assert "use gre or plain, or cni = 'canal' or 'flannel' or 'podnet'" in error.value.problems[0]
     assert no_enforcement("meshnet", None) is None
     assert "'meshnet'" in (no_enforcement("flannel", None) or "")
-    effects = setting_effects.EFFECTS["cni_interface"]
+    effects = EFFECTS["cni_interface"]
     assert isinstance(effects, dict)
     assert effects["meshnet"].kind == "nothing"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kubeproof.config.settings import NAMES
+from kubeproof.config.settings import EFFECTS, NAMES
 from kubeproof.config.tables import paths
 from kubeproof.config.tables.findings import FINDINGS
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
@@ -17,7 +17,6 @@ from kubeproof.networks.plan import build
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import templates
 from kubeproof.node.changed_settings import InUse, findings
-from kubeproof.node.setting_effects import EFFECTS
 from tests.unit.networks import made_up
 from tests.unit.node.example import cluster
 from tests.unit.node.test_changed_settings import IN_USE, LEADER

@@ -192,8 +192,8 @@ class TestControlPlane:
         assert ControlPlaneState().process(answered(**answers).splitlines()) == state
 
     def test_blank_host(self) -> None:
-        assert ControlPlaneState.default() == ControlPlane()
-        assert MembershipState().process(answered().splitlines()) == MembershipState.default()
+        assert ControlPlaneState().default() == ControlPlane()
+        assert MembershipState().process(answered().splitlines()) == MembershipState().default()
 
 
 class TestFiles:
