@@ -14,7 +14,6 @@ from kubeproof.rules.context import BRIDGE, Context, UndecidedError
 from kubeproof.rules.filters import REFUSALS
 from kubeproof.rules.repair import deletion
 from kubeproof.rules.result import Remedy
-from kubeproof.rules.rule import Rule
 from kubeproof.state import iptables
 from kubeproof.state.foreign import interfering
 from kubeproof.state.node import NodeState
@@ -160,14 +159,11 @@ def _matches(rule: iptables.Rule, chain: str, context: Context, port: int) -> bo
 
 
 @cause(
-    Rule(
-        "underlay-mtu-too-large",
-        "what is between the nodes carries packets as large as their interfaces say",
-        symptom="large packets hang, small ones pass",
-        meaning="something between the nodes, such as a tunnel or a cloud's network, carries smaller packets than the "
-        "interfaces say, and does not tell; they have to be set to what it carries",
-        references=("flannel#841", "kubeadm#240"),
-    )
+    "what is between the nodes carries packets as large as their interfaces say",
+    symptom="large packets hang, small ones pass",
+    meaning="something between the nodes, such as a tunnel or a cloud's network, carries smaller packets than the "
+    "interfaces say, and does not tell; they have to be set to what it carries",
+    references=("flannel#841", "kubeadm#240"),
 )
 def underlay_mtu_too_large(evidence: Evidence) -> Iterator[Case]:
     """By real packets with DF set, of each node's own interface."""
@@ -197,14 +193,11 @@ def _smaller(context: Context, size: int) -> str:
 
 
 @cause(
-    Rule(
-        "vxlan-checksum-offload",
-        "packets that leave the tunnel have right checksums",
-        symptom="connections between pods of different nodes hang while ping works",
-        meaning="the VXLAN device leaves checksums to the interface below, whose driver gets those inside of a tunnel "
-        "wrong; the receiver drops what it cannot verify",
-        references=("flannel#1279",),
-    )
+    "packets that leave the tunnel have right checksums",
+    symptom="connections between pods of different nodes hang while ping works",
+    meaning="the VXLAN device leaves checksums to the interface below, whose driver gets those inside of a tunnel "
+    "wrong; the receiver drops what it cannot verify",
+    references=("flannel#1279",),
 )
 def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
     """By real packets: TCP through the tunnel dies, ICMP passes, and the receiver counts wrong checksums."""
@@ -229,14 +222,11 @@ def vxlan_checksum_offload(evidence: Evidence) -> Iterator[Case]:
 
 
 @cause(
-    Rule(
-        "reset-lost-ssh",
-        "a host that is up lets ssh in",
-        symptom="ssh to a node is lost, as after a reset",
-        meaning="the host is up and answers ARP, but drops what is sent to it: a blanket flush of iptables took the "
-        "rules away that accept, and left a policy that drops",
-        references=("kubespray#5812", "kubespray#6119"),
-    ),
+    "a host that is up lets ssh in",
+    symptom="ssh to a node is lost, as after a reset",
+    meaning="the host is up and answers ARP, but drops what is sent to it: a blanket flush of iptables took the "
+    "rules away that accept, and left a policy that drops",
+    references=("kubespray#5812", "kubespray#6119"),
     follows=Follows(here=("reachable",), everywhere=("api",)),
 )
 def reset_lost_ssh(evidence: Evidence) -> Iterator[Case]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
+from typing import Unpack
 
-from kubeproof.doctor.diagnosis import Case, Cause, Follows, cause_on_node
+from kubeproof.doctor.diagnosis import NOTHING, Case, Cause, Follows, Words, cause_on_node, rule_of
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.networks import artifacts
 from kubeproof.proof.probes import KUARD_PORT
@@ -11,7 +12,6 @@ from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context, UndecidedError
 from kubeproof.rules.host import FORWARDING
 from kubeproof.rules.repair import deletion, route_deletion
 from kubeproof.rules.result import Remedy
-from kubeproof.rules.rule import Rule
 from kubeproof.state import foreign
 from kubeproof.state.foreign import NO_WAY, Interest, IpRule
 from kubeproof.state.model import UNICAST, Route
@@ -20,7 +20,6 @@ FIXED_PORTS = (53, 80, 443, 2379, 2380, 6443, 10250, KUARD_PORT)
 """Of DNS, the API, etcd, kubelet, and the demo."""
 Strangers = Iterable[tuple[str, str]]
 """What was seen of each thing, and the command that takes it away."""
-_NOTHING = Follows()
 KNOWN_CHAINS = (
     *("KUBE-", "CNI-", "DOCKER-ISOLATION", "KUBE-ROUTER", "f2b-"),
     *artifacts.CHAINS,
@@ -54,7 +53,7 @@ def devices(context: Context) -> tuple[str, ...]:
 
 
 def in_the_way(
-    rule: Rule, *, follows: Follows = _NOTHING
+    holds: str, *, follows: Follows = NOTHING, **words: Unpack[Words]
 ) -> Callable[[Callable[[Evidence, Context], Strangers]], Cause]:
     """Declare what finds things of somebody else on a node, each with the command that takes it away.
 
@@ -62,7 +61,7 @@ def in_the_way(
     """
 
     def declare(find: Callable[[Evidence, Context], Strangers]) -> Cause:
-        @cause_on_node(rule, follows=follows)
+        @cause_on_node(rule_of(holds, find, words), follows=follows)
         def decide(evidence: Evidence, context: Context) -> Case | None:
             found = list(find(evidence, context)) if evidence.failing else []
             commands = " && ".join(command for _, command in found)
@@ -78,14 +77,11 @@ def in_the_way(
 
 
 @in_the_way(
-    Rule(
-        "ip-rule-in-the-way",
-        "no rule of policy routing takes packets of the cluster out of the main table",
-        symptom="pods or nodes reach some others and some not",
-        meaning="a rule of policy routing takes packets of the cluster away from the main table, which has the pod "
-        "network's routes, to one that leads nowhere",
-        needs=("network",),
-    )
+    "no rule of policy routing takes packets of the cluster out of the main table",
+    symptom="pods or nodes reach some others and some not",
+    meaning="a rule of policy routing takes packets of the cluster away from the main table, which has the pod "
+    "network's routes, to one that leads nowhere",
+    needs=("network",),
 )
 def ip_rule_in_the_way(evidence: Evidence, context: Context) -> Strangers:
     """About networks of the cluster, and into a table that refuses them, or has another way."""
@@ -104,14 +100,10 @@ def _leads_astray(rule: IpRule, context: Context, wanted: Interest) -> bool:
 
 
 @in_the_way(
-    Rule(
-        "route-in-the-way",
-        "no route leads packets for nodes or Services elsewhere",
-        symptom="a node does not reach another one, or Services",
-        meaning="a route that is more specific than the interface's own leads packets for a node, or Services, "
-        "elsewhere",
-        needs=("network",),
-    )
+    "no route leads packets for nodes or Services elsewhere",
+    symptom="a node does not reach another one, or Services",
+    meaning="a route that is more specific than the interface's own leads packets for a node, or Services, elsewhere",
+    needs=("network",),
 )
 def route_in_the_way(_: Evidence, context: Context) -> Strangers:
     """Routes into the pod CIDR are the proof's own affair."""
@@ -135,14 +127,10 @@ def _is_astray(route: Route, context: Context) -> bool:
 
 
 @in_the_way(
-    Rule(
-        "neighbour-wrong",
-        "permanent ARP entries have the MAC of the interface with that address",
-        symptom="one node or pod does not answer from here, and answers others",
-        meaning="a permanent ARP entry has a MAC that is not that of the address any more, and the kernel never "
-        "asks again",
-        needs=("network", "containers"),
-    )
+    "permanent ARP entries have the MAC of the interface with that address",
+    symptom="one node or pod does not answer from here, and answers others",
+    meaning="a permanent ARP entry has a MAC that is not that of the address any more, and the kernel never asks again",
+    needs=("network", "containers"),
 )
 def neighbour_wrong(_: Evidence, context: Context) -> Strangers:
     """Of other nodes, of the node's own pods, and of the gateway in these."""
@@ -176,14 +164,10 @@ def _node_macs(context: Context) -> Iterator[tuple[IPv4Address, str]]:
 
 
 @in_the_way(
-    Rule(
-        "address-taken",
-        "no node has an address of another node, a pod or a Service",
-        symptom="connections to one node, pod or Service end at another machine, or nowhere",
-        meaning="this node has an address that is another node's, a pod's or a Service's, and keeps its packets "
-        "for itself",
-        needs=("network",),
-    )
+    "no node has an address of another node, a pod or a Service",
+    symptom="connections to one node, pod or Service end at another machine, or nowhere",
+    meaning="this node has an address that is another node's, a pod's or a Service's, and keeps its packets for itself",
+    needs=("network",),
 )
 def address_taken(_: Evidence, context: Context) -> Strangers:
     """On any link but that of its owner."""
@@ -196,14 +180,11 @@ def address_taken(_: Evidence, context: Context) -> Strangers:
 
 
 @in_the_way(
-    Rule(
-        "forwarding-off-on-a-device",
-        "each device that packets of the cluster go by forwards them",
-        symptom="pods on one node reach nothing beyond it, and nothing reaches them",
-        meaning="the kernel forwards between two devices only if both are set to; the setting for all is no more than "
-        "what is written into each at that moment",
-        references=("flannel#2068",),
-    )
+    "each device that packets of the cluster go by forwards them",
+    symptom="pods on one node reach nothing beyond it, and nothing reaches them",
+    meaning="the kernel forwards between two devices only if both are set to; the setting for all is no more than "
+    "what is written into each at that moment",
+    references=("flannel#2068",),
 )
 def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Strangers:
     """net.ipv4.conf.DEVICE.forwarding; with ip_forward off it is that."""
@@ -217,14 +198,11 @@ def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Stranger
 
 
 @in_the_way(
-    Rule(
-        "packets-refused-by-a-rule",
-        "no rule of somebody else refuses packets of the cluster",
-        symptom="some packets of pods, nodes or Services are lost",
-        meaning="a rule that is neither Kubernetes' nor the pod network's refuses packets that may be the cluster's",
-        references=("kubernetes#40182",),
-        needs=("iptables",),
-    ),
+    "no rule of somebody else refuses packets of the cluster",
+    symptom="some packets of pods, nodes or Services are lost",
+    meaning="a rule that is neither Kubernetes' nor the pod network's refuses packets that may be the cluster's",
+    references=("kubernetes#40182",),
+    needs=("iptables",),
     follows=Follows(
         here=("kubelet-reached", "kubelet-healthy", "control-plane-healthy", "node-ready"),
         everywhere=("api", "kubelet-reached"),
@@ -262,13 +240,10 @@ def _closed(context: Context) -> Strangers:
 
 
 @in_the_way(
-    Rule(
-        "translated-before-services",
-        "no rule takes packets before those of Services see them",
-        symptom="a Service or NodePort does not answer, or something else does",
-        meaning="a rule takes packets before kube-proxy's rules for Services see them",
-        needs=("iptables",),
-    ),
+    "no rule takes packets before those of Services see them",
+    symptom="a Service or NodePort does not answer, or something else does",
+    meaning="a rule takes packets before kube-proxy's rules for Services see them",
+    needs=("iptables",),
     follows=Follows(everywhere=("api",)),
 )
 def translated_before_services(evidence: Evidence, context: Context) -> Strangers:
@@ -277,12 +252,9 @@ def translated_before_services(evidence: Evidence, context: Context) -> Stranger
 
 
 @in_the_way(
-    Rule(
-        "traffic-control",
-        "no queueing discipline (tc) may lose packets of the cluster",
-        symptom="packets are lost at random, or all of one direction",
-        meaning="traffic control (tc) on a device of the pod network delays, limits or drops packets",
-    ),
+    "no queueing discipline (tc) may lose packets of the cluster",
+    symptom="packets are lost at random, or all of one direction",
+    meaning="traffic control (tc) on a device of the pod network delays, limits or drops packets",
     follows=Follows(
         here=("kubelet-reached", "kubelet-healthy", "control-plane-healthy", "node-ready"),
         everywhere=("api", "kubelet-reached"),

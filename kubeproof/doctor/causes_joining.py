@@ -6,18 +6,14 @@ from kubeproof.doctor.causes_running import NODES_ROWS
 from kubeproof.doctor.diagnosis import Case, Follows, cause
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.rules.context import Context, UndecidedError
-from kubeproof.rules.rule import Rule
 
 
 @cause(
-    Rule(
-        "join-token-expired",
-        "a host that is to join has a token that is valid",
-        symptom="a join fails on a JWS signature",
-        meaning="the cluster signs its own address for each token that is valid (cluster-info), and takes the "
-        "signature away when the token expires or is deleted: a join with an earlier one then finds none for it",
-        references=("kubeadm#1988",),
-    ),
+    "a host that is to join has a token that is valid",
+    symptom="a join fails on a JWS signature",
+    meaning="the cluster signs its own address for each token that is valid (cluster-info), and takes the "
+    "signature away when the token expires or is deleted: a join with an earlier one then finds none for it",
+    references=("kubeadm#1988",),
     follows=Follows(here=("*",), everywhere=NODES_ROWS, hides=("not-joined",)),
 )
 def join_token_expired(evidence: Evidence) -> Iterator[Case | UndecidedError]:

@@ -18,7 +18,7 @@ from kubeproof.rules.context import BRIDGE, Context, UndecidedError
 from kubeproof.rules.devices import cni0_address
 from kubeproof.rules.policies import policies_in_force
 from kubeproof.rules.result import Remedy
-from kubeproof.rules.rule import KUBECTL, Rule
+from kubeproof.rules.rule import KUBECTL
 from kubeproof.state.policies import POLICY_TABLE
 
 
@@ -108,14 +108,11 @@ def _without_rules(context: Context, leader: str, *, told_not_to: bool) -> Itera
 
 
 @cause(
-    Rule(
-        "pod-cidr-mismatch",
-        "kubeadm, the pod network and the node objects have the pod CIDR of the settings",
-        symptom='"node does not have a podCIDR", pods without addresses',
-        meaning="kube-controller-manager gives nodes their parts of one network, and the pod network expects them in "
-        "another one",
-        references=("flannel#728", "flannel#1428"),
-    ),
+    "kubeadm, the pod network and the node objects have the pod CIDR of the settings",
+    symptom='"node does not have a podCIDR", pods without addresses',
+    meaning="kube-controller-manager gives nodes their parts of one network, and the pod network expects them in "
+    "another one",
+    references=("flannel#728", "flannel#1428"),
     follows=Follows(everywhere=AGENTS_ROWS, hides=("network-agent-ready", "cni0-address")),
 )
 def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:

@@ -22,7 +22,7 @@ from kubeproof.rules.membership import (
 )
 from kubeproof.rules.repair import kill_containers, unit
 from kubeproof.rules.result import CheckResult, Remedy
-from kubeproof.rules.rule import KUBECTL, Rule
+from kubeproof.rules.rule import KUBECTL
 from kubeproof.state.node import CONTROL_PLANE
 
 NODES_ROWS = ("routes-to-other-nodes", "routes-by-nodes", "arp-entries", "fdb-entries")
@@ -41,12 +41,9 @@ POD_ROWS = ROWS_OF_KUBELET[6:]
 
 
 @cause_on_node(
-    Rule(
-        "container-runtime-stopped",
-        "the container runtime runs",
-        symptom="the node is NotReady, and its pods are gone",
-        meaning="without its container runtime a node runs nothing: no pods, and no kubelet for long",
-    ),
+    "the container runtime runs",
+    symptom="the node is NotReady, and its pods are gone",
+    meaning="without its container runtime a node runs nothing: no pods, and no kubelet for long",
     outsiders=True,
     follows=Follows(here=("*",), hides=("*",)),
 )
@@ -59,13 +56,10 @@ def container_runtime_stopped(evidence: Evidence, context: Context) -> Case | No
 
 
 @cause(
-    Rule(
-        "not-joined",
-        "each host of the inventory is a node of the cluster",
-        symptom="a host of the inventory is no node",
-        meaning="the host has not joined the cluster, or its node object was deleted; nothing that is said of a node "
-        "holds for it until it does",
-    ),
+    "each host of the inventory is a node of the cluster",
+    symptom="a host of the inventory is no node",
+    meaning="the host has not joined the cluster, or its node object was deleted; nothing that is said of a node "
+    "holds for it until it does",
     follows=Follows(here=("*",), everywhere=NODES_ROWS),
 )
 def not_joined(evidence: Evidence) -> Iterator[Case]:
@@ -259,12 +253,9 @@ _ANY_LINUX = '[{"op":"replace","path":"/spec/template/spec/nodeSelector","value"
 
 
 @cause(
-    Rule(
-        "cluster-dns-down",
-        "a pod answers behind the Service kube-dns",
-        symptom="pods resolve no names",
-        meaning="no pod answers behind the Service kube-dns, so no name of the cluster or of others is resolved",
-    ),
+    "a pod answers behind the Service kube-dns",
+    symptom="pods resolve no names",
+    meaning="no pod answers behind the Service kube-dns, so no name of the cluster or of others is resolved",
     follows=Follows(everywhere=NAME_ROWS, traffic=False),
 )
 def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
@@ -294,13 +285,9 @@ def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
 
 
 @cause(
-    Rule(
-        "demo-down",
-        "the demo's pods and Services are there, on two nodes at least",
-        symptom="the proof has nobody to send packets from, or to",
-        meaning="the demo's pods are what the proof's probes run in; without them nothing is known of packets between "
-        "pods",
-    ),
+    "the demo's pods and Services are there, on two nodes at least",
+    symptom="the proof has nobody to send packets from, or to",
+    meaning="the demo's pods are what the proof's probes run in; without them nothing is known of packets between pods",
     follows=Follows(everywhere=tuple(TITLES), traffic=False),
 )
 def demo_down(evidence: Evidence) -> Iterator[Case]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypedDict, Unpack
 
 from kubeproof.doctor.evidence import Evidence
 from kubeproof.rules.context import Context, UndecidedError
@@ -92,18 +93,32 @@ class Cause:
         return Answer(found, tuple(dict.fromkeys(undecided)))
 
 
-_NOTHING = Follows()
+NOTHING = Follows()
+
+
+class Words(TypedDict, total=False):
+    """What :class:`Rule` says of one that only the doctor asks, and that is declared with its cause."""
+
+    symptom: str
+    meaning: str
+    references: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+def rule_of(rule: Rule | str, find: Callable[..., object], words: Words) -> Rule:
+    """The rule itself; or of what must hold one that is named as the function that looks for it."""
+    return rule if isinstance(rule, Rule) else Rule(find.__name__.replace("_", "-"), rule, **words)
 
 
 def cause(
-    rule: Rule, *, follows: Follows = _NOTHING
+    rule: Rule | str, *, follows: Follows = NOTHING, **words: Unpack[Words]
 ) -> Callable[[Callable[[Evidence], Iterable[Case | UndecidedError]]], Cause]:
-    """Declare what looks for a rule that does not hold, in all evidence at once."""
-    return lambda find: Cause(rule, find, follows)
+    """Declare what looks for a rule that does not hold, in all evidence at once; see :func:`rule_of`."""
+    return lambda find: Cause(rule_of(rule, find, words), find, follows)
 
 
 def cause_on_node(
-    rule: Rule, *, outsiders: bool = False, follows: Follows = _NOTHING
+    rule: Rule | str, *, outsiders: bool = False, follows: Follows = NOTHING, **words: Unpack[Words]
 ) -> Callable[[Callable[[Evidence, Context], Case | None]], Cause]:
     """Declare what looks for a rule that does not hold on each node by itself, where what it needs was read.
 
@@ -111,18 +126,20 @@ def cause_on_node(
     """
 
     def declare(decide: Callable[[Evidence, Context], Case | None]) -> Cause:
+        asked = rule_of(rule, decide, words)
+
         def find(evidence: Evidence) -> Iterator[Case | UndecidedError]:
             for context in evidence.snapshot.contexts():
                 if not evidence.is_member(context) and not outsiders:
                     continue
                 try:
-                    rule.require(context)
+                    asked.require(context)
                     found = decide(evidence, context)
                 except UndecidedError as error:
                     yield UndecidedError(f"{context.node.name}: {error}")
                 else:
-                    yield from [replace(found, evidence=(*found.evidence, *rule.odd(context)))] if found else []
+                    yield from [replace(found, evidence=(*found.evidence, *asked.odd(context)))] if found else []
 
-        return Cause(rule, find, follows)
+        return Cause(asked, find, follows)
 
     return declare

@@ -38,8 +38,7 @@ def missing(settings: Settings, network: NetworkPlan, lacks: Callable[[str], boo
     """
     if not network.text or not settings.cni_image_repository:
         return []
-    registry = settings.cni_image_repository.partition("/")[0]
-    says_no = lacks or functools.partial(_lacks, insecure=registry in settings.insecure_registries)
+    says_no = lacks or (lambda image: _has(settings, image) is False)
     lacking = [published for image, published in zip(network.images, network.published, strict=True) if says_no(image)]
     if not lacking:
         return []
@@ -114,11 +113,6 @@ def _has(settings: Settings, image: str) -> bool | None:
         if answers[-1]:
             return True
     return False if all(answer is False for answer in answers) else None
-
-
-def _lacks(image: str, *, insecure: bool) -> bool:
-    """Whether the registry says that there is no such image; any other answer is none."""
-    return _answer(url_of(image, "http" if insecure else "https")) is False
 
 
 def _answer(url: str, token: str = "") -> bool | None:

@@ -5,20 +5,18 @@ from dataclasses import dataclass
 
 from kubeproof.config.tables import paths
 from kubeproof.networks import artifacts
-from kubeproof.node.record import CLUSTER_PATHS, COMMON_DIRECTORIES, CRI_PATHS, DEPLOY_PATHS, DOCKER_PATHS, Record
+from kubeproof.node.record import (
+    CLUSTER_DIRECTORIES,
+    CLUSTER_PATHS,
+    COMMON_DIRECTORIES,
+    CRI_PATHS,
+    DEPLOY_PATHS,
+    DOCKER_DIRECTORIES,
+    DOCKER_PATHS,
+    Record,
+)
 
 CLUSTER_FILES = (*artifacts.CONFIGURATION_FILES, "/run/flannel/subnet.env", *(paths.MANIFESTS, paths.INIT_CONFIG))
-CLUSTER_DIRECTORIES = (
-    *artifacts.DIRECTORIES,
-    "/var/lib/cni",
-    "/var/lib/dockershim",
-    "/var/lib/etcd",
-    "/var/lib/kubelet",
-    "/var/log/containers",
-    "/var/log/pods",
-)
-"""Directories in which everything is the cluster's: kubeadm refuses to start with an etcd that is not empty."""
-DOCKER_DIRECTORIES = ("/var/lib/containerd", "/var/lib/docker")
 KUBECTL_CACHE = "/root/.kube/cache"
 DOCKER_KEY = "/etc/docker/key.json"
 """Docker makes it at its first start (its documentation calls it the trust key)."""

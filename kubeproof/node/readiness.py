@@ -111,18 +111,23 @@ def _is_up(pod: Object) -> bool:
 
 def _pod_state(pod: Object) -> str:
     """Why a pod is not ready: what its first waiting or ended container says, or else its conditions."""
-    status = pod.get("status", {})
-    for container in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
-        state = container.get("state", {})
-        for kind in ("waiting", "terminated"):
-            told = state.get(kind)
-            if told and told.get("reason") != "Completed":
-                return f"container {container['name']}: {_told(told)}"
+    for container, told in troubled(pod):
+        return f"container {container['name']}: {_told(told)}"
     for kind in ("PodScheduled", "Ready"):
         condition = _condition(pod, kind)
         if condition and condition.get("status") != "True":
             return _told(condition)
-    return str(status.get("phase", "unknown"))
+    return str(pod.get("status", {}).get("phase", "unknown"))
+
+
+def troubled(pod: Object) -> Iterator[tuple[Object, Object]]:
+    """Containers of a pod that wait or have ended otherwise than they should, each with what it says of that."""
+    status = pod.get("status", {})
+    for container in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
+        state = container.get("state", {})
+        told = state.get("waiting") or state.get("terminated")
+        if told and told.get("reason") != "Completed":
+            yield container, told
 
 
 def _condition(item: Object, kind: str) -> Mapping[str, Any]:

@@ -28,29 +28,29 @@ SYSCTLS = (
 )
 """Kernel settings that a cluster changes on a host."""
 
-CLUSTER_PATHS = (
-    "/etc/kubernetes",
+CLUSTER_DIRECTORIES = (
     *artifacts.DIRECTORIES,
-    "/run/kubernetes",
-    "/run/dockershim.sock",
     "/var/lib/cni",
     "/var/lib/dockershim",
     "/var/lib/etcd",
     "/var/lib/kubelet",
-    "/var/lib/kube-proxy",
     "/var/log/containers",
     "/var/log/pods",
+)
+"""Directories in which everything is the cluster's: kubeadm refuses to start with an etcd that is not empty."""
+CLUSTER_PATHS = (
+    "/etc/kubernetes",
+    "/run/kubernetes",
+    "/run/dockershim.sock",
+    *CLUSTER_DIRECTORIES,
+    "/var/lib/kube-proxy",
     *artifacts.PLUGINS,
 )
 """What kubeadm, kubelet and the pod network make on a host and nobody else has a use for."""
+DOCKER_DIRECTORIES = ("/var/lib/containerd", "/var/lib/docker")
 DOCKER_PATHS = (
-    "/run/containerd",
-    "/run/docker",
-    "/run/docker.sock",
-    "/run/docker.pid",
-    "/run/xtables.lock",
-    "/var/lib/containerd",
-    "/var/lib/docker",
+    *("/run/containerd", "/run/docker", "/run/docker.sock", "/run/docker.pid", "/run/xtables.lock"),
+    *DOCKER_DIRECTORIES,
 )
 """The same of Docker and containerd, and of iptables for them."""
 CRI_PATHS = ("/etc/crictl.yaml", "/run/cri-dockerd.sock", "/var/lib/cri-dockerd")

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, ip_network
 from itertools import pairwise
 
 from kubeproof.networks import artifacts
+from kubeproof.state.hostfiles import parse_values
 from kubeproof.state.iptables import split_words, whole_lines
 
 CLUSTER_CHAINS = ("KUBE-", "CNI-", *artifacts.CHAINS)
@@ -131,8 +132,7 @@ def _transaction(name: str, table: Table) -> Iterator[str]:
 def pod_cidrs(settings: IPv4Network, subnet_env: str) -> tuple[IPv4Network, ...]:
     """The pod CIDR of the settings, and the one that the pod network really used (flannel's subnet.env)."""
     networks = {settings}
-    values = {name: value for name, _, value in (line.strip().partition("=") for line in subnet_env.splitlines())}
-    for word in values.get("FLANNEL_NETWORK", "").strip("\"'").split(","):
+    for word in parse_values(subnet_env).get("FLANNEL_NETWORK", "").strip("\"'").split(","):
         with contextlib.suppress(ValueError):  # no such file, or none that can be read
             networks.add(IPv4Network(word))
     return tuple(sorted(networks))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kubeproof.node.readiness import Expectation, Object, unready_pods
+from kubeproof.node.readiness import Expectation, Object, troubled, unready_pods
 
 CRASHING = "CrashLoopBackOff"
 NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
@@ -49,13 +49,9 @@ def containers(objects: Sequence[Object], expected: Expectation) -> list[Contain
 
 
 def _of(pod: Object) -> Iterator[Container]:
-    status, metadata = pod.get("status", {}), pod["metadata"]
-    for item in [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]:
-        state, last = item.get("state", {}), item.get("lastState", {}).get("terminated", {})
-        told = state.get("waiting") or state.get("terminated")
-        if not told or told.get("reason") == "Completed":
-            continue
-        ended = state.get("terminated") or last
+    metadata = pod["metadata"]
+    for item, told in troubled(pod):
+        ended = item.get("state", {}).get("terminated") or item.get("lastState", {}).get("terminated")
         yield Container(
             str(metadata.get("namespace", "")),
             str(metadata["name"]),

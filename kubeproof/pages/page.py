@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from markupsafe import Markup
 from kubeproof.pages import difference, layers, picture, reach
 from kubeproof.pages.picture import SYMBOLS, css
 from kubeproof.pages.tables import tables
+from kubeproof.pages.way import Way
+from kubeproof.pages.way import draw as draw_way
 from kubeproof.proof.report import RULES, TITLES_BY_NAME, Report, cni_line, to_json
 from kubeproof.rules.result import CheckResult, Status
 
@@ -75,18 +77,18 @@ def data(report: Report) -> dict[str, object]:
     }
 
 
-def render(report: Report, earlier: difference.Data | None = None) -> str:
-    """The whole page; with the data of an ``earlier`` one also what differs from it."""
+def render(report: Report, earlier: difference.Data | None = None, way: Way | None = None) -> str:
+    """The whole page; with the data of an ``earlier`` one also what differs from it, and with a packet's ``way``."""
     made = data(report)
     style = (FOLDER / "style.css").read_text()
-    columns, network = layers.columns(report), f"network of the nodes {report.cluster.settings.node_network or ''}"
     return environment.get_template("page.html.j2").render(
         policy=f"default-src 'none'; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'",
         # Neither the style nor JSON with <, > and & written as \u003c and so on can end its element.
         style=Markup(style),  # noqa: S704
         report=report,
         cni=cni_line(report.cluster),
-        pictures={name: picture.draw(columns, network.strip(), width) for name, width in WIDTHS.items()},
+        pictures={name: _picture(report, width, way) for name, width in WIDTHS.items()},
+        way=way,
         proof=sorted(proof_rows(report), key=lambda row: row.worst not in (Status.FAILS, Status.BROKEN)),
         tables=made["tables"],
         earlier=earlier,
@@ -96,6 +98,17 @@ def render(report: Report, earlier: difference.Data | None = None) -> str:
         mark=_mark,
         symbols=SYMBOLS,
     )
+
+
+def _picture(report: Report, width: float, way: Way | None) -> picture.Picture:
+    network = f"network of the nodes {report.cluster.settings.node_network or ''}".strip()
+    columns = layers.columns(report)
+    if way is None:
+        return picture.draw(columns, network, width)
+    first = [replace(item, pods=tuple(sorted(item.pods, key=lambda pod: pod.name not in way.pods))) for item in columns]
+    drawn = picture.draw(first, network, width, picture.STRIP)
+    draw_way(way, drawn)
+    return drawn
 
 
 def _hash(style: str) -> str:

@@ -17,6 +17,8 @@ PAD = 10
 GAP = 14
 GUTTER = 76
 LANE = 6
+STRIP = 48
+"""What a packet's way there and back takes beside the parts of a node."""
 EDGE = 40
 """Between two layers: room for an edge's mark and what it is."""
 WIDEST = 380
@@ -72,15 +74,17 @@ class Edge:
 
 @dataclass
 class Picture:
-    """Shapes in the order in which they are drawn: edges, boxes, texts. ``spots`` are centres of parts by their names.
+    """Shapes in the order in which they are drawn: edges, boxes, what is above them, texts.
 
-    A name is a node's with a layer's, or with a pod's ``namespace/name``.
+    ``spots`` are the right ends of parts, for what is drawn over the picture: by a node's name with a layer's, or with
+    a pod's ``namespace/name``. That of the network is below it.
     """
 
     width: float
     height: float = 0
     edges: list[Edge] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
+    above: list[Box] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
     spots: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
@@ -94,18 +98,19 @@ def fit(text: str, width: float) -> str:
     return f"{text[: room - 1 - end]}…{text[len(text) - end :]}"
 
 
-def draw(columns: Sequence[Column], network: str, width: float) -> Picture:
+def draw(columns: Sequence[Column], network: str, width: float, strip: float = 0) -> Picture:
     """The picture of a cluster in this width: as many nodes side by side as have room, the others below them.
 
-    ``network`` is the one that the nodes are in.
+    ``network`` is the one that the nodes are in; ``strip`` is left free at the right of each node's parts.
     """
-    across = max(1, min(len(columns), int((width - GUTTER + GAP) // (NARROWEST + GAP))))
+    width -= PAD if strip else 0
+    across = max(1, min(len(columns), int((width - GUTTER + GAP) // (NARROWEST + strip + GAP))))
     rows = math.ceil(len(columns) / across)
     across = math.ceil(len(columns) / rows)
-    wide = min(WIDEST, (width - GUTTER - GAP * (across - 1)) / across)
-    picture = Picture(width=GUTTER + across * wide + (across - 1) * GAP)
+    wide = min(WIDEST, (width - GUTTER - GAP * (across - 1)) / across - strip)
+    picture = Picture(width=GUTTER + across * (wide + strip) + (across - 1) * GAP + (PAD if strip else 0))
     for first in range(0, len(columns), across):
-        _Band(picture, columns[first : first + across], wide, picture.height).draw(network)
+        _Band(picture, columns[first : first + across], wide, strip, picture.height).draw(network)
     return picture
 
 
@@ -116,6 +121,7 @@ class _Band:
     picture: Picture
     columns: Sequence[Column]
     wide: float
+    strip: float
     top: float
 
     def draw(self, network: str) -> None:
@@ -133,20 +139,20 @@ class _Band:
         for layer, y in zip(LAYERS, (pods, veths, bridge, tunnel, interface, bottom), strict=True):
             self._text(0, y + LINE + 2, layer, GUTTER - 4, "layer")
         for x, column in places:
-            self._box(x, begin, self.wide, interface + PART_HEIGHT + PAD - begin, "node")
+            self._box(x, begin, self.wide + self.strip, interface + PART_HEIGHT + PAD - begin, "node")
             if column.reason:
                 self._reason(x, pods, column.reason)
             else:
                 self._pods(x, column, pods, veths, bridge)
                 self._layers(x, column, (bridge, tunnel, interface, bottom))
-        right = places[-1][0] + self.wide
+        right = places[-1][0] + self.wide + self.strip
         self._box(GUTTER, bottom, right - GUTTER, LINE + 12, "network")
-        self._text(GUTTER + PAD, bottom + LINE + 2, network, right - GUTTER - 2 * PAD)
+        self._text(GUTTER + PAD, bottom + LINE + 2, network, right - GUTTER - 2 * PAD - self.strip)
         self.picture.height = bottom + LINE + 12 + 2 * GAP
 
     def _places(self) -> Iterator[tuple[float, Column]]:
         for number, column in enumerate(self.columns):
-            yield GUTTER + number * (self.wide + GAP), column
+            yield GUTTER + number * (self.wide + self.strip + GAP), column
 
     def _text(self, x: float, y: float, text: str, width: float, kind: str = "") -> None:
         shown = fit(text, width)
@@ -209,10 +215,11 @@ class _Band:
         self._box(x, y, width, POD_HEIGHT, css(pod.found.status))
         self._text(x + 6, y + LINE, pod.name, width - 12)
         self._verdict(x + 6, y + 2 * LINE, Found(pod.found.status), pod.line, width - 12)
-        self.picture.spots[node, pod.name] = (x + width / 2, y + POD_HEIGHT / 2)
+        self.picture.spots[node, pod.name] = (x + width, y + POD_HEIGHT / 2)
 
     def _layers(self, x: float, column: Column, tops: tuple[float, float, float, float]) -> None:
         bridge, tunnel, interface, bottom = tops
+        right = x + self.wide - PAD
         for name, part, y in (
             ("bridge", column.bridge, bridge),
             ("tunnel", column.tunnel, tunnel),
@@ -220,18 +227,19 @@ class _Band:
         ):
             if part is not None:
                 self._part(x + PAD, y, part)
-                self.picture.spots[column.name, name] = (x + self.wide / 2, y + PART_HEIGHT / 2)
-        for found, words, above, below in (
-            (column.forwarding, "forwarding", bridge + PART_HEIGHT, tunnel),
-            (column.peers, "routes, ARP, FDB", tunnel + PART_HEIGHT, interface),
-            (column.between, "to other nodes", interface + PART_HEIGHT, bottom),
+                self.picture.spots[column.name, name] = (right, y + PART_HEIGHT / 2)
+        for name, found, words, above, below in (
+            ("forwarding", column.forwarding, "forwarding", bridge + PART_HEIGHT, tunnel),
+            ("peers", column.peers, "routes, ARP, FDB", tunnel + PART_HEIGHT, interface),
+            ("between", column.between, "to other nodes", interface + PART_HEIGHT, bottom),
         ):
+            self.picture.spots[column.name, name] = (right, (above + below) / 2)
             middle = x + 2 * PAD + 4
             self._edge(found, (middle, above), (middle, below))
             room = self.wide - 5 * PAD
             outside = PAD if below == bottom else 0
             self._verdict(middle + PAD, (above + outside + below) / 2 + 5, found, words, room)
-        self.picture.spots[column.name, "network"] = (x + self.wide / 2, bottom + LINE / 2 + 6)
+        self.picture.spots[column.name, "network"] = (right, bottom + LINE + 18)
 
     def _part(self, x: float, y: float, part: Part) -> None:
         width = self.wide - 2 * PAD

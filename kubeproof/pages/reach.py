@@ -1,13 +1,13 @@
 """Who reaches whom by the policies of a cluster, as a grid of alike pods, other nodes, and outside. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from itertools import pairwise
 
 from kubeproof.pages.tables import Row, Table
 from kubeproof.policy.engine import End, NodeEnd, OutsideEnd, PodEnd, judge
-from kubeproof.policy.model import DIRECTIONS, PROTOCOLS, Pod, PortSpec, Protocol, World
+from kubeproof.policy.model import DIRECTIONS, PROTOCOLS, Peer, Pod, Policy, PortSpec, Protocol, World
 from kubeproof.policy.names import MAX_PORT
 from kubeproof.rules.api import ApiObjects, NodeObject
 from kubeproof.rules.context import NO_API
@@ -15,19 +15,21 @@ from kubeproof.rules.context import NO_API
 TITLE = "Policies: who reaches whom"
 OUTSIDE = IPv4Address("192.0.2.1")
 """Stands for every address outside: of a network that is nobody's (RFC 5737, TEST-NET-1)."""
-GENERATED = ("pod-template-hash", "controller-revision-hash", "statefulset.kubernetes.io/pod-name")
-"""Labels by which pods of one workload differ."""
-ALL, NONE = "✓ all", "✗ none"
+ALL, NONE, NOT_ASKED = "✓ all", "✗ none", "–"
 MOST_NAMES = 4
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Ends that policies do not tell apart. ``others`` are ends like them that a connection with them is judged by."""
+    """Ends that policies do not tell apart, by what they are called.
 
-    name: str
-    end: End
-    others: tuple[End, ...]
+    ``ends`` are what is judged as a source and as a destination; ``twin`` is one more of the kind, which a connection
+    within the group is judged by: a pod reaches itself whatever policies say.
+    """
+
+    names: tuple[str, ...]
+    ends: tuple[End, ...]
+    twin: End | None = None
 
 
 def grid(objects: ApiObjects | str, *, enforced: bool, tunnel: bool) -> Table:
@@ -42,25 +44,26 @@ def grid(objects: ApiObjects | str, *, enforced: bool, tunnel: bool) -> Table:
         )
     if not world.policies:
         return Table(TITLE, (), note="There is no NetworkPolicy: everybody reaches everybody.")
-    groups = [*_pods(world), *_nodes(objects.nodes, tunnel=tunnel), _Group("outside", OutsideEnd(OUTSIDE), ())]
-    cells = {(a.name, b.name): _cell(world, a, b) for a in groups for b in groups}
-    names = [group.name for group in groups]
-    columns = _alike(names, lambda to: tuple(cells[source, to] for source in names))
-    rows = _alike(names, lambda source: tuple(cells[source, to] for to in names))
-    made = tuple((_label(row), *(cells[row[0], column[0]] for column in columns)) for row in rows)
+    outside = _Group(("outside",), (OutsideEnd(OUTSIDE),))
+    groups = [*_pods(world), *_nodes(objects.nodes, tunnel=tunnel), outside]
+    cells = [[_cell(world, source, target) for target in groups] for source in groups]
+    columns = _alike(groups, list(zip(*cells, strict=True)))
+    rows = _alike(groups, [tuple(row) for row in cells])
+    made = tuple((row, *(cells[first][place] for _, place in columns)) for row, first in rows)
     note = "Rows connect, columns are reached. " + (
         "Worked out from the policies as they stand in the API; ./inv matrix tries them."
         if enforced
         else "The pod network enforces no policies: this is what they say, and not what happens."
     )
-    return Table(TITLE, ("from ↓ to →", *map(_label, columns)), made, note=note)
+    return Table(TITLE, ("from ↓ to →", *(column for column, _ in columns)), made, note=note)
 
 
-def _alike(names: Iterable[str], cells: Callable[[str], Row]) -> list[list[str]]:
-    groups: dict[Row, list[str]] = {}
-    for name in names:
-        groups.setdefault(cells(name), []).append(name)
-    return list(groups.values())
+def _alike(groups: Sequence[_Group], cells: Sequence[Row]) -> list[tuple[str, int]]:
+    """Groups with the same cells share a label; with the place of one of them."""
+    places: dict[Row, list[int]] = {}
+    for place, row in enumerate(cells):
+        places.setdefault(row, []).append(place)
+    return [(_label([name for place in same for name in groups[place].names]), same[0]) for same in places.values()]
 
 
 def _label(names: list[str]) -> str:
@@ -69,24 +72,38 @@ def _label(names: list[str]) -> str:
 
 
 def _pods(world: World) -> Iterator[_Group]:
-    """Pods by what policies can see of them."""
-    rules = [rule for policy in world.policies for rule in (*policy.ingress, *policy.egress)]
-    blocks = [peer.ip_block for rule in rules for peer in rule.peers if peer.ip_block]
-    asked = repr(world.policies)
+    """Pods by what policies can see of them: who selects them, whose peers they are, and the ports that they name."""
+    peers = [
+        (policy, peer) for policy in world.policies for rule in (*policy.ingress, *policy.egress) for peer in rule.peers
+    ]
     groups: dict[object, list[Pod]] = {}
     for pod in sorted(world.pods.values(), key=lambda pod: pod.full_name):
-        if pod.ip is not None and pod.active and not pod.host_network:
-            labels = {key: text for key, text in pod.labels.items() if key not in GENERATED or key in asked}
-            within = tuple(block.contains(pod.ip) for block in blocks)
-            groups.setdefault((pod.namespace, tuple(sorted(labels.items())), within, pod.ports), []).append(pod)
-    used: set[str] = set()
+        if pod.reachable and not pod.host_network:
+            seen = tuple(_is_peer(world, policy, peer, pod) for policy, peer in peers)
+            selected = tuple(policy.selects(pod) for policy in world.policies)
+            groups.setdefault((seen, selected, pod.ports), []).append(pod)
     for pods in groups.values():
-        prefix = pods[0].full_name.rpartition("-")[0]
-        many = f" ({len(pods)})" if len(pods) > 1 else ""
-        name = f"{prefix}{many}" if many and prefix and prefix + many not in used else f"{pods[0].full_name}{many}"
-        used.add(name)
-        # A pod reaches itself whatever policies say: what is meant is one more of its kind.
-        yield _Group(name, PodEnd(pods[0]), (PodEnd(replace(pods[0], name=f"{pods[0].name} ")),))
+        # Of no node: each is another one then.
+        one = replace(pods[0], node=None)
+        yield _Group(tuple(_names(pods)), (PodEnd(one),), PodEnd(replace(one, name=f"{one.name} ")))
+
+
+def _is_peer(world: World, policy: Policy, peer: Peer, pod: Pod) -> bool:
+    """Whether a policy means a pod by one of its peers."""
+    if peer.ip_block is not None:
+        return pod.ip is not None and peer.ip_block.contains(pod.ip)
+    inside = peer.namespace_selector
+    near = pod.namespace == policy.namespace if inside is None else world.in_namespace(pod, inside)
+    return near and (peer.pod_selector is None or peer.pod_selector.matches(pod.labels))
+
+
+def _names(pods: Iterable[Pod]) -> Iterator[str]:
+    """Pods of one workload, whose names differ in what was made up for each, in one with their number."""
+    stems: dict[str, list[Pod]] = {}
+    for pod in pods:
+        stems.setdefault(pod.full_name.rpartition("-")[0] or pod.full_name, []).append(pod)
+    for stem, alike in stems.items():
+        yield f"{stem} ({len(alike)})" if len(alike) > 1 else alike[0].full_name
 
 
 def _nodes(nodes: Iterable[NodeObject], *, tunnel: bool) -> Iterator[_Group]:
@@ -96,42 +113,37 @@ def _nodes(nodes: Iterable[NodeObject], *, tunnel: bool) -> Iterator[_Group]:
         seen = node.pod_cidr.network_address if tunnel and node.pod_cidr else node.internal_ip
         ends += [NodeEnd(node.name, seen)] if seen else []
     if len(ends) > 1:
-        yield _Group("another node", ends[0], tuple(ends))
+        yield _Group(("another node",), tuple(ends))
 
 
 def _cell(world: World, source: _Group, target: _Group) -> str:
-    if not isinstance(source.end, PodEnd) and not isinstance(target.end, PodEnd):
-        return "–"
-    froms = source.others if source.name == target.name or len(source.others) > 1 else (source.end,)
-    tos = target.others if len(target.others) > 1 else (target.end,)
-    pairs = [(a, b) for a in froms for b in tos if not _own_node(a, b)]
-    found = dict.fromkeys(_allowed(world, a, b) for a, b in pairs)
+    if source.twin is None and target.twin is None:
+        return NOT_ASKED
+    froms = (source.twin,) if source is target and source.twin else source.ends
+    found = dict.fromkeys(_allowed(world, a, b) for a in froms for b in target.ends)
     return next(iter(found)) if len(found) == 1 else "◐ depends on the node"
-
-
-def _own_node(source: End, target: End) -> bool:
-    match source, target:
-        case (NodeEnd(node), PodEnd(pod)) | (PodEnd(pod), NodeEnd(node)):
-            return node == pod.node
-        case _:
-            return False
 
 
 def _allowed(world: World, source: End, target: End) -> str:
     """What may pass: everything, nothing, or these protocols and ports."""
-    ends = zip(DIRECTIONS, (target, source), strict=True)
-    if not any(isinstance(end, PodEnd) and world.isolating(end.pod, direction) for direction, end in ends):
+    deciding = [
+        policy
+        for direction, end in zip(DIRECTIONS, (target, source), strict=True)
+        for policy in (world.isolating(end.pod, direction) if isinstance(end, PodEnd) else ())
+    ]
+    if not deciding:
         return ALL
-    words = [word for protocol in PROTOCOLS for word in _ports(world, source, target, protocol)]
+    specs = [spec for policy in deciding for rule in (*policy.ingress, *policy.egress) for spec in rule.ports]
+    words = [word for protocol in PROTOCOLS for word in _ports(world, source, target, protocol, specs)]
     if judge(world, source, target, "ICMP").allowed:
         words.append("ICMP")
     every = [*(PortSpec(protocol).text for protocol in PROTOCOLS), "ICMP"]
     return ALL if words == every else f"◐ {', '.join(words)}" if words else NONE
 
 
-def _ports(world: World, source: End, target: End, protocol: Protocol) -> Iterator[str]:
+def _ports(world: World, source: End, target: End, protocol: Protocol, specs: Iterable[PortSpec]) -> Iterator[str]:
     """Ranges of ports that are allowed: between two borders that policies name, all are alike."""
-    borders = sorted({1, MAX_PORT + 1, *_borders(world, target, protocol)})
+    borders = sorted({1, MAX_PORT + 1, *_borders(target, [spec for spec in specs if spec.protocol == protocol])})
     spans: list[list[int]] = []
     for first, after in pairwise(borders):
         if judge(world, source, target, protocol, first).allowed:
@@ -144,9 +156,8 @@ def _ports(world: World, source: End, target: End, protocol: Protocol) -> Iterat
         yield PortSpec(protocol, None if whole else first, None if first == last else last).text
 
 
-def _borders(world: World, target: End, protocol: Protocol) -> Iterator[int]:
-    rules = (rule for policy in world.policies for rule in (*policy.ingress, *policy.egress))
-    for spec in (spec for rule in rules for spec in rule.ports if spec.protocol == protocol):
+def _borders(target: End, specs: Iterable[PortSpec]) -> Iterator[int]:
+    for spec in specs:
         if isinstance(spec.port, int):
             yield from (spec.port, (spec.end_port or spec.port) + 1)
         elif isinstance(spec.port, str) and isinstance(target, PodEnd):

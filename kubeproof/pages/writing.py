@@ -1,16 +1,21 @@
 """The commands that write a page."""
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.pages import difference, page
+from kubeproof.pages.way import Way
 from kubeproof.proof import proving
-from kubeproof.proof.report import Report, to_json
+from kubeproof.proof.collect import collect
+from kubeproof.proof.report import Report, ordered, to_json
 from kubeproof.state.part import Asker
 from kubeproof.terminal import output_files
 from kubeproof.terminal.console import console
 from kubeproof.terminal.errors import UserError
 from kubeproof.terminal.reporting import Output, as_json
+from kubeproof.trace.model import Prediction
 
 ASKED = Asker.PROOF | Asker.PAGE
 LARGEST_PAGE = 64 * 1024 * 1024
@@ -35,6 +40,15 @@ def verify(loaded: LoadedInventory, json_file: Path | None, html_file: Path) -> 
     """As :func:`kubeproof.proof.proving.verify`, and the page of that run."""
     outputs = [as_json(json_file, to_json), Output("--html", html_file, write)]
     return proving.verify(loaded, outputs, ASKED)
+
+
+def draw_walk(loaded: LoadedInventory, prediction: Prediction, file: Path) -> None:
+    """Write a page with the way of a packet over it, and of the proof what needs no packets. Raises UserError."""
+    started, taken_at = time.monotonic(), datetime.now(UTC)
+    snapshot = collect(loaded, ASKED)
+    results = ordered(proving.checks(snapshot), loaded.cluster)
+    made = Report(snapshot, results, taken_at, time.monotonic() - started)
+    output_files.write("--html", file, page.render(made, way=Way.of(prediction)))
 
 
 def write(made: Report, file: Path, earlier: difference.Data | None = None) -> None:

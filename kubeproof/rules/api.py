@@ -329,6 +329,3 @@ def missing_kinds(objects: ApiObjects) -> str | None:
     if objects.service("default/kubernetes") is None:
         return f"the API has no Service default/kubernetes{odd}"
     return None
-
-
-__all__ = ["ApiObjects", "Backend", "NodeObject", "ParseError", "Pod", "Service", "ServicePort", "parse_objects"]

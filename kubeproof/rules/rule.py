@@ -5,6 +5,7 @@ A rule is asked before a deploy (of hosts, by preflight), as proof (of nodes, by
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from kubeproof.config.tables import paths
@@ -110,6 +111,12 @@ class Rule:
         node = context.cluster.leader.name if by_api else context.node.name
         made = (Remedy(node, " && ".join(commands)),) if commands else ()
         return (*made, *(item for item in found if isinstance(item, Remedy)))
+
+
+error_rule = partial(Rule, before_deploy="error")
+warning_rule = partial(Rule, before_deploy="warning")
+either_rule = partial(Rule, before_deploy="either")
+"""Rules that only hosts are asked, before a deploy, by how severe they are."""
 
 
 def rule(

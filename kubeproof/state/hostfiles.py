@@ -93,7 +93,7 @@ class Kubelet:
 
 def parse_identity(text: str) -> Identity:
     """Parse NAME=value lines of hostname, machine_id, product_uuid, container; all but the first may be empty."""
-    values = _assignments(text)
+    values = parse_values(text)
     if not values.get("hostname"):
         raise ParseError(IDENTITY, "lines", "there is no hostname")
     machine_id, uuid, container = (values.get(name, "") for name in ("machine_id", "product_uuid", "container"))
@@ -102,13 +102,13 @@ def parse_identity(text: str) -> Identity:
 
 def parse_kubelet(text: str) -> Kubelet:
     """Parse NAME=value lines of state and health."""
-    values = _assignments(text)
+    values = parse_values(text)
     return Kubelet(values.get("state", ""), values.get("health", ""))
 
 
 def parse_certificates(text: str) -> dict[str, datetime]:
     """When certificates end, by path, from lines ``path=date`` with openssl's form of dates. Raises ValueError."""
-    ends = {path: ssl.cert_time_to_seconds(end) for path, end in _assignments(text).items()}
+    ends = {path: ssl.cert_time_to_seconds(end) for path, end in parse_values(text).items()}
     return {path: datetime.fromtimestamp(seconds, UTC) for path, seconds in ends.items()}
 
 
@@ -122,7 +122,7 @@ def parse_clock(text: str) -> float:
 
 def parse_subnet_env(text: str) -> SubnetEnv:
     """Parse /run/flannel/subnet.env: KEY=value lines, with the four keys among them."""
-    values = {key: value.strip("\"'") for key, value in _assignments(text).items()}
+    values = {key: value.strip("\"'") for key, value in parse_values(text).items()}
     wanted = {"FLANNEL_NETWORK", "FLANNEL_SUBNET", "FLANNEL_MTU", "FLANNEL_IPMASQ"}
     if missing := sorted(wanted - values.keys()):
         raise ParseError(SUBNET_ENV, "file", f"lacks {', '.join(missing)}")
@@ -143,7 +143,7 @@ def parse_subnet_env(text: str) -> SubnetEnv:
 
 def parse_sysctls(text: str) -> dict[str, str]:
     """Settings by name from lines ``name = value``; several words have one blank between them."""
-    return {name: " ".join(value.split()) for name, value in _assignments(text).items()}
+    return {name: " ".join(value.split()) for name, value in parse_values(text).items()}
 
 
 _DISK = re.compile(
@@ -206,8 +206,8 @@ def ipv4_of(text: str) -> str:
 
 
 def parse_values(text: str) -> dict[str, str]:
-    """NAME=value lines; what is none is left out."""
-    lines = (line.partition("=") for line in text.splitlines())
+    """NAME=value lines; what is none, and comments, are left out. Of several with one name the last counts."""
+    lines = (line.partition("=") for line in text.splitlines() if not line.lstrip().startswith("#"))
     return {name.strip(): value.strip() for name, found, value in lines if found}
 
 
@@ -217,9 +217,3 @@ def parse_swaps(text: str) -> tuple[str, ...]:
     if not lines or not lines[0].startswith("Filename"):
         raise ParseError("/proc/swaps", "line 1", "is not the header that the kernel writes")
     return tuple(line.split()[0] for line in lines[1:] if line.strip())
-
-
-def _assignments(text: str) -> dict[str, str]:
-    """NAME=value lines; of several with one name the last counts, as for a shell."""
-    pairs = (line.partition("=") for line in text.splitlines() if not line.lstrip().startswith("#"))
-    return {name.strip(): value.strip() for name, sign, value in pairs if sign}

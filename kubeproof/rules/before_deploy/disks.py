@@ -10,7 +10,7 @@ from kubeproof.node import docker_config
 from kubeproof.node.docker_config import CONTAINERD_ROOT as CONTAINERD
 from kubeproof.node.finding import Finding
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import either_rule, error_rule
 from kubeproof.state.hostfiles import DiskUsage
 from kubeproof.state.node import NodeState
 
@@ -26,17 +26,15 @@ EVICTS_BELOW = {"images": 15, "pods": 10}
 """Percent of free space below which kubelet takes no pods and ends those it has: imagefs.available and
 nodefs.available (pkg/kubelet/apis/config/v1beta1/defaults_linux.go, DefaultEvictionHard)."""
 
-disk_space = Rule(
+disk_space = either_rule(
     "disk-space",
     "room for images, pods and etcd, inodes too, and for kubelet to take pods at all; a warning on nodes",
-    meaning="packages or images do not fit, or kubelet takes no pods",
-    before_deploy="either",
+    "packages or images do not fit, or kubelet takes no pods",
 )
-storage_driver = Rule(
+storage_driver = error_rule(
     "storage-driver",
     "images are on a file system that overlays can be mounted on",
     "on which the runtime's overlays cannot be mounted",
-    before_deploy="error",
 )
 
 

@@ -18,29 +18,22 @@ from kubeproof.rules.identity import (
     duplicate_product_uuid,
     duplicates,
 )
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import Rule, error_rule, warning_rule
 from kubeproof.state.hostfiles import Identity
 from kubeproof.state.node import NodeState
 
 LOCALHOST = "localhost"
 
-hostname = Rule(
-    "hostname",
-    "the host's own name is one, and not localhost",
-    "which no log or DHCP server can tell from others",
-    before_deploy="warning",
+hostname = warning_rule(
+    "hostname", "the host's own name is one, and not localhost", "which no log or DHCP server can tell from others"
 )
-name_resolution = Rule(
-    "name-resolution",
-    "the host resolves its own name",
-    "which programs wait for, kubeadm and sudo among them",
-    before_deploy="warning",
+name_resolution = warning_rule(
+    "name-resolution", "the host resolves its own name", "which programs wait for, kubeadm and sudo among them"
 )
-hosts_file = Rule(
+hosts_file = error_rule(
     "hosts-file",
     "/etc/hosts gives no node's name to another address than the inventory does",
     "so the host reaches something else by that name",
-    before_deploy="error",
 )
 
 

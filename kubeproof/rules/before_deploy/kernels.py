@@ -6,7 +6,7 @@ from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
 from kubeproof.node.finding import Finding
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import either_rule
 from kubeproof.state.node import NodeState
 
 FEATURES = {
@@ -25,12 +25,11 @@ FEATURES = {
 OK = "ok"
 REMEDY = "boot a kernel whose modules are installed (`uname -r` against `ls /lib/modules` there), or one that has it"
 
-kernel_feature = Rule(
+kernel_feature = either_rule(
     "kernel-feature",
     "overlay file systems, veth, bridge, VXLAN, connection tracking, bridge netfilter, iptables: each is "
     "tried, in namespaces of its own; a warning if it cannot be tried",
-    meaning="pods cannot be plugged in, or no Service has an address",
-    before_deploy="either",
+    "pods cannot be plugged in, or no Service has an address",
 )
 
 

@@ -9,7 +9,7 @@ from kubeproof.config.tables.systems import system_of
 from kubeproof.node.finding import Finding
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.host import cgroup_driver, swap
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import either_rule, error_rule
 from kubeproof.state.node import NodeState
 
 MEMORY_MIB = 1700
@@ -23,31 +23,24 @@ validateSystemRequirements); the runtimes need devices and freezer, and kubelet 
 CONTROLLERS_V2 = ("cpu", "cpuset", "memory", "pids")
 """Version 2 has no devices and freezer of its own (pkg/kubelet/cm/helpers_linux.go)."""
 
-os = Rule(
+os = error_rule(
     "os",
     "operating system and its version are ones that this project knows",
     "which is none of the systems that Kubeproof knows packages and services of",
-    before_deploy="error",
 )
-architecture = Rule("architecture", "amd64 or arm64", "for which there are no packages", before_deploy="error")
-root = Rule("root", "commands run as root, by ssh or by sudo", "so nothing can be installed", before_deploy="error")
-init = Rule(
-    "init", "systemd is the host's init", "and services of kubelet and the runtime are systemd's", before_deploy="error"
-)
-memory = Rule(
+architecture = error_rule("architecture", "amd64 or arm64", "for which there are no packages")
+root = error_rule("root", "commands run as root, by ssh or by sudo", "so nothing can be installed")
+init = error_rule("init", "systemd is the host's init", "and services of kubelet and the runtime are systemd's")
+memory = either_rule(
     "memory",
     "kubeadm's minimum of a control plane (error), and the same of a worker (warning)",
-    meaning="kubeadm refuses a control plane with less, and a worker has next to nothing for pods",
-    before_deploy="either",
+    "kubeadm refuses a control plane with less, and a worker has next to nothing for pods",
 )
-cores = Rule(
-    "cores", "kubeadm's minimum of a control plane", meaning="kubeadm refuses the control plane", before_deploy="error"
-)
-cgroups = Rule(
+cores = error_rule("cores", "kubeadm's minimum of a control plane", "kubeadm refuses the control plane")
+cgroups = error_rule(
     "cgroups",
     "the layout of control groups is one that kubelet of this version takes, all controllers there",
-    meaning="kubelet does not start, or cannot limit pods",
-    before_deploy="error",
+    "kubelet does not start, or cannot limit pods",
 )
 
 

@@ -15,7 +15,7 @@ from kubeproof.node.tunnel import tunnel_mtu
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.devices import cni_mtu
 from kubeproof.rules.membership import cni_order, configurations_before
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import Rule, error_rule
 from kubeproof.state.node import NodeState
 
 BPF = "/sys/fs/bpf"
@@ -33,47 +33,34 @@ cni_leftovers = Rule(
 SHOWN = 4
 """How many leftovers a line names."""
 
-cni_manifest = Rule(
-    "cni-manifest",
-    "the manifest of flannel or Canal can be had and used",
-    "so there would be no pod network",
-    before_deploy="error",
+cni_manifest = error_rule(
+    "cni-manifest", "the manifest of flannel or Canal can be had and used", "so there would be no pod network"
 )
-cni_untried = Rule(
+cni_untried = error_rule(
     "cni-untried",
     "the network's project names this Kubernetes for the manifest, or it was run with it (catalogue.py)",
-    meaning="pods of the network may not start",
-    before_deploy="error",
+    "pods of the network may not start",
 )
-cni_changed = Rule(
-    "cni-changed",
-    "a cluster's pod network is the one that is set",
-    "whose links, routes and rules its pods are in",
-    before_deploy="error",
+cni_changed = error_rule(
+    "cni-changed", "a cluster's pod network is the one that is set", "whose links, routes and rules its pods are in"
 )
-vxlan_in_use = Rule(
-    "vxlan-in-use",
-    "VNI and UDP port of the tunnel are not somebody else's",
-    "so the tunnel's link cannot be made",
-    before_deploy="error",
+vxlan_in_use = error_rule(
+    "vxlan-in-use", "VNI and UDP port of the tunnel are not somebody else's", "so the tunnel's link cannot be made"
 )
-cni_host_path = Rule(
+cni_host_path = error_rule(
     "cni-host-path",
     "what the manifest mounts of a host (typed hostPaths) is there, and of that type",
-    meaning="pods of the network do not start (FailedMount)",
-    before_deploy="error",
+    "pods of the network do not start (FailedMount)",
 )
-cni_plugin = Rule(
+cni_plugin = error_rule(
     "cni-plugin",
     "CNI plugins that neither the manifest nor a package brings are on the host",
     "so pods do not start there",
-    before_deploy="error",
 )
-cni_ports = Rule(
+cni_ports = error_rule(
     "cni-ports",
     "ports of the network's own pods are free, and not api_port or in node_port_range",
-    meaning="pods of the network, the API server or a Service do not get their port",
-    before_deploy="error",
+    "pods of the network, the API server or a Service do not get their port",
 )
 
 

@@ -13,7 +13,7 @@ from kubeproof.node import docker_config, ports
 from kubeproof.node.finding import Finding
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.host import node_address
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import either_rule, error_rule, warning_rule
 from kubeproof.state.model import NOWHERE, UNICAST
 from kubeproof.state.node import NodeState
 
@@ -27,29 +27,23 @@ LOCAL_PORTS = ("10248/tcp", "10249/tcp")
 SHOWN = 5
 """How many ports a line names."""
 
-cidr_conflict = Rule(
+cidr_conflict = either_rule(
     "cidr-conflict",
     "pod, Service and Docker networks share nothing with the host's routes, addresses and name servers",
-    meaning="what has such an address cannot be reached any more, or packets of the cluster go there",
-    before_deploy="either",
+    "what has such an address cannot be reached any more, or packets of the cluster go there",
 )
-interface = Rule(
+interface = either_rule(
     "interface",
     "the pod network's interface exists and is the one with the node's address",
-    meaning="packets of pods take another way than the nodes', or none",
-    before_deploy="either",
+    "packets of pods take another way than the nodes', or none",
 )
-port_in_use = Rule(
-    "port-in-use",
-    "ports of the node's role are free on a host that no deploy has been on",
-    "which Kubernetes needs",
-    before_deploy="error",
+port_in_use = error_rule(
+    "port-in-use", "ports of the node's role are free on a host that no deploy has been on", "which Kubernetes needs"
 )
-node_port_in_use = Rule(
+node_port_in_use = warning_rule(
     "node-port-in-use",
     "nothing listens within node_port_range there",
     "and a Service that gets such a port takes it over",
-    before_deploy="warning",
 )
 
 

@@ -12,38 +12,29 @@ from kubeproof.node import changed_settings
 from kubeproof.node.finding import Finding
 from kubeproof.node.tunnel import tunnel_mtu
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import error_rule
 from kubeproof.state.node import NodeState
 
-cluster_runtime = Rule(
-    "cluster-runtime",
-    "a node's container runtime is the one that is set",
-    "but clusters are not converted",
-    before_deploy="error",
+cluster_runtime = error_rule(
+    "cluster-runtime", "a node's container runtime is the one that is set", "but clusters are not converted"
 )
-foreign_cluster = Rule(
-    "foreign-cluster",
-    "no cluster that Kubeproof did not make",
-    "which is neither changed nor taken away",
-    before_deploy="error",
+foreign_cluster = error_rule(
+    "foreign-cluster", "no cluster that Kubeproof did not make", "which is neither changed nor taken away"
 )
-cluster_version = Rule(
+cluster_version = error_rule(
     "cluster-version",
     "a node is of the Kubernetes version that is set: clusters are not upgraded",
     "but clusters are not upgraded",
-    before_deploy="error",
 )
-changed_setting = Rule(
+changed_setting = error_rule(
     "changed-setting",
     "no setting differs from the running cluster's that only a new cluster can have",
-    meaning="one half of the cluster would follow the new value, the other half the old one",
-    before_deploy="error",
+    "one half of the cluster would follow the new value, the other half the old one",
 )
-changed_address = Rule(
+changed_address = error_rule(
     "changed-address",
     "nodes have the addresses that the running cluster knows them by",
-    meaning="nodes look for each other where they are not",
-    before_deploy="error",
+    "nodes look for each other where they are not",
 )
 
 

@@ -10,7 +10,7 @@ from kubeproof.node import containerd_config, docker_config
 from kubeproof.node.finding import Finding
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.host import iptables_mixed
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import either_rule, error_rule, warning_rule
 from kubeproof.state.iptables import LEGACY
 from kubeproof.state.node import NodeState
 
@@ -34,36 +34,31 @@ FIGHTING = {
 }
 """Services that run and do not go with a cluster of kubeadm's, and why."""
 
-dockers_config = Rule(
+dockers_config = either_rule(
     "docker-config",
     "Docker's configuration can be read and added to, and goes with pods and with how Docker is started; a "
     "warning for what of it cannot stay",
-    meaning="Docker does not start, or not as kubelet needs it",
-    before_deploy="either",
+    "Docker does not start, or not as kubelet needs it",
 )
-containerds_config = Rule(
+containerds_config = warning_rule(
     "containerd-config",
     "containerd has no settings of the host's own: the deploy writes them all",
     "which the deploy replaces as a whole",
-    before_deploy="warning",
 )
-runtime_conflict = Rule(
+runtime_conflict = error_rule(
     "runtime-conflict",
     "no other container runtime that the wanted one would replace or fight",
-    meaning="containers that are there would stop, or neither would work",
-    before_deploy="error",
+    "containers that are there would stop, or neither would work",
 )
-apparmor = Rule(
+apparmor = error_rule(
     "apparmor",
     "where AppArmor is on, its parser is there or can be installed: runtimes run it",
     "so no container starts (`apparmor_parser`: executable file not found)",
-    before_deploy="error",
 )
-iptables_variant = Rule(
+iptables_variant = warning_rule(
     "iptables-variant",
     "iptables is nf_tables everywhere or legacy everywhere (kubernetes#71305)",
     "and agents in pods can use one of them only (kubernetes#71305)",
-    before_deploy="warning",
 )
 
 

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.config.settings import Settings
+from kubeproof.config.tables.runtimes import full_reference
 from kubeproof.config.tables.systems import ARCHITECTURES, System, system_of
 from kubeproof.node import images, proxies
 from kubeproof.node.finding import Finding
+from kubeproof.node.image_registry import DOCKER_HUB, DOCKER_HUB_SERVER
 from kubeproof.rules.before_deploy.inspection import Asked, Inspection, of_each_host
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import either_rule, error_rule
 from kubeproof.state.node import NodeState
 
 ANSWER_SECONDS = 5
 """How long a place may take to answer before it counts as not reached."""
-DOCKER_HUB = "registry-1.docker.io"
-"""Where images without a registry in their name are (distribution/reference, normalize.go)."""
 UNTRIED = "untried"
 """The answer where a host has no program to ask with."""
 CONNECTED = "connected"
@@ -24,23 +24,20 @@ _REGISTRY_ANSWERS = ("200", "301", "302", "307", "308", "401", "403", "404", "40
 _REPOSITORY_ANSWERS = ("200", "301", "302", "304", "307", "308")
 _SETTINGS = {"packages": "kubernetes_apt_url or kubernetes_rpm_url", "images": "image_repository and the other images"}
 
-package_source = Rule(
+package_source = either_rule(
     "package-source",
     "the host reaches the Kubernetes packages (error) and its system's archives (warning)",
-    meaning="Kubernetes cannot be installed",
-    before_deploy="either",
+    "Kubernetes cannot be installed",
 )
-image_source = Rule(
+image_source = either_rule(
     "image-source",
     "the host reaches the registries of its images; a warning if it cannot be tried",
-    meaning="images cannot be pulled",
-    before_deploy="either",
+    "images cannot be pulled",
 )
-missing_images = Rule(
+missing_images = error_rule(
     "missing-images",
     "registries have the images that hosts will pull, as far as they can be asked without credentials",
     "so that image cannot be pulled",
-    before_deploy="error",
 )
 
 
@@ -83,9 +80,8 @@ def _packages(settings: Settings, system: System, architecture: str) -> Iterator
 
 def _registries(settings: Settings, node: Node, network_images: Sequence[str]) -> Iterator[str]:
     for image in images.images_for(node.role, settings, network_images):
-        first, slash, _ = image.partition("/")
-        named = slash and ("." in first or ":" in first or first == "localhost")
-        registry = first if named and first != "docker.io" else DOCKER_HUB
+        named = full_reference(image).partition("/")[0]
+        registry = DOCKER_HUB_SERVER if named == DOCKER_HUB else named
         yield f"{'http' if registry in settings.insecure_registries else 'https'}://{registry}/v2/"
 
 

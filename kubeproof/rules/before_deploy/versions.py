@@ -11,27 +11,18 @@ from kubeproof.config.tables import cri_dockerd, systems
 from kubeproof.config.tables.systems import System, system_of
 from kubeproof.node.finding import Finding
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
-from kubeproof.rules.rule import Rule
+from kubeproof.rules.rule import error_rule
 from kubeproof.state.node import NodeState
 
-kubernetes_packages = Rule(
-    "kubernetes-packages",
-    "somebody publishes packages of this version for this system",
-    "which nobody publishes",
-    before_deploy="error",
+kubernetes_packages = error_rule(
+    "kubernetes-packages", "somebody publishes packages of this version for this system", "which nobody publishes"
 )
-runtime_version = Rule(
+runtime_version = error_rule(
     "runtime-version",
     "the system's container runtime is one that kubelet of this version speaks with",
-    meaning="kubelet cannot speak with it",
-    before_deploy="error",
+    "kubelet cannot speak with it",
 )
-kernel_version = Rule(
-    "kernel-version",
-    "kubeadm's minimum of this version of Kubernetes",
-    meaning="kubeadm refuses it",
-    before_deploy="error",
-)
+kernel_version = error_rule("kernel-version", "kubeadm's minimum of this version of Kubernetes", "kubeadm refuses it")
 
 
 @of_each_host

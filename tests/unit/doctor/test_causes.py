@@ -115,10 +115,7 @@ STOPPED = both(
         lambda found: replace(found, containers=(), kubelet=Kubelet("activating", ""), unreadable={"containers": "no"})
     ),
 )
-LOGS: dict[str, Any] = {
-    "manifests": tuple(CONTROL_PLANE),
-    "last_lines": {"kube-apiserver": "unknown flag: --no-such"},
-}
+LOGS: dict[str, Any] = {"manifests": tuple(CONTROL_PLANE), "last_lines": {"kube-apiserver": "unknown flag: --no-such"}}
 UNREACHED = patient.api(lambda api: replace(api, kubelets={**api.kubelets, "node-b": "curl: (28) timed out"}))
 PROXIES = "DaemonSet/kube-system/kube-proxy"
 PROHIBIT = """[{"priority":0,"src":"all","table":"local"},
@@ -201,13 +198,7 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "is systemd, that of docker is cgroupfs",
         "sed -i 's/^cgroupDriver:.*/cgroupDriver: cgroupfs/'",
     ),
-    (
-        "cgroup-driver",
-        on_host("node-b", runtime_driver="systemd"),
-        "node-b",
-        "docker is systemd",
-        "./inv apply",
-    ),
+    ("cgroup-driver", on_host("node-b", runtime_driver="systemd"), "node-b", "docker is systemd", "./inv apply"),
     (
         "forward-accepts",
         rules((changes.FORWARD_SOURCE, "")),
@@ -402,20 +393,8 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
         "that of node-a",
         "virt-xml node-b",
     ),
-    (
-        "iptables-mixed",
-        other_rules(LEGACY),
-        "node-b",
-        "-s 203.0.113.9/32 -j DROP",
-        "iptables-legacy -t $table -F",
-    ),
-    (
-        "cni-leftovers",
-        on_b(changes.more("links", VXLAN)),
-        "node-b",
-        "link vxlan.calico",
-        "ip link delete vxlan.calico",
-    ),
+    ("iptables-mixed", other_rules(LEGACY), "node-b", "-s 203.0.113.9/32 -j DROP", "iptables-legacy -t $table -F"),
+    ("cni-leftovers", on_b(changes.more("links", VXLAN)), "node-b", "link vxlan.calico", "ip link delete vxlan.calico"),
     (
         "cni-leftovers",
         rules((":DOCKER-USER -", ":cali-INPUT - [0:0]\n:DOCKER-USER -")),
@@ -885,13 +864,7 @@ def test_nothing_that_cannot_be_read_is_a_diagnosis() -> None:
 
 def test_without_the_api_what_nodes_tell_is_diagnosed_all_the_same() -> None:
     for name, change, *_ in BAD:
-        if name in (
-            "bridge-netfilter",
-            "swap",
-            "cgroup-driver",
-            "cni-order",
-            "duplicate-hostname",
-        ):
+        if name in ("bridge-netfilter", "swap", "cgroup-driver", "cni-order", "duplicate-hostname"):
             item = patient.no_api(change(patient.evidence()))
             assert [each.name for each in patient.found(item)] == [name, "api"]
 

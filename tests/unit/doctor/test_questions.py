@@ -59,7 +59,7 @@ def test_the_control_planes_answers() -> None:
             "events": output("kube-system/x=Old: first\nkube-system/x=FailedMount: a=b is no directory\n"),
             "workloads": output("Deployment/kube-system/coredns=0\nDaemonSet/kube-system/kube-proxy=3\nno line\n"),
             "added_selectors": output("{}"),
-        },
+        }
     )
     assert plane.unreadable == {}
     assert plane.tokens == (Token("abcdef", datetime(2026, 1, 1, 12, tzinfo=UTC)), Token("012345", None))

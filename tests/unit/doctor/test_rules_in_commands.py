@@ -45,8 +45,7 @@ def test_rules_that_are_in_use_are_never_flushed(own: str, other: str, flushed: 
 
 
 @pytest.mark.parametrize(
-    "text",
-    [f"# iptables v1.8.9 (nf_tables)\n{LEGACY_RULES}", "# Table `nat' is incompatible, use 'nft'\n"],
+    "text", [f"# iptables v1.8.9 (nf_tables)\n{LEGACY_RULES}", "# Table `nat' is incompatible, use 'nft'\n"]
 )
 def test_where_the_variant_is_not_known_nothing_is_flushed(text: str) -> None:
     item = other_rules(text)(patient.evidence())

@@ -19,10 +19,7 @@ LEADER = InUse(
         "service-cluster-ip-range": "10.96.0.0/12",
         "service-node-port-range": "30000-33000",
     },
-    images={
-        "kube-apiserver": "192.0.2.1:5000/kube-apiserver:v1.20.2",
-        "etcd": "192.0.2.1:5000/etcd:3.4.23",
-    },
+    images={"kube-apiserver": "192.0.2.1:5000/kube-apiserver:v1.20.2", "etcd": "192.0.2.1:5000/etcd:3.4.23"},
     kubelet=KUBELET,
     server=SERVER,
     node_ip="192.0.2.11",

@@ -107,10 +107,10 @@ def test_what_fails_or_cannot_be_parsed_is_unreadable_and_the_rest_is_there() ->
             clock=Output(0, "Sat\n", ""),
             sysctls=Output(124, "net.ipv4.ip_forward = 1\n", ""),
             kubelet=Output(127, "", "curl is not installed\n"),
-        ),
+        )
     )
     assert state.unreadable.keys() == {
-        *("network", "fdb", "subnet_env", "containers", "other_iptables", "identity", "clock", "sysctls", "kubelet"),
+        *("network", "fdb", "subnet_env", "containers", "other_iptables", "identity", "clock", "sysctls", "kubelet")
     }
     assert state.unreadable["fdb"] == "fdb: exit code 127: sh: 1: bridge: not found"
     assert "Permission denied" in state.unreadable["subnet_env"]
@@ -205,7 +205,7 @@ def test_one_odd_entry_is_named_and_hides_no_other() -> None:
             ),
             containers=Output(0, "\n".join(lines), ""),
             iptables=Output(0, "*nat\n:A - [0:0]\nodd\nCOMMIT\n", ""),
-        ),
+        )
     )
     assert state.unreadable == {}
     assert [str(route) for route in state.network.routes] == ["10.98.1.0/24 dev cni0"]
@@ -214,7 +214,7 @@ def test_one_odd_entry_is_named_and_hides_no_other() -> None:
     assert state.containers[0].network is not None
     assert state.containers[0].network.links
     assert {part: len(found) for part, found in state.odd.items()} == {
-        **{"network": 1, "fdb": 2, "containers": 2, "iptables": 1},
+        **{"network": 1, "fdb": 2, "containers": 2, "iptables": 1}
     }
     assert "10.98.2.0/240" in state.odd["network"][0]
 
@@ -260,7 +260,7 @@ def test_one_altered_value_never_makes_the_network_unreadable(data: st.DataObjec
         outputs(
             network_links=Output(0, json.dumps(links), ""),
             containers=Output(0, json.dumps({"netns": "n", "about": ABOUT, "network": inside}), ""),
-        ),
+        )
     )
     assert found.unreadable == {}
     network = found.containers[0].network

@@ -37,11 +37,7 @@ class TestCredentials:
     def test_reads_what_kubeadm_prints(self) -> None:
         made = credentials(PRINTED)
         assert made is not None
-        assert (made.token, made.token_id, made.ca_hash) == (
-            "abcdef.0123456789abcdef",
-            "abcdef",
-            "sha256:" + "0a" * 32,
-        )
+        assert (made.token, made.token_id, made.ca_hash) == ("abcdef.0123456789abcdef", "abcdef", "sha256:" + "0a" * 32)
         assert "0123456789abcdef" not in repr(made)
 
     @pytest.mark.parametrize("text", ["", "error: x", PRINTED.replace("sha256:", ""), PRINTED.replace("abcdef.", "")])
@@ -66,11 +62,7 @@ class TestRecord:
             ":OUTPUT ACCEPT [0:0]",
         ]
         found = parse_iptables_save("\n".join(lines)).policies
-        assert found == {
-            "filter INPUT": "ACCEPT",
-            "filter FORWARD": "DROP",
-            "nat OUTPUT": "ACCEPT",
-        }
+        assert found == {"filter INPUT": "ACCEPT", "filter FORWARD": "DROP", "nat OUTPUT": "ACCEPT"}
 
     def test_packages_are_added_to_those_of_an_earlier_attempt(self) -> None:
         assert Record(packages=["b"]).with_packages(["a", "b"]).packages == ["a", "b"]

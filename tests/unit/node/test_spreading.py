@@ -13,11 +13,7 @@ def node(name: str, *, ready: str = "True", **spec: Any) -> dict[str, Any]:
 
 
 def pod(name: str, where: str, **metadata: Any) -> dict[str, Any]:
-    return {
-        "kind": "Pod",
-        "metadata": {"namespace": "default", "name": name, **metadata},
-        "spec": {"nodeName": where},
-    }
+    return {"kind": "Pod", "metadata": {"namespace": "default", "name": name, **metadata}, "spec": {"nodeName": where}}
 
 
 BOTH = [node("a"), node("b"), node("master", taints=[{"key": "x", "effect": "NoSchedule"}])]

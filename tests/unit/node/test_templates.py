@@ -32,11 +32,7 @@ class TestInitConfiguration:
             "kind": "ClusterConfiguration",
             "kubernetesVersion": "v1.20.2",
             "imageRepository": "192.0.2.1:5000",
-            "networking": {
-                "podSubnet": "10.244.0.0/16",
-                "serviceSubnet": "10.96.0.0/12",
-                "dnsDomain": "cluster.local",
-            },
+            "networking": {"podSubnet": "10.244.0.0/16", "serviceSubnet": "10.96.0.0/12", "dnsDomain": "cluster.local"},
             "apiServer": {"extraArgs": {"service-node-port-range": "30000-33000"}},
             "controllerManager": {"extraArgs": {"node-cidr-mask-size": "24"}},
             "etcd": {"local": {"imageTag": "3.4.23"}},

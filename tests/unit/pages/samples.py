@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from typing import Any
 from unittest.mock import patch
 
@@ -14,6 +15,7 @@ from kubeproof.proof.report import TITLES_BY_NAME, Report, ordered
 from kubeproof.proof.snapshot import Snapshot
 from kubeproof.rules.api import ApiObjects
 from kubeproof.rules.result import CheckResult, Remedy, Status
+from kubeproof.trace.model import Direction, End, Hop, Outcome, Packet, Place, Prediction, Start, Walk
 from tests.unit.proof import good
 
 TAKEN_AT = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -112,3 +114,27 @@ def result(node: str, name: str, status: Status = Status.HOLDS) -> CheckResult:
     remedies = (Remedy(node, "systemctl restart kubelet"),) if status is Status.FAILS else ()
     found = "no answer within 4 s" if status is not Status.HOLDS else "it answers"
     return CheckResult(node, name, status, "an answer", found, f"ssh {node} 'ip route'", remedies)
+
+
+def prediction(*, answered: bool = True, node: str = "node-b", pod: str = "default/web-b2") -> Prediction:
+    """From a pod, or with no node from outside, to a pod of node-c through the tunnel, and back if it is answered."""
+    sent = Packet("tcp", IPv4Address("10.98.1.2"), IPv4Address("10.98.2.2"), 40000, 8080)
+    outer = Packet("udp", IPv4Address("10.99.0.12"), IPv4Address("10.99.0.13"), 50000, 8472)
+    far = Hop("node-c", "default/web-c2", Place.SOCKET, "nothing listens" if not answered else "received", sent)
+    hops = (
+        Hop(node, pod, Place.SOCKET, "sent", sent),
+        *(Hop(name, "", place, place.value, sent) for name in (node,) if name for place in (Place.VETH, Place.FORWARD)),
+        *(
+            Hop(name, "", place, place.value, sent, outer=outer, owner="podnet", decided_by="fdb entry")
+            for name in (node, "node-c")
+            if name
+            for place in (Place.ENCAPSULATION, Place.OUTPUT, Place.NIC)[:: 1 if name == node else -1]
+        ),
+        *(Hop("node-c", "", place, place.value, sent) for place in (Place.ROUTE, Place.VETH)),
+        far,
+    )
+    answer = tuple(replace(hop, packet=sent.reply, direction=Direction.REPLY) for hop in reversed(hops))
+    there = Outcome(End.ARRIVED) if answered else Outcome(End.REFUSED, "nothing listens on tcp 8080")
+    back = Outcome(End.ARRIVED) if answered else None
+    walk = Walk((*hops, *answer) if answered else hops, there, back)
+    return Prediction(Start(node, pod, sent), (walk,))

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from kubeproof.pages import difference, page
+from kubeproof.pages.way import Way
 from tests.unit.pages import samples
 from tests.unit.pages.browser import Browser, started
 
-NAMES = ("whole", "broken", "many")
+NAMES = ("whole", "broken", "many", "way")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     earlier = difference.read(page.render(samples.whole()), "page")
     made = {name: folder / f"{name}.html" for name in NAMES}
     for name, file in made.items():
-        file.write_text(page.render(getattr(samples, name)(), earlier if name == "broken" else None))
+        way = Way.of(samples.prediction(answered=False)) if name == "way" else None
+        report = getattr(samples, name if way is None else "whole")()
+        file.write_text(page.render(report, earlier if name == "broken" else None, way))
     return made
 
 

@@ -224,6 +224,8 @@ def test_text_and_lines_can_be_read(colours: dict[str, str]) -> None:
         for text in ("text", "quiet", *map(css, Status)):
             if ground in ("ground", "raised", f"{text}-tint") or text in ("text", "quiet"):
                 assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    assert contrast(colours["way"], colours["ground"]) >= 4.5
+    assert contrast(colours["way"], colours["raised"]) >= 3
 
 
 def test_every_colour_has_a_second_sign() -> None:

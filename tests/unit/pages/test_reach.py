@@ -70,17 +70,16 @@ def test_pods_of_one_kind_are_judged_as_two_pods() -> None:
     assert cell(table, "default/web (2)", "default/web (2)") == "✗ none"
 
 
-def test_nodes_are_seen_by_their_tunnel_and_their_own_pods_are_not_asked_for() -> None:
-    spec = {
-        "podSelector": {"matchLabels": {"app": "web"}},
-        "ingress": [{"from": [{"ipBlock": {"cidr": "10.98.0.0/23"}}]}],
-    }
-    # 10.98.0.0 and 10.98.1.0 are node-a's and node-b's tunnels; node-c is the pods' own.
-    assert cell(grid(spec), "another node", "default/web (2)") == "✓ all"
-    assert cell(grid(spec, tunnel=False), "another node", "default/web (2)") == "✗ none"
-    only_a = {**spec, "ingress": [{"from": [{"ipBlock": {"cidr": "10.98.0.0/24"}}]}]}
-    assert cell(grid(only_a), "another node", "default/web (2)") == "◐ depends on the node"
-    assert cell(grid(spec), "outside", "another node") == "–"
+def test_nodes_are_seen_by_their_tunnel() -> None:
+    def block(cidr: str) -> dict[str, Any]:
+        ingress = [{"from": [{"ipBlock": {"cidr": cidr}}]}]
+        return {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": ingress}
+
+    # The nodes' tunnels are 10.98.0.0, 10.98.1.0 and 10.98.2.0.
+    assert cell(grid(block("10.98.0.0/22")), "another node", "default/web (2)") == "✓ all"
+    assert cell(grid(block("10.98.0.0/22"), tunnel=False), "another node", "default/web (2)") == "✗ none"
+    assert cell(grid(block("10.98.0.0/24")), "another node", "default/web (2)") == "◐ depends on the node"
+    assert cell(grid(block("10.98.0.0/24")), "outside", "another node") == "–"
 
 
 def test_egress_to_outside() -> None:

@@ -18,16 +18,7 @@ from kubeproof.rules.context import Context
 from kubeproof.rules.host import SYSCTLS
 from kubeproof.state.hostfiles import Identity, Kubelet, SubnetEnv
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
-from kubeproof.state.model import (
-    Address,
-    BridgePort,
-    FdbEntry,
-    Link,
-    Namespace,
-    Neighbour,
-    Route,
-    Vxlan,
-)
+from kubeproof.state.model import Address, BridgePort, FdbEntry, Link, Namespace, Neighbour, Route, Vxlan
 from kubeproof.state.node import CONTROL_PLANE, Container, NodeState
 from kubeproof.state.policies import PoliciesInForce
 

@@ -152,11 +152,7 @@ def test_what_a_running_cluster_cannot_lack() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [
-        ("error", "kubectl get: line 1"),
-        ("[]", "top: expected an object"),
-        ('{"items": {}}', "top: expected a list"),
-    ],
+    [("error", "kubectl get: line 1"), ("[]", "top: expected an object"), ('{"items": {}}', "top: expected a list")],
 )
 def test_malformed_output_is_named(text: str, message: str) -> None:
     with pytest.raises(ParseError, match=message):

@@ -62,8 +62,7 @@ def without(part: str, place: int = 0) -> Callable[[NodeState], NodeState]:
 
 @pytest.mark.parametrize("capture", VXLAN)
 @pytest.mark.parametrize(
-    ("check", "part"),
-    [("routes-to-other-nodes", "routes"), ("arp-entries", "neighbours"), ("fdb-entries", "fdb")],
+    ("check", "part"), [("routes-to-other-nodes", "routes"), ("arp-entries", "neighbours"), ("fdb-entries", "fdb")]
 )
 def test_one_entry_less_is_noticed(capture: str, check: str, part: str) -> None:
     changed = without(part)(states(capture)[FIRST])

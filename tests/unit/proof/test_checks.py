@@ -50,8 +50,7 @@ def tunnel(**changes: Any) -> Change:
 
 def without_link(name: str) -> Change:
     return lambda state: replace(
-        state,
-        network=replace(state.network, links=tuple(item for item in state.network.links if item.name != name)),
+        state, network=replace(state.network, links=tuple(item for item in state.network.links if item.name != name))
     )
 
 
@@ -64,8 +63,7 @@ def more(part: str, *items: Any) -> Change:
 
 def less(part: str, drop: Callable[[Any], bool]) -> Change:
     return lambda state: replace(
-        state,
-        network=replace(state.network, **{part: tuple(i for i in getattr(state.network, part) if not drop(i))}),
+        state, network=replace(state.network, **{part: tuple(i for i in getattr(state.network, part) if not drop(i))})
     )
 
 
@@ -192,11 +190,7 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
         "1 rules in the other variant too",
     ),
     ("iptables-mixed", lambda s: replace(s, iptables=parse_iptables_save("")), "no variant"),
-    (
-        "iptables-mixed",
-        lambda s: replace(s, iptables=replace(s.iptables, incompatible=("nat",))),
-        "cannot show: nat",
-    ),
+    ("iptables-mixed", lambda s: replace(s, iptables=replace(s.iptables, incompatible=("nat",))), "cannot show: nat"),
     ("flannel-device", without_link("flannel.1"), "there is no link flannel.1"),
     ("flannel-device", tunnel(vni=2), "id 2"),
     ("flannel-device", tunnel(port=4789), "dstport 4789"),
@@ -257,11 +251,7 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
         ),
         "not expected: 02:00:00:00:00:0c dst 10.99.0.99",
     ),
-    (
-        "fdb-entries",
-        lambda s: replace(s, fdb=tuple(replace(e, state="") for e in s.fdb)),
-        "missing",
-    ),
+    ("fdb-entries", lambda s: replace(s, fdb=tuple(replace(e, state="") for e in s.fdb)), "missing"),
     ("pod-addresses", in_pod("web-b2", addresses=()), "default/web-b2: expected 10.98.1.2/24"),
     (
         "pod-addresses",

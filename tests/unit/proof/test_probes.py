@@ -346,11 +346,7 @@ PASSED = "1 received\ncode 0\n"
             Status.FAILS,
             "refused as too long by a path MTU of 1350 that the pod's kernel",
         ),
-        (
-            f"{TOO_LONG}{TOO_LONG}{KEPT}",
-            Status.FAILS,
-            "for 597 s more, 1451 bytes",
-        ),
+        (f"{TOO_LONG}{TOO_LONG}{KEPT}", Status.FAILS, "for 597 s more, 1451 bytes"),
         (f"{TOO_LONG}{TOO_LONG}{FRESH}", Status.FAILS, "1450 bytes are refused as too long, 1451 bytes are refused"),
         (f"{NEEDED}{TOO_LONG}{FRESH}", Status.FAILS, "1450 bytes are refused as too long, 1451"),
         (f"{PASSED}{TOO_LONG}{FRESH}", Status.HOLDS, "1450 bytes pass, 1451 bytes are refused"),

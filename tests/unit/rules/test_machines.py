@@ -48,8 +48,7 @@ def test_cgroup_v1_is_refused_from_1_35_on(version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "warned"),
-    [({}, True), ({"container": "lxc"}, False), ({"cgroups": "tmpfs", "controllers": V1}, False)],
+    ("facts", "warned"), [({}, True), ({"container": "lxc"}, False), ({"cgroups": "tmpfs", "controllers": V1}, False)]
 )
 def test_two_managers_of_one_tree(facts: dict[str, Any], warned: bool) -> None:
     looked_at = inspection(cluster(cgroup_driver="cgroupfs"), node1=facts)

@@ -62,10 +62,7 @@ def test_leftovers_of_others_are_named_in_one_line(host: NodeState, shown: str) 
     [
         (bare(interfaces=("lo", "eth0", "kube-ipvs0")), "ip link delete kube-ipvs0"),
         (bare(addresses=(OnLink("nodelocaldns", "10.96.0.10", 1500),)), "ip link delete nodelocaldns"),
-        (
-            bare(interfaces=("flannel-v6.1", "flannel-wg")),
-            "ip link delete flannel-v6.1; ip link delete flannel-wg",
-        ),
+        (bare(interfaces=("flannel-v6.1", "flannel-wg")), "ip link delete flannel-v6.1; ip link delete flannel-wg"),
         (bare(addresses=(OnLink("tunl0", "10.244.1.1"),)), "ip addr flush dev tunl0"),
         (bare(network_files=("/run/a b", "/x"), interfaces=("weave",)), "rm -r '/run/a b' /x; ip link delete weave"),
         (bare(virtual_servers=("10.96.0.1", "198.51.100.1")), "ipvsadm --clear"),

@@ -7,11 +7,7 @@ from kubeproof.rules.before_deploy import networks
 from tests.unit.node.example import cluster
 from tests.unit.rules.fit import OnLink, addresses, facts, found, inspection, only
 
-TWO = (
-    OnLink("eth0", "198.51.100.12", 1500),
-    OnLink("eth1", "192.0.2.12", 1500),
-    OnLink("docker0", "172.17.0.1", 1500),
-)
+TWO = (OnLink("eth0", "198.51.100.12", 1500), OnLink("eth1", "192.0.2.12", 1500), OnLink("docker0", "172.17.0.1", 1500))
 
 
 class TestAddresses:

@@ -9,13 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeproof.state.errors import ParseError
-from kubeproof.state.iproute import (
-    parse_addresses,
-    parse_fdb,
-    parse_links,
-    parse_neighbours,
-    parse_routes,
-)
+from kubeproof.state.iproute import parse_addresses, parse_fdb, parse_links, parse_neighbours, parse_routes
 from kubeproof.state.model import BridgePort, Namespace, Vxlan
 
 

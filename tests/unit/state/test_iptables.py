@@ -70,12 +70,7 @@ def test_tables_with_native_rules_are_noted() -> None:
         ),
         (
             "-A KUBE-SEP-B -p tcp -m comment --comment x -m tcp -j DNAT --to-destination 10.98.1.2:80",
-            Rule(
-                "KUBE-SEP-B",
-                "DNAT",
-                protocol=Match("tcp"),
-                to_destination=Endpoint(IPv4Address("10.98.1.2"), 80),
-            ),
+            Rule("KUBE-SEP-B", "DNAT", protocol=Match("tcp"), to_destination=Endpoint(IPv4Address("10.98.1.2"), 80)),
         ),
         (
             "-A A ! -s 10.98.0.0/16 -d 10.97.0.1/32 -p udp -m udp --dport 53:54 -j B",
@@ -207,7 +202,7 @@ def test_a_comment_is_read_as_it_was_written_and_quoted_for_a_shell(comment: str
     first, second = parse_iptables_save(text).rules("filter", "A")
     assert (first.comment, second.target) == (comment, "RETURN")
     assert shlex.split(first.command("-D")) == [
-        *("iptables", "-D", "A", "-m", "comment", "--comment", comment, "-j", "DROP"),
+        *("iptables", "-D", "A", "-m", "comment", "--comment", comment, "-j", "DROP")
     ]
 
 
