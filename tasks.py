@@ -226,7 +226,7 @@ def node_remove(_context: Context, name: Any = None, inventory: str = "") -> int
 @command
 def demo(_context: Context, inventory: str = "") -> int:
     """Ask the demo application on every node, from outside."""
-    from kubeproof.probes import demo_client
+    from kubeproof.proof import demo_client
 
     return demo_client.show(_loaded(inventory).cluster)
 
