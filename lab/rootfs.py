@@ -16,20 +16,8 @@ from lab.paths import REPOSITORY
 KIND = "rootfs"
 """Name of its cache."""
 NODE_PACKAGES = (
-    "systemd",
-    "systemd-sysv",
-    "dbus",
-    "openssh-server",
-    "ifupdown",
-    "iproute2",
-    "iputils-ping",
-    "netbase",
-    "procps",
-    "kmod",
-    "ca-certificates",
-    "curl",
-    "less",
-    "jq",
+    *("systemd", "systemd-sysv", "dbus", "openssh-server", "ifupdown", "iproute2", "iputils-ping", "netbase"),
+    *("procps", "kmod", "ca-certificates", "curl", "less", "jq"),
 )
 """A small server installation. jq serves the runc shim, and people."""
 

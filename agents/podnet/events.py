@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Iterator
 
 from agents.podnet.plan import DEVICE
+from agents.podnet.policy.nft import NETLINK_NETFILTER, attribute
 from agents.podnet.policy.table import NAME as POLICIES
 
 log = logging.getLogger(__name__)
 
-NETLINK_NETFILTER = 12
 GROUPS = 1 << 0 | 1 << 2 | 1 << 4 | 1 << 6
 """RTMGRP_LINK, _NEIGH, _IPV4_IFADDR, _IPV4_ROUTE (linux/rtnetlink.h)."""
 NFTABLES_GROUP = 1 << (7 - 1)
@@ -27,7 +27,6 @@ BUFFER = 65536
 HEADER = struct.Struct("=IHHII")
 NFGENMSG = 4
 """Bytes of nfgenmsg, which stand between header and attributes of nftables' messages."""
-ATTRIBUTE = struct.Struct("=HH")
 NFTA_TABLE = 1
 """The attribute that names the table is 1 in messages of tables, chains, rules, sets, elements and objects."""
 NFT_MSG_NEWGEN = 10 << 8 | 15
@@ -104,12 +103,5 @@ def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def table_of(body: bytes) -> str:
     """Name of the table that a message of nftables is about, "" if it names none."""
-    offset = NFGENMSG
-    while offset + ATTRIBUTE.size <= len(body):
-        length, kind = ATTRIBUTE.unpack_from(body, offset)
-        if length < ATTRIBUTE.size:
-            break
-        if kind & 0x3FFF == NFTA_TABLE:
-            return body[offset + ATTRIBUTE.size : offset + length].rstrip(b"\0").decode(errors="replace")
-        offset += (length + 3) & ~3
-    return ""
+    name = attribute(body, NFGENMSG, NFTA_TABLE) or b""
+    return name.rstrip(b"\0").decode(errors="replace")

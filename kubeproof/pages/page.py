@@ -134,8 +134,7 @@ def proof_rows(report: Report) -> Iterable[ProofRow]:
 def _findings(results: Sequence[CheckResult], report: Report) -> Iterable[Finding]:
     alike: dict[tuple[object, ...], list[CheckResult]] = {}
     for result in results:
-        # What does not hold is told node by node, since its remedies are.
-        own = result.node if result.is_failing else ""
+        own = (result.look_further, result.remedies) if result.is_failing else ()
         alike.setdefault((result.status, result.expected, result.found, own), []).append(result)
     for group in alike.values():
         pastes = tuple(remedy.paste(report.loaded.ssh) for remedy in group[0].remedies)

@@ -31,14 +31,15 @@ Spot = tuple[str, str]
 
 @dataclass(frozen=True)
 class Way:
-    """One way of a prediction: the first that fails, else the most probable."""
+    """One way of a prediction; ``seen`` says of each of its hops what was seen of it, if a packet was sent."""
 
     prediction: Prediction
     walk: Walk
+    seen: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, prediction: Prediction) -> "Way":
-        """Raises ValueError for a prediction without any way."""
+        """The first that fails, else the most probable. Raises ValueError for a prediction without any way."""
         if not prediction.walks:
             raise ValueError("there is no way to draw")
         return cls(prediction, next((walk for walk in prediction.walks if not walk.succeeds), prediction.walks[0]))
@@ -59,12 +60,12 @@ class Way:
 
     def table(self) -> Table:
         """All hops that decide or change something, with the numbers of their stops."""
-        return Table("", ("stop", "node", "where", "what happens", "packet", "decided by"), tuple(self._rows()))
+        return Table("", ("stop", "node", "where", "what happens", "packet", "decided by", "seen"), tuple(self._rows()))
 
     def _rows(self) -> Iterator[Row]:
         numbers = self.numbers()
         last = self.walk.hops[-1] if self.walk.hops else None
-        for hop in self.walk.hops:
+        for hop, seen in zip(self.walk.hops, self.seen or [""] * len(self.walk.hops), strict=True):
             mark = "✗ " if hop is last and not self.walk.succeeds else ""
             number = (
                 f"{mark}{numbers[hop.direction, spot_of(hop)]}{' back' if hop.direction is Direction.REPLY else ''}"
@@ -72,10 +73,10 @@ class Way:
             where = " ".join(filter(None, (hop.place.value, hop.device)))
             inside = f"{hop.node or 'outside'}{f', pod {hop.pod}' if hop.pod else ''}"
             packet = f"{hop.packet}\nin {hop.outer}" if hop.outer else str(hop.packet)
-            yield number, inside, where, hop.what, packet, ": ".join(filter(None, (hop.owner, hop.decided_by)))
+            yield number, inside, where, hop.what, packet, ": ".join(filter(None, (hop.owner, hop.decided_by))), seen
         if not self.walk.succeeds:
             outcome = self.walk.outcome
-            yield "✗ end", "", outcome.end.value, outcome.reason, "", outcome.remedy
+            yield "✗ end", "", outcome.end.value, outcome.reason, "", outcome.remedy, ""
 
 
 def spot_of(hop: Hop) -> Spot:

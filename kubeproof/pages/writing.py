@@ -15,7 +15,6 @@ from kubeproof.terminal import output_files
 from kubeproof.terminal.console import console
 from kubeproof.terminal.errors import UserError
 from kubeproof.terminal.reporting import Output, as_json
-from kubeproof.trace.model import Prediction
 
 ASKED = Asker.PROOF | Asker.PAGE
 LARGEST_PAGE = 64 * 1024 * 1024
@@ -42,13 +41,13 @@ def verify(loaded: LoadedInventory, json_file: Path | None, html_file: Path) -> 
     return proving.verify(loaded, outputs, ASKED)
 
 
-def draw_walk(loaded: LoadedInventory, prediction: Prediction, file: Path) -> None:
+def draw_walk(loaded: LoadedInventory, way: Way, file: Path) -> None:
     """Write a page with the way of a packet over it, and of the proof what needs no packets. Raises UserError."""
     started, taken_at = time.monotonic(), datetime.now(UTC)
     snapshot = collect(loaded, ASKED)
     results = ordered(proving.checks(snapshot), loaded.cluster)
     made = Report(snapshot, results, taken_at, time.monotonic() - started)
-    output_files.write("--html", file, page.render(made, way=Way.of(prediction)))
+    output_files.write("--html", file, page.render(made, way=way))
 
 
 def write(made: Report, file: Path, earlier: difference.Data | None = None) -> None:

@@ -12,15 +12,8 @@ from kubeproof.policy.fields import Field
 from kubeproof.policy.model import PROTOCOLS, OtherPolicy, Service, ServicePort, Workload
 
 WORKLOADS = (
-    "Deployment",
-    "StatefulSet",
-    "DaemonSet",
-    "ReplicaSet",
-    "ReplicationController",
-    "Job",
-    "CronJob",
-    "DeploymentConfig",
-    "Rollout",
+    *("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"),
+    *("DeploymentConfig", "Rollout"),
 )
 """Kinds that make pods; the last two are OpenShift's and Argo's."""
 ELSEWHERE = ("HelmRelease", "HelmChart", "Application", "ApplicationSet", "Kustomization", "Terraform")

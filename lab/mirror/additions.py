@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kubeproof.config import reading
 from kubeproof.config.reading import RefusedError
 from kubeproof.networks.references import without_registry
+from kubeproof.terminal import atomic_files
 from kubeproof.terminal.console import step
 from kubeproof.terminal.errors import UserError
 from lab import paths, shell
@@ -153,6 +154,4 @@ def _names() -> dict[str, str]:
 def _remember(name: str) -> None:
     """After the copy: what is named here is there."""
     names = {**_names(), tag_of(name): without_registry(name)}
-    partial = layout() / f".{NAMES}"
-    partial.write_text(json.dumps(names, indent=2, sort_keys=True) + "\n")
-    partial.replace(layout() / NAMES)
+    atomic_files.write(layout() / NAMES, json.dumps(names, indent=2, sort_keys=True) + "\n", mode=0o644)

@@ -16,22 +16,8 @@ MAINTAINER = "Kubeproof lab <lab@kubeproof.invalid>"
 CNI_UPSTREAM = "1.1.1"
 """Version of Debian 12's containernetworking-plugins, which kubernetes-cni points to."""
 CNI_PLUGINS = (
-    "bandwidth",
-    "bridge",
-    "dhcp",
-    "firewall",
-    "host-device",
-    "host-local",
-    "ipvlan",
-    "loopback",
-    "macvlan",
-    "portmap",
-    "ptp",
-    "sbr",
-    "static",
-    "tuning",
-    "vlan",
-    "vrf",
+    *("bandwidth", "bridge", "dhcp", "firewall", "host-device", "host-local", "ipvlan", "loopback", "macvlan"),
+    *("portmap", "ptp", "sbr", "static", "tuning", "vlan", "vrf"),
 )
 """Programs of containernetworking-plugins 1.1.1 in /usr/lib/cni."""
 

@@ -17,13 +17,7 @@ from lab.mirror.source import Source, Upstream
 REFLECT2_PACKAGE = "golang-github-modern-go-reflect2-dev"
 
 COMMANDS = (
-    "kubeadm",
-    "kubelet",
-    "kubectl",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kube-proxy",
+    *("kubeadm", "kubelet", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"),
 )
 TAGS = "providerless"
 """Leaves the cloud providers out: half the size of kube-apiserver and kubelet, half the time to build."""

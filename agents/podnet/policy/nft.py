@@ -17,6 +17,8 @@ NFTA_GEN_ID = 1
 MESSAGE = struct.Struct("=IHHIIBBH")
 """nlmsghdr (length, type, flags, sequence, port) and nfgenmsg (family, version, resource)."""
 ATTRIBUTE = struct.Struct("=HH")
+KIND_MASK = 0x3FFF
+"""Without the flags for nested attributes and network byte order (linux/netlink.h, NLA_TYPE_MASK)."""
 
 
 class Nft:
@@ -56,13 +58,22 @@ class Nft:
 
 def read_generation(answer: bytes) -> int:
     """The generation in the kernel's answer to NFT_MSG_GETGEN. Raises PodnetError if there is none in it."""
-    offset = MESSAGE.size
-    while offset + ATTRIBUTE.size < len(answer):
-        length, kind = ATTRIBUTE.unpack_from(answer, offset)
-        if kind == NFTA_GEN_ID:
-            return int(struct.unpack_from(">I", answer, offset + ATTRIBUTE.size)[0])
-        offset += max(ATTRIBUTE.size, length + 3 & ~3)
-    raise PodnetError("the kernel does not tell the generation of its nftables: has it nf_tables?")
+    number = attribute(answer, MESSAGE.size, NFTA_GEN_ID)
+    if number is None:
+        raise PodnetError("the kernel does not tell the generation of its nftables: has it nf_tables?")
+    return int.from_bytes(number, "big")
+
+
+def attribute(message: bytes, offset: int, wanted: int) -> bytes | None:
+    """An attribute of a netlink message, whose attributes begin at an offset; None if it has none of that kind."""
+    while offset + ATTRIBUTE.size <= len(message):
+        length, kind = ATTRIBUTE.unpack_from(message, offset)
+        if length < ATTRIBUTE.size:
+            break
+        if kind & KIND_MASK == wanted:
+            return message[offset + ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return None
 
 
 def _run(words: list[str], text: str | None = None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from agents.podnet.files import write_if_changed
 from agents.podnet.policy import report
 from agents.podnet.policy.nft import Nft
+from agents.podnet.policy.objects import World
 from agents.podnet.standing import Standing
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class SwitchedOff:
         """None once no rules stand. Raises PodnetError if nft fails."""
         if self._nft.delete():
             log.info("deleted podnet's nftables table")
-        write_if_changed(self._file, report.not_in_force())
+        write_if_changed(self._file, report.in_force(World({}, {}, {}), 0, 0.0, enforced=False))
         line = "NetworkPolicy is switched off (NETWORK_POLICY=off): policies are accepted and have no effect"
         self._standing.tell([line], logging.WARNING)
         return None

@@ -5,13 +5,14 @@ import json
 from agents.podnet.policy.objects import World, labels_hash
 
 
-def in_force(world: World, rules: int, seconds: float) -> str:
+def in_force(world: World, rules: int, seconds: float, *, enforced: bool = True) -> str:
     """JSON: policies by resourceVersion, pods with an address and namespaces by their labels (see labels_hash).
 
-    ``seconds`` is how long it took to compute and load the rules, ``rules`` how many they are.
+    ``seconds`` is how long it took to compute and load the rules, ``rules`` how many they are. ``enforced`` is whether
+    policies have any effect on this node.
     """
     document = {
-        "enforced": True,
+        "enforced": enforced,
         "policies": {name: policy.version for name, policy in sorted(world.policies.items())},
         "pods": {
             name: {"ip": str(pod.address), "labels": labels_hash(pod.labels)}
@@ -28,10 +29,3 @@ def in_force(world: World, rules: int, seconds: float) -> str:
         "seconds": round(seconds, 3),
     }
     return json.dumps(document, indent=1) + "\n"
-
-
-def not_in_force() -> str:
-    """The same for a node on which no policy has any effect."""
-    nothing: dict[str, str] = {}
-    document = {"policies": nothing, "pods": nothing, "namespaces": nothing, "inexpressible": nothing}
-    return json.dumps({"enforced": False, **document, "rules": 0, "seconds": 0.0}, indent=1) + "\n"

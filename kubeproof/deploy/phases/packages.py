@@ -64,54 +64,44 @@ def sources(wanted: Cluster, machine: System) -> tuple[Source, ...]:
     return tuple(_apt_sources(wanted.settings) if machine.manager == "apt" else _dnf_sources(wanted, machine))
 
 
-def _beside(url: str, file: str) -> str:
-    """Where the project's repository has its key, and mirrors of it."""
-    return f"{url.rstrip('/')}/{file}"
+def _key(settings: Settings, name: str, beside: str, fingerprint: str) -> str:
+    """The key that the setting of this name says, or the one ``beside`` the packages, whose fingerprint may be known.
+
+    ``beside`` is a path or URL; an empty fingerprint stands for any.
+    """
+    own = getattr(settings, name)
+    wanted = getattr(settings, f"{name}_fingerprint") or ("" if own else fingerprint)
+    return armoured_key(name, own or beside, wanted)
+
+
+def _kubernetes_key(settings: Settings, name: str, url: str, file: str) -> str:
+    """Of the project's repository, or of a mirror, which has the key at the same place."""
+    return _key(settings, name, f"{url.rstrip('/')}/{file}", COMMUNITY_KEY if url.startswith(COMMUNITY) else "")
 
 
 def _apt_sources(settings: Settings) -> Iterator[Source]:
     url = settings.kubernetes_apt_url or settings.era.repository("deb")
-    pin = settings.kubernetes_apt_key_fingerprint or _known(COMMUNITY_KEY, url, settings.kubernetes_apt_key)
-    key = armoured_key("kubernetes_apt_key", settings.kubernetes_apt_key or _beside(url, "Release.key"), pin)
+    key = _kubernetes_key(settings, "kubernetes_apt_key", url, "Release.key")
     text = templates.render("kubernetes.list.j2", url=url, keyring=paths.APT_KEYRING)
     yield Source("Kubernetes", key, paths.APT_KEYRING, paths.APT_SOURCE, text)
 
 
 def _dnf_sources(wanted: Cluster, machine: System) -> Iterator[Source]:
     settings = wanted.settings
+
+    def text(identifier: str, title: str, url: str, keyring: str, exclude: tuple[str, ...]) -> str:
+        direct = is_used(settings) and is_direct(wanted, url)
+        values = {"identifier": identifier, "title": title, "url": url, "keyring": keyring, "exclude": exclude}
+        return templates.render("repository.repo.j2", **values, direct=direct)
+
     url = settings.kubernetes_rpm_url or settings.era.repository("rpm")
-    pin = settings.kubernetes_rpm_key_fingerprint or _known(COMMUNITY_KEY, url, settings.kubernetes_rpm_key)
-    key = armoured_key(
-        "kubernetes_rpm_key", settings.kubernetes_rpm_key or _beside(url, "repodata/repomd.xml.key"), pin
-    )
-    text = templates.render(
-        "repository.repo.j2",
-        identifier="kubernetes",
-        title="Kubernetes",
-        url=url,
-        keyring=paths.RPM_KEYRING,
-        exclude=HELD_BY_REPOSITORY,
-        direct=is_used(settings) and is_direct(wanted, url),
-    )
-    yield Source("Kubernetes", key, paths.RPM_KEYRING, paths.RPM_SOURCE, text)
-    runtime_url = settings.runtime_rpm_url or machine.runtime_url
-    runtime_pin = settings.runtime_rpm_key_fingerprint or ("" if settings.runtime_rpm_key else DOCKER_KEY)
-    runtime_key = armoured_key("runtime_rpm_key", settings.runtime_rpm_key or machine.runtime_key, runtime_pin)
-    text = templates.render(
-        "repository.repo.j2",
-        identifier="kubeproof-runtime",
-        title="Container runtimes",
-        url=runtime_url,
-        keyring=paths.RUNTIME_KEYRING,
-        exclude=(),
-        direct=is_used(settings) and is_direct(wanted, runtime_url),
-    )
-    yield Source("container runtime's", runtime_key, paths.RUNTIME_KEYRING, paths.RUNTIME_SOURCE, text)
-
-
-def _known(fingerprint: str, url: str, own_key: str) -> str:
-    """The fingerprint that the project's own key has; empty where another key is named, or another repository's."""
-    return "" if own_key or not url.startswith(COMMUNITY) else fingerprint
+    key = _kubernetes_key(settings, "kubernetes_rpm_key", url, "repodata/repomd.xml.key")
+    file = text("kubernetes", "Kubernetes", url, paths.RPM_KEYRING, HELD_BY_REPOSITORY)
+    yield Source("Kubernetes", key, paths.RPM_KEYRING, paths.RPM_SOURCE, file)
+    key = _key(settings, "runtime_rpm_key", machine.runtime_key, DOCKER_KEY)
+    url = settings.runtime_rpm_url or machine.runtime_url
+    file = text("kubeproof-runtime", "Container runtimes", url, paths.RUNTIME_KEYRING, ())
+    yield Source("container runtime's", key, paths.RUNTIME_KEYRING, paths.RUNTIME_SOURCE, file)
 
 
 def wanted_packages(settings: Settings, machine: System, *, apparmor: bool = False) -> dict[str, str]:

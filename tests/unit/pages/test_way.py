@@ -1,5 +1,7 @@
 """A packet's way over the picture: on parts that it passes, in its order, without a text below it."""
 
+from dataclasses import replace
+
 import pytest
 
 from kubeproof.pages import layers, page, picture
@@ -55,6 +57,13 @@ def test_stops_are_numbered_there_and_back() -> None:
     assert [row[0] for row in rows[:2]] == ["1", "2"]
     assert rows[-1][0] == "24 back"
     assert "10.98.1.2:40000 > 10.98.2.2:8080\nin 10.99.0.12:50000 > 10.99.0.13:8472" in {row[4] for row in rows}
+
+
+def test_what_was_seen_is_told_beside_each_hop() -> None:
+    way = Way.of(REFUSED)
+    assert {row[-1] for row in way.table().rows} == {""}
+    seen = replace(way, seen=("✓",) * 11 + ("✗",)).table().rows
+    assert [row[-1] for row in seen[-3:]] == ["✓", "✗", ""]
 
 
 def test_where_it_ends_is_marked_and_told() -> None:

@@ -77,6 +77,8 @@ def run(words: Sequence[str]) -> NoReturn:
     with (
         patch("pyinfra.api.inventory.get_execution_connectors", lambda: {"ssh": ScriptedConnector}),
         patch.dict("kubeproof.config.tables.cri_dockerd.SHA256", sums),
+        # Names are not looked up either: for lack of an answer that takes five seconds and more.
+        patch("socket.create_connection", side_effect=OSError("no network")),
         # pyinfra has the source of each operation looked up, and uses its line alone: a third of a run.
         patch("inspect.findsource", side_effect=OSError),
         # It finds these anew for each operation and fact.
