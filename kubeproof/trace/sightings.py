@@ -168,7 +168,7 @@ def _hook(devices: tuple[str, str], before: Place | None) -> Place:
 
 
 def _groups(trace: str, rules: Mapping[tuple[str, str, str], list[str]]) -> list[_Group]:
-    """A chain of a hook begins with a line about the packet. What a rule sends, such as REJECT, comes before its line."""
+    """A chain of a hook begins with a line about the packet. What a rule such as REJECT sends comes before its line."""
     left = {key: iter(texts) for key, texts in rules.items()}
     groups: list[_Group] = []
     latest: dict[str, int] = {}
