@@ -226,7 +226,7 @@ def node_remove(_context: Context, name: Any = None, inventory: str = "") -> int
 @command
 def demo(_context: Context, inventory: str = "") -> int:
     """Ask the demo application on every node, from outside."""
-    from kubeproof.probes import demo_client
+    from kubeproof.proof import demo_client
 
     return demo_client.show(_loaded(inventory).cluster)
 
@@ -384,11 +384,11 @@ def kubectl(_context: Context, inventory: str = "") -> int:
 
 @task(help={"rounds": "how often both are timed (default: 3)"})
 @command
-def bench(_context: Context, rounds: str = "") -> None:
+def bench(_context: Context, rounds: str = "") -> int:
     """Time the deploy beside the bare commands, on the lab."""
     from lab import bench
 
-    bench.run(_lab(), bench.rounds_of(rounds) if rounds else bench.ROUNDS)
+    return bench.run(_lab(), bench.rounds_of(rounds) if rounds else bench.ROUNDS)
 
 
 def _run_all(commands: list[list[str]]) -> int:

@@ -10,7 +10,9 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
+from rich.markup import escape
 from rich.table import Table
 
 from kubeproof.config import cluster
@@ -20,7 +22,7 @@ from kubeproof.deploy import pyinfra_run
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import init_command, init_config, join_config
 from kubeproof.terminal.console import console, say, step
-from kubeproof.terminal.errors import CommandError, UserError
+from kubeproof.terminal.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 from kubeproof.terminal.summary import counted
 from lab.paths import REPOSITORY
 from lab.settings import LabSettings
@@ -34,6 +36,24 @@ PLACES = '{range .items[*]}{.kind}/{.metadata.name} -n {.metadata.namespace}{"\\
 """A line for each workload, as arguments of `kubectl rollout status`."""
 
 
+@dataclass(frozen=True)
+class Objects:
+    """What the deploy applies to this cluster, read from the files that it keeps on the control plane host."""
+
+    network: str
+    others: str
+
+
+@dataclass
+class Side:
+    """One way to the same cluster: its seconds by round, and what has failed in the others."""
+
+    title: str
+    make: Callable[[], None]
+    seconds: dict[int, float] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+
+
 def rounds_of(written: str) -> int:
     """How many rounds are asked for. Raises UserError."""
     if not written.isascii() or not written.isdigit() or not 0 < int(written) < 100:
@@ -41,48 +61,77 @@ def rounds_of(written: str) -> int:
     return int(written)
 
 
-def run(lab: LabSettings, rounds: int = ROUNDS) -> None:
+def run(lab: LabSettings, rounds: int = ROUNDS) -> int:
     """Time both sides in each round, print them with their ratio, and leave a deployed cluster.
 
-    Raises CommandError or UserError if a side fails.
+    A side that fails is told, and the next one begins with a reset, as always. Returns 1 if one has failed.
     """
     loaded = cluster.load(INVENTORY)
     with step("bench: preparing the hosts"):
         _deploy(loaded)
-        network, others = _objects(loaded)
-    sides: dict[str, Callable[[], None]] = {
-        "bare commands over ssh": lambda: _bare(loaded, network, others),
-        "deploy (pyinfra)": lambda: _deploy(loaded),
-    }
-    seconds: dict[str, list[float]] = {title: [] for title in sides}
+        objects = _objects(loaded)
+    bare = Side("bare commands over ssh", lambda: _bare(loaded, objects))
+    deploy = Side("deploy (pyinfra)", lambda: _deploy(loaded))
+    is_deployed = True
     try:
         for number in range(1, rounds + 1):
-            for title, make in sides.items():
-                with step(f"bench: reset before {title}, round {number} of {rounds}"):
-                    _reset(loaded)
-                with step(f"bench: {title}, round {number} of {rounds}"):
-                    started = time.monotonic()
-                    make()
-                    seconds[title].append(time.monotonic() - started)
+            for side in (bare, deploy):
+                is_deployed = _try(loaded, side, number, rounds) and side is deploy
     except BaseException:
         say("[bold]the cluster is half made[/bold]: run `./inv reset --keep-hosts` and then `./inv apply`")
         raise
-    _show(lab, seconds)
+    if not is_deployed:
+        with step("bench: a cluster again, after the side that failed last"):
+            _reset(loaded)
+            _deploy(loaded)
+    _show(lab, rounds, (bare, deploy))
+    return EXIT_NOT_HOLDING if bare.failed or deploy.failed else EXIT_OK
 
 
-def _show(lab: LabSettings, seconds: dict[str, list[float]]) -> None:
-    rows = {title: [*times, statistics.median(times)] for title, times in seconds.items()}
-    bare, deploy = rows.values()
+def _try(loaded: LoadedInventory, side: Side, number: int, rounds: int) -> bool:
+    """Make the cluster in one of both ways, and keep how long that took, or why it failed."""
+    title = f"{side.title}, round {number} of {rounds}"
+    try:
+        with step(f"bench: reset before {title}"):
+            _reset(loaded)
+        with step(f"bench: {title}"):
+            started = time.monotonic()
+            side.make()
+            side.seconds[number] = time.monotonic() - started
+    except (CommandError, UserError) as error:
+        problems = error.problems if isinstance(error, UserError) else (str(error),)
+        side.failed[number] = "; ".join(problems)
+        say(f"[red]{title} failed[/red]: {escape(side.failed[number])}")
+        return False
+    return True
+
+
+def _show(lab: LabSettings, rounds: int, sides: "tuple[Side, Side]") -> None:
     table = Table("side", box=None, pad_edge=False, header_style="bold")
-    for name in (*(f"round {number}" for number in range(1, len(bare))), "median"):
+    numbers = range(1, rounds + 1)
+    for name in (*(f"round {number}" for number in numbers), "median"):
         table.add_column(name, justify="right")
-    for title, times in rows.items():
-        table.add_row(title, *(f"{time:.1f}s" for time in times))
-    table.add_row("ratio", *(f"{one / other:.2f}" for one, other in zip(deploy, bare, strict=True)), style="bold")
+    for side in sides:
+        table.add_row(side.title, *(_cell(side.seconds.get(number), "s", 1) for number in numbers), _median(side))
+    bare, deploy = (side.seconds for side in sides)
+    ratios = {number: deploy[number] / bare[number] for number in numbers if number in bare and number in deploy}
+    middle = statistics.median(deploy.values()) / statistics.median(bare.values()) if bare and deploy else None
+    table.add_row("ratio", *(_cell(ratios.get(number)) for number in numbers), _cell(middle), style="bold")
     console.print(
         f"\nCluster on {counted(1 + lab.workers, 'prepared node')}, from kubeadm init to all workloads ready:"
     )
     console.print(table)
+    for side in sides:
+        for number, why in side.failed.items():
+            console.print(f"{side.title}, round {number}: failed: {why}", markup=False)
+
+
+def _median(side: Side) -> str:
+    return _cell(statistics.median(side.seconds.values()) if side.seconds else None, "s", 1)
+
+
+def _cell(value: float | None, unit: str = "", digits: int = 2) -> str:
+    return "failed" if value is None else f"{value:.{digits}f}{unit}"
 
 
 def _deploy(loaded: LoadedInventory) -> None:
@@ -99,27 +148,29 @@ def _pyinfra(loaded: LoadedInventory, file: str, env: dict[str, str]) -> None:
         raise CommandError(f"{file}: failed on {outcome.failure} (full log: {outcome.log})")
 
 
-def _objects(loaded: LoadedInventory) -> tuple[str, ...]:
-    """What the deploy applies to this cluster, from the files on the control plane host: the network, and the rest."""
+def _objects(loaded: LoadedInventory) -> Objects:
     network = shlex.quote(f"{loaded.cluster.settings.cni}.yaml")
     others = f"for file in *.yaml; do [ $file = {network} ] || {{ echo ---; cat $file; }}; done"
-    commands = (f"cd {paths.MANIFESTS} && {{ {words}; }}" for words in (f"cat {network}", others))
-    return tuple(_ssh(loaded, loaded.cluster.leader, command) for command in commands)
+    network_text, others_text = (
+        _ssh(loaded, loaded.cluster.leader, f"cd {paths.MANIFESTS} && {{ {words}; }}")
+        for words in (f"cat {network}", others)
+    )
+    return Objects(network_text, others_text)
 
 
-def _bare(loaded: LoadedInventory, network: str, others: str) -> None:
+def _bare(loaded: LoadedInventory, objects: Objects) -> None:
     wanted = loaded.cluster
     leader = wanted.leader
     _ssh(loaded, leader, f"umask 077; cat > {INIT_FILE}", init_config(wanted))
     _ssh(loaded, leader, shlex.join(init_command(wanted, INIT_FILE)))
-    _apply(loaded, network)
+    _apply(loaded, objects.network)
     made = credentials(_ssh(loaded, leader, "kubeadm token create --ttl 10m --print-join-command"))
     if made is None:
         raise CommandError("bench: kubeadm made no token that can be read")
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda worker: _join(loaded, worker, made), wanted.workers))
-    if others:
-        _apply(loaded, others)
+    if objects.others:
+        _apply(loaded, objects.others)
     each = f"{KUBECTL} rollout status --timeout={COMMAND_SECONDS}s $workload < /dev/null || exit 1"
     workloads = f"{KUBECTL} get daemonsets,deployments -A -o jsonpath={shlex.quote(PLACES)}"
     _ssh(loaded, leader, f"{KUBECTL} wait --for=condition=Ready nodes --all --timeout={COMMAND_SECONDS}s")

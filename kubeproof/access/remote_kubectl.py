@@ -9,7 +9,6 @@ from kubeproof.config.cluster import LoadedInventory, SshAccess
 from kubeproof.config.tables import paths
 from kubeproof.terminal.errors import CommandError
 
-"""Written by `kubeadm init`; only root can read it."""
 SSH_FAILED = 255
 """ssh's own exit code where it could not connect (ssh(1), EXIT STATUS)."""
 

@@ -272,8 +272,10 @@ def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
         return
     if service is None or replicas is None:
         what = "Service kube-system/kube-dns" if service is None else f"Deployment kube-system/{deployment}"
-        remedy = f"kubeadm init phase addon coredns --config {paths.INIT_CONFIG} >/dev/null"
-        yield Case(leader, (f"there is no {what}",), (Remedy(leader, remedy),))
+        anew = Remedy(leader, f"kubeadm init phase addon coredns --config {paths.INIT_CONFIG} >/dev/null")
+        if evidence.snapshot.loaded.cluster.settings.cluster_dns != "coredns":
+            anew = Remedy(leader, evidence.apply, "here")
+        yield Case(leader, (f"there is no {what}",), (anew,))
     elif replicas == 0:
         remedy = f"{KUBECTL} -n kube-system scale deployment {deployment} --replicas=2"
         yield Case(leader, (f"the Deployment kube-system/{deployment} has 0 replicas",), (Remedy(leader, remedy),))

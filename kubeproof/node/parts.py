@@ -12,8 +12,8 @@ from kubeproof.networks.plugins import FOLDER
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import record
 from kubeproof.state import foreign, hostfiles, iproute, plaintext
-from kubeproof.state.collector import shell
-from kubeproof.state.containers import CTR, DOCKER, Tool, parse_containers
+from kubeproof.state.collector import CTR, shell
+from kubeproof.state.containers import DOCKER, Tool, parse_containers
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
 from kubeproof.state.node import CONTROL_PLANE
 from kubeproof.state.part import Asker, Part

@@ -11,7 +11,7 @@ from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.outcome import Outcome, same
 from kubeproof.rules.repair import agent_restart, restart_agent, unit
 from kubeproof.rules.rule import KUBECTL, rule
-from kubeproof.state.containers import CTR
+from kubeproof.state.collector import CTR
 from kubeproof.state.hostfiles import SUBNET_ENV, SubnetEnv
 from kubeproof.state.node import CONTROL_PLANE
 

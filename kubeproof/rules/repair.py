@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.outcome import Outcome
 from kubeproof.rules.rule import KUBECTL
-from kubeproof.state.containers import CTR
+from kubeproof.state.collector import CTR
 from kubeproof.state.iptables import Rule
 from kubeproof.state.model import Route
 

@@ -17,6 +17,8 @@ TERMINATED = 143
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SOURCE = "script output"
+CTR = "ctr --namespace k8s.io"
+"""containerd's own client, in the namespace of its CRI plugin. It comes with containerd; crictl may not be there."""
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,12 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kubeproof.state.collector import shell
+from kubeproof.state.collector import CTR, shell
 from kubeproof.state.errors import ParseError
 from kubeproof.state.iproute import parse_addresses, parse_links, parse_neighbours, parse_routes
 from kubeproof.state.jsontext import Item, read
 from kubeproof.state.model import Namespace
 from kubeproof.state.node import Container
-
-CTR = "ctr --namespace k8s.io"
-"""containerd's own client, in the namespace of its CRI plugin. It comes with containerd; crictl may not be there."""
 
 LABELS = {
     "name": "io.kubernetes.container.name",

@@ -1,12 +1,13 @@
 """What a prediction is made from: asked of all nodes in one round trip, kept in a folder, and read from it again.
 
 A folder has ``cluster.json`` (nodes and networks), ``objects.json`` (of the API, without anything that may be secret)
-and for each node a folder with what each command printed, in files that people can read.
+and for each node a folder with what each command printed, in files that people can read; ``outside`` is this machine.
 """
 
 import json
 import shutil
 import socket
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,12 +17,12 @@ from typing import Any
 
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.tables import paths
-from kubeproof.proof.hosts import UnreachableError, run_everywhere
+from kubeproof.proof.hosts import COMMAND_SECONDS, UnreachableError, run_everywhere
 from kubeproof.state.collector import Output, shell
 from kubeproof.terminal.errors import UserError
 
 VERSION = 1
-CLUSTER_FILE, OBJECTS_FILE, NODES = "cluster.json", "objects.json", "nodes"
+CLUSTER_FILE, OBJECTS_FILE, NODES, OUTSIDE = "cluster.json", "objects.json", "nodes", "outside"
 FAILED = ".failed"
 """Ending of the file that says why a command printed no answer."""
 API = "api"
@@ -50,6 +51,9 @@ COMMANDS: Mapping[str, str] = {
     "namespaces": shell("namespaces", KERNEL=KERNEL),
 }
 """What is asked of each node, by name. All of them only read, and none of them prints a secret."""
+OUTSIDE_COMMANDS: Mapping[str, list[str]] = {
+    name: COMMANDS[name].split() for name in ("links", "addresses", "routes", "neighbours", "rules")
+}
 _KEPT: Mapping[str, tuple[str, ...]] = {
     "metadata": ("name", "namespace", "uid", "labels", "deletionTimestamp"),
     "spec": (
@@ -91,6 +95,8 @@ class Collected:
     outputs: Mapping[str, Mapping[str, Output]]
     unreachable: Mapping[str, str] = field(default_factory=dict)
     objects: Mapping[str, Any] | str = ""
+    outside: Mapping[str, str] = field(default_factory=dict)
+    """Routes and addresses of this machine, which is outside of the cluster: what OUTSIDE_COMMANDS printed."""
 
 
 # Live -----------------------------------------------------------------------------------------------------------------
@@ -120,7 +126,19 @@ def collect(loaded: LoadedInventory) -> Collected:
         _own_address(cluster.leader.address),
         datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return Collected(facts, outputs, unreachable, objects_of(told))
+    return Collected(facts, outputs, unreachable, objects_of(told), _outside())
+
+
+def _outside() -> dict[str, str]:
+    """What this machine's commands print; nothing where one of them fails."""
+    found: dict[str, str] = {}
+    for name, words in OUTSIDE_COMMANDS.items():
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return {}
+        found[name] = done.stdout
+    return found
 
 
 def _own_address(towards: IPv4Address) -> IPv4Address | None:
@@ -166,7 +184,8 @@ def write(collected: Collected, folder: Path) -> int:
         raise UserError(f"{folder}: is there and no collected state, name a new or an empty folder")
     files = dict(_files(collected))
     try:
-        shutil.rmtree(folder / NODES, ignore_errors=True)
+        for part in (NODES, OUTSIDE):
+            shutil.rmtree(folder / part, ignore_errors=True)
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
@@ -190,6 +209,7 @@ def _files(collected: Collected) -> list[tuple[str, str]]:
     }
     objects = {} if isinstance(collected.objects, str) else collected.objects
     found = [(CLUSTER_FILE, _json(cluster)), (OBJECTS_FILE, _json(objects))]
+    found += [(f"{OUTSIDE}/{name}", text) for name, text in collected.outside.items()]
     for node, outputs in collected.outputs.items():
         for name, output in outputs.items():
             found.append((f"{NODES}/{node}/{name}", output.out))
@@ -219,11 +239,13 @@ def read(folder: Path) -> Collected:
             cluster["taken_at"],
         )
         outputs = {node.name: _outputs(folder / NODES / node.name) for node in facts.nodes}
+        own = [name for name in OUTSIDE_COMMANDS if (folder / OUTSIDE / name).is_file()]
+        outside = {name: (folder / OUTSIDE / name).read_text() for name in own}
         objects = cluster["api"] or json.loads((folder / OBJECTS_FILE).read_text())
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"-f {folder}: cannot be read ({error}), collect it anew") from error
     present = {name: found for name, found in outputs.items() if found}
-    return Collected(facts, present, cluster["unreachable"], objects)
+    return Collected(facts, present, cluster["unreachable"], objects, outside)
 
 
 def _outputs(folder: Path) -> dict[str, Output]:

@@ -162,9 +162,12 @@ def _masquerade(rule: Rule, passing: Passing) -> str | None:
 
 def masquerade_address(passing: Passing) -> IPv4Address:
     """The address that MASQUERADE takes: that of the interface, of the next hop's network if it has one there."""
-    own = passing.space.network.addresses_of(passing.out_device)
-    near = (each.ip for each in own if passing.next_hop in each.interface.network)
-    address = next(near, None) or next((each.ip for each in own if each.scope != "host"), None)
+    network, next_hop = passing.space.network, passing.next_hop or passing.packet.destination
+    own = [each for each in network.addresses_of(passing.out_device) if each.scope != "host"]
+    near = (each.ip for each in own if next_hop in each.interface.network)
+    # lo has none of its own: then the first one of any interface is taken (inet_select_addr).
+    rest = (each.ip for each in (*own, *network.addresses) if each.scope not in ("host", "link"))
+    address = next(near, None) or next(rest, None)
     if address is None:
         raise EndedError(Outcome(End.DROPPED, f"MASQUERADE finds no address on {passing.out_device}"))
     return address

@@ -88,9 +88,7 @@ class Walker:
 
     def _set_off(self) -> None:
         if self.start.node == OUTSIDE:
-            self._hop(None, Place.NIC, "sent by a host outside of the cluster")
-            self._to_host(self.packet.destination, None)
-            return
+            self._from_outside("sent by a host outside of the cluster")
         self._send(self._start_space())
 
     def _start_space(self) -> Space:
@@ -112,10 +110,19 @@ class Walker:
         if self.receiver is not None:
             self._send(self.receiver)
             return
-        if self.packet.destination in self.world.facts.pod_cidr:
-            raise undecided(f"whether hosts outside know a way back to {self.packet.destination} is not known")
-        self._hop(None, Place.NIC, "answered by a host outside of the cluster, if it does")
-        self._to_host(self.packet.destination, None)
+        self._from_outside("answered by a host outside of the cluster, if it does")
+
+    def _from_outside(self, what: str) -> NoReturn:
+        """From the machine that the state was collected on by its routes, from another host straight to a node."""
+        self._hop(None, Place.NIC, what)
+        packet, host = self.packet, self.world.outside
+        if host is not None and host.has_address(packet.source) and packet.source != packet.destination:
+            route = self._route(host, "")
+            next_hop = route.via if isinstance(route.via, IPv4Address) else packet.destination
+            self._to_host(next_hop, None)
+        elif packet.destination in self.world.facts.pod_cidr or packet.destination in self.world.facts.service_cidr:
+            raise undecided(f"whether hosts outside know a way to {packet.destination} is not known")
+        self._to_host(packet.destination, None)
 
     def _deliver(self, space: Space) -> NoReturn:
         """The packet is for this namespace itself."""
@@ -509,8 +516,8 @@ class Walker:
 
     def _outside(self, address: IPv4Address, sender: Space | None) -> NoReturn:
         facts, packet = self.world.facts, self.packet
-        if sender is None and (packet.destination in facts.pod_cidr or packet.destination in facts.service_cidr):
-            raise undecided(f"whether hosts outside know a way to {packet.destination} is not known")
+        if sender is None and packet.destination in facts.pod_cidr:
+            raise undecided(f"whether {address} knows a way to {packet.destination} is not known")
         if self.inner is not None:
             self._end(sender, Place.NIC, End.DROPPED, f"{address} is no node: nobody unwraps the packet")
         if sender is not None:

@@ -117,7 +117,7 @@ class Space:
     """Why a text is not there."""
 
     def __str__(self) -> str:
-        return f"pod {self.pod}" if self.pod else self.node
+        return f"pod {self.pod}" if self.pod else self.node or "the host outside"
 
     def _text(self, name: str) -> str:
         if name in self.unread:
@@ -242,6 +242,8 @@ class World:
     objects: Objects
     endpoints: Mapping[tuple[str, str, str], tuple[tuple[IPv4Address, int], ...]]
     """Ready endpoints by namespace, name and port name of a Service."""
+    outside: Space | None = None
+    """The machine that the state was collected from, if it is no node."""
     ports: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     """Protocol and number of the ports that containers of a pod name, by ``namespace/name``."""
 
@@ -278,6 +280,7 @@ def make(collected: Collected) -> World:
         collected.unreachable,
         objects,
         dict(_endpoints(items)),
+        Space("", "", collected.outside) if collected.outside else None,
         {_full_name(item): tuple(_ports(item)) for item in items if item.get("kind") == "Pod"},
     )
 

@@ -7,7 +7,7 @@ from enum import Enum
 
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.patience import patient
-from kubeproof.probes.demo_client import summary
+from kubeproof.proof.demo_client import summary
 
 ANSWER_SECONDS = 2
 """A packet that passes is answered within milliseconds; what is dropped stays unanswered."""

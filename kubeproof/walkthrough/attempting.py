@@ -11,7 +11,7 @@ from urllib.request import ProxyHandler, build_opener
 from kubeproof.access import remote_kubectl
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.patience import patient
-from kubeproof.probes.demo_client import summary
+from kubeproof.proof.demo_client import summary
 from kubeproof.walkthrough.attempt import (
     ANSWER_SECONDS,
     Attempt,

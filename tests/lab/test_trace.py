@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,13 +29,15 @@ from kubeproof.trace.world import World, make
 from lab.paths import REPOSITORY
 from lab.settings import load
 from lab.wait import wait_until
-from tests.lab import snapshot
+from tests.lab import network_state, snapshot
 from tests.lab.remote import ssh
 
 PROGRAMS = "nft -i|nft monitor|xtables-monitor|tcpdump"
 FOLDERS = "/run/kubeproof_trace.*"
 TUNNEL_PORT = 8472
 FIRST, *_, LAST = (node.name for node in load().nodes)
+WATCHING = f"n=0; until nft list tables | grep -q {TABLE}; do n=$((n + 1)); [ $n -lt 600 ] || exit 1; sleep 0.05; done"
+"""Waits on a node until the packet is watched there: that is a matter of a second."""
 SECONDS = 5
 """What a confirmed trace may take."""
 
@@ -70,10 +73,10 @@ def nothing_stays(world: World) -> Iterator[None]:
     yield
     with contextlib.suppress(CommandError):
         wait_until(lambda: remains(world) == before, seconds=LONGEST_SECONDS + 2, what="nodes as before")
-    assert remains(world) == before
+    assert network_state.difference(before, remains(world)) == []
 
 
-def remains(world: World) -> dict[str, list[str]]:
+def remains(world: World) -> network_state.State:
     """By node: rules in all namespaces without counters, programs that watch, and folders that they write to."""
     return {
         node.name: _remains(node.name, [space.inode for space in world.nodes[node.name].pods.values()])
@@ -81,7 +84,7 @@ def remains(world: World) -> dict[str, list[str]]:
     }
 
 
-def _remains(name: str, inodes: list[str]) -> list[str]:
+def _remains(name: str, inodes: list[str]) -> Counter[str]:
     found = snapshot.take(name, ["nftables"])["nftables"]
     saved = ssh(name, f"iptables-save; ip6tables-save; ls -d {FOLDERS} 2>/dev/null; true")
     found += [re.sub(r"\[\d+:\d+\]", "", line) for line in saved.splitlines() if not line.startswith("#")]
@@ -91,7 +94,7 @@ def _remains(name: str, inodes: list[str]) -> list[str]:
     for line in ssh(name, inside).splitlines():
         wanted = line in inodes if line.isdigit() else wanted
         found += [line] if wanted else []
-    return found + ssh(name, f"ps -e -o args= | grep -E '^({PROGRAMS})' || true").splitlines()
+    return Counter(found + ssh(name, f"ps -e -o args= | grep -E '^({PROGRAMS})' || true").splitlines())
 
 
 @pytest.fixture
@@ -205,7 +208,7 @@ def connections(ends: Ends, wanted: str, target: IPv4Address) -> Iterator[list[s
 def test_nothing_stays_of_one_that_is_killed(ends: Ends, number: signal.Signals) -> None:
     node = ends.server_node
     with running("trace", ends.client, ends.server, "--port", "80") as process:
-        wait_until(lambda: TABLE in ssh(node, "nft list tables"), seconds=30, what=f"a watch on {node}")
+        ssh(node, WATCHING)
         process.send_signal(number)
         process.wait(timeout=10)
         wait_until(lambda: TABLE not in ssh(node, "nft list tables"), seconds=2, what="no watch")
@@ -216,9 +219,7 @@ def test_nothing_stays_where_a_host_cannot_clean_up(ends: Ends) -> None:
     """Its script is killed: what it has started ends by its own deadline."""
     node = ends.server_node
     with running("trace", ends.client, ends.server, "--port", "80") as process:
-        wait_until(lambda: TABLE in ssh(node, "nft list tables"), seconds=30, what=f"a watch on {node}")
-        scripts = ssh(node, "pgrep -f '[s]h -c SECONDS_LONG='").split()
-        ssh(node, f"kill -KILL {' '.join(scripts)}")
+        ssh(node, f"{WATCHING} && kill -KILL $(pgrep -f '[s]h -c SECONDS_LONG=')")
         process.wait(timeout=30)
     wait_until(lambda: TABLE not in ssh(node, "nft list tables"), seconds=LONGEST_SECONDS + 1, what="no watch")
     ssh(node, f"rm -rf {FOLDERS}")

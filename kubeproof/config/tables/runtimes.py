@@ -8,7 +8,7 @@ from typing import Literal
 
 from kubeproof.config.tables.paths import CONTAINERD_REGISTRIES, CRI_DOCKERD_SERVICE, PROXY_ENVIRONMENT
 from kubeproof.config.tables.version_traits import Era
-from kubeproof.state.containers import CTR
+from kubeproof.state.collector import CTR
 
 Name = Literal["docker", "containerd"]
 

@@ -10,7 +10,7 @@ import pytest
 from kubeproof.access import remote_kubectl
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
 from kubeproof.config.settings import parse
-from kubeproof.probes import demo_client
+from kubeproof.proof import demo_client
 from kubeproof.terminal.errors import UserError
 from tests.unit.samples import SETTINGS
 

@@ -74,7 +74,7 @@ def test_every_manifest_and_archive_has_its_sum() -> None:
 KNOWN = {
     "kubeproof/access/downloads.py": "for those who compare: keys by fingerprint, cri-dockerd and manifests by SHA-256",
     "kubeproof/node/image_registry.py": "asks a registry whether it has an image, takes nothing from it",
-    "kubeproof/probes/demo_client.py": "shows the demo's answer",
+    "kubeproof/proof/demo_client.py": "shows the demo's answer",
     "kubeproof/walkthrough/attempting.py": "tries whether the demo answers",
     "kubeproof/proof/probe_run.py": "tries whether the demo answers",
     "kubeproof/matrix/api.py": "speaks with the cluster's API",

@@ -1,4 +1,4 @@
-"""What `./inv bench` does around its two sides: rounds, the table, and what is said when one fails."""
+"""What `./inv bench` does around its two sides: rounds that fail, the table, and the cluster that is left."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,18 +14,20 @@ from lab.settings import LabSettings, load
 
 @dataclass
 class Sides:
-    """Stand for both sides and the reset; what fails does so in its second call."""
+    """Stand for both sides and the reset; each fails in the calls that are told, which count from 1."""
 
-    fails: str = ""
-    error: type[BaseException] = CommandError
+    fails: dict[str, tuple[int, ...]]
+    interrupted: str = ""
     done: list[str] = field(default_factory=list)
 
-    def act(self, name: str) -> Callable[..., tuple[str, str]]:
-        def run(*_: object) -> tuple[str, str]:
+    def act(self, name: str) -> Callable[..., bench.Objects]:
+        def run(*_: object) -> bench.Objects:
             self.done.append(name)
-            if name == self.fails and self.done.count(name) == 2:
-                raise self.error(f"{name}.py: failed on k8s-node1 [x]")
-            return "", ""
+            if name == self.interrupted:
+                raise KeyboardInterrupt
+            if self.done.count(name) in self.fails.get(name, ()):
+                raise CommandError(f"{name}.py: failed on k8s-node1 [x]")
+            return bench.Objects("", "")
 
         return run
 
@@ -37,32 +39,57 @@ def lab() -> LabSettings:
 
 def run(
     monkeypatch: pytest.MonkeyPatch, lab: LabSettings, rounds: int, sides: Sides | None = None
-) -> tuple[Sides, str]:
-    sides = sides or Sides()
+) -> tuple[int, Sides, str]:
+    sides = sides or Sides({})
     monkeypatch.setattr("kubeproof.config.cluster.load", lambda _: SimpleNamespace())
     for name in ("deploy", "bare", "reset", "objects"):
         monkeypatch.setattr(bench, f"_{name}", sides.act(name))
     with console.capture() as captured:
-        bench.run(lab, rounds)
-    return sides, captured.get()
+        code = bench.run(lab, rounds)
+    return code, sides, captured.get()
 
 
 def test_both_sides_in_turns_each_after_a_reset(monkeypatch: pytest.MonkeyPatch, lab: LabSettings) -> None:
-    sides, output = run(monkeypatch, lab, 2)
+    code, sides, output = run(monkeypatch, lab, 2)
+    assert code == 0
     assert sides.done == ["deploy", "objects", *["reset", "bare", "reset", "deploy"] * 2]
     assert [line.split()[0] for line in output.splitlines()[-4:]] == ["side", "bare", "deploy", "ratio"]
+    assert "failed" not in output
 
 
 @pytest.mark.parametrize(
-    ("fails", "error"), [("bare", CommandError), ("deploy", CommandError), ("reset", KeyboardInterrupt)]
+    ("fails", "failed"),
+    [
+        ({"bare": (1,)}, "bare commands over ssh, round 1: failed: bare.py: failed on k8s-node1 [x]"),
+        ({"deploy": (2,)}, "deploy (pyinfra), round 1: failed: deploy.py: failed on k8s-node1 [x]"),
+        ({"reset": (1,)}, "bare commands over ssh, round 1: failed: reset.py: failed on k8s-node1 [x]"),
+    ],
 )
-def test_ended_on_the_way_it_says_how_to_get_a_cluster_again(
-    fails: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch, lab: LabSettings
+def test_after_a_failure_the_next_round_goes_on(
+    fails: dict[str, tuple[int, ...]], failed: str, monkeypatch: pytest.MonkeyPatch, lab: LabSettings
 ) -> None:
+    code, sides, output = run(monkeypatch, lab, 2, Sides(fails))
+    assert code == 1
+    assert sides.done[-4:] == ["reset", "bare", "reset", "deploy"]
+    assert output.splitlines()[-1] == failed
+    ratio = next(line.split() for line in output.splitlines() if line.startswith("ratio"))
+    assert ratio[1] == "failed"
+    assert float(ratio[2]) > 0
+
+
+def test_a_cluster_is_left_though_the_last_side_failed(monkeypatch: pytest.MonkeyPatch, lab: LabSettings) -> None:
+    code, sides, output = run(monkeypatch, lab, 1, Sides({"deploy": (2,)}))
+    assert code == 1
+    assert sides.done[-2:] == ["reset", "deploy"]
+    assert sides.done.count("deploy") == 3
+    assert "ratio                    failed" in output
+
+
+def test_interrupted_it_says_how_to_get_a_cluster_again(monkeypatch: pytest.MonkeyPatch, lab: LabSettings) -> None:
     said: list[str] = []
     monkeypatch.setattr(bench, "say", said.append)
-    with pytest.raises(error, match="failed on k8s-node1"):
-        run(monkeypatch, lab, 2, Sides(fails, error))
+    with pytest.raises(KeyboardInterrupt):
+        run(monkeypatch, lab, 1, Sides({}, interrupted="bare"))
     assert "./inv reset --keep-hosts" in said[-1]
 
 

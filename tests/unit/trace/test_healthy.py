@@ -1,5 +1,8 @@
 """Walks through a healthy lab, line by line."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from kubeproof.trace.model import Direction, End, Place
@@ -112,6 +115,12 @@ def test_a_node_reaches_its_own_pod_itself_and_another_node() -> None:
     assert way(healthy(), KUARD, NODE2, "10250").succeeds
 
 
+def test_a_node_reaches_itself_by_a_service_through_lo() -> None:
+    walk = way(healthy(), "k8s-master", "kubernetes", "443")
+    assert walk.succeeds
+    assert next(hop.device for hop in walk.hops if "MASQUERADE" in hop.what) == "lo"
+
+
 def test_a_pod_that_is_chosen_by_its_own_service_is_masqueraded_and_leaves_by_the_port_it_came_by() -> None:
     prediction = predicted(healthy(), HTTPD, "httpd-svc")
     assert prediction.succeeds
@@ -136,6 +145,27 @@ def test_a_port_that_nothing_listens_on_and_no_container_names_is_refused() -> N
 
 def test_whether_hosts_outside_know_a_way_to_pods_is_undecided() -> None:
     assert way(healthy(), "outside", FAR, "80").there.end is End.UNDECIDED
+
+
+def test_the_machine_outside_that_was_read_sends_by_its_routes() -> None:
+    routes = [
+        {"type": "unreachable", "dst": "10.244.3.0/24", "table": "main"},
+        {"type": "unicast", "dst": "10.244.1.0/24", "gateway": "192.168.200.12", "dev": "br0", "table": "main"},
+        {"type": "unicast", "dst": "192.168.200.0/24", "dev": "br0", "table": "main"},
+    ]
+    address = {"family": "inet", "local": "192.168.200.1", "prefixlen": 24, "scope": "global"}
+    outside = {
+        "links": "[]",
+        "addresses": json.dumps([{"ifname": "br0", "addr_info": [address]}]),
+        "routes": json.dumps(routes),
+        "neighbours": "[]",
+        "rules": json.dumps([{"priority": 32766, "src": "all", "table": "main"}]),
+    }
+    state = replace(healthy(), outside=outside)
+    refused = way(state, "outside", FAR, "80")
+    assert (refused.there.end, refused.there.decided_by) == (End.REFUSED, "route unreachable 10.244.3.0/24")
+    assert way(state, "outside", HTTPD, "80").succeeds
+    assert predicted(state, "outside", f"{NODE1}:33000").succeeds
 
 
 def test_the_packet_starts_from_the_address_that_the_route_chooses() -> None:

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from kubeproof.config.cluster import Cluster
 from kubeproof.config.patience import patient
+from kubeproof.proof.probes import node_port_url
 from kubeproof.terminal.console import say
 from kubeproof.terminal.errors import EXIT_NOT_HOLDING, EXIT_OK, UserError
 
@@ -20,10 +21,8 @@ def show(cluster: Cluster, fetch: "Callable[[str], str] | None" = None) -> int:
     """Print each node's answer at the NodePort; the exit code is 0 only if all of them answer."""
     if not cluster.settings.demo:
         raise UserError("demo: is switched off by the setting demo, set it to True and run ./inv apply")
-    codes = [
-        _ask(node.name, f"http://{node.address}:{cluster.settings.httpd_node_port}/", fetch or _fetch)
-        for node in cluster.nodes
-    ]
+    port = cluster.settings.httpd_node_port
+    codes = [_ask(node.name, node_port_url(node, port), fetch or _fetch) for node in cluster.nodes]
     if all(code == EXIT_OK for code in codes):
         say("httpd runs 3 times; whichever node is asked, one of the three answers (NodePort, then Service httpd-svc)")
         say("next: ./inv kubectl -- get pods,services -o wide")

@@ -1,1 +1,0 @@
-"""Requests that are really sent to a cluster."""
