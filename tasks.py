@@ -312,6 +312,7 @@ def explain(
         "file": "predict in the state that ./inv collect wrote into this folder",
         "predict": "send no packet, only predict",
         "json": "print JSON, with all hops of all ways",
+        "html": "also draw it over the page of `report`, into this file",
     },
 )
 @command
@@ -324,18 +325,25 @@ def trace(
     file: str = "",
     predict: bool = False,
     json: bool = False,
+    html: str = "",
     inventory: str = "",
 ) -> int:
     """The walk of a packet, as predicted and as seen."""
     from kubeproof.trace import running
     from kubeproof.trace.endpoints import Asked
 
+    draw: running.Draw | None = None
+    if html:
+        from kubeproof.pages import writing
+
+        draw = writing.drawing(_path(html), live=not file)
     return running.trace(
         functools.partial(_loaded, inventory),
         Asked(source, destination, port, protocol),
         folder=_path(file) if file else None,
         as_json=json,
         sends=not predict,
+        draw=draw,
     )
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from kubeproof.pages.picture import GUTTER, Box, Edge, Picture, Text
 from kubeproof.pages.tables import Row, Table
+from kubeproof.trace.confirming import Confirmation
 from kubeproof.trace.model import OUTSIDE, Direction, Hop, Place, Prediction, Walk
-from kubeproof.trace.report import headline
+from kubeproof.trace.report import MARKS, headline
 
 RADIUS = 9
 BESIDE = 16
@@ -38,8 +39,14 @@ class Way:
     seen: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, prediction: Prediction) -> "Way":
-        """The first that fails, else the most probable. Raises ValueError for a prediction without any way."""
+    def of(cls, prediction: Prediction, confirmation: Confirmation | None = None) -> "Way":
+        """The one that the packet took; without one the first that fails, else the most probable.
+
+        Raises ValueError for a prediction without any way.
+        """
+        if confirmation is not None:
+            seen = (f"{MARKS[sight.status]} {sight.found}".strip() for sight in confirmation.sights)
+            return cls(prediction, confirmation.walk, tuple(seen))
         if not prediction.walks:
             raise ValueError("there is no way to draw")
         return cls(prediction, next((walk for walk in prediction.walks if not walk.succeeds), prediction.walks[0]))

@@ -15,6 +15,7 @@ from kubeproof.terminal import output_files
 from kubeproof.terminal.console import console
 from kubeproof.terminal.errors import UserError
 from kubeproof.terminal.reporting import Output, as_json
+from kubeproof.trace.running import Draw
 
 ASKED = Asker.PROOF | Asker.PAGE
 LARGEST_PAGE = 64 * 1024 * 1024
@@ -39,6 +40,16 @@ def verify(loaded: LoadedInventory, json_file: Path | None, html_file: Path) -> 
     """As :func:`kubeproof.proof.proving.verify`, and the page of that run."""
     outputs = [as_json(json_file, to_json), Output("--html", html_file, write)]
     return proving.verify(loaded, outputs, ASKED)
+
+
+def drawing(file: Path, *, live: bool) -> Draw:
+    """What writes a page with a trace over the picture. Raises UserError if there can be none."""
+    problems = output_files.problems("--html", file)
+    if not live:
+        problems.append("--html: draws a live cluster, leave out --file")
+    if problems:
+        raise UserError(problems)
+    return lambda loaded, prediction, confirmation: draw_walk(loaded, Way.of(prediction, confirmation), file)
 
 
 def draw_walk(loaded: LoadedInventory, way: Way, file: Path) -> None:

@@ -13,13 +13,24 @@ from kubeproof.terminal.summary import counted
 from kubeproof.trace import collecting, report
 from kubeproof.trace.collecting import Collected
 from kubeproof.trace.confirmed import UnconfirmedError, confirm, source_port
+from kubeproof.trace.confirming import Confirmation
 from kubeproof.trace.endpoints import SOURCE_PORT, Asked, question
+from kubeproof.trace.model import Prediction
 from kubeproof.trace.predicting import predict
 from kubeproof.trace.world import make
 
+Draw = Callable[[LoadedInventory, Prediction, Confirmation | None], None]
+"""Shows a live trace in another form, too."""
+
 
 def trace(
-    load: Callable[[], LoadedInventory], asked: Asked, *, folder: Path | None, as_json: bool, sends: bool = True
+    load: Callable[[], LoadedInventory],
+    asked: Asked,
+    *,
+    folder: Path | None,
+    as_json: bool,
+    sends: bool = True,
+    draw: Draw | None = None,
 ) -> int:
     """Print what becomes of a packet, in the collected state of ``folder`` or live; return the exit code.
 
@@ -44,6 +55,8 @@ def trace(
         console.print(json.dumps(document, indent=2, ensure_ascii=False), markup=False)
     else:
         report.show(prediction, console, confirmation, notes)
+    if draw and loaded:
+        draw(loaded, prediction, confirmation)
     holds = prediction.succeeds and (confirmation is None or confirmation.is_answered)
     return EXIT_OK if holds else EXIT_NOT_HOLDING
 

@@ -1,7 +1,5 @@
 """A packet's way over the picture: on parts that it passes, in its order, without a text below it."""
 
-from dataclasses import replace
-
 import pytest
 
 from kubeproof.pages import layers, page, picture
@@ -9,6 +7,7 @@ from kubeproof.pages.page import WIDTHS
 from kubeproof.pages.picture import STRIP, Picture
 from kubeproof.pages.way import Way, draw
 from kubeproof.proof.report import Report
+from kubeproof.trace.confirming import Confirmation, Sight, Status
 from kubeproof.trace.model import Prediction
 from tests.unit.pages import samples
 from tests.unit.pages.test_picture import assert_contained, assert_readable
@@ -62,8 +61,9 @@ def test_stops_are_numbered_there_and_back() -> None:
 def test_what_was_seen_is_told_beside_each_hop() -> None:
     way = Way.of(REFUSED)
     assert {row[-1] for row in way.table().rows} == {""}
-    seen = replace(way, seen=("✓",) * 11 + ("✗",)).table().rows
-    assert [row[-1] for row in seen[-3:]] == ["✓", "✗", ""]
+    sights = (*[Sight(Status.SEEN)] * 11, Sight(Status.OTHERWISE, "a RST"))
+    seen = Way.of(REFUSED, Confirmation(REFUSED.walks[0], sights, arrived=True, answer="")).table().rows
+    assert [row[-1] for row in seen[-3:]] == ["✓", "≠ a RST", ""]
 
 
 def test_where_it_ends_is_marked_and_told() -> None:

@@ -58,6 +58,22 @@ def test_everything_wrong_is_told_before_the_cluster_is_asked(
     assert proven == []
 
 
+def test_a_trace_that_cannot_be_drawn_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        writing.drawing(tmp_path / "no" / "page.html", live=False)
+    folder, offline = caught.value.problems
+    assert "there is no folder" in folder
+    assert offline == "--html: draws a live cluster, leave out --file"
+
+
+def test_a_trace_is_drawn_with_what_is_known_without_packets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "collect", lambda *_: samples.snapshot())
+    writing.drawing(tmp_path / "page.html", live=True)(good.loaded(), samples.prediction(), None)
+    text = (tmp_path / "page.html").read_text()
+    assert "default/web-b2 to 10.98.2.2 tcp 8080: arrives, and its answer comes back" in text
+    assert "Predicted: no packet was sent." in text
+
+
 def test_a_file_too_large_for_a_page_is_not_read(
     proven: list[Asker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
