@@ -310,6 +310,7 @@ def explain(
         "port": "number or name (default: the only one that there is)",
         "protocol": "tcp, udp, sctp or icmp",
         "file": "predict in the state that ./inv collect wrote into this folder",
+        "predict": "send no packet, only predict",
         "json": "print JSON, with all hops of all ways",
     },
 )
@@ -321,10 +322,11 @@ def trace(
     port: str = "",
     protocol: str = "tcp",
     file: str = "",
+    predict: bool = False,
     json: bool = False,
     inventory: str = "",
 ) -> int:
-    """Predict the walk of a packet, and of its answer."""
+    """The walk of a packet, as predicted and as seen."""
     from kubeproof.trace import running
     from kubeproof.trace.endpoints import Asked
 
@@ -333,6 +335,7 @@ def trace(
         Asked(source, destination, port, protocol),
         folder=_path(file) if file else None,
         as_json=json,
+        sends=not predict,
     )
 
 

@@ -3,16 +3,18 @@
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from kubeproof.config.cluster import SshAccess
 from kubeproof.state.errors import ParseError
 from kubeproof.trace import confirming, counters
 from kubeproof.trace.confirming import Confirmation, Where
-from kubeproof.trace.marked_packet import HIGHEST_PORT, LOWEST_PORT, MarkedPacket
-from kubeproof.trace.model import OUTSIDE, UNKNOWN_PORT, Packet, Prediction
+from kubeproof.trace.marked_packet import MarkedPacket
+from kubeproof.trace.model import OUTSIDE, Prediction
 from kubeproof.trace.watching import OWN, Spaces, Watched, watch
+from kubeproof.trace.world import World
 
+LOWEST_PORT, HIGHEST_PORT = 61000, 65535
+"""Source ports to choose from: Linux gives programs those below (ip_local_port_range)."""
 MOST_SPACES = 24
 """Namespaces that are watched at most: those of the most probable ways. Each costs four processes on its host."""
 
@@ -25,17 +27,20 @@ class UnconfirmedError(Exception):
         self.reasons = reasons
 
 
-def confirm(prediction: Prediction, inodes: Mapping[Where, str], access: Mapping[str, SshAccess]) -> Confirmation:
-    """Send one packet and return what was seen of it, beside the prediction. Raises UnconfirmedError.
+def source_port() -> int:
+    """A port to send from; another each time, as conntrack remembers those that were."""
+    return LOWEST_PORT + secrets.randbelow(HIGHEST_PORT - LOWEST_PORT + 1)
 
-    ``inodes`` has the inode number of the network namespace of each pod (by node and pod) that can be watched.
-    """
+
+def confirm(prediction: Prediction, world: World, access: Mapping[str, SshAccess]) -> Confirmation:
+    """Send one packet and return what was seen of it, beside the prediction. Raises UnconfirmedError."""
+    inodes = {(name, pod): space.inode for name, node in world.nodes.items() for pod, space in node.pods.items()}
     start = prediction.start
     if start.node == OUTSIDE and os.geteuid() != 0:
         raise UnconfirmedError(["this machine: only root can send such a packet from here, run this as root"])
-    if start.pod and (start.node, start.pod) not in inodes:
-        raise UnconfirmedError([f"{start.pod}: its network namespace is not known, is the pod running?"])
-    marked = MarkedPacket(_chosen(start.packet), secrets.token_bytes(4), 1 + secrets.randbelow(0xFFFF))
+    if start.node not in (OUTSIDE, *world.nodes):
+        raise UnconfirmedError([f"{start.node}: {world.unreachable.get(start.node, 'is not a node that was read')}"])
+    marked = MarkedPacket(start.packet, secrets.token_bytes(4), 1 + secrets.randbelow(0xFFFF))
     ports = tuple({hop.outer.destination_port for walk in prediction.walks for hop in walk.hops if hop.outer})
     watched = watch(marked, _spaces(prediction, inodes), access, ports)
     if watched.refused:
@@ -54,13 +59,6 @@ def confirm(prediction: Prediction, inodes: Mapping[Where, str], access: Mapping
         tuple(_moved(watched)),
         tuple(_entries(watched)),
     )
-
-
-def _chosen(packet: Packet) -> Packet:
-    """With a source port, if none was asked for."""
-    if packet.protocol == "icmp" or packet.source_port != UNKNOWN_PORT:
-        return packet
-    return replace(packet, source_port=LOWEST_PORT + secrets.randbelow(HIGHEST_PORT - LOWEST_PORT + 1))
 
 
 def _spaces(prediction: Prediction, inodes: Mapping[Where, str]) -> tuple[Spaces, ...]:

@@ -62,6 +62,10 @@ class Confirmation:
     """Of conntrack, before and after, a line for each."""
 
     @property
+    def is_answered(self) -> bool:
+        return self.answer == ANSWERED
+
+    @property
     def agrees(self) -> bool:
         """Whether nothing that was seen is against the prediction."""
         return all(sight.status in (Status.SEEN, Status.UNWATCHED) for sight in self.sights)

@@ -36,8 +36,6 @@ QUERY_FLAGS, ANSWER_BIT = 0x0100, 0x80
 """Of a DNS header: recursion desired; and what its third byte has in answers (RFC 1035)."""
 IN_TUNNEL = 8 + 8 + 14
 """Where the inner IPv4 header begins in a VXLAN packet: after UDP, VXLAN and Ethernet."""
-LOWEST_PORT, HIGHEST_PORT = 61000, 65535
-"""Source ports to choose from: Linux gives programs those below (ip_local_port_range)."""
 
 
 @dataclass(frozen=True)

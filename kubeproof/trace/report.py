@@ -1,13 +1,14 @@
 """What a prediction looks like: a table of hops that fits 100 columns, and JSON."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kubeproof.trace.confirming import Confirmation, Sight, Status
 from kubeproof.trace.model import OUTSIDE, Direction, End, Hop, Outcome, Packet, Place, Prediction, Walk
 
 SCHEMA = "kubeproof-trace"
@@ -15,26 +16,67 @@ SCHEMA_VERSION = 1
 WIDTH = 100
 ONLY_PREDICTED = "predicted from the nodes' state only: no packet was sent"
 _COMMENT = re.compile(r' -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)| -m (?:tcp|udp|sctp)\b')
+MARKS = {Status.SEEN: "✓", Status.OTHERWISE: "≠", Status.NOT_SEEN: "✗", Status.UNWATCHED: ""}
 _HOOKS = (Place.PREROUTING, Place.INPUT, Place.FORWARD, Place.OUTPUT, Place.POSTROUTING)
 
 
-def show(prediction: Prediction, console: Console) -> None:
-    """The way that is most probable, and the first that fails; a line for each way; where it ended, last."""
+def show(
+    prediction: Prediction,
+    console: Console,
+    confirmation: Confirmation | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """The way that was taken or is most probable, and the first that fails; a line for each way; where it ended, last.
+
+    ``notes`` are more of them, beside those of the prediction.
+    """
     ways = prediction.walks
-    shown = [ways[0], *[way for way in ways[1:] if not way.succeeds][:1]] if ways[0].succeeds else [ways[0]]
+    first = confirmation.walk if confirmation else ways[0]
+    shown = [first, *[way for way in ways if not way.succeeds and way is not first][:1]] if first.succeeds else [first]
     for way in shown:
-        _show_way(way, prediction, console)
+        sights = confirmation.sights if confirmation and way is confirmation.walk else ()
+        _show_way(way, prediction, console, sights)
     if len(ways) > 1:
         console.print("[bold]ways[/bold]")
         for way in ways:
             console.print(f"  {way.probability:6.1%}  {target(way)}: {result(way)}", markup=False)
-    for note in dict.fromkeys((*prediction.notes, *(note for way in shown for note in way.notes))):
+    for note in dict.fromkeys((*prediction.notes, *(note for way in shown for note in way.notes), *notes)):
         console.print(f"note: {note}", markup=False)
     failing = next((way for way in ways if not way.succeeds), None)
     if failing is not None:
         _show_end(failing, console)
     colour = "green" if prediction.succeeds else "red"
-    console.print(f"[bold {colour}]{headline(prediction)}[/bold {colour}] ({ONLY_PREDICTED})")
+    if confirmation is not None:
+        _show_seen(confirmation, console)
+    sent = in_words(confirmation) if confirmation else ONLY_PREDICTED
+    console.print(f"[bold {colour}]{escape(headline(prediction))}[/bold {colour}] ({escape(sent)})")
+
+
+def in_words(confirmation: Confirmation) -> str:
+    """One line about the packet that was sent."""
+    if confirmation.send_error:
+        return f"one packet was to be sent, and the sender's kernel said: {confirmation.send_error}"
+    came = "its answer came back" if confirmation.is_answered else f"its answer was {confirmation.answer}"
+    arrived = "arrived" if confirmation.arrived else "was not seen to arrive"
+    beside = "as predicted" if confirmation.agrees else "not as predicted"
+    return f"one packet was sent: it {arrived}, {came if confirmation.answer else 'no answer was seen'}; {beside}"
+
+
+def _show_seen(confirmation: Confirmation, console: Console) -> None:
+    pairs = zip(confirmation.walk.hops, confirmation.sights, strict=True)
+    lines = [f"{sight.status.value} at {_where(hop)}: {sight.found}" for hop, sight in pairs if sight.found]
+    missing = [
+        hop
+        for hop, sight in zip(confirmation.walk.hops, confirmation.sights, strict=True)
+        if sight.status is Status.NOT_SEEN
+    ]
+    lines += [f"not seen from {_where(missing[0])} on"] if missing else []
+    lines += [f"counter of {line}" for line in confirmation.counters]
+    lines += [f"conntrack of {line}" for line in confirmation.entries]
+    if lines:
+        console.print("\n[bold]what was seen[/bold]")
+    for line in lines:
+        console.print(f"  {line}", markup=False)
 
 
 def headline(prediction: Prediction) -> str:
@@ -88,17 +130,18 @@ def _where(hop: Hop) -> str:
     return f"{place}{inside} on {hop.node}" if hop.node else f"{place} outside"
 
 
-def _show_way(way: Walk, prediction: Prediction, console: Console) -> None:
+def _show_way(way: Walk, prediction: Prediction, console: Console, sights: Sequence[Sight]) -> None:
     share = "" if way.probability > 0.9999 else f", {way.probability:.1%} of cases"
     for direction in Direction:
-        hops = [hop for hop in way.hops if hop.direction is direction]
+        both = zip(way.hops, sights or [Sight(Status.UNWATCHED)] * len(way.hops), strict=True)
+        hops = [(hop, sight) for hop, sight in both if hop.direction is direction]
         if hops:
             title = "there" if direction is Direction.FORWARD else "back"
             console.print(f"[bold]{title}[/bold]{share}")
             console.print(_table(hops, prediction.start.packet if direction is Direction.FORWARD else None))
 
 
-def _table(hops: list[Hop], sent: Packet | None) -> Table:
+def _table(hops: list[tuple[Hop, Sight]], sent: Packet | None) -> Table:
     table = Table(box=None, pad_edge=False, width=WIDTH, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("node", width=13, overflow="fold")
     table.add_column("where", width=14, overflow="fold")
@@ -107,7 +150,7 @@ def _table(hops: list[Hop], sent: Packet | None) -> Table:
     table.add_column("decided by", width=24, overflow="fold")
     table.add_column("✓", width=1)
     place, packet, outer = None, sent, None
-    for hop in _worth_showing(hops):
+    for hop, sight in _worth_showing(hops):
         changed = hop.packet != packet or hop.outer != outer
         here = _space(hop) if (hop.node, hop.pod) != place else ""
         table.add_row(
@@ -116,17 +159,18 @@ def _table(hops: list[Hop], sent: Packet | None) -> Table:
             escape(hop.what),
             escape(_then(hop)) if changed else "",
             escape(_decided(hop)),
-            "",
+            MARKS[sight.status],
         )
         place, packet, outer = (hop.node, hop.pod), hop.packet, hop.outer
     return table
 
 
-def _worth_showing(hops: list[Hop]) -> Iterator[Hop]:
-    """All but hooks at which nothing happens; JSON has these too."""
-    for number, hop in enumerate(hops):
-        if hop.place not in _HOOKS or hop.decided_by or number == len(hops) - 1:
-            yield hop
+def _worth_showing(hops: list[tuple[Hop, Sight]]) -> Iterator[tuple[Hop, Sight]]:
+    """All but hooks at which nothing happens, if that is so; JSON has these too."""
+    for number, (hop, sight) in enumerate(hops):
+        is_usual = sight.status in (Status.SEEN, Status.UNWATCHED)
+        if hop.place not in _HOOKS or hop.decided_by or not is_usual or number == len(hops) - 1:
+            yield hop, sight
 
 
 def _space(hop: Hop) -> str:
@@ -154,18 +198,34 @@ def _decided(hop: Hop) -> str:
 # JSON -----------------------------------------------------------------------------------------------------------------
 
 
-def to_json(prediction: Prediction) -> dict[str, Any]:
+def to_json(
+    prediction: Prediction, confirmation: Confirmation | None = None, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """The stable form of a prediction: see SCHEMA_VERSION."""
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
-        "predicted_only": True,
+        "predicted_only": confirmation is None,
         "from": {"node": prediction.start.node or "outside", "pod": prediction.start.pod},
         "packet": _packet(prediction.start.packet),
         "succeeds": prediction.succeeds,
         "headline": headline(prediction),
-        "notes": list(prediction.notes),
+        "notes": [*prediction.notes, *notes],
         "ways": [_way(way) for way in prediction.walks],
+        "seen": _seen(prediction, confirmation) if confirmation else None,
+    }
+
+
+def _seen(prediction: Prediction, confirmation: Confirmation) -> dict[str, Any]:
+    return {
+        "way": next(number for number, way in enumerate(prediction.walks) if way is confirmation.walk),
+        "as_predicted": confirmation.agrees,
+        "arrived": confirmation.arrived,
+        "answer": confirmation.answer,
+        "send_error": confirmation.send_error,
+        "hops": [{"seen": sight.status.value, "found": sight.found} for sight in confirmation.sights],
+        "counters": list(confirmation.counters),
+        "conntrack": list(confirmation.entries),
     }
 
 

@@ -12,27 +12,40 @@ from kubeproof.terminal.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError
 from kubeproof.terminal.summary import counted
 from kubeproof.trace import collecting, report
 from kubeproof.trace.collecting import Collected
-from kubeproof.trace.endpoints import Asked, question
+from kubeproof.trace.confirmed import UnconfirmedError, confirm, source_port
+from kubeproof.trace.endpoints import SOURCE_PORT, Asked, question
 from kubeproof.trace.predicting import predict
 from kubeproof.trace.world import make
 
 
-def trace(load: Callable[[], LoadedInventory], asked: Asked, *, folder: Path | None, as_json: bool) -> int:
+def trace(
+    load: Callable[[], LoadedInventory], asked: Asked, *, folder: Path | None, as_json: bool, sends: bool = True
+) -> int:
     """Print what becomes of a packet, in the collected state of ``folder`` or live; return the exit code.
 
-    0: it arrives and its answer comes back, on every way; 1: not so, or that is undecided. Raises UserError with all
-    that is wrong with what was asked, and where there is no state to predict from.
+    Live, one is sent unless not ``sends``. 0: it arrives and its answer comes back, on every way, and that of the one
+    that was sent; 1: not so, or that is undecided. Raises UserError with all that is wrong with what was asked, and
+    where there is no state to predict from.
     """
-    collected = collecting.read(folder) if folder is not None else collecting.collect(load())
+    loaded = load() if folder is None else None
+    collected = collecting.read(folder) if folder is not None else collecting.collect(loaded or load())
     world = make(collected)
-    prediction = predict(world, question(world, asked, look_up=_look_up if folder is None else lambda _name: None))
+    look_up = _look_up if loaded else lambda _name: None
+    asks = question(world, asked, look_up=look_up, source_port=source_port() if loaded else SOURCE_PORT)
+    prediction = predict(world, asks)
+    confirmation, notes = None, [f"{node} could not be read: {why}" for node, why in collected.unreachable.items()]
+    if loaded and sends:
+        try:
+            confirmation = confirm(prediction, world, loaded.ssh)
+        except UnconfirmedError as error:
+            notes += [f"no packet was sent: {reason}" for reason in error.reasons]
     if as_json:
-        console.print(json.dumps(report.to_json(prediction), indent=2, ensure_ascii=False), markup=False)
+        document = report.to_json(prediction, confirmation, notes)
+        console.print(json.dumps(document, indent=2, ensure_ascii=False), markup=False)
     else:
-        report.show(prediction, console)
-        for node, reason in collected.unreachable.items():
-            console.print(f"note: {node} could not be read: {reason}", markup=False)
-    return EXIT_OK if prediction.succeeds else EXIT_NOT_HOLDING
+        report.show(prediction, console, confirmation, notes)
+    holds = prediction.succeeds and (confirmation is None or confirmation.is_answered)
+    return EXIT_OK if holds else EXIT_NOT_HOLDING
 
 
 def collect(loaded: LoadedInventory, folder: Path) -> int:

@@ -167,24 +167,22 @@ def _hook(devices: tuple[str, str], before: Place | None) -> Place:
     return Place.PREROUTING if into and not out else Place.OUTPUT if out and not into else Place.FORWARD
 
 
-def _groups(trace: str, rules: Mapping[tuple[str, str, str], list[str]]) -> Iterator[_Group]:
-    """A chain of a hook begins with a line about the packet."""
+def _groups(trace: str, rules: Mapping[tuple[str, str, str], list[str]]) -> list[_Group]:
+    """A chain of a hook begins with a line about the packet. What a rule such as REJECT sends comes before its line."""
     left = {key: iter(texts) for key, texts in rules.items()}
-    group: _Group | None = None
-    for line in trace.splitlines():
-        match = _EVENT.match(line)
-        if match is None:
-            continue
+    groups: list[_Group] = []
+    latest: dict[str, int] = {}
+    for match in filter(None, map(_EVENT.match, trace.splitlines())):
         if match["kind"] == "packet:":
-            if group:
-                yield group
-            header = _header(match["rest"])
-            group = _Group(match["table"], header, ()) if header else None
-        elif group:
+            latest.pop(match["id"], None)
+            if header := _header(match["rest"]):
+                latest[match["id"]] = len(groups)
+                groups.append(_Group(match["table"], header, ()))
+        elif (number := latest.get(match["id"])) is not None:
             text = next(left.get((match["id"], match["table"], match["chain"]), iter(())), "")
-            group = replace(group, decisions=(*group.decisions, _decision(match, text)))
-    if group:
-        yield group
+            group = groups[number]
+            groups[number] = replace(group, decisions=(*group.decisions, _decision(match, text)))
+    return groups
 
 
 def _decision(match: re.Match[str], iptables_rule: str) -> Decision:

@@ -17,7 +17,7 @@ case $(iptables --version 2>/dev/null) in
 *legacy*) refuse "its iptables is the legacy one, whose rules cannot be traced" ;;
 esac
 
-d=$(mktemp -d -p /run 2>/dev/null || mktemp -d) || refuse "no temporary folder can be made"
+d=$(mktemp -d -p /run kubeproof_trace.XXXXXX 2>/dev/null || mktemp -d) || refuse "no temporary folder can be made"
 pids=
 finish() {
     trap '' TERM

@@ -169,6 +169,11 @@ class Space:
         value = self.kernel.get(f"ipv4/conf/{device}/{name}" if device else name, "0")
         return int(value) if value.isdecimal() else 0
 
+    @property
+    def inode(self) -> str:
+        """Inode number of a pod's namespace, by which it is found again on its node."""
+        return self._text("id")
+
     @cached_property
     def iptables(self) -> tuple[Iptables, ...]:
         """Of both variants, those that have tables."""

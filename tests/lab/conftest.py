@@ -24,6 +24,7 @@ ORDER = (
     "test_report",
     "test_golden",
     "test_podnet",
+    "test_trace",
     "test_listening",
     "test_policy",
     "test_matrix",

@@ -126,6 +126,24 @@ def test_a_packet_that_is_dropped_does_not_come_to_the_end_of_the_hook() -> None
     assert [(one.rule, one.verdict) for one in last.decisions] == [("tcp dport 2 drop", "drop")]
 
 
+REJECTED = f"""\
+{DROPPED.rpartition("trace id ab")[0]}\
+trace id ac inet kubeproof_trace_1 answer packet: oif "cni0" ip saddr 10.1.0.1 ip daddr 10.1.0.2 icmp type 3
+trace id ac inet kubeproof_trace_1 answer rule meta nftrace set 1 (verdict continue)
+trace id ac inet kubeproof_trace_1 output_end packet: oif "cni0" ip saddr 10.1.0.1 ip daddr 10.1.0.2 icmp type 3
+trace id ac inet kubeproof_trace_1 output_end policy accept
+trace id ab ip filter FORWARD rule tcp dport 2 counter packets 5 bytes 60 reject (verdict drop)
+"""
+
+
+def test_a_rule_that_answers_is_told_after_its_answer() -> None:
+    found = traversals(REJECTED, "", ())
+    there = [one for one in found if one.direction is Direction.FORWARD]
+    assert [str(one) for one in there[-1].decisions] == ["tcp dport 2 reject"]
+    assert not there[-1].is_end
+    assert [one.is_end for one in found if one.direction is Direction.REPLY] == [False, True]
+
+
 @pytest.mark.parametrize(("into", "out", "hook"), [("eth0", "", Place.PREROUTING), ("", "eth0", Place.OUTPUT)])
 def test_one_that_is_dropped_at_once(into: str, out: str, hook: Place) -> None:
     devices = f'iif "{into}"' if into else f'oif "{out}"'
