@@ -1,0 +1,77 @@
+"""The commands, in a state that was collected: what they print, and their exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kubeproof.config.cluster import LoadedInventory
+from kubeproof.terminal.errors import UserError
+from kubeproof.trace import collecting, running
+from kubeproof.trace.collecting import Collected
+from kubeproof.trace.endpoints import Asked
+from kubeproof.trace.model import End
+from tests.unit.trace.lab import FAR, KUARD, NODE1, changed, healthy, predicted, way, without_lines
+
+
+def no_inventory() -> LoadedInventory:
+    raise AssertionError("a collected state needs no inventory")
+
+
+def run(folder: Path, state: Collected, asked: Asked, *, as_json: bool = False) -> int:
+    collecting.write(state, folder)
+    return running.trace(no_inventory, asked, folder=folder, as_json=as_json)
+
+
+def test_exit_codes_tell_whether_it_arrives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, healthy(), Asked(KUARD, FAR, "80"), as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["succeeds"]
+    broken = changed(healthy(), NODE1, "iptables", without_lines("-A FORWARD", "10.244.0.0/16"))
+    assert run(tmp_path, broken, Asked(KUARD, FAR, "80")) == 1
+    assert "where it ends" in capsys.readouterr().out
+
+
+def test_without_the_api_nothing_is_guessed(tmp_path: Path) -> None:
+    state = Collected(healthy().facts, healthy().outputs, {}, "kubectl: refused")
+    with pytest.raises(UserError, match="the API could not be read: kubectl: refused"):
+        run(tmp_path, state, Asked(KUARD, FAR, "80"))
+
+
+def test_a_name_outside_is_looked_up_by_nobody_offline(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"TO: there is no pod default/localhost\.localdomain"):
+        run(tmp_path, healthy(), Asked(KUARD, "localhost.localdomain", "80"))
+
+
+def test_session_affinity_is_told_and_a_new_client_is_followed() -> None:
+    chain = "KUBE-SVC-B5DDMZ32OU72YLCD"
+    remembered = f"-A {chain} -m recent --rcheck --seconds 10800 --reap --name KUBE-SEP-X --rsource -j KUBE-SEP-X\n"
+
+    def with_affinity(text: str) -> str:
+        head, mark, tail = text.partition(f"-A {chain}")
+        return head + remembered + mark + tail
+
+    prediction = predicted(changed(healthy(), NODE1, "iptables", with_affinity), KUARD, "httpd-svc")
+    assert prediction.succeeds
+    assert any("stays with the endpoint" in note for note in prediction.walks[0].notes)
+
+
+def test_what_ipvs_chooses_is_undecided() -> None:
+    def with_ipvs(text: str) -> str:
+        link = json.loads(text)[0] | {"ifindex": 99, "ifname": "kube-ipvs0", "flags": ["UP"]}
+        return json.dumps([*json.loads(text), link])
+
+    def with_address(text: str) -> str:
+        own = {"family": "inet", "local": "10.1.250.37", "prefixlen": 32, "scope": "global"}
+        return json.dumps([*json.loads(text), {"ifname": "kube-ipvs0", "addr_info": [own]}])
+
+    def with_route(text: str) -> str:
+        return json.dumps(
+            [*json.loads(text), {"type": "local", "dst": "10.1.250.37", "dev": "kube-ipvs0", "table": "local"}]
+        )
+
+    state = changed(healthy(), NODE1, "iptables", without_lines("10.1.250.37/32"))
+    for name, change in (("links", with_ipvs), ("addresses", with_address), ("routes", with_route)):
+        state = changed(state, NODE1, name, change)
+    state = changed(state, NODE1, "ipvs", lambda _text: "IP Virtual Server\nTCP  0A01FA25:1F90 rr\n")
+    walk = way(state, KUARD, "httpd-svc")
+    assert (walk.there.end, walk.there.reason) == (End.UNDECIDED, "IPVS chooses the endpoint, which is not modelled")
