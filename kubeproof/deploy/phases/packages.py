@@ -91,8 +91,15 @@ def _dnf_sources(wanted: Cluster, machine: System) -> Iterator[Source]:
 
     def text(identifier: str, title: str, url: str, keyring: str, exclude: tuple[str, ...]) -> str:
         direct = is_used(settings) and is_direct(wanted, url)
-        values = {"identifier": identifier, "title": title, "url": url, "keyring": keyring, "exclude": exclude}
-        return templates.render("repository.repo.j2", **values, direct=direct)
+        return templates.render(
+            "repository.repo.j2",
+            identifier=identifier,
+            title=title,
+            url=url,
+            keyring=keyring,
+            exclude=exclude,
+            direct=direct,
+        )
 
     url = settings.kubernetes_rpm_url or settings.era.repository("rpm")
     key = _kubernetes_key(settings, "kubernetes_rpm_key", url, "repodata/repomd.xml.key")
