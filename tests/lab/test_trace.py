@@ -32,7 +32,7 @@ from lab.wait import wait_until
 from tests.lab import network_state, snapshot
 from tests.lab.remote import ssh
 
-PROGRAMS = "nft -i|nft monitor|xtables-monitor|tcpdump"
+PROGRAMS = "nft -i|nft monitor|xtables-monitor|tcpdump -i any"
 FOLDERS = "/run/kubeproof_trace.*"
 TUNNEL_PORT = 8472
 FIRST, *_, LAST = (node.name for node in load().nodes)
@@ -113,7 +113,7 @@ def confirm(world: World, inventory: LoadedInventory) -> Callable[[Asked], Confi
         ("dns", "kuard", "", "tcp"),
         ("dns", "httpd", "80", "tcp"),
         ("dns", "httpd", "", "icmp"),
-        ("httpd", "kube-dns.kube-system.svc", "53", "udp"),
+        ("httpd", "dns", "53", "udp"),
         ("node", "kuard", "", "tcp"),
         ("outside", f"{FIRST}:33000", "", "tcp"),
         ("outside", f"{LAST}:33000", "", "tcp"),

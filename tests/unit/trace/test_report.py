@@ -5,6 +5,7 @@ import json
 
 from rich.console import Console
 
+from kubeproof.trace.confirming import ANSWERED, Confirmation, Sight, Status
 from kubeproof.trace.model import Prediction
 from kubeproof.trace.report import ONLY_PREDICTED, WIDTH, show, to_json
 from tests.unit.trace.lab import FAR, KUARD, NODE1, changed, healthy, predicted, without_lines
@@ -12,9 +13,9 @@ from tests.unit.trace.lab import FAR, KUARD, NODE1, changed, healthy, predicted,
 BROKEN = changed(healthy(), NODE1, "iptables", without_lines("-A FORWARD", "10.244.0.0/16"))
 
 
-def shown(prediction: Prediction) -> list[str]:
+def shown(prediction: Prediction, confirmation: Confirmation | None = None) -> list[str]:
     out = io.StringIO()
-    show(prediction, Console(file=out, width=300, highlight=False, emoji=False, soft_wrap=True))
+    show(prediction, Console(file=out, width=300, highlight=False, emoji=False, soft_wrap=True), confirmation)
     return out.getvalue().splitlines()
 
 
@@ -60,3 +61,37 @@ def test_json_has_every_hop() -> None:
     (way,) = found["ways"]
     assert len(way["hops"]) == len(prediction.walks[0].hops)
     assert {hop["place"] for hop in way["hops"]} >= {"forward", "postrouting", "fdb", "encapsulation"}
+
+
+def seen(prediction: Prediction, last: Sight, answer: str) -> Confirmation:
+    """Of the first way: every hop as predicted, but for the last one."""
+    way = prediction.walks[0]
+    sights = (*[Sight(Status.SEEN)] * (len(way.hops) - 1), last)
+    return Confirmation(way, sights, True, answer, counters=("k8s-node1: Ip.InDiscards +1",))
+
+
+def test_what_was_seen_is_marked_at_its_hop() -> None:
+    prediction = predicted(healthy(), KUARD, FAR, "80")
+    lines = shown(prediction, seen(prediction, Sight(Status.SEEN), ANSWERED))
+    assert lines[-1].endswith("(one packet was sent: it arrived, its answer came back; as predicted)")
+    assert all(line.rstrip().endswith("✓") for line in lines if " comes out at " in line)
+    assert "  counter of k8s-node1: Ip.InDiscards +1" in [line.rstrip() for line in lines]
+
+
+def test_what_was_seen_otherwise_is_told() -> None:
+    prediction = predicted(healthy(), KUARD, FAR, "80")
+    lines = shown(prediction, seen(prediction, Sight(Status.OTHERWISE, "it went on"), "RST"))
+    assert lines[-1].endswith("(one packet was sent: it arrived, its answer was RST; not as predicted)")
+    (told,) = [line for line in lines if "it went on" in line]
+    assert told.strip().startswith("seen otherwise at socket")
+    missing = shown(prediction, seen(prediction, Sight(Status.NOT_SEEN), ""))
+    assert missing[-1].endswith("(one packet was sent: it arrived, no answer was seen; not as predicted)")
+    assert any(line.strip().startswith("not seen from socket") for line in missing)
+
+
+def test_json_has_what_was_seen_of_every_hop() -> None:
+    prediction = predicted(healthy(), KUARD, FAR, "80")
+    found = json.loads(json.dumps(to_json(prediction, seen(prediction, Sight(Status.SEEN), ANSWERED), ["a note"])))
+    assert (found["predicted_only"], found["notes"][-1]) == (False, "a note")
+    assert (found["seen"]["way"], found["seen"]["as_predicted"], found["seen"]["answer"]) == (0, True, ANSWERED)
+    assert len(found["seen"]["hops"]) == len(found["ways"][0]["hops"])
