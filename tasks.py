@@ -14,7 +14,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from kubeproof.cli.command_line import CommandLine, as_typed
+from kubeproof.cli.command_line import Command, CommandLine, as_typed
 from kubeproof.terminal.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, CommandError, UserError
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ def apply(_context: Context, inventory: str = "") -> None:
 
 
 @task(
+    klass=Command,
     help={
         **INVENTORY_HELP,
         "json": "also write the results to this file",
@@ -302,17 +303,18 @@ def explain(
 
 
 @task(
+    klass=Command,
     positional=["source", "destination"],
     help={
         **INVENTORY_HELP,
-        "source": "sender, the first plain argument: NAMESPACE/POD, a node, an address, or outside",
-        "destination": "receiver, the second: likewise, a Service, NODE:NODEPORT, or a name outside",
+        "source": "FROM, the first plain argument: NAMESPACE/POD, a node, an address, or outside",
+        "destination": "TO, the second: the same, or a Service, NODE:NODEPORT, or a name outside",
         "port": "number or name (default: the only one that there is)",
         "protocol": "tcp, udp, sctp or icmp",
-        "file": "predict in the state that ./inv collect wrote into this folder",
+        "file": "predict from the state that ./inv collect wrote into this folder; nothing is sent",
         "predict": "send no packet, only predict",
-        "json": "print JSON, with all hops of all ways",
-        "html": "also draw it over the page of `report`, into this file",
+        "json": "print JSON instead of the table, with all hops of all paths",
+        "html": "also draw it over the page of `report`, into this file (live cluster only)",
     },
 )
 @command
@@ -328,7 +330,7 @@ def trace(
     html: str = "",
     inventory: str = "",
 ) -> int:
-    """The walk of a packet, as predicted and as seen."""
+    """Follow a packet hop by hop, as predicted and as seen."""
     from kubeproof.trace import running
     from kubeproof.trace.endpoints import Asked
 
@@ -347,7 +349,10 @@ def trace(
     )
 
 
-@task(positional=["folder"], help={**INVENTORY_HELP, "folder": "a new one, or one that this command wrote"})
+@task(
+    positional=["folder"],
+    help={**INVENTORY_HELP, "folder": "to write to: new, empty, or one that this command wrote before"},
+)
 @command
 def collect(_context: Context, folder: str, inventory: str = "") -> int:
     """Write the nodes' network state into a folder."""
@@ -469,7 +474,7 @@ def _test_on_lab(module: str) -> int:
     name="test",
     help={
         "fast": "only what needs neither root nor the lab",
-        "only": "one module of tests/lab, e.g. network, on the lab as it is",
+        "only": "one module of tests/lab, e.g. podnet, on the lab as it is (made first if there is none)",
     },
 )
 @command

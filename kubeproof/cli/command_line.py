@@ -3,11 +3,13 @@
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
+from invoke.tasks import Task
 
 from kubeproof.terminal.errors import EXIT_BAD_INPUT
 from kubeproof.terminal.exits import REPOSITORY
@@ -48,6 +50,13 @@ def _named(words: list[str], option: str) -> Iterator[str]:
         plain = not value and not word.startswith("-")
         value = word.startswith("-") and "=" not in word and word not in ALONE
         yield f"--{option}={word}" if plain else word
+
+
+class Command(Task[Callable[..., int | None]]):
+    """A command with an option that begins with h: `-h` is help everywhere, so it has another letter."""
+
+    def arg_opts(self, name: str, default: str, taken_names: set[str]) -> dict[str, Any]:
+        return super().arg_opts(name, default, {*taken_names, "h"})
 
 
 class CommandLine(Program):

@@ -11,7 +11,7 @@ from rich.table import Table
 from kubeproof.trace.confirming import Confirmation, Sight, Status
 from kubeproof.trace.model import OUTSIDE, Direction, End, Hop, Outcome, Packet, Place, Prediction, Walk
 
-SCHEMA = "kubeproof-trace"
+SCHEMA = "kubeproof.trace"
 SCHEMA_VERSION = 1
 WIDTH = 100
 ONLY_PREDICTED = "predicted from the nodes' state only: no packet was sent"

@@ -1,6 +1,6 @@
 """What is broken by hand: verify fails, the doctor names it and nothing else, and what it prints repairs it.
 
-Those marked as usual run each time; KUBEPROOF_EVERY_BREAKAGE=1 runs all of them, which takes most of an hour.
+Those marked as usual run each time; KUBEPROOF_EVERY_BREAKAGE=1 runs all of them, which takes half an hour.
 """
 
 import json

@@ -57,7 +57,7 @@ def test_some_ways_may_fail() -> None:
 def test_json_has_every_hop() -> None:
     prediction = predicted(healthy(), KUARD, FAR, "80")
     found = json.loads(json.dumps(to_json(prediction)))
-    assert (found["schema"], found["predicted_only"], found["succeeds"]) == ("kubeproof-trace", True, True)
+    assert (found["schema"], found["predicted_only"], found["succeeds"]) == ("kubeproof.trace", True, True)
     (way,) = found["ways"]
     assert len(way["hops"]) == len(prediction.walks[0].hops)
     assert {hop["place"] for hop in way["hops"]} >= {"forward", "postrouting", "fdb", "encapsulation"}
