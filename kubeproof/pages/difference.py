@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from kubeproof.pages.picture import SYMBOLS
@@ -33,6 +34,7 @@ def read(text: str, name: str) -> Data:
         raise UserError(f"--since {name}: is of another version of Kubeproof, make it anew")
     try:
         list(changes(data, data))
+        datetime.fromisoformat(data["proof"]["taken_at"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"--since {name}: its data are damaged ({error!r}), name another page") from None
     return data

@@ -14,6 +14,7 @@ stat -L -c '%i %n' /proc/[0-9]*/ns/net 2>/dev/null | sort -u -k 1,1 | while read
     printf ',"rules":'; json ip -4 -j rule
     printf ',"kernel":[%s]' "$(inside sh -c "grep -H . $KERNEL" 2>/dev/null | lines)"
     printf ',"sockets":[%s]' "$(inside ss -Hlntu --sctp 2>/dev/null | lines)"
+    printf ',"ip_tables_names":[%s]' "$(cat "${path%ns/net}net/ip_tables_names" 2>/dev/null | lines)"
     nft=$(inside nft -j list ruleset 2>/dev/null); printf ',"nft":%s}' "${nft:-null}"
   ) || { [ -e "$path" ] || continue; exit 1; }
   printf '%s\n' "$one"

@@ -31,7 +31,7 @@ KERNEL = " ".join(
     f"/proc/sys/net/{name}"
     for name in (
         *("ipv4/ip_forward", "ipv4/icmp_echo_ignore_all", "bridge/bridge-nf-call-iptables"),
-        *(f"ipv4/conf/*/{name}" for name in ("rp_filter", "forwarding", "accept_local", "route_localnet")),
+        *(f"ipv4/conf/*/{name}" for name in ("rp_filter", "forwarding", "accept_local", "proxy_arp")),
     )
 )
 COMMANDS: Mapping[str, str] = {
@@ -180,7 +180,7 @@ def _without_secrets(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(collected: Collected, folder: Path) -> int:
     """Write a folder, in the place of one that was written before; return the number of files. Raises UserError."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / CLUSTER_FILE).is_file()):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not _is_state(folder)):
         raise UserError(f"{folder}: is there and no collected state, name a new or an empty folder")
     files = dict(_files(collected))
     try:
@@ -192,6 +192,14 @@ def write(collected: Collected, folder: Path) -> int:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}), choose another place") from error
     return len(files)
+
+
+def _is_state(folder: Path) -> bool:
+    try:
+        cluster = json.loads((folder / CLUSTER_FILE).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(cluster, dict) and cluster.keys() >= {"version", "pod_cidr", "nodes"}
 
 
 def _files(collected: Collected) -> list[tuple[str, str]]:
@@ -241,11 +249,12 @@ def read(folder: Path) -> Collected:
         outputs = {node.name: _outputs(folder / NODES / node.name) for node in facts.nodes}
         own = [name for name in OUTSIDE_COMMANDS if (folder / OUTSIDE / name).is_file()]
         outside = {name: (folder / OUTSIDE / name).read_text() for name in own}
+        unreachable = dict(cluster["unreachable"])
         objects = cluster["api"] or json.loads((folder / OBJECTS_FILE).read_text())
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"-f {folder}: cannot be read ({error}), collect it anew") from error
     present = {name: found for name, found in outputs.items() if found}
-    return Collected(facts, present, cluster["unreachable"], objects, outside)
+    return Collected(facts, present, unreachable, objects, outside)
 
 
 def _outputs(folder: Path) -> dict[str, Output]:

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address
 
 from kubeproof.config.cluster import SshAccess
 from kubeproof.state.errors import ParseError
@@ -20,11 +21,12 @@ MOST_SPACES = 24
 
 
 class UnconfirmedError(Exception):
-    """Nothing was sent, or what was seen is not known; ``reasons`` says why, a line for each host."""
+    """Nothing was sent, or what was seen is not known; ``reasons`` says which and why, a line for each host."""
 
-    def __init__(self, reasons: list[str]) -> None:
-        super().__init__("; ".join(reasons))
-        self.reasons = reasons
+    def __init__(self, reasons: list[str], *, sent: bool = False) -> None:
+        told = "a packet was sent, but what became of it is not known" if sent else "no packet was sent"
+        self.reasons = [f"{told}: {reason}" for reason in reasons]
+        super().__init__("; ".join(self.reasons))
 
 
 def source_port() -> int:
@@ -36,19 +38,25 @@ def confirm(prediction: Prediction, world: World, access: Mapping[str, SshAccess
     """Send one packet and return what was seen of it, beside the prediction. Raises UnconfirmedError."""
     inodes = {(name, pod): space.inode for name, node in world.nodes.items() for pod, space in node.pods.items()}
     start = prediction.start
+    if start.node == OUTSIDE and not _is_own(world, start.packet.source):
+        raise UnconfirmedError([f"{start.packet.source} is not this machine's address, write outside as FROM"])
     if start.node == OUTSIDE and os.geteuid() != 0:
         raise UnconfirmedError(["this machine: only root can send such a packet from here, run this as root"])
     if start.node not in (OUTSIDE, *world.nodes):
         raise UnconfirmedError([f"{start.node}: {world.unreachable.get(start.node, 'is not a node that was read')}"])
     marked = MarkedPacket(start.packet, secrets.token_bytes(4), 1 + secrets.randbelow(0xFFFF))
     ports = tuple({hop.outer.destination_port for walk in prediction.walks for hop in walk.hops if hop.outer})
-    watched = watch(marked, _spaces(prediction, inodes), access, ports)
+    spaces = _spaces(prediction, inodes)
+    if not spaces:
+        raise UnconfirmedError(["there is no network namespace on the way that could be watched"])
+    watched = watch(marked, spaces, access, ports)
+    sent = watched.is_sent and not watched.send_error
     if watched.refused:
-        raise UnconfirmedError([f"{host}: {why}" for host, why in watched.refused.items()])
+        raise UnconfirmedError([f"{host}: {why}" for host, why in watched.refused.items()], sent=sent)
     try:
         seen = confirming.read(watched, marked, ports)
     except ParseError as error:
-        raise UnconfirmedError([str(error)]) from error
+        raise UnconfirmedError([str(error)], sent=sent) from error
     walk, sights = confirming.compare(prediction, seen)
     return Confirmation(
         walk,
@@ -59,6 +67,10 @@ def confirm(prediction: Prediction, world: World, access: Mapping[str, SshAccess
         tuple(_moved(watched)),
         tuple(_entries(watched)),
     )
+
+
+def _is_own(world: World, address: IPv4Address) -> bool:
+    return address == world.facts.outside or (world.outside is not None and world.outside.has_address(address))
 
 
 def _spaces(prediction: Prediction, inodes: Mapping[Where, str]) -> tuple[Spaces, ...]:

@@ -124,10 +124,21 @@ class _Reader:
 
     # Ports
 
+    def has_no_port(self) -> bool:
+        if self.protocol == "icmp" and self.asked.port:
+            self.wrong("--port", "ICMP has no ports; leave it out")
+        return self.protocol == "icmp"
+
+    def number(self) -> int:
+        """The port that is asked for by its number."""
+        try:
+            return numbered_port(self.asked.port)
+        except UnknownEndError as error:
+            self.wrong("--port", error)
+            return UNKNOWN_PORT
+
     def port_of(self, end: PodEnd | NodeEnd | OutsideEnd) -> int:
-        if self.protocol == "icmp":
-            if self.asked.port:
-                self.wrong("--port", "ICMP has no ports; leave it out")
+        if self.has_no_port():
             return UNKNOWN_PORT
         declared = self.world.ports.get(end.pod.full_name, ()) if isinstance(end, PodEnd) else ()
         fitting = [number for protocol, number in declared if protocol == self.protocol]
@@ -138,21 +149,21 @@ class _Reader:
                 "--port", f"is missing; write {'one of ' + ', '.join(map(str, fitting)) if fitting else 'a number'}"
             )
             return UNKNOWN_PORT
-        try:
-            if not is_number(self.asked.port):
+        if not is_number(self.asked.port):
+            try:
                 return named_port(self.asked.port, end, self.judged)
-            number = numbered_port(self.asked.port)
-        except UnknownEndError as error:
-            self.wrong("--port", error)
-            return UNKNOWN_PORT
+            except UnknownEndError as error:
+                self.wrong("--port", error)
+                return UNKNOWN_PORT
+        number = self.number()
         if isinstance(end, PodEnd) and number not in fitting:
             self.notes.append(f"no container of {end} names port {number}/{self.protocol}: it is traced all the same")
         return number
 
     def service_port(self, service: Service) -> ServicePort | None:
-        offered = [each for each in service.ports if each.protocol == self.judged]
-        if self.protocol == "icmp":
+        if self.has_no_port():
             return None
+        offered = [each for each in service.ports if each.protocol == self.judged]
         wanted = self.asked.port
         if not wanted and len(offered) == 1:
             return offered[0]
@@ -185,7 +196,8 @@ def _targets(reader: _Reader, destination: PodEnd | NodeEnd | OutsideEnd | Servi
         address = _address(destination)
         return [(address, reader.port_of(destination))]
     port = reader.service_port(destination)
-    number = port.number if port else int(reader.asked.port) if is_number(reader.asked.port) else UNKNOWN_PORT
+    is_numbered = is_number(reader.asked.port) and reader.protocol != "icmp"
+    number = port.number if port else reader.number() if is_numbered else UNKNOWN_PORT
     if not destination.headless:
         if port is not None and not reader.world.endpoints.get((destination.namespace, destination.name, port.name)):
             reader.notes.append(f"{destination} has no ready endpoint at port {number}")
@@ -197,16 +209,17 @@ def _targets(reader: _Reader, destination: PodEnd | NodeEnd | OutsideEnd | Servi
         return [(chosen or destination.addresses[0], number)]
     found = sorted(
         {
-            (address, at)
-            for (namespace, name, _), backends in reader.world.endpoints.items()
+            (address, number if is_numbered or port is None else at)
+            for (namespace, name, port_name), backends in reader.world.endpoints.items()
             if (namespace, name) == (destination.namespace, destination.name)
+            and (port is None or port_name == port.name)
             for address, at in backends
         }
     )
     if not found:
         reader.wrong("TO", f"{destination} is headless and has no ready endpoint: its name has no address")
     reader.notes.append(f"{destination} is headless: its name leads to {len(found)} pods themselves, in any order")
-    return [(address, number if reader.asked.port else at) for address, at in found]
+    return found
 
 
 def _address(end: PodEnd | NodeEnd | OutsideEnd) -> IPv4Address:

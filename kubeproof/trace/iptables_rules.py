@@ -249,7 +249,7 @@ def _conditions(rule: Rule, passing: Passing) -> Iterator[bool | None]:
         if kind is not None:
             yield _is_of_type(passing, address, kind)
     for option in _options(rule.other):
-        yield _option(option, passing, rule.other)
+        yield _option(option, passing, rule)
 
 
 def _port(match: Match[Ports] | None, port: int) -> bool | None:
@@ -279,12 +279,14 @@ def _options(words: tuple[str, ...]) -> Iterator[_Option]:
     yield from found
 
 
-def _option(option: _Option, passing: Passing, words: tuple[str, ...]) -> bool | None:
+def _option(option: _Option, passing: Passing, rule: Rule) -> bool | None:
     negated, name, arguments = option
+    if name == "--mark" and rule.text.count("-m mark") > (rule.mark is not None):
+        return None  # a second mark of the packet, and none of its connection
     if name in _OPTIONS_OF_RECENT or name in ("--set", "--rsource", "--rdest"):
         return _recent(name, negated, passing)
     if (name == "-m" and arguments == ["rpfilter"]) or name in ("--validmark", "--loose", "--invert"):
-        return _rpfilter(name, passing, words)
+        return _rpfilter(name, passing, rule.other)
     read = _OPTIONS.get(name)
     answer = None if read is None else read(arguments, passing)
     return None if answer is None else answer is not negated

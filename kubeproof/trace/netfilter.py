@@ -96,10 +96,9 @@ class Firewall:
 
     def check_ipvs(self, passing: Passing) -> None:
         """IPVS takes packets to its virtual servers at INPUT; how it chooses is not modelled."""
-        if self.space.has_virtual_servers:
-            device = self.space.network.device_with(passing.packet.destination)
-            if device is not None and device.name == "kube-ipvs0":
-                raise undecided("IPVS chooses the endpoint, which is not modelled", "/proc/net/ip_vs", "kube-proxy")
+        packet = passing.packet
+        if (packet.protocol, packet.destination, packet.destination_port) in self.space.virtual_servers:
+            raise undecided("IPVS chooses the endpoint, which is not modelled", "/proc/net/ip_vs", "kube-proxy")
 
 
 def _is_settled(passing: Passing, is_destination: bool) -> bool:

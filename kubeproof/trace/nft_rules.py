@@ -94,6 +94,8 @@ class Run:
                 if unknown is not None:
                     break
                 done = self._statement(rule, name, value, depth)
+            except _NotThereError:
+                return _GOES_ON
             except _UnknownError:
                 unknown = statement
                 continue
@@ -156,7 +158,7 @@ class Run:
             self.passing.mark = self._number(to)
         elif key == {"ct": {"key": "mark"}} and self.passing.tracked:
             self.passing.tracked.mark = self._number(to)
-        else:
+        elif "tcp option" not in key and "meta" not in key:  # these, as the MSS, change nothing that is looked at
             raise _UnknownError
 
     def _translate(self, rule: Rule, name: str, value: Mapping[str, Any]) -> None:
@@ -186,13 +188,7 @@ class Run:
 
     def _matches(self, match: Mapping[str, Any]) -> bool:
         left, right, operator = match["left"], match["right"], match.get("op", "==")
-        try:
-            value = self._value(left)
-        except _NotThereError:
-            return False
-        if isinstance(value, frozenset):
-            wanted = set(right) if isinstance(right, list) else {right}
-            return bool(value & wanted) is (operator != "!=")
+        value = self._value(left)
         if operator in ("<", ">", "<=", ">="):
             number = self._number(right)
             answers: dict[str, bool] = {
@@ -210,7 +206,9 @@ class Run:
         if isinstance(right, str) and right.startswith("@"):
             return any(_is_in(value, element) for element, _ in self._elements(right))
         if isinstance(right, dict) and "set" in right:
-            return any(_is_in(value, element) for element in right["set"])
+            right = right["set"]
+        if isinstance(right, list):
+            return any(_is_in(value, element) for element in right)
         return _is_in(value, right)
 
     def _elements(self, named: Any) -> Iterator[tuple[Any, Any]]:
@@ -285,6 +283,10 @@ class _NotThereError(Exception):
 
 def _is_in(value: Any, element: Any) -> bool:
     """Whether a value is an element of a set: itself, in a prefix or in a range; of several parts each."""
+    if isinstance(value, frozenset):  # states or flags, of which a rule may also ask for several at once
+        if not isinstance(element, str):
+            raise _UnknownError
+        return element in value
     if isinstance(value, tuple):
         parts = element.get("concat", ()) if isinstance(element, dict) else ()
         return len(parts) == len(value) and all(map(_is_in, value, parts))
@@ -320,7 +322,7 @@ def _meta(value: Mapping[str, Any], passing: Passing) -> Any:
         case "mark":
             return passing.mark
         case "pkttype":
-            return "unicast" if passing.in_device != "lo" else "host"
+            return "host"
         case "iifkind" | "oifkind":
             raise _UnknownError
     raise _UnknownError

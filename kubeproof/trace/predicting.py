@@ -25,6 +25,7 @@ def predict(world: World, question: Question) -> Prediction:
         found += [_explained(world, replace(way, probability=way.probability * share)) for way in ways]
         if not complete:
             notes.append(f"only the first {MOST_WAYS} ways are followed: there are more")
+    found.sort(key=lambda way: -way.probability)
     return Prediction(question.starts[0], tuple(found), tuple(notes))
 
 

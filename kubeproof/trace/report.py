@@ -14,7 +14,7 @@ from kubeproof.trace.model import OUTSIDE, Direction, End, Hop, Outcome, Packet,
 SCHEMA = "kubeproof.trace"
 SCHEMA_VERSION = 1
 WIDTH = 100
-ONLY_PREDICTED = "predicted from the nodes' state only: no packet was sent"
+ONLY_PREDICTED = "predicted from the nodes' state only"
 _COMMENT = re.compile(r' -m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+)| -m (?:tcp|udp|sctp)\b')
 MARKS = {Status.SEEN: "✓", Status.OTHERWISE: "≠", Status.NOT_SEEN: "✗", Status.UNWATCHED: ""}
 _HOOKS = (Place.PREROUTING, Place.INPUT, Place.FORWARD, Place.OUTPUT, Place.POSTROUTING)

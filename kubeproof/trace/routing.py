@@ -11,7 +11,7 @@ from kubeproof.trace.world import Space
 
 STRICT, LOOSE = 1, 2
 """Values of rp_filter (Documentation/networking/ip-sysctl)."""
-_KNOWN = {"priority", "src", "srclen", "dst", "dstlen", "fwmark", "fwmask", "iif", "table", "action", "protocol"}
+_KNOWN = {"priority", "src", "srclen", "dst", "dstlen", "fwmark", "fwmask", "iif", "table", "action", "protocol", "not"}
 _NOWHERE = ("unreachable", "blackhole", "prohibit")
 _DEAD = {"dead", "linkdown"}
 
@@ -31,20 +31,26 @@ def lookup(space: Space, key: Key, chance: Chance) -> Route | None:
 
     Raises EndedError where a rule of policy routing is not understood, and UnknownError where they were not read.
     """
+    found = _candidates(space, key)
+    return found[chance.choose([1 / len(found)] * len(found)) if len(found) > 1 else 0] if found else None
+
+
+def _candidates(space: Space, key: Key) -> list[Route]:
+    """The next hops of the route, each as a route."""
     for rule in space.rules:
-        if not _selects(rule, key):
+        selected, inverted = _selects(rule, key), "not" in rule
+        if not (selected or inverted):
             continue
         if strange := set(rule) - _KNOWN:
             raise undecided(f"a rule of policy routing is not understood ({', '.join(sorted(strange))})", _text(rule))
-        if rule.get("action") in _NOWHERE:
-            return Route(IPv4Network("0.0.0.0/0"), None, type=rule["action"], table=f"rule {rule['priority']}")
-        found = _in_table(space, str(rule.get("table", "main")), key.destination)
-        if found and found[0].type == "throw":
+        if selected is inverted:
             continue
-        if found:
-            even = [1 / len(found)] * len(found)
-            return found[chance.choose(even) if len(found) > 1 else 0]
-    return None
+        if rule.get("action") in _NOWHERE:
+            return [Route(IPv4Network("0.0.0.0/0"), None, type=rule["action"], table=f"rule {rule['priority']}")]
+        found = _in_table(space, str(rule.get("table", "main")), key.destination)
+        if found and found[0].type != "throw":
+            return found
+    return []
 
 
 def _selects(rule: Mapping[str, Any], key: Key) -> bool:
@@ -75,7 +81,7 @@ def _text(rule: Mapping[str, Any]) -> str:
 
 
 def _in_table(space: Space, table: str, destination: IPv4Address) -> list[Route]:
-    """The best routes of a table: of the longest prefix, then of the least metric; several are one multipath route."""
+    """The next hops of a table's best route: of the longest prefix, then of the least metric, then the first."""
     fitting = [
         route
         for route in space.network.routes_in(table)
@@ -84,7 +90,13 @@ def _in_table(space: Space, table: str, destination: IPv4Address) -> list[Route]
     if not fitting:
         return []
     best = min((-route.destination.prefixlen, route.metric) for route in fitting)
-    return [route for route in fitting if (-route.destination.prefixlen, route.metric) == best]
+    equal = [route for route in fitting if (-route.destination.prefixlen, route.metric) == best]
+    return [route for route in equal if _identity(route) == _identity(equal[0])]
+
+
+def _identity(route: Route) -> tuple[object, ...]:
+    """What the next hops of one multipath route share."""
+    return route.type, route.protocol, route.scope, route.source
 
 
 def _is_usable(space: Space, route: Route) -> bool:
@@ -103,27 +115,28 @@ def source_for(space: Space, route: Route, next_hop: IPv4Address) -> IPv4Address
     return next(near, None) or next(usable, None) or next(others, None)
 
 
-def refusal(space: Space, key: Key, chance: Chance) -> str:
+def refusal(space: Space, key: Key) -> str:
     """Why a packet from ``key.source`` may not come in by ``key.in_device``; "" if it may (fib_validate_source)."""
-    return next(_refusals(space, key, chance), "")
+    return next(_refusals(space, key), "")
 
 
-def _refusals(space: Space, key: Key, chance: Chance) -> Iterator[str]:
+def _refusals(space: Space, key: Key) -> Iterator[str]:
     device = key.in_device
     if device == "lo" or key.source is None:
         return
     local = _in_table(space, "local", key.source)
-    if local and local[0].type == "local" and not space.setting("accept_local", device):
+    accepted = space.setting("accept_local", "all") or space.setting("accept_local", device)
+    if local and local[0].type == "local" and not accepted:
         yield f"its source {key.source} is an address of {space} itself (martian source)"
     strictness = max(space.setting("rp_filter", "all"), space.setting("rp_filter", device))
     if not strictness:
         return
-    back = lookup(space, Key(key.source, key.destination, key.mark), chance)
+    back = _candidates(space, Key(key.source, key.destination, key.mark))
     setting = f"rp_filter {strictness} of {device}"
-    if back is None or back.type in _NOWHERE:
+    if not back or back[0].type in _NOWHERE:
         yield f"{setting}: there is no route back to {key.source}"
-    elif strictness == STRICT and back.device != device:
-        yield f"{setting}: the route back to {key.source} leads by {back.device}"
+    elif strictness == STRICT and all(route.device != device for route in back):
+        yield f"{setting}: the route back to {key.source} leads by {back[0].device}"
 
 
 def type_of(space: Space, address: IPv4Address) -> str:

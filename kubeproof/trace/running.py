@@ -38,18 +38,18 @@ def trace(
     that was sent; 1: not so, or that is undecided. Raises UserError with all that is wrong with what was asked, and
     where there is no state to predict from.
     """
-    loaded = load() if folder is None else None
-    collected = collecting.read(folder) if folder is not None else collecting.collect(loaded or load())
+    loaded: LoadedInventory | None = None
+    collected = collecting.read(folder) if folder is not None else collecting.collect(loaded := load())
     world = make(collected)
     look_up = _look_up if loaded else lambda _name: None
     asks = question(world, asked, look_up=look_up, source_port=source_port() if loaded else SOURCE_PORT)
     prediction = predict(world, asks)
-    confirmation, notes = None, [f"{node} could not be read: {why}" for node, why in collected.unreachable.items()]
+    confirmation, notes = None, _gaps(collected)
     if loaded and sends:
         try:
             confirmation = confirm(prediction, world, loaded.ssh)
         except UnconfirmedError as error:
-            notes += [f"no packet was sent: {reason}" for reason in error.reasons]
+            notes += error.reasons
     if as_json:
         document = report.to_json(prediction, confirmation, notes)
         console.print(json.dumps(document, indent=2, ensure_ascii=False), markup=False)
@@ -71,7 +71,7 @@ def collect(loaded: LoadedInventory, folder: Path) -> int:
     console.print(f"{folder}: {counted(files, 'file')} of {counted(len(collected.outputs), 'node')}", markup=False)
     gaps = _gaps(collected)
     for gap in gaps:
-        console.print(f"not collected: {gap}", markup=False)
+        console.print(gap, markup=False)
     return EXIT_NOT_HOLDING if gaps else EXIT_OK
 
 
@@ -79,7 +79,8 @@ def _gaps(collected: Collected) -> list[str]:
     gaps = [f"{node}: {reason}" for node, reason in collected.unreachable.items()]
     for node, outputs in collected.outputs.items():
         gaps += [f"{node}: {name}: {each.last_words}" for name, each in outputs.items() if each.code]
-    return [*gaps, f"objects of the API: {collected.objects}"] if isinstance(collected.objects, str) else gaps
+    gaps += [f"objects of the API: {collected.objects}"] if isinstance(collected.objects, str) else []
+    return [f"not collected: {gap}" for gap in gaps]
 
 
 def _look_up(name: str) -> IPv4Address | None:

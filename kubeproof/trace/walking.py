@@ -49,6 +49,8 @@ class Walker:
         self.firewalls = firewalls
         self.packet = start.packet
         self.mark = 0
+        self.port_in = ""
+        """Port of the bridge by which it came in, which iptables sees in one namespace also where it is routed then."""
         self.direction = Direction.FORWARD
         self.inner: _Inner | None = None
         self.tracked: Tracked | None = None
@@ -98,13 +100,17 @@ class Walker:
             reason = self.world.unreachable.get(name, "it is no node of the inventory")
             raise undecided(f"what {name or 'a node'} does is not known: {reason}")
         if pod and pod not in node.pods:
-            raise undecided(f"no network namespace with the address of {pod} was found on {name}")
+            raise undecided(f"no network namespace with the address of {pod} was found on {name}{node.why_unread}")
         return node.pods[pod] if pod else node.host
 
     def _turn(self) -> None:
         self.direction = Direction.REPLY
         self.packet = self.packet.reply
-        self.mark, self.tracked, self.state = 0, None, NEW
+        self._forget()
+
+    def _forget(self) -> None:
+        """What the kernel knows of a packet stays behind when it comes to another namespace, or out of a tunnel."""
+        self.mark, self.tracked, self.state, self.port_in = 0, None, NEW, ""
 
     def _answer(self) -> None:
         if self.receiver is not None:
@@ -189,7 +195,7 @@ class Walker:
     def _route_in(self, space: Space, device: str) -> Route:
         """The route of what came in by a device; what is for the namespace itself is delivered."""
         key = routing.Key(self.packet.destination, self.packet.source, self.mark, device)
-        if reason := routing.refusal(space, key, self.chance):
+        if reason := routing.refusal(space, key):
             self._end(space, Place.RP_FILTER, End.DROPPED, reason, reason, device=device)
         route = self._route(space, device)
         if route.type == "local":
@@ -230,7 +236,7 @@ class Walker:
         *,
         in_device: str = "",
         out_device: str = "",
-        ports: tuple[str, str] = ("", ""),
+        port_out: str = "",
         next_hop: IPv4Address | None = None,
     ) -> None:
         if hook in (Place.PREROUTING, Place.OUTPUT) and in_device != "lo":
@@ -240,7 +246,7 @@ class Walker:
             space, hook, self.packet, self.chance, in_device, out_device, self.mark, self.tracked, self.state
         )
         passing.is_reply = self.direction is Direction.REPLY and self.inner is None
-        passing.port_in, passing.port_out = ports
+        passing.port_in, passing.port_out = self.port_in, port_out
         passing.next_hop = next_hop or self.packet.destination
         firewall = self._firewall(space)
         try:
@@ -327,13 +333,13 @@ class Walker:
 
     def _resolve_on_wire(self, space: Space, link: Link, next_hop: IPv4Address) -> None:
         entry = _entry(space, link, next_hop)
-        if entry is None:
+        text = _neighbour_text(entry) if entry else ""
+        resolved = entry is not None and bool(entry.states & _RESOLVED)
+        if entry is not None and not resolved and self.world.node_with(next_hop) is None:
+            self._end(space, Place.NEIGHBOUR, End.REFUSED, f"nobody answers ARP for {next_hop}", text, device=link.name)
+        if entry is None or not entry.mac or not resolved:
             self._hop(space, Place.NEIGHBOUR, f"asks by ARP for {next_hop}", device=link.name)
             return
-        text = _neighbour_text(entry)
-        known = self.world.node_with(next_hop) is not None
-        if not (entry.states & _RESOLVED) and not known:
-            self._end(space, Place.NEIGHBOUR, End.REFUSED, f"nobody answers ARP for {next_hop}", text, device=link.name)
         self._check_mac(space, link, entry)
         self._hop(space, Place.NEIGHBOUR, f"{next_hop} is at {entry.mac}", decided_by=text, device=link.name)
 
@@ -341,7 +347,7 @@ class Walker:
         """A permanent entry that names another host's MAC, or nobody's."""
         node = self.world.node_with(entry.address)
         device = node.host.network.device_with(entry.address) if node else None
-        if entry.mac and device and entry.mac != device.mac and entry.states & _RESOLVED:
+        if device and entry.mac != device.mac:
             wrong = f"{entry.address} is at {device.mac}, not at {entry.mac}: the frame is for nobody"
             self._end(space, Place.NEIGHBOUR, End.DROPPED, wrong, _neighbour_text(entry), device=link.name)
 
@@ -353,6 +359,9 @@ class Walker:
             self._hop(space, Place.NEIGHBOUR, f"{next_hop} is at {entry.mac}", decided_by=text, device=link.name)
             return entry.mac
         mac = _owner_mac(node, space, next_hop)
+        beyond = node.beyond(space, link) if mac is None else None
+        if beyond and any(beyond[0].setting("proxy_arp", device) for device in ("all", beyond[1].name)):
+            mac = beyond[1].mac
         if mac is None:
             text = _neighbour_text(entry) if entry else ""
             told = f"nobody answers ARP for {next_hop} on {link.name}"
@@ -365,7 +374,7 @@ class Walker:
     def _over_veth(self, node: Node, end: tuple[Space, Link], mac: str) -> NoReturn:
         space, link = end
         self._hop(space, Place.VETH, f"comes out at {link.name}", device=link.name)
-        self.mark, self.tracked = 0, None
+        self._forget()
         if not link.is_up:
             self._end(space, Place.VETH, End.DROPPED, f"{link.name} is down", device=link.name)
         bridge = space.network.link(link.master) if link.master else None
@@ -386,7 +395,8 @@ class Walker:
         filtered = bool(host.setting("bridge/bridge-nf-call-iptables"))
         before = self.packet.destination
         if filtered:
-            self._hook(host, Place.PREROUTING, in_device=bridge.name, ports=(port.name, ""))
+            self.port_in = port.name
+            self._hook(host, Place.PREROUTING, in_device=bridge.name)
         if self.packet.destination != before:
             mac = self._translated_at_bridge(node, bridge)
         elif any(link.mac == mac and link.name in (bridge.name, port.name) for link in host.network.links):
@@ -425,15 +435,14 @@ class Walker:
             told = f"it would leave by {port.name}, by which it came in, and the port has no hairpin mode"
             self._end(host, Place.BRIDGE, End.DROPPED, told, f"bridge link {port.name}: hairpin off", device=port.name)
         if port is not None and filtered:
-            ports = (port.name, link.name)
-            self._hook(host, Place.FORWARD, in_device=bridge.name, out_device=bridge.name, ports=ports)
-            self._hook(host, Place.POSTROUTING, out_device=bridge.name, ports=ports)
+            self._hook(host, Place.FORWARD, in_device=bridge.name, out_device=bridge.name, port_out=link.name)
+            self._hook(host, Place.POSTROUTING, out_device=bridge.name, port_out=link.name)
         self._hop(
             host, Place.BRIDGE, f"leaves {bridge.name} by its port {link.name}", decided_by=text, device=link.name
         )
         beyond = node.beyond(host, link)
         if beyond is None:
-            raise undecided(f"what is behind port {link.name} of {bridge.name} is not known")
+            raise undecided(f"what is behind port {link.name} of {bridge.name} is not known{node.why_unread}")
         self._over_veth(node, beyond, mac)
 
     def _from_bridge(self, node: Node, bridge: Link, mac: str) -> NoReturn:
@@ -460,7 +469,7 @@ class Walker:
             raise undecided(f"{link.name} has no local address: which one it takes is not known")
         self.inner = _Inner(self.packet, vxlan.vni, entry.mac)
         self.packet = Packet("udp", local, remote, 0, vxlan.port)
-        self.tracked, self.state = None, NEW
+        self.tracked, self.state, self.port_in = None, NEW, ""
         what = f"VXLAN {vxlan.vni} in UDP {vxlan.port} from {local} to {remote}"
         self._hop(space, Place.ENCAPSULATION, what, device=link.name)
         self._send(space)
@@ -491,7 +500,7 @@ class Walker:
             told = f"no VXLAN device takes VNI {inner.vni} on UDP {packet.destination_port}"
             self._end(space, Place.DECAPSULATION, End.DROPPED, told, owner="pod network")
         self.packet, self.inner = inner.packet, None
-        self.mark, self.tracked, self.state = 0, None, NEW
+        self._forget()
         self._hop(space, Place.DECAPSULATION, f"unwrapped by {device.name}", device=device.name)
         if inner.mac != device.mac:
             told = f"the frame is for {inner.mac}, and {device.name} is {device.mac}: it is another host's"
@@ -501,11 +510,14 @@ class Walker:
     def _to_host(self, address: IPv4Address, sender: Space | None) -> NoReturn:
         """Over the wire to the host that has an address; outside of the cluster nobody looks further."""
         node = self.world.node_with(address)
+        if node is None and address != self.packet.destination and self._is_member(self.packet.destination):
+            self._hop(None, Place.NIC, f"forwarded by the router {address}, as is taken for granted")
+            self._to_host(self.packet.destination, sender)
         if node is not None and node.host is not sender:
             device = node.host.network.device_with(address)
             if device is None or not device.is_up:
                 self._end(node.host, Place.NIC, End.DROPPED, f"the interface with {address} is down")
-            self.mark, self.tracked = 0, None
+            self._forget()
             self._hop(node.host, Place.NIC, f"comes in by {device.name}", device=device.name)
             self._receive(node.host, device.name)
         for member in self.world.facts.nodes:
@@ -514,9 +526,12 @@ class Walker:
                 raise undecided(f"what {member.name} does with it is not known: {reason}")
         self._outside(address, sender)
 
+    def _is_member(self, address: IPv4Address) -> bool:
+        return any(member.address == address for member in self.world.facts.nodes)
+
     def _outside(self, address: IPv4Address, sender: Space | None) -> NoReturn:
         facts, packet = self.world.facts, self.packet
-        if sender is None and packet.destination in facts.pod_cidr:
+        if sender is None and (packet.destination in facts.pod_cidr or packet.destination in facts.service_cidr):
             raise undecided(f"whether {address} knows a way to {packet.destination} is not known")
         if self.inner is not None:
             self._end(sender, Place.NIC, End.DROPPED, f"{address} is no node: nobody unwraps the packet")

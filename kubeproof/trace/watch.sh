@@ -67,7 +67,7 @@ count() { # NAME PID WHEN
 }
 
 arm() { # NAME PID
-    [ -r "/proc/$2/net/netlink" ] || refuse "a pod on the way has ended, trace again"
+    [ -n "$2" ] && [ -r "/proc/$2/net/netlink" ] || refuse "a pod on the way has ended, trace again"
     count "$1" "$2" before
     eval "heard_$1=$(($(listening "$2") + 1))"
     mkfifo "$d/$1.in"

@@ -67,6 +67,8 @@ class Watched:
     """What the kernel answered the sender, such as "Operation not permitted" or "Network is unreachable"."""
     answers: tuple[CookedPacket, ...] = ()
     """What came back to this machine, where it was the sender."""
+    is_sent: bool = True
+    """Whether the sender was told to send it."""
 
 
 def watch(
@@ -80,7 +82,7 @@ def watch(
         watchers = [stack.enter_context(_watching(marked, one, access[one.host], tunnel_ports)) for one in spaces]
         states = list(pool.map(_Watcher.until_ready, watchers))
         if refused := {one.host: why for one, why in zip(spaces, states, strict=True) if why}:
-            return Watched({}, refused)
+            return Watched({}, refused, is_sent=False)
         sender = next((watcher for watcher in watchers if watcher.spaces.sends_from is not None), None)
         error, answers = (sender.send(), ()) if sender else _send_from_here(marked)
         reports = list(pool.map(_Watcher.report, watchers))

@@ -186,6 +186,11 @@ def test_what_came_and_what_is_otherwise() -> None:
             '<script type="application/json" id="data">{"schema": "kubeproof.page", "schema_version": 1}</script>',
             "its data are damaged",
         ),
+        (
+            '<script type="application/json" id="data">{"schema": "kubeproof.page", "schema_version": 1, "unread": {}, '
+            '"tables": [], "proof": {"results": [], "taken_at": null}}</script>',
+            "its data are damaged",
+        ),
     ],
 )
 def test_what_is_no_page_is_refused(text: str, problem: str) -> None:

@@ -71,7 +71,7 @@ def test_a_trace_is_drawn_with_what_is_known_without_packets(tmp_path: Path, mon
     writing.drawing(tmp_path / "page.html", live=True)(good.loaded(), samples.prediction(), None)
     text = (tmp_path / "page.html").read_text()
     assert "default/web-b2 to 10.98.2.2 tcp 8080: arrives, and its answer comes back" in text
-    assert "Predicted: no packet was sent." in text
+    assert "Predicted from the nodes" in text
 
 
 def test_a_file_too_large_for_a_page_is_not_read(

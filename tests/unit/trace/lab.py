@@ -77,6 +77,19 @@ def with_objects(collected: Collected, *more: Mapping[str, Any]) -> Collected:
     return replace(collected, objects={**collected.objects, "items": [*collected.objects["items"], *more]})
 
 
+def sent_from(address: str, *routes: dict[str, str]) -> Collected:
+    """The healthy lab, read from a machine with an address and routes."""
+    own = {"family": "inet", "local": address, "prefixlen": 24, "scope": "global"}
+    outside = {
+        "links": "[]",
+        "addresses": json.dumps([{"ifname": "br0", "addr_info": [own]}]),
+        "routes": json.dumps([{"type": "unicast", "table": "main", **route} for route in routes]),
+        "neighbours": "[]",
+        "rules": json.dumps([{"priority": 32766, "src": "all", "table": "main"}]),
+    }
+    return replace(healthy(), outside=outside)
+
+
 def asked(collected: Collected, source: str, destination: str, port: str = "", protocol: str = "tcp") -> Question:
     return question(make(collected), Asked(source, destination, port, protocol), look_up=lambda _name: None)
 

@@ -206,6 +206,61 @@ def test_an_answer_that_is_lost_is_told_as_that() -> None:
     ended(walk, Place.FDB, End.DROPPED, "no FDB entry")
 
 
+def test_a_router_between_nodes_forwards_the_tunnel() -> None:
+    state = changed(healthy(), NODE1, "routes", route("192.168.200.0/24", gateway="192.168.200.254"))
+    walk = way(state, KUARD, FAR, "80")
+    assert walk.succeeds
+    assert any(hop.what.startswith("forwarded by the router 192.168.200.254") for hop in walk.hops)
+
+
+def physdev(condition: str) -> Change:
+    return replaced(ACCEPT, f"-A FORWARD -m physdev {condition} -j DROP\n{ACCEPT}")
+
+
+def test_the_port_of_a_bridge_is_known_where_the_packet_is_routed_and_on_no_other_node() -> None:
+    state = changed(healthy(), NODE1, "iptables", physdev("--physdev-in veth2d9704a6"))
+    ended(way(state, KUARD, FAR, "80"), Place.FORWARD, End.DROPPED, "dropped")
+    state = changed(healthy(), NODE2, "iptables", physdev("--physdev-is-in"))
+    assert way(state, KUARD, FAR, "80").there.end is End.ARRIVED
+
+
+def test_an_entry_of_a_node_that_failed_before_is_asked_for_again() -> None:
+    def failed(item: dict[str, Any]) -> dict[str, Any]:
+        if (item.get("dev"), item.get("dst")) != ("host0", "192.168.200.13"):
+            return item
+        return {"dst": item["dst"], "dev": item["dev"], "state": ["FAILED"]}
+
+    walk = way(changed(healthy(), NODE1, "neighbours", listed(failed)), KUARD, FAR, "80")
+    assert walk.succeeds
+    assert any(hop.what == "asks by ARP for 192.168.200.13" for hop in walk.hops)
+
+
+def test_a_node_answers_arp_for_others_where_it_is_told_to() -> None:
+    """Pods of Calico have such a gateway."""
+
+    def by_gateway(parts: dict[str, Any]) -> None:
+        parts["routes"] = [{**each, "gateway": "169.254.1.1"} for each in parts["routes"] if each["dst"] == "default"]
+        parts["neighbours"] = []
+
+    state = changed(healthy(), NODE1, "namespaces", inside("10.244.1.46", by_gateway))
+    ended(way(state, KUARD, FAR, "80"), Place.NEIGHBOUR, End.REFUSED, "nobody answers ARP for 169.254.1.1")
+    proxy = "/proc/sys/net/ipv4/conf/veth2d9704a6/proxy_arp:1\n"
+    walk = way(changed(state, NODE1, "kernel", lambda text: proxy + text), KUARD, FAR, "80")
+    assert any(hop.what.startswith("asks by ARP: 169.254.1.1 is at ") for hop in walk.hops)
+    assert walk.there.end is End.ARRIVED
+
+
+def test_rules_of_legacy_iptables_in_a_pod_are_not_passed_over() -> None:
+    state = changed(
+        healthy(), NODE1, "namespaces", inside("10.244.1.46", lambda parts: parts.update(ip_tables_names=["nat"]))
+    )
+    walk = way(state, KUARD, FAR, "80")
+    assert (walk.there.end, walk.there.reason) == (
+        End.UNDECIDED,
+        f"pod {KUARD}: what its tables of legacy iptables hold is not read (nat)",
+    )
+
+
 def test_without_br_netfilter_an_answer_on_the_same_bridge_keeps_the_pods_address() -> None:
     state = changed(healthy(), NODE1, "kernel", replaced("bridge-nf-call-iptables:1", "bridge-nf-call-iptables:0"))
     prediction = predicted(state, KUARD, "httpd-svc")

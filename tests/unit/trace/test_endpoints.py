@@ -45,6 +45,9 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
             "tcp",
             "TO: 10.244.3.250 is of the pods of node k8s-node2, and no pod has it; give its Pod",
         ),
+        ("httpd-svc", "80", "icmp", "--port: ICMP has no ports; leave it out"),
+        ("httpd-svc", "0", "tcp", "--port: 0 is out of range; use 1 to 65535"),
+        ("httpd-svc", "70000", "tcp", "--port: 70000 is out of range; use 1 to 65535"),
         ("httpd-svc", "", "udp", "--port: Service default/httpd-svc (10.1.250.37) has none; use another protocol"),
     ],
 )
@@ -81,6 +84,37 @@ def test_the_name_of_a_headless_service_leads_to_the_pods_themselves() -> None:
     assert prediction.succeeds
     assert [walk.probability for walk in prediction.walks] == [0.5, 0.5]
     assert "leads to 2 pods themselves" in prediction.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("port", "protocol", "ends"),
+    [
+        ("web", "tcp", ["10.244.1.47:8080", "10.244.3.10:8080"]),
+        ("80", "tcp", ["10.244.1.47:80", "10.244.3.10:80"]),
+        ("", "udp", ["10.244.1.47:5353"]),
+        ("9", "tcp", ["10.244.1.47:9", "10.244.3.10:9"]),
+        ("", "icmp", ["10.244.1.47", "10.244.3.10"]),
+    ],
+)
+def test_of_a_headless_service_the_port_is_followed_that_is_asked_for(
+    port: str, protocol: str, ends: list[str]
+) -> None:
+    both = [{"ip": "10.244.1.47"}, {"ip": "10.244.3.10"}]
+    endpoints = {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "heads", "namespace": "default"},
+        "subsets": [
+            {"addresses": both, "ports": [{"name": "web", "port": 8080}]},
+            {"addresses": both[:1], "ports": [{"name": "dns", "port": 5353, "protocol": "UDP"}]},
+        ],
+        "spec": {},
+        "status": {},
+    }
+    ports = [{"name": "web", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]
+    state = with_objects(healthy(), service("heads", clusterIP="None", selector={"a": "b"}, ports=ports), endpoints)
+    starts = asked(state, KUARD, "heads", port, protocol).starts
+    assert [str(start.packet).partition(" > ")[2] for start in starts] == ends
 
 
 def test_a_name_outside_is_looked_up_and_so_is_the_one_of_an_external_name() -> None:

@@ -1,12 +1,22 @@
 """Walks through a healthy lab, line by line."""
 
-import json
-from dataclasses import replace
-
 import pytest
 
 from kubeproof.trace.model import Direction, End, Place
-from tests.unit.trace.lab import FAR, HTTPD, KUARD, NODE1, NODE2, SERVICE, asked, healthy, predicted, steps, way
+from tests.unit.trace.lab import (
+    FAR,
+    HTTPD,
+    KUARD,
+    NODE1,
+    NODE2,
+    SERVICE,
+    asked,
+    healthy,
+    predicted,
+    sent_from,
+    steps,
+    way,
+)
 
 HOOKS = {"prerouting", "input", "forward", "output", "postrouting"}
 
@@ -148,24 +158,35 @@ def test_whether_hosts_outside_know_a_way_to_pods_is_undecided() -> None:
 
 
 def test_the_machine_outside_that_was_read_sends_by_its_routes() -> None:
-    routes = [
-        {"type": "unreachable", "dst": "10.244.3.0/24", "table": "main"},
-        {"type": "unicast", "dst": "10.244.1.0/24", "gateway": "192.168.200.12", "dev": "br0", "table": "main"},
-        {"type": "unicast", "dst": "192.168.200.0/24", "dev": "br0", "table": "main"},
-    ]
-    address = {"family": "inet", "local": "192.168.200.1", "prefixlen": 24, "scope": "global"}
-    outside = {
-        "links": "[]",
-        "addresses": json.dumps([{"ifname": "br0", "addr_info": [address]}]),
-        "routes": json.dumps(routes),
-        "neighbours": "[]",
-        "rules": json.dumps([{"priority": 32766, "src": "all", "table": "main"}]),
-    }
-    state = replace(healthy(), outside=outside)
+    state = sent_from(
+        "192.168.200.1",
+        {"type": "unreachable", "dst": "10.244.3.0/24"},
+        {"dst": "10.244.1.0/24", "gateway": "192.168.200.12", "dev": "br0"},
+        {"dst": "192.168.200.0/24", "dev": "br0"},
+    )
     refused = way(state, "outside", FAR, "80")
     assert (refused.there.end, refused.there.decided_by) == (End.REFUSED, "route unreachable 10.244.3.0/24")
     assert way(state, "outside", HTTPD, "80").succeeds
     assert predicted(state, "outside", f"{NODE1}:33000").succeeds
+
+
+BEHIND_A_ROUTER = ("172.31.0.9", {"dst": "default", "gateway": "172.31.0.1", "dev": "br0"})
+
+
+def test_a_router_between_a_machine_outside_and_the_nodes_forwards() -> None:
+    state = sent_from(*BEHIND_A_ROUTER)
+    walk = way(state, "172.31.0.9", f"{NODE1}:33000")
+    assert walk.succeeds
+    assert walk.hops[2].what == "forwarded by the router 172.31.0.1, as is taken for granted"
+    assert NODE1 in {hop.node for hop in walk.hops}
+
+
+def test_whether_a_router_outside_knows_a_way_to_services_is_undecided() -> None:
+    walk = way(sent_from(*BEHIND_A_ROUTER), "172.31.0.9", SERVICE, "8080")
+    assert (walk.there.end, walk.there.reason) == (
+        End.UNDECIDED,
+        f"whether 172.31.0.1 knows a way to {SERVICE} is not known",
+    )
 
 
 def test_the_packet_starts_from_the_address_that_the_route_chooses() -> None:

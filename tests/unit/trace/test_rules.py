@@ -89,6 +89,7 @@ UNKNOWN = (
     "-m limit --limit 5/min",
     "-m u32 --u32 0x0",
     "-m statistic --mode nth --every 2 --packet 0",
+    "-m mark --mark 0x0 -m mark --mark 0x1",
 )
 
 
@@ -224,6 +225,9 @@ NFT_MATCHING: list[tuple[dict[str, Any], bool]] = [
     (match({"payload": {"protocol": "udp", "field": "dport"}}, 80), False),
     (match({"&": [{"meta": {"key": "mark"}}, 16384]}, 0), True),
     (match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"), False),
+    (match({"ct": {"key": "state"}}, {"set": ["established", "related"]}), False),
+    (match({"ct": {"key": "state"}}, {"set": ["established", "new"]}), True),
+    (match({"meta": {"key": "pkttype"}}, "host"), True),
 ]
 
 
@@ -241,10 +245,26 @@ def test_an_expression_that_is_not_understood_is_undecided_unless_it_cannot_matt
     assert decided([STRANGE, match(DPORT, 81), DROP]) == "passed"
     assert decided([{"xt": {"type": "target", "name": "DNAT"}}]) == "undecided"
     assert decided([{"limit": {"rate": 5}}, DROP]) == "undecided"
+    flags = {"payload": {"protocol": "tcp", "field": "flags"}}
+    assert decided([match(flags, {"|": ["syn", "ack"]}), DROP]) == "undecided"
+
+
+def test_a_rule_ends_where_it_asks_for_a_header_that_the_packet_does_not_have() -> None:
+    key = {"payload": {"protocol": "udp", "field": "dport"}}
+    assert decided([{"vmap": {"key": key, "data": {"set": [[80, DROP]]}}}]) == "passed"
+    assert decided([{"mangle": {"key": {"meta": {"key": "mark"}}, "value": key}}, DROP]) == "passed"
+
+
+def test_what_changes_nothing_that_is_looked_at_is_passed_over() -> None:
+    size = {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": {"rt": {"key": "mtu"}}}
+    priority = {"key": {"meta": {"key": "priority"}}, "value": "1:2"}
+    assert decided([{"mangle": size}, {"mangle": priority}, DROP]) == "dropped"
 
 
 def test_maps_policies_and_hooks() -> None:
     assert decided([{"vmap": {"key": CT, "data": "@verdicts"}}]) == "dropped"
+    states = {"set": [["established", {"accept": None}], ["new", DROP]]}
+    assert decided([{"vmap": {"key": {"ct": {"key": "state"}}, "data": states}}]) == "dropped"
     assert decided([{"accept": None}], policy="drop") == "passed"
     assert decided(policy="drop") == "dropped"
     assert decided([DROP], hook="input") == "passed"

@@ -1,11 +1,13 @@
 """The commands, in a state that was collected: what they print, and their exit codes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.state.collector import Output
 from kubeproof.terminal.errors import UserError
 from kubeproof.trace import collecting, running
 from kubeproof.trace.collecting import Collected
@@ -29,6 +31,16 @@ def test_exit_codes_tell_whether_it_arrives(tmp_path: Path, capsys: pytest.Captu
     broken = changed(healthy(), NODE1, "iptables", without_lines("-A FORWARD", "10.244.0.0/16"))
     assert run(tmp_path, broken, Asked(KUARD, FAR, "80")) == 1
     assert "where it ends" in capsys.readouterr().out
+
+
+def test_what_a_node_could_not_answer_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    node = {**healthy().outputs[NODE1], "namespaces": Output(1, "", "nsenter: killed")}
+    state = replace(healthy(), outputs={**healthy().outputs, NODE1: node})
+    assert run(tmp_path, state, Asked(KUARD, FAR, "80"), as_json=True) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["notes"] == ["not collected: k8s-node1: namespaces: nsenter: killed"]
+    reason = f"no network namespace with the address of {KUARD} was found on k8s-node1 (nsenter: killed)"
+    assert told["ways"][0]["there"]["reason"] == reason
 
 
 def test_without_the_api_nothing_is_guessed(tmp_path: Path) -> None:
@@ -75,3 +87,10 @@ def test_what_ipvs_chooses_is_undecided() -> None:
     state = changed(state, NODE1, "ipvs", lambda _text: "IP Virtual Server\nTCP  0A01FA25:1F90 rr\n")
     walk = way(state, KUARD, "httpd-svc")
     assert (walk.there.end, walk.there.reason) == (End.UNDECIDED, "IPVS chooses the endpoint, which is not modelled")
+
+
+def test_what_ipvs_chooses_for_a_node_port_is_undecided() -> None:
+    state = changed(healthy(), NODE1, "iptables", without_lines("KUBE-NODEPORTS"))
+    assert way(state, "outside", f"{NODE1}:33000").there.end is End.ARRIVED  # kube-proxy holds the port
+    state = changed(state, NODE1, "ipvs", lambda _text: "IP Virtual Server\nTCP  C0A8C80C:80E8 rr\n")
+    assert way(state, "outside", f"{NODE1}:33000").there.end is End.UNDECIDED
