@@ -10,7 +10,7 @@ from kubeproof.terminal.errors import UserError
 from kubeproof.trace.endpoints import Asked, question
 from kubeproof.trace.model import OUTSIDE, End
 from kubeproof.trace.world import make
-from tests.unit.trace.lab import FAR, KUARD, NODE1, NODE2, asked, healthy, predicted, with_objects
+from tests.unit.trace.lab import FAR, KUARD, NODE1, NODE2, asked, changed, healthy, predicted, with_objects
 
 
 def service(name: str, **spec: object) -> dict[str, object]:
@@ -84,6 +84,10 @@ def test_the_name_of_a_headless_service_leads_to_the_pods_themselves() -> None:
     assert prediction.succeeds
     assert [walk.probability for walk in prediction.walks] == [0.5, 0.5]
     assert "leads to 2 pods themselves" in prediction.notes[0]
+    chance = "-A FORWARD -d 10.244.1.47/32 -m statistic --mode random --probability 0.5 -j DROP\n-A FORWARD "
+    some = changed(healthy(), NODE1, "iptables", lambda text: text.replace("-A FORWARD ", chance, 1))
+    prediction = predicted(with_objects(some, headless, endpoints), KUARD, "heads")
+    assert [walk.probability for walk in prediction.walks] == [0.5, 0.25, 0.25]
 
 
 @pytest.mark.parametrize(
