@@ -76,7 +76,8 @@ arm() { # NAME PID
         exec sleep "$SECONDS_LONG"
     ) >"$d/$1.in" 2>/dev/null &
     started
-    (within "$2" nft -i) <"$d/$1.in" >"$d/$1.nft" 2>&1 &
+    # Its history goes to $HOME (libedit and readline alike), where nothing of this may stay.
+    (within "$2" env HOME="$d" nft -i) <"$d/$1.in" >"$d/$1.nft" 2>&1 &
     started
     (within "$2" tcpdump -i any -y LINUX_SLL2 -n -s 256 --immediate-mode -Z root -U -w - "$FILTER") \
         >"$d/$1.pcap" 2>"$d/$1.tcpdump" &

@@ -86,7 +86,7 @@ def remains(world: World) -> network_state.State:
 
 def _remains(name: str, inodes: list[str]) -> Counter[str]:
     found = snapshot.take(name, ["nftables"])["nftables"]
-    saved = ssh(name, f"iptables-save; ip6tables-save; ls -d {FOLDERS} 2>/dev/null; true")
+    saved = ssh(name, f"iptables-save; ip6tables-save; ls -d {FOLDERS} ~/.* 2>/dev/null; true")
     found += [re.sub(r"\[\d+:\d+\]", "", line) for line in saved.splitlines() if not line.startswith("#")]
     inside = "stat -L -c '%i %n' /proc/[0-9]*/ns/net 2>/dev/null | sort -u -k 1,1 | while read -r id path; do "
     inside += 'echo $id; nsenter --net="$path" nft --stateless list ruleset; done'
