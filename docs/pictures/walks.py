@@ -19,12 +19,12 @@ the state of the nodes; ✓ stands where one packet was sent and seen as predict
 """
 
 
-def pods(app: str, *, node: str | None = None) -> list[tuple[str, str]]:
-    """Pods of the demo, each with its node."""
-    words = ["./inv", "kubectl", "--", "get", "pods", "-l", f"app={app}", "-o", "json"]
+def pods(app: str) -> list[tuple[str, str]]:
+    """Pods of the demo whose names begin so, each with its node."""
+    words = ["./inv", "kubectl", "--", "get", "pods", "-o", "json"]
     found = json.loads(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-    named = [(f"default/{item['metadata']['name']}", item["spec"]["nodeName"]) for item in found["items"]]
-    return [each for each in named if node in (None, each[1])]
+    named = ((item["metadata"]["name"], item["spec"]["nodeName"]) for item in found["items"])
+    return [(f"default/{name}", node) for name, node in named if name.startswith(app)]
 
 
 def traced(*words: str) -> str:
@@ -36,8 +36,9 @@ def traced(*words: str) -> str:
 
 
 def main() -> None:
-    client, node = pods("kuard")[0]
-    far = next(pod for pod, other in pods("httpd") if other != node)
+    servers = pods("httpd")
+    ways = ((client, node, pod) for client, node in pods("kuard") for pod, other in servers if other != node)
+    client, node, far = next(ways)
     walks = (
         (
             "Pod to a pod of another node",

@@ -387,11 +387,11 @@ class Walker:
 
     def _into_bridge(self, node: Node, port: Link, bridge: Link, mac: str) -> NoReturn:
         host = node.host
+        if not bridge.is_up:  # which disables its ports, too
+            self._end(host, Place.BRIDGE, End.DROPPED, f"{bridge.name} is down", device=bridge.name)
         if port.bridge_port and port.bridge_port.state not in ("forwarding", ""):
             told = f"port {port.name} is {port.bridge_port.state}"
             self._end(host, Place.BRIDGE, End.DROPPED, told, device=bridge.name)
-        if not bridge.is_up:
-            self._end(host, Place.BRIDGE, End.DROPPED, f"{bridge.name} is down", device=bridge.name)
         filtered = bool(host.setting("bridge/bridge-nf-call-iptables"))
         before = self.packet.destination
         if filtered:
