@@ -173,7 +173,7 @@ def apply(_context: Context, inventory: str = "") -> None:
         **INVENTORY_HELP,
         "json": "also write the results to this file",
         "html": "also write the page of `report` to this file",
-    }
+    },
 )
 @command
 def verify(_context: Context, inventory: str = "", json: str = "", html: str = "") -> int:
