@@ -108,7 +108,8 @@ def control_plane_down(evidence: Evidence, context: Context) -> Case | None:
     seen, remedies = [], []
     # What runs and does not answer waits for what does not run, if there is something.
     for name in [name for name in down if name not in running] or down[:1]:
-        last = f", its last line: {last}" if (last := host.last_lines.get(name, "")) else ""
+        said = host.last_lines.get(name, "")
+        last = f", its last line: {said}" if said else ""
         if name not in host.manifests:
             seen.append(f"{name} does not run: {paths.KUBERNETES}/manifests/{name}.yaml is missing")
         else:

@@ -11,6 +11,7 @@ from kubeproof.config.settings import Settings
 from kubeproof.config.tables import paths
 from kubeproof.doctor.evidence import ControlPlane, Token
 from kubeproof.node.parts import parts
+from kubeproof.rules.api import ASK
 from kubeproof.state import paths_between
 from kubeproof.state.collector import Output
 from kubeproof.state.containers import TOOLS
@@ -22,7 +23,6 @@ SSH_PORT = 22
 WAIT_SECONDS = 4
 """How long an answer is waited for. Nodes begin within a second or two of each other, and a ping that is not answered
 is sent again each second: so the other node's capture has begun for one of them."""
-KUBECTL = f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s"
 _MANIFEST = f"{paths.KUBERNETES}/manifests/kube-controller-manager.yaml"
 _TOKENS = (
     "-n kube-system get secrets --field-selector type=bootstrap.kubernetes.io/token -o jsonpath="
@@ -65,9 +65,9 @@ def parts_of(loaded: LoadedInventory, name: str, *, nonce: str) -> tuple[Part, .
 def of_control_plane(settings: Settings) -> tuple[Part, ...]:
     """Fields of :class:`ControlPlane`, asked on the control plane host."""
     agent = settings.network.agent
-    told = f"{KUBECTL} {agent.pod_cidr_query}"
+    told = f"{ASK} {agent.pod_cidr_query}"
     return (
-        Part("tokens", f"{KUBECTL} {_TOKENS}", _tokens, Asker.DOCTOR),
+        Part("tokens", f"{ASK} {_TOKENS}", _tokens, Asker.DOCTOR),
         # grep ends with 1 where there is no such flag, which is what is asked.
         Part(
             "controller_flags",
@@ -77,9 +77,9 @@ def of_control_plane(settings: Settings) -> tuple[Part, ...]:
         ),
         Part("network_cidrs", told, lambda text: _all(agent.pod_cidr_pattern, text), Asker.DOCTOR),
         Part("network_policy", told, lambda text: "".join(_all(r"^NETWORK_POLICY=(\S+)$", text)[:1]), Asker.DOCTOR),
-        Part("events", f"{KUBECTL} {_EVENTS}", parse_values, Asker.DOCTOR),
-        Part("workloads", f"{KUBECTL} {_WORKLOADS}", _counts, Asker.DOCTOR),
-        Part("added_selectors", f"{KUBECTL} {_DAEMON_SETS}", _added_selectors, Asker.DOCTOR),
+        Part("events", f"{ASK} {_EVENTS}", parse_values, Asker.DOCTOR),
+        Part("workloads", f"{ASK} {_WORKLOADS}", _counts, Asker.DOCTOR),
+        Part("added_selectors", f"{ASK} {_DAEMON_SETS}", _added_selectors, Asker.DOCTOR),
     )
 
 

@@ -9,7 +9,7 @@ from kubeproof.proof.report import Report
 from kubeproof.rules.api import ApiObjects
 from kubeproof.rules.api import Pod as PodObject
 from kubeproof.rules.context import BRIDGE, Context, UndecidedError
-from kubeproof.rules.result import CheckResult, Status
+from kubeproof.rules.result import WORST_FIRST, CheckResult, Status
 from kubeproof.state.model import Link
 from kubeproof.state.node import NodeState
 
@@ -31,7 +31,6 @@ INTERFACE = ("node-address",)
 BETWEEN = ("pod-to-pod-other-node", "large-transfer", "path-mtu", "packet-on-the-wire")
 PLACED = frozenset((*PODS, *ON_NODE, *FORWARDING, *TUNNEL, *PEERS, *INTERFACE, *BETWEEN))
 """Rows of the proof that the picture shows at a place of their own; all others are of the node as a whole."""
-WORST_FIRST = (Status.FAILS, Status.BROKEN, Status.HOLDS, Status.NOT_RUN)
 
 
 @dataclass(frozen=True)

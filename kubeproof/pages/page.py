@@ -18,7 +18,7 @@ from kubeproof.pages.tables import tables
 from kubeproof.pages.way import Way
 from kubeproof.pages.way import draw as draw_way
 from kubeproof.proof.report import RULES, TITLES_BY_NAME, Report, cni_line, to_json
-from kubeproof.rules.result import CheckResult, Status
+from kubeproof.rules.result import WORST_FIRST, CheckResult, Status
 
 FOLDER = Path(__file__).parent
 WIDTHS = {"wide": 1240, "narrow": 364}
@@ -51,12 +51,12 @@ class ProofRow:
 
     @property
     def worst(self) -> Status:
-        return min((item.result.status for item in self.findings), key=layers.WORST_FIRST.index)
+        return min((item.result.status for item in self.findings), key=WORST_FIRST.index)
 
     @cached_property
     def counts(self) -> str:
         """How many nodes end how, such as "1 ✗ 2 ✓"."""
-        counts = Counter(dict.fromkeys(layers.WORST_FIRST, 0))
+        counts = Counter(dict.fromkeys(WORST_FIRST, 0))
         for item in self.findings:
             counts[item.result.status] += len(item.nodes)
         return " ".join(f"{count} {SYMBOLS[status]}" for status, count in counts.items() if count)
@@ -89,7 +89,7 @@ def render(report: Report, earlier: difference.Data | None = None, way: Way | No
         cni=cni_line(report.cluster),
         pictures={name: _picture(report, width, way) for name, width in WIDTHS.items()},
         way=way,
-        proof=sorted(proof_rows(report), key=lambda row: row.worst not in (Status.FAILS, Status.BROKEN)),
+        proof=sorted(proof_rows(report), key=lambda row: not row.worst.is_failing),
         tables=made["tables"],
         earlier=earlier,
         changes=[] if earlier is None else list(difference.changes(earlier, made)),

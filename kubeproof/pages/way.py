@@ -77,10 +77,17 @@ class Way:
             number = (
                 f"{mark}{numbers[hop.direction, spot_of(hop)]}{' back' if hop.direction is Direction.REPLY else ''}"
             )
-            where = " ".join(filter(None, (hop.place.value, hop.device)))
             inside = f"{hop.node or 'outside'}{f', pod {hop.pod}' if hop.pod else ''}"
             packet = f"{hop.packet}\nin {hop.outer}" if hop.outer else str(hop.packet)
-            yield number, inside, where, hop.what, packet, ": ".join(filter(None, (hop.owner, hop.decided_by))), seen
+            yield (
+                number,
+                inside,
+                hop.where,
+                hop.what,
+                packet,
+                ": ".join(filter(None, (hop.owner, hop.decided_by))),
+                seen,
+            )
         if not self.walk.succeeds:
             outcome = self.walk.outcome
             yield "✗ end", "", outcome.end.value, outcome.reason, "", outcome.remedy, ""

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 from kubeproof.config.patience import patient
 from kubeproof.rules.context import UndecidedError
-from kubeproof.rules.result import CheckResult, Remedy, Status
+from kubeproof.rules.result import WORST_FIRST, CheckResult, Remedy, Status
 from kubeproof.state.collector import NOT_EXECUTABLE, NOT_FOUND, Output
 from kubeproof.state.containers import DOCKER, Tool
 
@@ -108,8 +108,7 @@ def _found(probe: Probe, output: Output) -> str:
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The first one that failed, else that is broken, else the first."""
-    order = (Status.FAILS, Status.BROKEN, Status.HOLDS)
-    return min(verdicts, key=lambda verdict: order.index(verdict.status))
+    return min(verdicts, key=lambda verdict: WORST_FIRST.index(verdict.status))
 
 
 def summarize(outcomes: Iterable[tuple[Probe, Verdict]], line: Line) -> list[CheckResult]:

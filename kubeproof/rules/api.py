@@ -15,10 +15,8 @@ from kubeproof.terminal.errors import UserError
 
 T = TypeVar("T")
 
-COMMAND = (
-    f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s "
-    "get nodes,pods,services,endpoints,networkpolicies,namespaces -A -o json"
-)
+ASK = f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s"
+COMMAND = f"{ASK} get nodes,pods,services,endpoints,networkpolicies,namespaces -A -o json"
 """Run on the control plane node, where kubeadm leaves the administrator's kubeconfig."""
 KUBELET_SECONDS = 4
 SOURCE = "kubectl get"

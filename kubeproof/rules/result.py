@@ -38,6 +38,14 @@ class Status(Enum):
     NOT_RUN = "not run"
     """There was nothing to run it with; ``found`` says why."""
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the proof does not hold for it."""
+        return self in (Status.FAILS, Status.BROKEN)
+
+
+WORST_FIRST = (Status.FAILS, Status.BROKEN, Status.HOLDS, Status.NOT_RUN)
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -62,4 +70,4 @@ class CheckResult:
     @property
     def is_failing(self) -> bool:
         """Whether the proof does not hold for it: it fails, or the probe itself did not work."""
-        return self.status in (Status.FAILS, Status.BROKEN)
+        return self.status.is_failing

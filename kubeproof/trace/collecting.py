@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from kubeproof.config.cluster import LoadedInventory
-from kubeproof.config.tables import paths
 from kubeproof.proof.hosts import COMMAND_SECONDS, UnreachableError, run_everywhere
+from kubeproof.rules.api import ASK
 from kubeproof.state.collector import Output, shell
 from kubeproof.terminal.errors import UserError
 
@@ -107,9 +107,7 @@ def collect(loaded: LoadedInventory) -> Collected:
     cluster = loaded.cluster
     asked = {node.name: dict(COMMANDS) for node in cluster.nodes}
     resources = ",".join((RESOURCES, *cluster.settings.network.policy_resources))
-    asked[cluster.leader.name][API] = (
-        f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s get {resources} -A -o json"
-    )
+    asked[cluster.leader.name][API] = f"{ASK} get {resources} -A -o json"
     outputs: dict[str, dict[str, Output]] = {}
     unreachable: dict[str, str] = {}
     for name, answer in run_everywhere(asked, loaded.ssh).items():

@@ -97,6 +97,11 @@ class Hop:
     probability: float = 1.0
     """Of this hop, given the one before: below 1 where kube-proxy chooses an endpoint at random."""
 
+    @property
+    def where(self) -> str:
+        """The place, and the interface if it is about one."""
+        return " ".join(filter(None, (self.place.value, self.device)))
+
 
 class End(Enum):
     ARRIVED = "arrived"

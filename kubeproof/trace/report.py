@@ -63,13 +63,9 @@ def in_words(confirmation: Confirmation) -> str:
 
 
 def _show_seen(confirmation: Confirmation, console: Console) -> None:
-    pairs = zip(confirmation.walk.hops, confirmation.sights, strict=True)
+    pairs = list(zip(confirmation.walk.hops, confirmation.sights, strict=True))
     lines = [f"{sight.status.value} at {_where(hop)}: {sight.found}" for hop, sight in pairs if sight.found]
-    missing = [
-        hop
-        for hop, sight in zip(confirmation.walk.hops, confirmation.sights, strict=True)
-        if sight.status is Status.NOT_SEEN
-    ]
+    missing = [hop for hop, sight in pairs if sight.status is Status.NOT_SEEN]
     lines += [f"not seen from {_where(missing[0])} on"] if missing else []
     lines += [f"counter of {line}" for line in confirmation.counters]
     lines += [f"conntrack of {line}" for line in confirmation.entries]
@@ -125,9 +121,8 @@ def _show_end(way: Walk, console: Console) -> None:
 
 
 def _where(hop: Hop) -> str:
-    place = " ".join(filter(None, (hop.place.value, hop.device)))
     inside = f" in pod {hop.pod}" if hop.pod else ""
-    return f"{place}{inside} on {hop.node}" if hop.node else f"{place} outside"
+    return f"{hop.where}{inside} on {hop.node}" if hop.node else f"{hop.where} outside"
 
 
 def _show_way(way: Walk, prediction: Prediction, console: Console, sights: Sequence[Sight]) -> None:
@@ -155,7 +150,7 @@ def _table(hops: list[tuple[Hop, Sight]], sent: Packet | None) -> Table:
         here = _space(hop) if (hop.node, hop.pod) != place else ""
         table.add_row(
             escape(here),
-            escape(" ".join(filter(None, (hop.place.value, hop.device)))),
+            escape(hop.where),
             escape(hop.what),
             escape(_then(hop)) if changed else "",
             escape(_decided(hop)),
