@@ -51,6 +51,10 @@ class Breakage:
     rounds: int = 1
     """How often the doctor may be asked until all is well: what it could not see before shows then."""
 
+    def is_told(self, names: set[str]) -> bool:
+        """Whether these names of diagnoses are what the doctor should say of it."""
+        return bool(names & set(self.told)) and names <= {*self.told, *self.also}
+
 
 def frozen(name: str, make: str, told: str, **more: Any) -> Breakage:
     return Breakage(name, FROZEN + make, THAW, (told, NETWORK_DOWN), **more)

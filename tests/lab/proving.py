@@ -1,8 +1,11 @@
 """The proof in process, asked again and again until all of it holds that held before."""
 
 import time
+from collections.abc import Callable
 
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.doctor.examining import diagnose
+from kubeproof.doctor.report import Report
 from kubeproof.proof import probes
 from kubeproof.proof.collect import collect
 from kubeproof.proof.probe_run import run_matrix
@@ -12,6 +15,28 @@ from kubeproof.terminal.errors import CommandError
 
 PAUSE_SECONDS = 0.5
 SHOWN = 8
+IN_MOTION_SECONDS = 60
+"""For how long pods that a change has started anew, and what kube-proxy and the network agents make of it, may be told
+beside what is broken: a DaemonSet's new pod needs 15 s to be ready on a busy machine."""
+
+
+def diagnosed(inventory: LoadedInventory, are_right: Callable[[set[str]], bool]) -> Report:
+    """What the doctor says when nothing is in motion any more and the names of what it tells are right.
+
+    What is broken stays broken, so that a wrong diagnosis stays, too: the doctor is asked again for a while, and its last
+    answer is returned whatever it says.
+    """
+    deadline = time.monotonic() + IN_MOTION_SECONDS
+    while True:
+        report = diagnose(inventory)
+        if are_right(names_of(report)) or time.monotonic() > deadline:
+            return report
+        time.sleep(PAUSE_SECONDS)
+
+
+def names_of(report: Report) -> set[str]:
+    """What a report tells, by name."""
+    return {item.name for item in report.diagnoses}
 
 
 class Prover:

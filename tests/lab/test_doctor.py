@@ -12,7 +12,6 @@ import pytest
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.tables import paths
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
-from kubeproof.doctor.examining import diagnose
 from kubeproof.doctor.report import to_json
 from kubeproof.proof.checks import run_all
 from kubeproof.proof.collect import collect
@@ -23,6 +22,7 @@ from tests.lab import breaking
 from tests.lab.breakages import BREAKAGES
 from tests.lab.breaking import FAULTS, Fault, console, leader, other, worker
 from tests.lab.commands import inv, succeed
+from tests.lab.proving import diagnosed, names_of
 from tests.lab.remote import kubectl, ssh
 
 SETTLE_SECONDS = 120
@@ -73,20 +73,21 @@ def _settles(inventory: LoadedInventory, *, but: str = "") -> None:
         raise
 
 
-def _report(inventory: LoadedInventory, file: Path, *, by_command: bool) -> dict[str, Any]:
-    if not by_command:
-        return to_json(diagnose(inventory))
+def _report(inventory: LoadedInventory, *told: str) -> dict[str, Any]:
+    """What the doctor finds when nothing is in motion, which has to be ``told`` and nothing else."""
+    report = diagnosed(inventory, lambda names: names == set(told))
+    assert names_of(report) == set(told), json.dumps(to_json(report), indent=1)
+    return to_json(report)
+
+
+def _by_command(file: Path, told: str) -> None:
+    """The command says the same, and to a person what it says to a program."""
     outcome = inv("doctor", "--json", str(file))
     assert outcome.code == 1, outcome.output
     assert "Traceback" not in outcome.output
     found: dict[str, Any] = json.loads(file.read_text())
-    # What a person reads has the same remedies as what a program reads.
+    assert [item["name"] for item in found["diagnoses"]] == [told], json.dumps(found, indent=1)
     assert all(line in outcome.output for line in _lines(found))
-    return found
-
-
-def _names(report: dict[str, Any]) -> list[str]:
-    return [diagnosis["name"] for diagnosis in report["diagnoses"]]
 
 
 def remedies_of(report: dict[str, Any]) -> list[dict[str, str]]:
@@ -123,7 +124,8 @@ def test_there_is_a_fault_for_each_diagnosis() -> None:
     assert {cause.name for cause in (*CAUSES, *SUSPECTS)} - {JOINING} <= made
 
 
-def test_a_healthy_cluster_has_nothing(tmp_path: Path) -> None:
+def test_a_healthy_cluster_has_nothing(tmp_path: Path, inventory: LoadedInventory) -> None:
+    _settles(inventory)  # what came before may still be in motion
     file = tmp_path / "doctor.json"
     output = succeed("doctor", "--json", str(file))
     assert "nothing found" in output
@@ -141,8 +143,9 @@ def test_a_fault_is_named_and_repaired(
         assert inv("verify").code == 1
     else:
         assert _failing(inventory), "the proof does not see it"
-    report = _report(inventory, tmp_path / "doctor.json", by_command=fault.by_command)
-    assert _names(report) == [fault.name], json.dumps(report, indent=1)
+    report = _report(inventory, fault.name)
+    if fault.by_command:
+        _by_command(tmp_path / "doctor.json", fault.name)
     apply_remedies(report, tmp_path)
     if fault.frozen:
         # The agent must not be what repaired it.
@@ -160,12 +163,10 @@ def test_a_node_that_was_reset_by_hand_is_cleaned_and_joins_again(
     said = breaking.join_too_late(other())
     assert "JWS" in said, said
     assert _failing(inventory)
-    report = _report(inventory, tmp_path / "doctor.json", by_command=False)
-    assert sorted(_names(report)) == sorted(["cni-leftovers", JOINING]), json.dumps(report, indent=1)
+    report = _report(inventory, "cni-leftovers", JOINING)
     leftovers = [item for item in report["diagnoses"] if item["name"] != JOINING]
     apply_remedies({"diagnoses": leftovers}, tmp_path)
-    report = _report(inventory, tmp_path / "doctor.json", by_command=False)
-    assert _names(report) == [JOINING], json.dumps(report, indent=1)
+    report = _report(inventory, JOINING)
     assert any("left token" in line for line in report["diagnoses"][0]["cases"][0]["evidence"])
     apply_remedies(report, tmp_path)
     breaking.spread_the_demo()
@@ -202,7 +203,7 @@ def test_what_is_down_is_said_and_nothing_is_made_up(undo: list[Callable[[], Non
 
 def test_the_cluster_holds_in_the_end(inventory: LoadedInventory) -> None:
     _settles(inventory)
-    assert _names(to_json(diagnose(inventory))) == []
+    assert _report(inventory)["diagnoses"] == []
 
 
 def test_bad_input_is_refused(tmp_path: Path) -> None:
