@@ -52,6 +52,8 @@ def ensure(lab: LabSettings) -> Path:
         with cache.creating(SHARED / key) as partial:
             # Links, which stay when the cache is deleted; it may be on another file system.
             if not shell.succeeds(["cp", "--archive", "--link", folder / "shared", partial]):
+                # It made the folders. A copy into one that is there would end up below it.
+                shell.run(["rm", "-rf", "--one-file-system", partial])
                 trees.copy(folder / "shared", partial)
     return folder
 

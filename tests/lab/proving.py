@@ -23,8 +23,8 @@ beside what is broken: a DaemonSet's new pod needs 15 s to be ready on a busy ma
 def diagnosed(inventory: LoadedInventory, are_right: Callable[[set[str]], bool]) -> Report:
     """What the doctor says when nothing is in motion any more and the names of what it tells are right.
 
-    What is broken stays broken, so that a wrong diagnosis stays, too: the doctor is asked again for a while, and its last
-    answer is returned whatever it says.
+    What is broken stays broken, so that a wrong diagnosis stays, too: the doctor is asked again for a while, and its
+    last answer is returned whatever it says.
     """
     deadline = time.monotonic() + IN_MOTION_SECONDS
     while True:

@@ -1,5 +1,6 @@
 """The root filesystem with packages and images: made once for what the mirror serves, anew when that changes."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,3 +96,14 @@ def test_its_usr_is_shared_and_stays_when_the_cache_goes(mirror: Mirror) -> None
     assert [path.name for path in (folder / "root/usr").rglob("*")] == ["lib", "os-release"]
     trees._remove(mirror.folder / "cache")
     assert (mirror.folder / "shared" / folder.name / "usr/lib/os-release").is_file()
+
+
+def test_what_is_shared_may_lie_on_another_file_system_than_the_cache(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        monkeypatch.setattr(prepared, "SHARED", Path(other))
+        assert Path(other).stat().st_dev != mirror.folder.stat().st_dev
+        folder = prepared.ensure(LAB)
+        assert sorted(path.name for path in (Path(other) / folder.name).iterdir()) == ["usr"]
+        assert (Path(other) / folder.name / "usr/lib/os-release").is_file()
