@@ -7,7 +7,7 @@ from enum import Enum
 from kubeproof.state.errors import ParseError
 from kubeproof.trace.marked_packet import MarkedPacket
 from kubeproof.trace.model import OUTSIDE, Direction, End, Hop, Packet, Place, Prediction, Walk
-from kubeproof.trace.sightings import HOOKS, Passing, Traversal, passing, passings, traversals
+from kubeproof.trace.sightings import HOOKS, Passing, Traversal, passing, passings, table_of, traversals
 from kubeproof.trace.watching import Watched
 
 INTERFACES = (Place.VETH, Place.NIC, Place.BRIDGE, Place.ENCAPSULATION, Place.DECAPSULATION)
@@ -80,7 +80,8 @@ def read(watched: Watched, marked: MarkedPacket, tunnel_ports: tuple[int, ...]) 
                 seen = passings(outputs["capture"], outputs["links"], marked)
             except ParseError as error:
                 raise ParseError(f"{node}: {error.source}", error.where, error.wrong) from error
-            found[node, pod] = Sightings(traversals(outputs["trace"], outputs["xtables"], tunnel_ports), seen)
+            chains = traversals(outputs["trace"], outputs["xtables"], tunnel_ports, table_of(marked))
+            found[node, pod] = Sightings(chains, seen)
     answers = tuple(one for each in watched.answers if (one := passing(each, {}, marked)))
     return found | ({(OUTSIDE, ""): Sightings((), answers)} if answers else {})
 

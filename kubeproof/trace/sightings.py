@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
@@ -23,7 +23,7 @@ from kubeproof.trace.marked_packet import (
 from kubeproof.trace.model import Direction, Packet, Place
 
 TABLE = "kubeproof_trace_"
-"""Name of the table of nft, followed by the nonce: two traces at once have their own."""
+"""Beginning of the name of the table of nft: see :func:`table_of`."""
 REQUEST, ANSWER = "request", "answer"
 """Its chains that mark a packet, so that the first line of a trace tells which one it is."""
 HOOKS = {
@@ -44,6 +44,11 @@ _VERDICT = re.compile(r"(?P<text>.*?) *\(verdict (?P<verdict>[^)]*)\)")
 _COUNTED = re.compile(r"counter packets \d+ bytes \d+ ?")
 _RULE = re.compile(r" *TRACE: \d+ (?P<id>\w+) (?P<table>[^:]+):(?P<chain>[^:]+):\S+ +(?:-[46] )?(?P<text>.*)")
 _LINK = re.compile(r"(?P<index>\d+): (?P<name>[^:@\s]+)")
+
+
+def table_of(marked: MarkedPacket) -> str:
+    """Two traces at once have a table each."""
+    return f"{TABLE}{marked.nonce.hex()}"
 
 
 @dataclass(frozen=True)
@@ -99,12 +104,19 @@ class Passing:
 class _Header:
     packet: Packet
     devices: tuple[str, str]
+    numbers: tuple[str, ...]
+    """IPv4's identification and an echo's, which NAT leaves alone."""
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        return self.packet, self.numbers
 
 
 @dataclass(frozen=True)
 class _Group:
     """What one chain of a hook, with all that it calls, did to the packet."""
 
+    trace_id: str
     table: str
     header: _Header
     decisions: tuple[Decision, ...]
@@ -116,29 +128,50 @@ class _Group:
 
     @property
     def is_own(self) -> bool:
+        """Whether it is a trace's, this one's or another's."""
         return self.table.startswith(TABLE)
 
+    @property
+    def marks(self) -> Direction | None:
+        """What it marked the packet as: there its trace begins."""
+        return _DIRECTIONS.get(self.decisions[0].chain) if self.is_own and self.decisions else None
 
-def traversals(trace: str, xtables: str, tunnel_ports: tuple[int, ...]) -> tuple[Traversal, ...]:
-    """What `nft monitor trace` and `xtables-monitor --trace` printed in one namespace, in order.
 
-    Both tell of the same rules; the second has those of iptables as iptables prints them.
+def traversals(trace: str, xtables: str, tunnel_ports: tuple[int, ...], table: str) -> tuple[Traversal, ...]:
+    """What `nft monitor trace` and `xtables-monitor --trace` printed in one namespace of the packet of one table.
+
+    In order. Both tell of the same rules; the second has those of iptables as iptables prints them.
     """
     return tuple(
         replace(one, is_tunnel=one.packet.protocol == "udp" and one.packet.destination_port in tunnel_ports)
-        for one in _traversals(trace, xtables)
+        for one in _traversals(_of_table(table, _groups(trace, _iptables_rules(xtables))))
     )
 
 
-def _traversals(trace: str, xtables: str) -> list[Traversal]:
+def _of_table(table: str, groups: Iterable[_Group]) -> Iterator[_Group]:
+    """Those of packets that a table marked: the programs tell of whatever is traced in the namespace.
+
+    The kernel gives a packet another id where its interfaces change, but never while it is at one hook, where NAT
+    changes its addresses.
+    """
+    ids, identities = set(), set()
+    for group in groups:
+        if group.is_own and group.table != table:
+            continue
+        if group.marks or group.trace_id in ids or group.header.identity in identities:
+            ids.add(group.trace_id)
+            identities.add(group.header.identity)
+            yield group
+
+
+def _traversals(groups: Iterable[_Group]) -> list[Traversal]:
     found: list[Traversal] = []
     waiting: list[_Group] = []
     direction, last = Direction.FORWARD, None
-    for group in _groups(trace, _iptables_rules(xtables)):
-        first = group.decisions[0].chain if group.is_own and group.decisions else ""
-        if first in _DIRECTIONS:
+    for group in groups:
+        if group.marks:
             found += _at(waiting, direction, last)
-            waiting, direction, last = [], _DIRECTIONS[first], None
+            waiting, direction, last = [], group.marks, None
         waiting.append(group)
         if group.is_own and group.chain.endswith(END):
             last = HOOKS[group.chain.removesuffix(END)]
@@ -177,7 +210,7 @@ def _groups(trace: str, rules: Mapping[tuple[str, str, str], list[str]]) -> list
             latest.pop(match["id"], None)
             if header := _header(match["rest"]):
                 latest[match["id"]] = len(groups)
-                groups.append(_Group(match["table"], header, ()))
+                groups.append(_Group(match["id"], match["table"], header, ()))
         elif (number := latest.get(match["id"])) is not None:
             text = next(left.get((match["id"], match["table"], match["chain"]), iter(())), "")
             group = groups[number]
@@ -216,7 +249,8 @@ def _header(text: str) -> _Header | None:
         return None
     ports = [int(values.get(f"{protocol} {end}", 0)) for end in ("sport", "dport")]
     packet = Packet(protocol, IPv4Address(values["ip saddr"]), IPv4Address(values["ip daddr"]), *ports)
-    return _Header(packet, (devices.get("iif", ""), devices.get("oif", "")))
+    numbers = tuple(str(values.get(name, "")) for name in ("ip id", "icmp id"))
+    return _Header(packet, (devices.get("iif", ""), devices.get("oif", "")), numbers)
 
 
 # Interfaces -----------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from kubeproof.state import collector
 from kubeproof.state.errors import ParseError
 from kubeproof.state.packets import ETHERTYPE_IPV4, SNAPSHOT_BYTES, CookedPacket, parse_ipv4
 from kubeproof.trace.marked_packet import MarkedPacket, capture_filter, is_met, nft_matches
-from kubeproof.trace.sightings import ANSWER, END, HOOKS, REQUEST, TABLE
+from kubeproof.trace.sightings import ANSWER, END, HOOKS, REQUEST, table_of
 
 LONGEST_SECONDS = 8
 """What a host watches at most, times ``patience``; 1.5 are usual, the others are for hosts under load."""
@@ -174,7 +174,7 @@ class _Watcher:
         self._deadline.start()
 
     def _script(self, marked: MarkedPacket, tunnel_ports: tuple[int, ...], seconds: float) -> str:
-        table, packet = f"{TABLE}{marked.nonce.hex()}", marked.packet
+        table, packet = table_of(marked), marked.packet
         given = {
             "SECONDS_LONG": f"{seconds:g}",
             "TABLE": table,

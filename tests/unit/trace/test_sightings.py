@@ -1,14 +1,19 @@
 """What nft, xtables-monitor and tcpdump told of a packet on the lab is read as it was."""
 
+import json
 from ipaddress import IPv4Address
+from itertools import zip_longest
 
 import pytest
 
 from kubeproof.state.errors import ParseError
 from kubeproof.trace.model import Direction, Packet, Place
-from kubeproof.trace.sightings import Passing, Traversal, passings, traversals
-from tests.unit.trace.captured import Captured, captured
+from kubeproof.trace.sightings import Passing, Traversal, passings, table_of, traversals
+from tests.unit.trace.captured import FOLDER, Captured, captured
 
+THERE = [Place.PREROUTING, Place.FORWARD, Place.POSTROUTING, Place.OUTPUT, Place.POSTROUTING]
+BACK = [Place.PREROUTING, Place.INPUT, Place.PREROUTING, Place.FORWARD, Place.POSTROUTING]
+"""Hooks of the node of the sender, for a pod of another node: the last two, and the first two, are the tunnel's."""
 DNS, SERVICE, MASTER, WORKER = "10.244.0.5", "10.1.58.91", "192.168.200.11", "192.168.200.13"
 
 
@@ -18,7 +23,7 @@ def tcp(source: str, source_port: int, destination: str, destination_port: int) 
 
 def chains(found: Captured, node: str, pod: str) -> tuple[Traversal, ...]:
     outputs = found.raw[node][pod]
-    return traversals(outputs["trace"], outputs["xtables"], (8472,))
+    return traversals(outputs["trace"], outputs["xtables"], (8472,), table_of(found.marked))
 
 
 def interfaces(found: Captured, node: str, pod: str) -> tuple[Passing, ...]:
@@ -35,13 +40,7 @@ def test_destination_nat_is_seen_where_the_request_comes_to_the_node() -> None:
     there = tcp(DNS, 62000, SERVICE, 80)
     found = chains(captured("service"), "k8s-master", "")
     seen = hooks(found, Direction.FORWARD)
-    assert [hook for hook, _ in seen] == [
-        Place.PREROUTING,
-        Place.FORWARD,
-        Place.POSTROUTING,
-        Place.OUTPUT,
-        Place.POSTROUTING,
-    ]
+    assert [hook for hook, _ in seen] == THERE
     endpoint = seen[0][1]
     assert endpoint == tcp(DNS, 62000, str(endpoint.destination), 8080)
     assert endpoint.destination != there.destination
@@ -54,13 +53,7 @@ def test_destination_nat_is_seen_where_the_request_comes_to_the_node() -> None:
 
 def test_the_answer_has_the_service_as_its_source_behind_the_last_hook() -> None:
     seen = hooks(chains(captured("service"), "k8s-master", ""), Direction.REPLY)
-    assert [hook for hook, _ in seen] == [
-        Place.PREROUTING,
-        Place.INPUT,
-        Place.PREROUTING,
-        Place.FORWARD,
-        Place.POSTROUTING,
-    ]
+    assert [hook for hook, _ in seen] == BACK
     assert seen[-1][1] == tcp(SERVICE, 80, DNS, 62000)
 
 
@@ -108,6 +101,7 @@ def test_an_error_of_icmp_is_an_answer() -> None:
     )
 
 
+OWN = "kubeproof_trace_1"
 FLOW = "ip saddr 10.1.0.2 ip daddr 10.1.0.3 ip ttl 64 tcp sport 1 tcp dport 2 tcp flags == syn"
 DROPPED = f"""\
 trace id aa inet kubeproof_trace_1 request packet: iif "cni0" {FLOW}
@@ -121,7 +115,7 @@ trace id ab ip filter FORWARD rule tcp dport 2 counter packets 5 bytes 60 drop (
 
 
 def test_a_packet_that_is_dropped_does_not_come_to_the_end_of_the_hook() -> None:
-    *_, last = traversals(DROPPED, "", ())
+    *_, last = traversals(DROPPED, "", (), OWN)
     assert (last.hook, last.is_end, last.devices) == (Place.FORWARD, False, ("cni0", "veth1"))
     assert [(one.rule, one.verdict) for one in last.decisions] == [("tcp dport 2 drop", "drop")]
 
@@ -137,7 +131,7 @@ trace id ab ip filter FORWARD rule tcp dport 2 counter packets 5 bytes 60 reject
 
 
 def test_a_rule_that_answers_is_told_after_its_answer() -> None:
-    found = traversals(REJECTED, "", ())
+    found = traversals(REJECTED, "", (), OWN)
     there = [one for one in found if one.direction is Direction.FORWARD]
     assert [str(one) for one in there[-1].decisions] == ["tcp dport 2 reject"]
     assert not there[-1].is_end
@@ -147,21 +141,49 @@ def test_a_rule_that_answers_is_told_after_its_answer() -> None:
 @pytest.mark.parametrize(("into", "out", "hook"), [("eth0", "", Place.PREROUTING), ("", "eth0", Place.OUTPUT)])
 def test_one_that_is_dropped_at_once(into: str, out: str, hook: Place) -> None:
     devices = f'iif "{into}"' if into else f'oif "{out}"'
-    line = f"trace id aa inet other chain packet: {devices} ip saddr 10.1.0.2 ip daddr 10.1.0.3 udp sport 1 udp dport 2"
-    (found,) = traversals(f"{line}\ntrace id aa inet other chain rule drop (verdict drop)", "", ())
+    packet = f"packet: {devices} ip saddr 10.1.0.2 ip daddr 10.1.0.3 udp sport 1 udp dport 2"
+    lines = [f"{OWN} request {packet}", f"{OWN} request rule meta nftrace set 1 (verdict continue)"]
+    lines += [f"other chain {packet}", "other chain rule drop (verdict drop)"]
+    _, found = traversals("\n".join(f"trace id aa inet {line}" for line in lines), "", (), OWN)
     assert found.hook is hook
 
 
 def test_a_rule_without_text_is_told_by_its_handle() -> None:
     text = DROPPED.replace("rule tcp dport 2 counter packets 5 bytes 60 drop", "unknown rule handle 7")
-    assert traversals(text, "", ())[-1].decisions[0].rule == "rule with handle 7"
+    assert traversals(text, "", (), OWN)[-1].decisions[0].rule == "rule with handle 7"
 
 
 @pytest.mark.parametrize("text", ["", "trace id aa ip6 filter INPUT packet: ip6 saddr ::1", "Terminated"])
 def test_what_is_no_trace_tells_nothing(text: str) -> None:
-    assert traversals(text, "", ()) == ()
+    assert traversals(text, "", (), OWN) == ()
 
 
 def test_what_is_no_capture_is_refused() -> None:
     with pytest.raises(ParseError):
         passings("AAAA", "", captured("service").marked)
+
+
+def mixed(trace: str, nonce: str, port: int) -> str:
+    """The lines of one trace and those of the other by turns, as two processors may tell them."""
+    lines = [(line.split()[2], line) for line in trace.splitlines()]
+    signs = (f"port {port} ", f"{nonce} request packet", f"{nonce} answer packet")
+    ids = {name for name, line in lines if any(sign in line for sign in signs)}
+    ours, others = ([line for name, line in lines if (name in ids) is own] for own in (True, False))
+    assert ours
+    assert others
+    return "\n".join(line for turn in zip_longest(ours, others) for line in turn if line)
+
+
+@pytest.mark.parametrize("nonce", ["3be80ee2", "241a7e1f"])
+def test_two_traces_at_once_keep_to_their_own_packets(nonce: str) -> None:
+    """Both from one pod to the same Service: the programs tell each of the other's packets and tables, too."""
+    document = json.loads((FOLDER / "two.json").read_text())
+    port, table = document["packets"][nonce][3], f"kubeproof_trace_{nonce}"
+    found = traversals(document["trace"], "", (8472,), table)
+    inner = [one for one in found if not one.is_tunnel]
+    assert {port} <= {one.packet.source_port for one in inner} | {one.packet.destination_port for one in inner}
+    assert all(port in (one.packet.source_port, one.packet.destination_port) for one in inner)
+    assert [hook for hook, _ in hooks(found, Direction.FORWARD)] == THERE
+    assert [hook for hook, _ in hooks(found, Direction.REPLY)] == BACK
+    assert not any("kubeproof_trace" in decision.table for one in found for decision in one.decisions)
+    assert traversals(mixed(document["trace"], nonce, port), "", (8472,), table) == found
