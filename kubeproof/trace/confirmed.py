@@ -39,9 +39,7 @@ def confirm(prediction: Prediction, world: World, access: Mapping[str, SshAccess
     return confirm_all([prediction], world, access)[0]
 
 
-def confirm_all(
-    predictions: Sequence[Prediction], world: World, access: Mapping[str, SshAccess]
-) -> list[Confirmation]:
+def confirm_all(predictions: Sequence[Prediction], world: World, access: Mapping[str, SshAccess]) -> list[Confirmation]:
     """The same for some packets, of one sender after the other, in the time of one: thirty are the most for tcpdump.
 
     Each needs a source port of its own. What counters and conntrack tell is of all of them.

@@ -1,4 +1,4 @@
-"""Traces tell the truth: pairs of all kinds are seen as predicted. What is broken: see traced.py; policies: test_matrix."""
+"""Traces tell the truth: pairs of all kinds are seen as predicted, in one run."""
 
 import time
 from collections import Counter
