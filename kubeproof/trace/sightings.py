@@ -23,9 +23,9 @@ from kubeproof.trace.marked_packet import (
 from kubeproof.trace.model import Direction, Packet, Place
 
 TABLE = "kubeproof_trace_"
-"""Beginning of the name of the table of nft: see :func:`table_of`."""
-REQUEST, ANSWER = "request", "answer"
-"""Its chains that mark a packet, so that the first line of a trace tells which one it is."""
+"""Name of the table of nft, followed by the nonce: two traces at once have their own."""
+REQUEST, ANSWER = "request_", "answer_"
+"""Its chains that mark a packet, followed by the nonce: the first line of a trace tells which packet comes."""
 HOOKS = {
     "prerouting": Place.PREROUTING,
     "input": Place.INPUT,
@@ -36,6 +36,7 @@ HOOKS = {
 END = "_end"
 """Its chains that are called by a hook after all others."""
 _DIRECTIONS = {REQUEST: Direction.FORWARD, ANSWER: Direction.REPLY}
+_FIRST = re.compile(rf"(?P<kind>{REQUEST}|{ANSWER})(?P<nonce>[0-9a-f]+)")
 _EVENT = re.compile(
     r"trace id (?P<id>\w+) (?P<family>\w+) (?P<table>\S+) (?P<chain>\S+) "
     r"(?P<kind>packet:|rule|unknown rule handle|policy|verdict|return)(?P<rest>.*)"
@@ -44,11 +45,6 @@ _VERDICT = re.compile(r"(?P<text>.*?) *\(verdict (?P<verdict>[^)]*)\)")
 _COUNTED = re.compile(r"counter packets \d+ bytes \d+ ?")
 _RULE = re.compile(r" *TRACE: \d+ (?P<id>\w+) (?P<table>[^:]+):(?P<chain>[^:]+):\S+ +(?:-[46] )?(?P<text>.*)")
 _LINK = re.compile(r"(?P<index>\d+): (?P<name>[^:@\s]+)")
-
-
-def table_of(marked: MarkedPacket) -> str:
-    """Two traces at once have a table each."""
-    return f"{TABLE}{marked.nonce.hex()}"
 
 
 @dataclass(frozen=True)
@@ -128,40 +124,46 @@ class _Group:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is a trace's, this one's or another's."""
         return self.table.startswith(TABLE)
 
     @property
-    def marks(self) -> Direction | None:
-        """What it marked the packet as: there its trace begins."""
-        return _DIRECTIONS.get(self.decisions[0].chain) if self.is_own and self.decisions else None
+    def marked(self) -> re.Match[str] | None:
+        """As what packet its first rule marked it, if that did: there a trace begins."""
+        return _FIRST.fullmatch(self.decisions[0].chain) if self.is_own and self.decisions else None
 
 
-def traversals(trace: str, xtables: str, tunnel_ports: tuple[int, ...], table: str) -> tuple[Traversal, ...]:
-    """What `nft monitor trace` and `xtables-monitor --trace` printed in one namespace of the packet of one table.
+def traversals(trace: str, xtables: str, nonce: bytes, tunnel_ports: tuple[int, ...]) -> tuple[Traversal, ...]:
+    """What `nft monitor trace` and `xtables-monitor --trace` printed of one packet in one namespace, in order.
 
-    In order. Both tell of the same rules; the second has those of iptables as iptables prints them.
+    Both tell of the same rules; the second has those of iptables as iptables prints them. What they print of other
+    packets, which are watched along with it or by another trace at the same time, is passed over.
     """
     return tuple(
         replace(one, is_tunnel=one.packet.protocol == "udp" and one.packet.destination_port in tunnel_ports)
-        for one in _traversals(_of_table(table, _groups(trace, _iptables_rules(xtables))))
+        for one in _traversals(_of_packet(nonce.hex(), _groups(trace, _iptables_rules(xtables))))
     )
 
 
-def _of_table(table: str, groups: Iterable[_Group]) -> Iterator[_Group]:
-    """Those of packets that a table marked: the programs tell of whatever is traced in the namespace.
+def _of_packet(nonce: str, groups: Iterable[_Group]) -> Iterator[_Group]:
+    """Those of one packet, between which a second processor may have told of another.
 
-    The kernel gives a packet another id where its interfaces change, but never while it is at one hook, where NAT
+    The kernel gives a packet another id where its interfaces change, but not while it is at one hook, where NAT
     changes its addresses.
     """
-    ids, identities = set(), set()
+    ids, identities, table = set(), set(), ""
     for group in groups:
-        if group.is_own and group.table != table:
+        if group.marked and group.marked["nonce"] == nonce:
+            table = group.table
+        elif group.marked:
+            ids.discard(group.trace_id)
             continue
-        if group.marks or group.trace_id in ids or group.header.identity in identities:
-            ids.add(group.trace_id)
-            identities.add(group.header.identity)
-            yield group
+        elif (group.is_own and group.table != table) or not (
+            group.trace_id in ids or group.header.identity in identities
+        ):
+            continue
+        ids.add(group.trace_id)
+        identities.add(group.header.identity)
+        yield group
 
 
 def _traversals(groups: Iterable[_Group]) -> list[Traversal]:
@@ -169,9 +171,9 @@ def _traversals(groups: Iterable[_Group]) -> list[Traversal]:
     waiting: list[_Group] = []
     direction, last = Direction.FORWARD, None
     for group in groups:
-        if group.marks:
+        if group.marked:
             found += _at(waiting, direction, last)
-            waiting, direction, last = [], group.marks, None
+            waiting, direction, last = [], _DIRECTIONS[group.marked["kind"]], None
         waiting.append(group)
         if group.is_own and group.chain.endswith(END):
             last = HOOKS[group.chain.removesuffix(END)]
@@ -271,12 +273,14 @@ def passings(capture: str, links: str, marked: MarkedPacket) -> tuple[Passing, .
 
 
 def passing(seen: CookedPacket, names: Mapping[int, str], marked: MarkedPacket) -> Passing | None:
-    """One captured packet; ``names`` are those of interfaces by their index. None for another protocol."""
+    """One captured packet; ``names`` are those of interfaces by their index. None for one that is not meant."""
     inner, outer = (seen.vxlan.inner, _packet(seen.packet)) if seen.vxlan else (seen.packet, None)
     packet = _packet(inner)
     if packet is None:
         return None
     is_answer = any(is_met(condition, inner) for condition in marked.answers)
+    if not is_answer and not any(is_met(condition, inner) for condition in marked.requests):
+        return None
     direction = Direction.REPLY if is_answer else Direction.FORWARD
     device = names.get(seen.interface, f"interface {seen.interface}")
     return Passing(direction, device, seen.is_outgoing, packet, outer, seen.time, _refusal(inner) if is_answer else "")

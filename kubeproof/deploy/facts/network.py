@@ -92,7 +92,5 @@ class AddressSets(Lines):
 
 
 class Plugins(Lines):
-    """Names of the CNI plugins on a host."""
-
     def command(self) -> str:
         return f"ls {FOLDER} 2>/dev/null || true"
