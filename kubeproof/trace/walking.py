@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import NoReturn
 
+from kubeproof.networks.network import VXLAN_OVERHEAD
 from kubeproof.state.model import FdbEntry, Link, Neighbour, Route
 from kubeproof.trace import routing
 from kubeproof.trace.model import OUTSIDE, Direction, End, Hop, Outcome, Packet, Place, Start, Walk
@@ -20,6 +21,8 @@ from kubeproof.trace.world import Node, Space, UnknownError, World
 LONGEST = 200
 """Hops after which a packet goes round in circles."""
 BROADCAST_MAC = "ff:ff:ff:ff:ff:ff"
+LOST = "larger frames are dropped, and nobody is told"
+"""By the end of a veth and by the port of a bridge (net/core/dev.c, __is_skb_forwardable)."""
 ANY_MAC = "00:00:00:00:00:00"
 """The FDB entry of a VXLAN device for everything that no other entry is for."""
 _RESOLVED = {"PERMANENT", "REACHABLE", "STALE", "DELAY", "PROBE", "NOARP"}
@@ -60,6 +63,8 @@ class Walker:
         self.hops: list[Hop] = []
         self.notes: list[str] = []
         self.smallest: tuple[int, str] | None = None
+        self.most: int | None = None
+        """Bytes of the largest packet of this direction that has passed so far."""
         self.receiver: Space | None = None
 
     def walk(self) -> Walk:
@@ -106,6 +111,7 @@ class Walker:
     def _turn(self) -> None:
         self.direction = Direction.REPLY
         self.packet = self.packet.reply
+        self.most = None
         self._forget()
 
     def _forget(self) -> None:
@@ -345,7 +351,19 @@ class Walker:
             self._end(space, Place.NIC, End.DROPPED, f"{device} is {'down' if link else 'missing'}", device=device)
         if self.smallest is None or link.mtu < self.smallest[0]:
             self.smallest = link.mtu, f"{device} of {space}"
+        told = "what is larger with its tunnel is sent in pieces" if self.inner else "larger packets are refused by ICMP"
+        self._measure(space, link, told)
         self._transmit(space, link, next_hop)
+
+    def _measure(self, space: Space, link: Link, told: str) -> None:
+        """Tells where packets end that had room so far. What a trace sends has room everywhere: no link of IPv4 has an
+        MTU of less than 68 bytes.
+        """
+        most = link.mtu - (VXLAN_OVERHEAD if self.inner else 0)
+        if self.most is not None and most < self.most:
+            what = f"takes {link.mtu} bytes: {told}"
+            self._hop(space, Place.MTU, what, decided_by=f"mtu {link.mtu} of {link.name}", device=link.name)
+        self.most = most if self.most is None else min(most, self.most)
 
     def _transmit(self, space: Space, link: Link, next_hop: IPv4Address) -> NoReturn:
         node = self.world.nodes[space.node]
@@ -411,6 +429,7 @@ class Walker:
         space, link = end
         self._hop(space, Place.VETH, f"comes out at {link.name}", device=link.name)
         self._forget()
+        self._measure(space, link, LOST)
         if not link.is_up:
             self._end(space, Place.VETH, End.DROPPED, f"{link.name} is down", device=link.name)
         self._ingress(space, link.name)
@@ -492,6 +511,7 @@ class Walker:
             self._bridged(host, "postrouting", "", link.name)
             if filtered:
                 self._hook(host, Place.POSTROUTING, out_device=bridge.name, port_out=link.name)
+        self._measure(host, link, LOST)
         self._egress(host, link.name)
         self._hop(
             host, Place.BRIDGE, f"leaves {bridge.name} by its port {link.name}", decided_by=text, device=link.name

@@ -198,6 +198,23 @@ def test_the_walk_ends_at_the_fault(name: str) -> None:
     ended(walk, place, end, reason)
 
 
+@pytest.mark.parametrize(
+    ("node", "device", "to", "told"),
+    [
+        (NODE1, "flannel.1", FAR, "takes 1400 bytes: larger packets are refused by ICMP"),
+        (NODE1, "host0", FAR, "takes 1400 bytes: what is larger with its tunnel is sent in pieces"),
+        (NODE2, "veth1377b16a", FAR, "takes 1400 bytes: larger frames are dropped, and nobody is told"),
+        (NODE2, "cni0", FAR, "takes 1400 bytes: larger packets are refused by ICMP"),
+        (NODE1, "veth56244007", HTTPD, "takes 1400 bytes: larger frames are dropped, and nobody is told"),
+    ],
+)
+def test_where_larger_packets_end_is_told(node: str, device: str, to: str, told: str) -> None:
+    walk = way(changed(healthy(), node, "links", link(device, mtu=1400)), KUARD, to, "80")
+    assert walk.succeeds
+    found = [hop for hop in walk.hops if hop.place is Place.MTU]
+    assert (found[0].node, found[0].device, found[0].what) == (node, device, told)
+
+
 def test_an_answer_that_is_lost_is_told_as_that() -> None:
     state = changed(healthy(), NODE2, "fdb", fdb("flannel.1", "192.168.200.12"))
     walk = way(state, KUARD, FAR, "80")
