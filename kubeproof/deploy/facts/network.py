@@ -8,6 +8,7 @@ from kubeproof.deploy.facts.lines import Lines
 from kubeproof.deploy.facts.questions import Answers, Questions
 from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
+from kubeproof.state.ipvs import VirtualServer, parse_virtual_servers
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,23 @@ class RoutesInto(Lines):
 
 
 class AddressSets(Lines):
-    """Names of the ipsets that a pod network's agent leaves; empty where there is no ipset(8)."""
+    """Names of the ipsets that a pod network's agent and kube-proxy leave; empty where there is no ipset(8)."""
 
     def command(self) -> str:
         listed = "for set in $(ipset list -name 2>/dev/null)"
         return f"{listed}; do case $set in {'|'.join(artifacts.SETS)}) echo $set;; esac; done; true"
+
+
+class VirtualServers(FactBase[list[VirtualServer]]):
+    """Those of IPVS; empty where the kernel has none."""
+
+    def command(self) -> str:
+        return "cat /proc/net/ip_vs 2>/dev/null || true"
+
+    default = list
+
+    def process(self, output: list[str]) -> list[VirtualServer]:
+        return list(parse_virtual_servers("\n".join(output)))
 
 
 class Plugins(Lines):

@@ -17,13 +17,28 @@ from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.files import Existing, NotEmpty
 from kubeproof.deploy.facts.kernel import Sysctls
 from kubeproof.deploy.facts.kubernetes import Remains
-from kubeproof.deploy.facts.network import AddressSets, ClusterLinks, IptablesRules, NftTables, RoutesInto
+from kubeproof.deploy.facts.network import (
+    AddressSets,
+    ClusterLinks,
+    IptablesRules,
+    NftTables,
+    RoutesInto,
+    VirtualServers,
+)
 from kubeproof.deploy.operations.leaving import leave_cluster, unmount_below
 from kubeproof.deploy.operations.package_managers import MANAGERS, PackageManager
 from kubeproof.deploy.operations.packages import simulate
 from kubeproof.deploy.operations.remote import NodeError, on_host, run, shell
 from kubeproof.node.leftovers import Leftovers
-from kubeproof.node.removal import Owners, idle_nft_tables, own_nft_tables, removal
+from kubeproof.node.removal import (
+    Owners,
+    idle_nft_tables,
+    ipvsadm_words,
+    own_nft_tables,
+    own_virtual_servers,
+    removal,
+)
+from kubeproof.state.ipvs import VirtualServer
 
 EMPTY = 'for path; do if [ -d "$path" ]; then find "$path" -xdev -mindepth 1 -delete; fi; done'
 """Empties those of its arguments that are directories, without what is mounted there."""
@@ -81,15 +96,27 @@ def _restore(host: Host, tool: str, plan: str) -> None:
 
 
 @operation()
-def remove_policies() -> Generator[str, None, None]:
-    """Delete the nft tables of the pod network: policies of a cluster that is gone would still shut pods off."""
+def remove_virtual_servers(services: IPv4Network, node_ports: range) -> Generator[str, None, None]:
+    """Take kube-proxy's Services out of IPVS; a host may have virtual servers of others, which stay."""
+    found: list[VirtualServer] = host.get_fact(VirtualServers)
+    own = own_virtual_servers(found, services, node_ports)
+    yield from _each("virtual servers", (f"ipvsadm --delete-service {ipvsadm_words(server)}" for server in own))
+
+
+@operation()
+def remove_own_tables() -> Generator[str, None, None]:
+    """Delete the nft tables of the pod network and of kube-proxy: policies of a cluster that is gone would still shut
+    pods off."""
     listed: dict[str, str] = host.get_fact(NftTables)
     yield from _each("tables", (f"nft delete table {table}" for table in own_nft_tables(listed)))
 
 
 @operation()
 def remove_sets() -> Generator[str, None, None]:
-    """Destroy the ipsets of Calico's agent. A host without ipset(8) keeps them, without effect, until it reboots."""
+    """Destroy the ipsets of Calico's agent and of kube-proxy.
+
+    A host without ipset(8) keeps them, without effect, until it reboots.
+    """
     sets: list[str] = host.get_fact(AddressSets)
     yield from _each("sets", (f"ipset destroy {shlex.quote(name)}" for name in sets))
 
