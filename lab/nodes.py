@@ -104,13 +104,11 @@ def stop(lab: LabSettings, name: str) -> int:
 
 
 def reboot(lab: LabSettings, name: str) -> int:
-    """Stop a node and start it again."""
     stop(lab, name)
     return start(lab, name)
 
 
 def status(lab: LabSettings) -> list[NodeStatus]:
-    """State, resident memory and disk of each node."""
     return [_status(node) for node in lab.nodes]
 
 

@@ -59,7 +59,6 @@ def ensure(lab: LabSettings) -> Path:
 
 
 def _packages(settings: Settings) -> list[str]:
-    """What the deploy asks apt for."""
     # It brings all of pyinfra along, and is needed for new nodes only.
     from kubeproof.deploy.phases.packages import wanted_packages
 

@@ -35,12 +35,10 @@ def ensure() -> Path:
 
 
 def is_cached() -> bool:
-    """Whether :func:`ensure` would find everything in the cache."""
     return cache.entry(KIND, key()).exists()
 
 
 def key() -> str:
-    """Hash over everything that decides the content."""
     digest = hashlib.sha256(repr((_RECIPE_VERSION, NODE_PACKAGES, MASKED_UNITS, _sources())).encode())
     for file in _image_files():
         digest.update(file.relative_to(REPOSITORY).as_posix().encode() + file.read_bytes())

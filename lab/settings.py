@@ -44,8 +44,6 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LabNode:
-    """A host of the lab."""
-
     name: str
     address: IPv4Address
     role: Role
@@ -106,12 +104,10 @@ class LabSettings:
 
     @property
     def gateway(self) -> IPv4Address:
-        """This machine's address on the lab bridge."""
         return self.node_network[GATEWAY_INDEX]
 
     @property
     def nodes(self) -> tuple[LabNode, ...]:
-        """The control plane host, then the workers, in the order of their addresses."""
         leader = LabNode(self.control_plane_name, self.node_network[self.first_node], "control-plane")
         return (leader, *(self._worker(number) for number in range(1, self.workers + 1)))
 

@@ -36,7 +36,6 @@ def write_config(nodes: Iterable[LabNode], host_keys: dict[str, str]) -> bool:
 
 
 def render(nodes: Iterable[LabNode]) -> str:
-    """The text of the ssh configuration."""
     return "".join(
         f"Host {node.name} {node.address}\n"
         f"    HostName {node.address}\n"

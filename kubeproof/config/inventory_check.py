@@ -38,7 +38,6 @@ class Contents:
     group_files: frozenset[str] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """A form that json can write."""
         return {
             "hosts": [asdict(host) for host in self.hosts],
             "data_without_hosts": sorted(self.data_without_hosts),
@@ -47,7 +46,6 @@ class Contents:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Contents":
-        """The reverse of :meth:`to_json`."""
         files = document["group_files"]
         return cls(
             tuple(HostEntry(host["name"], tuple(host["groups"]), host["data"]) for host in document["hosts"]),

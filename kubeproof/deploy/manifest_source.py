@@ -24,8 +24,6 @@ LARGEST_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Wanted:
-    """A manifest and the SHA-256 that it must have."""
-
     place: str
     """URL or path."""
     sha256: str
@@ -106,7 +104,6 @@ def verified(wanted: Wanted) -> bytes:
 
 
 def cache_folder() -> Path:
-    """Where manifests are kept, by their sums."""
     return downloads.cache_folder() / "manifests"
 
 

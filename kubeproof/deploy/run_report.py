@@ -23,8 +23,6 @@ class Change:
 
 @dataclass(frozen=True)
 class Report:
-    """How a run ended."""
-
     changes: tuple[Change, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     """Why each of the hosts failed that did, as far as it is known."""

@@ -28,7 +28,6 @@ class Conclusion:
 
 
 def failing(results: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
-    """Rows for which the proof does not hold."""
     return tuple(result for result in results if result.is_failing)
 
 

@@ -41,7 +41,6 @@ def collection_path(item: Json) -> str:
 
 
 def object_path(item: Json) -> str:
-    """The API's path of a Namespace, Pod or Service."""
     return f"{collection_path(item)}/{item['metadata']['name']}"
 
 
@@ -61,9 +60,7 @@ class Api(Protocol):
         """The object in the answer. Raises ApiError."""
         ...
 
-    def close(self) -> None:
-        """End the connection."""
-        ...
+    def close(self) -> None: ...
 
 
 class SshApi:
@@ -92,7 +89,6 @@ class SshApi:
         return _read(method, path, status, data)
 
     def close(self) -> None:
-        """End the connection and its ssh."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -50,7 +50,6 @@ class LabelChange:
     remove: tuple[str, ...]
 
     def applied(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """The labels after the change."""
         return {key: value for key, value in {**labels, **self.set}.items() if key not in self.remove}
 
 
@@ -73,7 +72,6 @@ class Case:
 
 @cache
 def load() -> tuple[Case, ...]:
-    """The suite in the order of its files."""
     return tuple(case for file in sorted(SUITE.glob("*.yaml")) for case in read(file.name, file.read_text()))
 
 

@@ -178,8 +178,6 @@ def last_words(log: Path) -> str:
 
 
 class Channels:
-    """One channel for each client, asked in parallel."""
-
     def __init__(self, channels: Sequence[Channel]) -> None:
         self._channels = {channel.name: channel for channel in channels}
         self._given_up: dict[str, str] = {}
@@ -226,7 +224,6 @@ class Channels:
 
 
 def client_command(loaded: LoadedInventory, client: str) -> list[str]:
-    """How a client is started: here, or in its pod."""
     if client == OUTSIDE:
         return [sys.executable, *CLIENT]
     namespace, pod = channel_pod(client)

@@ -44,7 +44,6 @@ def wanted(pods: list[Json], namespaces: list[Json], policies: list[Json]) -> Wa
 
 
 def missing(wanted: Wanted, state: Json) -> Iterator[str]:
-    """What a node's state lacks, or has and should not."""
     policies = {
         name: str(version)
         for name, version in state.get("policies", {}).items()

@@ -40,8 +40,6 @@ NAMESPACES = "/api/v1/namespaces"
 
 
 class ProbePods:
-    """The probe pods with their namespaces and Services."""
-
     def __init__(self, api: Api, cluster: Cluster) -> None:
         self._api = api
         self._cluster = cluster
@@ -50,7 +48,6 @@ class ProbePods:
         self._digest = hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def of_kind(self, kind: str) -> list[Json]:
-        """Objects of the template."""
         return [item for item in self.objects if item["kind"] == kind]
 
     def require_ours(self) -> None:

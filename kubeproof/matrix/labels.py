@@ -23,20 +23,17 @@ class Labels:
         self._changed: set[str] = set()
 
     def change(self, changes: Iterable[LabelChange]) -> None:
-        """Make the changes of a case."""
         for change in changes:
             path = _path_of(change)
             self._changed.add(path)
             self._patch(path, {**change.set, **dict.fromkeys(change.remove)})
 
     def restore(self) -> None:
-        """Undo the changes of this run."""
         for path in sorted(self._changed):
             self._restore(path)
         self._changed.clear()
 
     def restore_all(self) -> None:
-        """Undo what an earlier run may have left."""
         for path in self._original:
             self._restore(path)
 

@@ -61,7 +61,6 @@ class Layout:
         return self.subnets[node].network_address if node in self.subnets else self.nodes[node]
 
     def addresses(self, cluster: Cluster) -> Addresses:
-        """What the suite's placeholders stand for."""
         return Addresses(
             pods={target.name: target.address for target in self.targets},
             placement={target.name: target.node for target in self.targets},
@@ -80,7 +79,6 @@ def full_name(short: str) -> str:
 
 
 def channel_pod(client: str) -> tuple[str, str]:
-    """Namespace and name of the pod in which a client runs."""
     namespace, slash, name = client.partition("/")
     return (NAMESPACE_PREFIX + namespace, name) if slash else (NODE_NAMESPACE, client)
 

@@ -103,7 +103,6 @@ def cells(attempts: Sequence[Attempt], answer: Json) -> dict[Key, Cell]:
 
 
 def broken(attempts: Iterable[Attempt], reason: str) -> dict[Key, Cell]:
-    """Cells of attempts that could not be made."""
     return {attempt.key: Cell(Mark.FAILED, reason) for attempt in attempts}
 
 

@@ -44,8 +44,6 @@ FLANNEL = ("kube-flannel", "kube-flannel-ds")
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for."""
-
     files: Sequence[Path] = ()
     json_file: Path | None = None
     junit_file: Path | None = None

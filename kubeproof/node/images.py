@@ -81,7 +81,6 @@ def answered(lines: Iterable[str], names: Iterable[str], settings: Settings) -> 
 
 
 def pause_image(settings: Settings) -> str:
-    """The image of the container that holds a pod's network namespace."""
     return f"{settings.image_repository}/pause:{settings.pause_image_tag or settings.era.pause_tag}"
 
 

@@ -44,8 +44,6 @@ DEPLOY_FILES = (
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What has to go."""
-
     removed: tuple[str, ...] = ()
     """Paths to remove with everything below."""
     emptied: tuple[str, ...] = ()

@@ -37,8 +37,6 @@ class Table:
 
 @dataclass(frozen=True)
 class Owners:
-    """Whose rules have to go."""
-
     pod_cidrs: tuple[IPv4Network, ...]
     docker: bool
     """Docker's too."""

@@ -241,7 +241,6 @@ class Resolver:
 
 
 def is_number(written: str) -> bool:
-    """Whether a port is written as a number."""
     return written.isascii() and written.isdigit()
 
 

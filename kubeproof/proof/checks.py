@@ -93,7 +93,6 @@ def held_to(backend: Backend, proxy_mode: str = "iptables") -> tuple[Rule, ...]:
 
 
 def checks_of(settings: Settings) -> tuple[Rule, ...]:
-    """What a cluster with these settings is held to."""
     return held_to(settings.backend, settings.kube_proxy_mode)
 
 

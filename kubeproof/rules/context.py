@@ -73,7 +73,6 @@ class Context:
 
     @property
     def others(self) -> tuple[Node, ...]:
-        """The other nodes of the inventory."""
         return tuple(node for node in self.cluster.nodes if node.name != self.node.name)
 
     @property
@@ -83,7 +82,6 @@ class Context:
 
     @property
     def vxlan_device(self) -> str:
-        """Name of the node's VXLAN link."""
         return self.cluster.settings.vxlan_device
 
     @property
@@ -93,7 +91,6 @@ class Context:
 
     @property
     def underlay_address(self) -> IPv4Address:
-        """The address that packets to other nodes come from."""
         return self.underlay_address_of(self.node)
 
     def underlay_address_of(self, node: Node) -> IPv4Address:

@@ -21,8 +21,6 @@ LEGACY = "legacy"
 
 @dataclass(frozen=True)
 class Match(Generic[T]):
-    """A condition on one property, or its opposite."""
-
     value: T
     negated: bool = False
 
@@ -32,8 +30,6 @@ class Match(Generic[T]):
 
 @dataclass(frozen=True)
 class Ports:
-    """A range of ports, ends included."""
-
     first: int
     last: int
 
@@ -43,8 +39,6 @@ class Ports:
 
 @dataclass(frozen=True)
 class Mark:
-    """A packet mark under a mask."""
-
     value: int
     mask: int
 

@@ -45,7 +45,6 @@ class Container:
 
     @property
     def pod(self) -> str:
-        """Namespace and name of the pod, with a slash between them."""
         return f"{self.pod_namespace}/{self.pod_name}"
 
 

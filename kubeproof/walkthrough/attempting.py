@@ -50,7 +50,6 @@ def make(loaded: LoadedInventory, attempts: Sequence[Attempt]) -> list[tuple[Att
 
 
 def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
-    """Make one attempt."""
     way = attempt.way
     if isinstance(way, FromHere):
         return together([_get(way.url) for _ in range(way.times)])

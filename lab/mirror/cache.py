@@ -45,7 +45,6 @@ def creating(final: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(final: Path) -> None:
-    """Remove what interrupted builds of this entry left."""
     for leftover in final.parent.glob(f"{PARTIAL}{final.name}-*"):
         remove(leftover)
 
@@ -65,7 +64,6 @@ def ensure(kind: str, name: str, title: str, make: Callable[[Path], object]) -> 
 
 
 def prune(kind: str, keep: str) -> None:
-    """Remove all entries of a kind but one."""
     directory = paths.CACHE / kind
     for path in directory.iterdir() if directory.is_dir() else ():
         if path.name != keep:

@@ -30,8 +30,6 @@ REFLECT2_SOURCE = Path("/usr/share/gocode/src") / REFLECT2
 
 @dataclass(frozen=True)
 class Replacement:
-    """Text in a file of the source tree, and what stands there instead."""
-
     file: str
     old: str
     new: str
@@ -92,7 +90,6 @@ class Build:
 
     @property
     def copyright(self) -> Path:
-        """debian/copyright of the source package."""
         return self.folder / "copyright"
 
 

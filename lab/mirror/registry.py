@@ -47,7 +47,6 @@ def daemon(lab: "LabSettings") -> Daemon:
 
 
 def storage() -> Path:
-    """Folder with all that the registry holds."""
     return paths.CACHE / "registry"
 
 
@@ -74,7 +73,6 @@ class Shelf:
     images: Mapping[str, str]
 
     def digests(self) -> dict[str, str]:
-        """Reference -> digest."""
         if not self.images:
             return {}
         digests = layout_digests(json.loads((self.layout / "index.json").read_text()))

@@ -146,7 +146,6 @@ NAMES: tuple[Name, ...] = ("docker", "containerd")
 
 
 def runtime_of(name: str, era: Era) -> Runtime:
-    """The runtime that a setting means in an era."""
     if name == "containerd":
         return _CONTAINERD
     return _DOCKER if era.dockershim else _CRI_DOCKERD

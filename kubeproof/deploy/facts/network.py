@@ -105,7 +105,5 @@ class VirtualServers(FactBase[list[VirtualServer]]):
 
 
 class Plugins(Lines):
-    """Names of the CNI plugins on a host."""
-
     def command(self) -> str:
         return f"ls {FOLDER} 2>/dev/null || true"

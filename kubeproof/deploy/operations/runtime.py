@@ -34,7 +34,6 @@ class Asked:
     settings: Settings
 
     def among(self, told: Sequence[str]) -> tuple[str, ...]:
-        """Their references in what kubeadm said."""
         return references(self.settings.runtime, answered(told, self.names, self.settings))
 
 

@@ -16,7 +16,6 @@ SUBNET_ENV = "/run/flannel/subnet.env"
 
 @deploy("Leave the cluster")
 def leave() -> None:
-    """Take this host out of the cluster."""
     resetting.leave(name="Reset kubeadm", settings=cluster().settings)
 
 

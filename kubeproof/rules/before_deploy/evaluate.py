@@ -27,6 +27,5 @@ FAMILIES = (
 
 
 def evaluate(inspection: Inspection) -> Iterator[Finding]:
-    """What does not hold."""
     for module in FAMILIES:
         yield from module.findings(inspection)

@@ -40,14 +40,12 @@ kernel_feature = either_rule(
 
 
 def wanted(settings: Settings) -> tuple[str, ...]:
-    """Features that this cluster needs."""
     unwanted = {"vxlan": settings.cni_backend != "vxlan", "ipvs": settings.kube_proxy_mode != "ipvs"}
     return tuple(name for name in FEATURES if not unwanted.get(name))
 
 
 @of_each_host
 def findings(inspection: Inspection, node: Node, host: NodeState) -> Iterator[Finding]:
-    """Findings of each host that was asked to try."""
     if inspection.cluster.settings.kube_proxy_mode == "nftables" and () < systems.numbers(host.kernel) < NFTABLES_FROM:
         breaks = "and kube-proxy's mode nftables wants 5.13 or newer"
         yield kernel_feature.finding(f"has the kernel {host.kernel}", f"{OTHER_MODE}{REMEDY}", breaks=breaks)
