@@ -143,7 +143,7 @@ def own_nft_tables(tables: Iterable[str]) -> list[str]:
 
 
 def own_virtual_servers(
-    servers: Iterable[VirtualServer], services: IPv4Network, node_ports: range
+    servers: Iterable[VirtualServer], services: IPv4Network, node_ports: Sequence[int]
 ) -> list[VirtualServer]:
     """Those at addresses of Services and at NodePorts."""
     return [server for server in servers if server.address in services or server.port in node_ports]

@@ -8,7 +8,6 @@ from kubeproof.deploy.facts.lines import Lines
 from kubeproof.deploy.facts.questions import Answers, Questions
 from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
-from kubeproof.state.ipvs import VirtualServer, parse_virtual_servers
 
 
 @dataclass(frozen=True)
@@ -92,16 +91,11 @@ class AddressSets(Lines):
         return f"{listed}; do case $set in {'|'.join(artifacts.SETS)}) echo $set;; esac; done; true"
 
 
-class VirtualServers(FactBase[list[VirtualServer]]):
-    """Those of IPVS; empty where the kernel has none."""
+class VirtualServers(Lines):
+    """/proc/net/ip_vs; empty where the kernel has none."""
 
     def command(self) -> str:
         return "cat /proc/net/ip_vs 2>/dev/null || true"
-
-    default = list
-
-    def process(self, output: list[str]) -> list[VirtualServer]:
-        return list(parse_virtual_servers("\n".join(output)))
 
 
 class Plugins(Lines):

@@ -38,7 +38,7 @@ from kubeproof.node.removal import (
     own_virtual_servers,
     removal,
 )
-from kubeproof.state.ipvs import VirtualServer
+from kubeproof.state.ipvs import parse_virtual_servers
 
 EMPTY = 'for path; do if [ -d "$path" ]; then find "$path" -xdev -mindepth 1 -delete; fi; done'
 """Empties those of its arguments that are directories, without what is mounted there."""
@@ -95,10 +95,10 @@ def _restore(host: Host, tool: str, plan: str) -> None:
 
 
 @operation()
-def remove_virtual_servers(services: IPv4Network, node_ports: range) -> Generator[str, None, None]:
+def remove_virtual_servers(services: str, node_ports: Sequence[int]) -> Generator[str, None, None]:
     """Take kube-proxy's Services out of IPVS; a host may have virtual servers of others, which stay."""
-    found: list[VirtualServer] = host.get_fact(VirtualServers)
-    own = own_virtual_servers(found, services, node_ports)
+    found = parse_virtual_servers("\n".join(host.get_fact(VirtualServers)))
+    own = own_virtual_servers(found, IPv4Network(services), node_ports)
     yield from _each("virtual servers", (f"ipvsadm --delete-service {ipvsadm_words(server)}" for server in own))
 
 

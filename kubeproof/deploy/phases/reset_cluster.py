@@ -39,7 +39,7 @@ def remove_network() -> None:
     networks = pod_cidrs(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
     settings = cluster().settings
     resetting.remove_virtual_servers(
-        name="Take its Services out of IPVS", services=settings.service_cidr, node_ports=settings.node_ports
+        name="Take its Services out of IPVS", services=str(settings.service_cidr), node_ports=settings.node_ports
     )
     resetting.remove_links(name="Delete its links", names=artifacts.LINKS)
     resetting.remove_routes(name="Delete its routes", networks=networks)
