@@ -15,10 +15,8 @@ def _of_all(part: Callable[[Artifacts], tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item for network in NETWORKS.values() for item in part(network.artifacts)))
 
 
-LINKS = (*_of_all(lambda network: network.links), "vxlan.calico")
-"""Patterns of the shell; the last one is of Calico alone.
-
-KERNELS_LINK is none of them: the kernel makes it with its module, nobody can delete it."""
+LINKS = _of_all(lambda network: network.links)
+"""Patterns of the shell. KERNELS_LINK is none of them: the kernel makes it with its module, nobody can delete it."""
 DIRECTORIES = _of_all(lambda network: network.directories)
 EVIDENCE = _of_all(lambda network: network.evidence)
 PLUGINS = _of_all(lambda network: network.plugins)
@@ -43,7 +41,8 @@ OTHERS_CHAINS = ("WEAVE",)
 SERVICE_LINKS = ("kube-ipvs0", "nodelocaldns")
 """Links that have addresses of Services: of kube-proxy with IPVS, and of a cache of names that a cluster may have."""
 KERNELS_LINK = "tunl0"
-OTHERS_CONFIGURATIONS = ("10-calico.conflist", "05-cilium.conflist", "10-weave.conflist", "10-kuberouter.conflist")
+"""Of IP in IP, which Calico takes as it is."""
+OTHERS_CONFIGURATIONS = ("05-cilium.conflist", "10-weave.conflist", "10-kuberouter.conflist")
 
 
 def is_link(name: str) -> bool:

@@ -51,6 +51,14 @@ class ClusterLinks(Lines):
         )
 
 
+class KernelsLink(Lines):
+    """The kernel's own link of IP in IP, where it has an address in one of ``networks``."""
+
+    def command(self, networks: list[str]) -> str:
+        shown = "; ".join(f"ip -4 -o addr show dev {artifacts.KERNELS_LINK} to {network}" for network in networks)
+        return f"{{ {shown}; }} 2>/dev/null | awk '{{print $2; exit}}'; true"
+
+
 class NftTables(FactBase[dict[str, str]]):
     """nft tables by family and name (such as "ip filter"), each with its listing; empty where there is no nft."""
 
@@ -70,17 +78,22 @@ class NftTables(FactBase[dict[str, str]]):
 
 
 class RoutesInto(Lines):
-    """Routes by a gateway into ``networks`` or parts of them that are of no link of a pod network, as ip-route(8) takes
-    them: ``10.244.1.0/24 via 192.0.2.12 dev eth0``."""
+    """Routes into ``networks`` or parts of them that go with no link of a pod network, as ip-route(8) takes them: by a
+    gateway (``10.244.1.0/24 via 192.0.2.12 dev eth0``), or nowhere (``blackhole 10.244.1.0/26``)."""
 
     def command(self, networks: list[str]) -> str:
         listed = "; ".join(f"ip -4 route show root {network}" for network in networks)
-        by_gateway = '$2 == "via" {print $1, $2, $3, $4, $5}'
-        return f"{{ {listed}; }} 2>/dev/null | awk '{by_gateway}'; true"
+        kinds = '$2 == "via" {print $1, $2, $3, $4, $5} $1 == "blackhole" {print $1, $2}'
+        return f"{{ {listed}; }} 2>/dev/null | awk '{kinds}'; true"
 
     def process(self, output: list[str]) -> list[str]:
         routes = dict.fromkeys(super().process(output))
-        return [route for route in routes if not artifacts.is_own_link(route.split()[-1])]
+        devices = {route: route.split()[-1] for route in routes}
+        return [
+            route
+            for route, device in devices.items()
+            if device != artifacts.KERNELS_LINK and not artifacts.is_own_link(device)
+        ]
 
 
 class AddressSets(Lines):

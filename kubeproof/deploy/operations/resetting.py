@@ -17,7 +17,7 @@ from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.files import Existing, NotEmpty
 from kubeproof.deploy.facts.kernel import Sysctls
 from kubeproof.deploy.facts.kubernetes import Remains
-from kubeproof.deploy.facts.network import AddressSets, ClusterLinks, IptablesRules, NftTables, RoutesInto
+from kubeproof.deploy.facts.network import AddressSets, ClusterLinks, IptablesRules, KernelsLink, NftTables, RoutesInto
 from kubeproof.deploy.operations.leaving import leave_cluster, unmount_below
 from kubeproof.deploy.operations.package_managers import MANAGERS, PackageManager
 from kubeproof.deploy.operations.packages import simulate
@@ -49,6 +49,13 @@ def remove_links(names: Sequence[str]) -> Generator[str, None, None]:
     yield from _each("links", commands)
 
 
+@operation()
+def empty_links(networks: Sequence[IPv4Network]) -> Generator[str, None, None]:
+    """Take addresses off the kernel's own link, and set it down, which takes its routes: nobody can delete it."""
+    links: list[str] = host.get_fact(KernelsLink, networks=[str(network) for network in networks])
+    yield from _each("links", (f"ip addr flush dev {link} && ip link set dev {link} down" for link in links))
+
+
 def _each(things: str, commands: Iterable[str]) -> Generator[str, None, None]:
     """The commands that remove things, if there are any."""
     found = list(commands)
@@ -59,7 +66,7 @@ def _each(things: str, commands: Iterable[str]) -> Generator[str, None, None]:
 
 @operation()
 def remove_routes(networks: Sequence[IPv4Network]) -> Generator[str, None, None]:
-    """Delete routes into networks of pods that no link of the pod network has taken with it, those of host-gw."""
+    """Delete routes into networks of pods that no link of the pod network has taken with it."""
     routes: list[str] = host.get_fact(RoutesInto, networks=[str(network) for network in networks])
     yield from _each("routes", (f"ip -4 route delete {route}" for route in routes))
 

@@ -39,6 +39,7 @@ def remove_network() -> None:
         return
     networks = pod_cidrs(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
     resetting.remove_links(name="Delete its links", names=artifacts.LINKS)
+    resetting.empty_links(name="Empty the kernel's own", networks=networks)
     resetting.remove_routes(name="Delete its routes", networks=networks)
     resetting.remove_rules(name="Remove its iptables rules", owners=Owners(networks, docker=False))
     resetting.remove_policies(name="Remove its policies")
