@@ -154,7 +154,7 @@ def read_file(file: Path) -> dict[str, object]:
 def parse(raw: Mapping[str, object], environment: Mapping[str, str]) -> LabSettings:
     """Check raw values, those of the environment taking precedence. Pure. Raises UserError with all problems."""
     overrides = {
-        name.removeprefix(ENVIRONMENT_PREFIX).lower(): _from_environment(value)
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): (int(value) if value.isascii() and value.isdigit() else value)
         for name, value in environment.items()
         if name.startswith(ENVIRONMENT_PREFIX)
     }
@@ -165,10 +165,6 @@ def parse(raw: Mapping[str, object], environment: Mapping[str, str]) -> LabSetti
     if problems:
         raise UserError([_with_source(line, overrides) for line in problems])
     return LabSettings(**values)  # type: ignore[arg-type]  # checked by the readers
-
-
-def _from_environment(value: str) -> object:
-    return int(value) if value.isascii() and value.isdigit() else value
 
 
 def _with_source(line: str, overrides: Mapping[str, object]) -> str:

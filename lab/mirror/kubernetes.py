@@ -161,7 +161,9 @@ def _build(fetched: Source, folder: Path) -> None:
     tree = gopath / "src" / IMPORT_PATH
     cache.remove(gopath)
     upstream = source.unpack(fetched, tree)
-    _replace_reflect2(tree)
+    vendored = tree / "vendor" / REFLECT2
+    shutil.rmtree(vendored)
+    shutil.copytree(REFLECT2_SOURCE, vendored)
     replace_texts(tree)
     with step("Kubernetes: generated OpenAPI definitions"):
         _generate_openapi(tree, work)
@@ -191,12 +193,6 @@ def _go_environment(work: Path) -> dict[str, str]:
         "GOPATH": str(work / "gopath"),
         "GOGC": GARBAGE_COLLECTION_PERCENT,
     }
-
-
-def _replace_reflect2(tree: Path) -> None:
-    vendored = tree / "vendor" / REFLECT2
-    shutil.rmtree(vendored)
-    shutil.copytree(REFLECT2_SOURCE, vendored)
 
 
 def _generate_openapi(tree: Path, work: Path) -> None:
