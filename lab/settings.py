@@ -30,9 +30,7 @@ SHORTEST_PREFIX = 16
 MAX_INTERFACE_NAME = 15
 """Linux: IFNAMSIZ less the closing zero byte."""
 RESERVED_PORTS = {22: "SSH", 53: "DNS"}
-TAKEN_NETWORKS = {
-    "Docker's bridge": IPv4Network("172.17.0.0/16"),
-}
+TAKEN_NETWORKS = {"Docker's bridge": IPv4Network("172.17.0.0/16")}
 """Networks that a node has for other purposes."""
 
 PRIVATE_NETWORKS = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))

@@ -11,12 +11,7 @@ from kubeproof.networks.registry import NETWORKS
 
 LONGEST_LINK = 15
 """Characters that the name of a link can have (linux/if.h, IFNAMSIZ)."""
-DEFAULTS = {
-    "cni_manifest": "",
-    "cni_manifest_sha256": "",
-    "cni_mtu": None,
-    "cni_interface": NODE_ADDRESS,
-}
+DEFAULTS = {"cni_manifest": "", "cni_manifest_sha256": "", "cni_mtu": None, "cni_interface": NODE_ADDRESS}
 """Of settings that some networks do not use."""
 
 

@@ -188,11 +188,7 @@ def _collect(gopath: Path, tree: Path, folder: Path, fetched: Source, upstream: 
 
 
 def _go_environment(work: Path) -> dict[str, str]:
-    return {
-        **go.environment(work / "gocache"),
-        "GOPATH": str(work / "gopath"),
-        "GOGC": GARBAGE_COLLECTION_PERCENT,
-    }
+    return {**go.environment(work / "gocache"), "GOPATH": str(work / "gopath"), "GOGC": GARBAGE_COLLECTION_PERCENT}
 
 
 def _generate_openapi(tree: Path, work: Path) -> None:
