@@ -14,7 +14,6 @@ from lab.mirror import cache
 from lab.paths import REPOSITORY
 
 KIND = "rootfs"
-"""Name of its cache."""
 NODE_PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "ifupdown", "iproute2", "iputils-ping", "netbase"),
     *("procps", "kmod", "ca-certificates", "curl", "less", "jq"),

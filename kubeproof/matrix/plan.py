@@ -9,7 +9,6 @@ from kubeproof.matrix.table import Cell, Cells, Combination, Key, Mark
 from kubeproof.policy.model import PROTOCOLS
 
 NODE_PORT = PORTS[0]
-"""The port that NodePorts lead to."""
 
 
 @dataclass(frozen=True)

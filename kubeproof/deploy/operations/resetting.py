@@ -66,8 +66,7 @@ def remove_routes(networks: Sequence[IPv4Network]) -> Generator[str, None, None]
 @operation()
 def remove_rules(owners: Owners) -> Generator[PyinfraCommand, None, None]:
     """Take the owners' iptables rules out, in one transaction for each family; all others stay."""
-    rules = host.get_fact(IptablesRules)
-    plans = {"iptables": removal(rules.ipv4, owners), "ip6tables": removal(rules.ipv6, owners)}
+    plans = {tool: removal(rules, owners) for tool, rules in host.get_fact(IptablesRules).items()}
     if not any(plans.values()):
         host.noop("there are no such rules")
     for tool, plan in plans.items():
