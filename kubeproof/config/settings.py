@@ -221,12 +221,10 @@ class Settings:
 
     @property
     def era(self) -> Era:
-        """What holds for this version of Kubernetes."""
         return ERAS[self.kubernetes_minor]
 
     @property
     def runtime(self) -> Runtime:
-        """The container runtime on every host."""
         return runtime_of(self.container_runtime, self.era)
 
     @property
@@ -236,7 +234,6 @@ class Settings:
 
     @property
     def network(self) -> Network:
-        """What is known of the pod network."""
         return NETWORKS[self.cni]
 
     @property
@@ -261,7 +258,6 @@ class Settings:
 
     @property
     def node_ports(self) -> range:
-        """Ports that a Service of type NodePort can have."""
         first, _, last = self.node_port_range.partition("-")
         return range(int(first), int(last) + 1)
 

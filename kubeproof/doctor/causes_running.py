@@ -231,7 +231,6 @@ def _described(evidence: Evidence, pod: Pod) -> str:
 
 @cause(kube_proxy_ready, follows=Follows(here=("kube-proxy-ready", *SERVICE_ROWS)))
 def kube_proxy_down(evidence: Evidence) -> Iterator[Case]:
-    """No ready pod of it on a node."""
     for context in _members(evidence):
         row = kube_proxy_ready.check(context)
         if isinstance(context.objects, str) or row.ok or _kubelet_down(context):
@@ -260,7 +259,6 @@ _ANY_LINUX = '[{"op":"replace","path":"/spec/template/spec/nodeSelector","value"
     follows=Follows(everywhere=NAME_ROWS, traffic=False),
 )
 def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
-    """No ready endpoint, and why."""
     objects, leader = evidence.snapshot.objects, evidence.snapshot.loaded.cluster.leader.name
     if isinstance(objects, str) or not evidence.fails(*NAME_ROWS):
         return

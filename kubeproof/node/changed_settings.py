@@ -26,13 +26,9 @@ class InUse:
     images: Mapping[str, str] = field(default_factory=dict)
     """References of the control plane's images, by program such as "etcd"."""
     kubelet: Mapping[str, str] = field(default_factory=dict)
-    """Keys of kubelet's configuration."""
     server: str = ""
-    """URL of the API server that kubelet speaks with."""
     node_ip: str = ""
-    """Address that kubelet was told to be at."""
     deployments: tuple[str, ...] = ()
-    """Names of the Deployments in kube-system."""
     pause_image: str = ""
     """Reference that kubelet was told when the host joined."""
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

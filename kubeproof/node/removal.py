@@ -31,13 +31,10 @@ class Table:
     rules: list[str] = field(default_factory=list)
     """As iptables-save prints them: ``-A CHAIN …``."""
     policies: dict[str, str] = field(default_factory=dict)
-    """Policies to set, by built-in chain."""
 
 
 @dataclass(frozen=True)
 class Owners:
-    """Whose rules have to go."""
-
     pod_cidrs: tuple[IPv4Network, ...]
     docker: bool
     """Docker's too."""

@@ -63,7 +63,6 @@ def held_to(backend: Backend) -> tuple[Rule, ...]:
 
 
 def checks_of(settings: Settings) -> tuple[Rule, ...]:
-    """What a cluster with these settings is held to."""
     return held_to(settings.backend)
 
 

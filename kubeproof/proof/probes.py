@@ -117,8 +117,6 @@ def _missing_demo(objects: ApiObjects) -> str | None:
 
 
 class _Planner:
-    """Works out the probes from one snapshot."""
-
     def __init__(self, snapshot: Snapshot, objects: ApiObjects) -> None:
         self.snapshot = snapshot
         self.objects = objects
@@ -521,7 +519,6 @@ def _judge_reverse(name: str) -> Callable[[Output], str]:
 
 
 def judge_page(output: Output) -> str:
-    """Any page with status 200."""
     answer = read_answer(output)
     found = f"HTTP status {answer.status} and {len(answer.body)} characters"
     return compared(answer.status == 200 and bool(answer.body.strip()), found)

@@ -114,8 +114,6 @@ class Service:
 
 @dataclass(frozen=True)
 class Backend:
-    """A ready endpoint's address and port."""
-
     address: IPv4Address
     port: int
 
@@ -156,7 +154,6 @@ class ApiObjects:
         return next((service for service in self.services if service.full_name == full_name), None)
 
     def backends(self, service: Service, port: ServicePort) -> frozenset[Backend]:
-        """Ready endpoints of one port of a Service."""
         return self.endpoints.get((service.namespace, service.name, port.name), frozenset())
 
     def pods_with_own_address(self, node: str) -> tuple[Pod, ...]:

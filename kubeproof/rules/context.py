@@ -100,7 +100,6 @@ class Context:
 
     @property
     def others(self) -> tuple[Node, ...]:
-        """The other nodes of the inventory."""
         return tuple(node for node in self.cluster.nodes if node.name != self.node.name)
 
     @property
@@ -110,7 +109,6 @@ class Context:
 
     @property
     def vxlan_device(self) -> str:
-        """Name of the node's VXLAN link."""
         return self.cluster.settings.vxlan_device
 
     @property
@@ -120,7 +118,6 @@ class Context:
 
     @property
     def underlay_address(self) -> IPv4Address:
-        """The address that packets to other nodes come from."""
         return self.underlay_address_of(self.node)
 
     def underlay_address_of(self, node: Node) -> IPv4Address:

@@ -39,7 +39,6 @@ def named_pods(found: str) -> list[str]:
 
 
 def _node_end(context: Context, network: Namespace | None) -> Link | None:
-    """The node's end of a pod's eth0."""
     inner = network.link(POD_DEVICE) if network else None
     return context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index is not None else None
 

@@ -271,6 +271,8 @@ class World:
     """The machine that the state was collected from, if it is no node."""
     ports: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     """Protocol and number of the ports that containers of a pod name, by ``namespace/name``."""
+    firewalls: dict[int, Any] = field(default_factory=dict, compare=False)
+    """Rules of its namespaces in order, by the id of each: walks keep them here, as many packets meet them."""
 
     def node_with(self, address: IPv4Address) -> Node | None:
         """The node that has an address in its own namespace, the inventory's first."""

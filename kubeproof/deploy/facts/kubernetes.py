@@ -38,8 +38,6 @@ class ControlPlane:
 
 
 class ControlPlaneState(Questions[ControlPlane]):
-    """Reads :class:`ControlPlane`."""
-
     def questions(self) -> dict[str, str]:
         ask = f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s"
         return {
@@ -72,8 +70,6 @@ class Membership:
 
 
 class MembershipState(Questions[Membership]):
-    """Reads :class:`Membership`."""
-
     def questions(self) -> dict[str, str]:
         return {
             "joined": f"ls {paths.KUBELET_CONF}",
@@ -83,9 +79,7 @@ class MembershipState(Questions[Membership]):
 
     def read(self, found: Answers) -> Membership:
         return Membership(
-            joined=bool(found["joined"]),
-            interrupted=bool(found["interrupted"]),
-            ca_hash=_only(found, "ca"),
+            joined=bool(found["joined"]), interrupted=bool(found["interrupted"]), ca_hash=_only(found, "ca")
         )
 
 

@@ -1,7 +1,5 @@
 """Facts about what a cluster leaves in a host's network."""
 
-from dataclasses import dataclass
-
 from pyinfra.api.facts import FactBase
 
 from kubeproof.deploy.facts.lines import Lines
@@ -10,22 +8,14 @@ from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
 
 
-@dataclass(frozen=True)
-class Rules:
-    """iptables rules of both families, as iptables-save and ip6tables-save print them."""
-
-    ipv4: str = ""
-    ipv6: str = ""
-
-
-class IptablesRules(Questions[Rules]):
-    """Reads :class:`Rules`; empty where there are no such tools."""
+class IptablesRules(Questions[dict[str, str]]):
+    """Rules by tool, as iptables-save and ip6tables-save print them; empty where there are no such tools."""
 
     def questions(self) -> dict[str, str]:
-        return {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
+        return {"iptables": "iptables-save", "ip6tables": "ip6tables-save"}
 
-    def read(self, found: Answers) -> Rules:
-        return Rules("\n".join(found["ipv4"]), "\n".join(found["ipv6"]))
+    def read(self, found: Answers) -> dict[str, str]:
+        return {tool: "\n".join(found[tool]) for tool in self.questions()}
 
 
 class ForwardPolicy(FactBase[str]):
@@ -105,7 +95,5 @@ class AddressSets(Lines):
 
 
 class Plugins(Lines):
-    """Names of the CNI plugins on a host."""
-
     def command(self) -> str:
         return f"ls {FOLDER} 2>/dev/null || true"

@@ -57,7 +57,6 @@ def empty_links(networks: Sequence[IPv4Network]) -> Generator[str, None, None]:
 
 
 def _each(things: str, commands: Iterable[str]) -> Generator[str, None, None]:
-    """The commands that remove things, if there are any."""
     found = list(commands)
     if not found:
         host.noop(f"there are no such {things}")
@@ -74,8 +73,7 @@ def remove_routes(networks: Sequence[IPv4Network]) -> Generator[str, None, None]
 @operation()
 def remove_rules(owners: Owners) -> Generator[PyinfraCommand, None, None]:
     """Take the owners' iptables rules out, in one transaction for each family; all others stay."""
-    rules = host.get_fact(IptablesRules)
-    plans = {"iptables": removal(rules.ipv4, owners), "ip6tables": removal(rules.ipv6, owners)}
+    plans = {tool: removal(rules, owners) for tool, rules in host.get_fact(IptablesRules).items()}
     if not any(plans.values()):
         host.noop("there are no such rules")
     for tool, plan in plans.items():
@@ -131,7 +129,6 @@ def _purge(host: Host, manager: PackageManager, packages: tuple[str, ...]) -> No
 
 @operation()
 def remove_group(group: str) -> Generator[str, None, None]:
-    """Delete a group that a removed package has left."""
     if group not in host.get_fact(Groups):
         host.noop("there is no such group")
         return
@@ -168,7 +165,6 @@ def restore_files(files: Sequence[str]) -> Generator[str, None, None]:
 
 
 def restore_file(path: str) -> Generator[str, None, None]:
-    """The command that puts one file back, if it takes one."""
     original = paths.ORIGINALS + path
     now, before = (host.get_fact(Sha256File, path=file) for file in (path, original))
     if now == before:
@@ -181,7 +177,6 @@ def restore_file(path: str) -> Generator[str, None, None]:
 
 @operation()
 def restore_directories(directories: Sequence[str]) -> Generator[str, None, None]:
-    """Make directories that were there before and have gone since."""
     present = host.get_fact(Existing, candidates=list(directories)) if directories else []
     missing = [directory for directory in directories if directory not in present]
     if not missing:
@@ -192,7 +187,6 @@ def restore_directories(directories: Sequence[str]) -> Generator[str, None, None
 
 @operation()
 def restore_sysctls(before: dict[str, str]) -> Generator[str, None, None]:
-    """Give kernel settings the values that they had."""
     now = host.get_fact(Sysctls, names=list(before)) if before else {}
     different = [name for name, value in now.items() if before.get(name) != value]
     if not different:

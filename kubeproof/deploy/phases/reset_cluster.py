@@ -10,13 +10,11 @@ from kubeproof.deploy.operations import kubeadm, kubeconfig, resetting
 from kubeproof.networks import artifacts
 from kubeproof.node import leftovers
 from kubeproof.node.removal import Owners, pod_cidrs
-
-SUBNET_ENV = "/run/flannel/subnet.env"
+from kubeproof.state.hostfiles import SUBNET_ENV
 
 
 @deploy("Leave the cluster")
 def leave() -> None:
-    """Take this host out of the cluster."""
     resetting.leave(name="Reset kubeadm", settings=cluster().settings)
 
 

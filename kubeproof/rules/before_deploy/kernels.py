@@ -34,13 +34,11 @@ kernel_feature = either_rule(
 
 
 def wanted(settings: Settings) -> tuple[str, ...]:
-    """Features that this cluster needs."""
     return tuple(name for name in FEATURES if name != "vxlan" or settings.cni_backend == "vxlan")
 
 
 @of_each_host
 def findings(inspection: Inspection, node: Node, _: NodeState) -> Iterator[Finding]:
-    """Findings of each host that was asked to try."""
     if node.name in inspection.features:
         tried = inspection.features[node.name]
         for name in wanted(inspection.cluster.settings):

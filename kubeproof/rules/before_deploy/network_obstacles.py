@@ -31,7 +31,6 @@ cni_leftovers = Rule(
     needs=("network", "iptables"),
 )
 SHOWN = 4
-"""How many leftovers a line names."""
 
 cni_manifest = error_rule(
     "cni-manifest", "the manifest of flannel, Canal or Calico can be had and used", "so there would be no pod network"
