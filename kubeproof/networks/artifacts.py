@@ -17,10 +17,8 @@ def _of_all(part: Callable[[Artifacts], tuple[str, ...]]) -> tuple[str, ...]:
 
 IPVS_LINK = "kube-ipvs0"
 """kube-proxy's in its mode ipvs, with the addresses of Services."""
-LINKS = (*_of_all(lambda network: network.links), "vxlan.calico", IPVS_LINK)
-"""Patterns of the shell; vxlan.calico is of Calico alone.
-
-KERNELS_LINK is none of them: the kernel makes it with its module, nobody can delete it."""
+LINKS = (*_of_all(lambda network: network.links), IPVS_LINK)
+"""Patterns of the shell. KERNELS_LINK is none of them: the kernel makes it with its module, nobody can delete it."""
 DIRECTORIES = _of_all(lambda network: network.directories)
 EVIDENCE = _of_all(lambda network: network.evidence)
 PLUGINS = _of_all(lambda network: network.plugins)
@@ -47,7 +45,8 @@ OTHERS_CHAINS = ("WEAVE",)
 SERVICE_LINKS = ("nodelocaldns",)
 """The link of a cache of names that a cluster may have, which has addresses of Services."""
 KERNELS_LINK = "tunl0"
-OTHERS_CONFIGURATIONS = ("10-calico.conflist", "05-cilium.conflist", "10-weave.conflist", "10-kuberouter.conflist")
+"""Of IP in IP, which Calico takes as it is."""
+OTHERS_CONFIGURATIONS = ("05-cilium.conflist", "10-weave.conflist", "10-kuberouter.conflist")
 
 
 def is_link(name: str) -> bool:

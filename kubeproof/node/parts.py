@@ -21,7 +21,6 @@ from kubeproof.state.policies import POLICIES_FILE, parse_nft_tables, parse_poli
 
 DEPLOY, RECORD, PROOF, DOCTOR, PAGE = Asker
 NAME_SECONDS = 3
-"""How long a host may take to resolve its own name."""
 
 _OS_RELEASE = "(file=/etc/os-release; [ -e $file ] || file=/usr/lib/os-release; . $file; echo {}); true"
 """In a shell of its own, which would end with a file that is not there, or is none for a shell."""

@@ -32,7 +32,6 @@ class Table:
     rules: list[str] = field(default_factory=list)
     """As iptables-save prints them: ``-A CHAIN …``."""
     policies: dict[str, str] = field(default_factory=dict)
-    """Policies to set, by built-in chain."""
 
 
 @dataclass(frozen=True)

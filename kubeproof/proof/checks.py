@@ -1,8 +1,9 @@
 """Which rules each pod network is held to, in the order in which a person reads them. Pure.
 
-What was seen live is podnet, with kube-proxy in its mode iptables. Those of flannel and Canal were tried on states
-written out by hand from what their projects document (tests/unit/proof/test_networks.py), those of kube-proxy's other
-modes on states made from its sources and from public captures (tests/unit/proof/proxies.py).
+What was seen live is podnet and flannel, with kube-proxy in its mode iptables. Those of Canal and Calico were tried on
+states written out by hand from what their projects document (tests/unit/proof/test_networks.py), Canal's on captures of a
+patched build as well; those of kube-proxy's other modes on states made from its sources and from public captures
+(tests/unit/proof/proxies.py).
 """
 
 from collections.abc import Iterable
@@ -43,6 +44,7 @@ BY_ASPECT: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ),
     (EVERY, (membership.network_agent_ready, membership.kube_proxy_ready, membership.cni_order)),
     ("vxlan", (devices.flannel_device, devices.flannel_address)),
+    ("ipip", (devices.ipip_device, devices.flannel_address)),
     ("node-routes", (devices.no_tunnel,)),
     ("bridge", (devices.cni0_address,)),
     (EVERY, (devices.cni_mtu,)),
@@ -50,7 +52,9 @@ BY_ASPECT: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     (EVERY, (devices.docker0_down,)),
     ("bridge", (paths.route_to_own_pods,)),
     ("pod-links", (paths.routes_to_pods,)),
-    ("vxlan", (paths.routes_to_other_nodes, paths.arp_entries, paths.fdb_entries)),
+    ("onlink-routes", (paths.routes_to_other_nodes,)),
+    ("blocks", (paths.routes_to_blocks,)),
+    ("vxlan", (paths.arp_entries, paths.fdb_entries)),
     ("node-routes", (paths.routes_by_nodes,)),
     ("bridge", (pods.pod_addresses, pods.pod_default_routes, pods.pod_veths)),
     ("pod-links", (pods.pod_single_addresses, pods.pod_link_local_gateways)),

@@ -12,7 +12,6 @@ from kubeproof.state.errors import ParseError
 
 SUBNET_ENV = "/run/flannel/subnet.env"
 IDENTITY = "identity"
-KUBELET = "kubelet"
 CLOCK = "date"
 
 

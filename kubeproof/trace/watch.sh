@@ -110,7 +110,7 @@ send() { # NAME PID. The sender stays: it holds ports, lest the kernel refuse an
     case $program in
     perl) set -- perl -MSocket -e '$| = 1; my $gap = shift;
         while (my ($packet, $to, $port) = splice(@ARGV, 0, 3)) {
-            !$port || socket(my $u, 2, 2, 17) && bind($u, sockaddr_in($port, INADDR_ANY)) && push(@held, $u);
+            my $u; !$port || socket($u, 2, 2, 17) && bind($u, sockaddr_in($port, INADDR_ANY)) && push(@held, $u);
             my $sent = socket(S, 2, 3, 255) && defined(send(S, pack("H*", $packet), 0, sockaddr_in(0, inet_aton($to))));
             print $sent ? "sent\n" : "sent $!\n";
             select(undef, undef, undef, $gap) if @ARGV;

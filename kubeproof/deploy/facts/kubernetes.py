@@ -79,9 +79,7 @@ class MembershipState(Questions[Membership]):
 
     def read(self, found: Answers) -> Membership:
         return Membership(
-            joined=bool(found["joined"]),
-            interrupted=bool(found["interrupted"]),
-            ca_hash=_only(found, "ca"),
+            joined=bool(found["joined"]), interrupted=bool(found["interrupted"]), ca_hash=_only(found, "ca")
         )
 
 

@@ -21,6 +21,7 @@ from kubeproof.deploy.facts.network import (
     AddressSets,
     ClusterLinks,
     IptablesRules,
+    KernelsLink,
     NftTables,
     RoutesInto,
     VirtualServers,
@@ -64,6 +65,13 @@ def remove_links(names: Sequence[str]) -> Generator[str, None, None]:
     yield from _each("links", commands)
 
 
+@operation()
+def empty_links(networks: Sequence[IPv4Network]) -> Generator[str, None, None]:
+    """Take addresses off the kernel's own link, and set it down, which takes its routes: nobody can delete it."""
+    links: list[str] = host.get_fact(KernelsLink, networks=[str(network) for network in networks])
+    yield from _each("links", (f"ip addr flush dev {link} && ip link set dev {link} down" for link in links))
+
+
 def _each(things: str, commands: Iterable[str]) -> Generator[str, None, None]:
     found = list(commands)
     if not found:
@@ -73,7 +81,7 @@ def _each(things: str, commands: Iterable[str]) -> Generator[str, None, None]:
 
 @operation()
 def remove_routes(networks: Sequence[IPv4Network]) -> Generator[str, None, None]:
-    """Delete routes into networks of pods that no link of the pod network has taken with it, those of host-gw."""
+    """Delete routes into networks of pods that no link of the pod network has taken with it."""
     routes: list[str] = host.get_fact(RoutesInto, networks=[str(network) for network in networks])
     yield from _each("routes", (f"ip -4 route delete {route}" for route in routes))
 
@@ -81,8 +89,7 @@ def remove_routes(networks: Sequence[IPv4Network]) -> Generator[str, None, None]
 @operation()
 def remove_rules(owners: Owners) -> Generator[PyinfraCommand, None, None]:
     """Take the owners' iptables rules out, in one transaction for each family; all others stay."""
-    rules = host.get_fact(IptablesRules)
-    plans = {"iptables": removal(rules.ipv4, owners), "ip6tables": removal(rules.ipv6, owners)}
+    plans = {tool: removal(rules, owners) for tool, rules in host.get_fact(IptablesRules).items()}
     if not any(plans.values()):
         host.noop("there are no such rules")
     for tool, plan in plans.items():

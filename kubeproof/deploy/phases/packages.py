@@ -41,16 +41,8 @@ def install() -> None:
     """Install the runtime, the Kubernetes packages at their version, and tools; keep Kubernetes at that version."""
     settings, machine, facts = cluster().settings, system(), context.machine()
     for source in host.loop(sources(cluster(), machine)):
-        managed_files.put(
-            name=f"Trust the key of the {source.of_what} packages",
-            path=source.keyring,
-            text=source.key,
-        )
-        managed_files.put(
-            name=f"Add the source of the {source.of_what} packages",
-            path=source.file,
-            text=source.text,
-        )
+        managed_files.put(name=f"Trust the key of the {source.of_what} packages", path=source.keyring, text=source.key)
+        managed_files.put(name=f"Add the source of the {source.of_what} packages", path=source.file, text=source.text)
     packages.install(
         name=f"Install {settings.runtime.title} and Kubernetes",
         wanted=wanted_packages(settings, machine, apparmor=bool(facts.apparmor)),

@@ -10,8 +10,7 @@ from kubeproof.deploy.operations import kubeadm, kubeconfig, resetting
 from kubeproof.networks import artifacts
 from kubeproof.node import leftovers
 from kubeproof.node.removal import Owners, pod_cidrs
-
-SUBNET_ENV = "/run/flannel/subnet.env"
+from kubeproof.state.hostfiles import SUBNET_ENV
 
 
 @deploy("Leave the cluster")
@@ -42,6 +41,7 @@ def remove_network() -> None:
         name="Take its Services out of IPVS", services=str(settings.service_cidr), node_ports=settings.node_ports
     )
     resetting.remove_links(name="Delete its links", names=artifacts.LINKS)
+    resetting.empty_links(name="Empty the kernel's own", networks=networks)
     resetting.remove_routes(name="Delete its routes", networks=networks)
     resetting.remove_rules(name="Remove its iptables rules", owners=Owners(networks, docker=False))
     resetting.remove_own_tables(name="Remove its nft tables")

@@ -30,10 +30,9 @@ cni_leftovers = Rule(
     needs=("network", "iptables"),
 )
 SHOWN = 4
-"""How many leftovers a line names."""
 
 cni_manifest = error_rule(
-    "cni-manifest", "the manifest of flannel or Canal can be had and used", "so there would be no pod network"
+    "cni-manifest", "the manifest of flannel, Canal or Calico can be had and used", "so there would be no pod network"
 )
 cni_untried = error_rule(
     "cni-untried",

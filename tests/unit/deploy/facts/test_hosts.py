@@ -216,10 +216,8 @@ class TestFiles:
 
 
 def test_rules_of_both_families() -> None:
-    output = answered(ipv4="*filter\n:INPUT ACCEPT [0:0]", ipv6="*nat").splitlines()
-    rules = IptablesRules().process(output)
-    assert rules.ipv4 == "*filter\n:INPUT ACCEPT [0:0]"
-    assert rules.ipv6 == "*nat"
+    printed = {"iptables": "*filter\n:INPUT ACCEPT [0:0]", "ip6tables": "*nat"}
+    assert IptablesRules().process(answered(**printed).splitlines()) == printed
 
 
 @pytest.mark.parametrize(
