@@ -1,8 +1,8 @@
 """Which rules each pod network is held to, in the order in which a person reads them. Pure.
 
 What was seen live is podnet and flannel, with kube-proxy in its mode iptables. Those of Canal and Calico were tried on
-states written out by hand from what their projects document (tests/unit/proof/test_networks.py), Canal's on captures of a
-patched build as well; those of kube-proxy's other modes on states made from its sources and from public captures
+states written out by hand from what their projects document (tests/unit/proof/test_networks.py), Canal's on captures of
+a patched build as well; those of kube-proxy's other modes on states made from its sources and from public captures
 (tests/unit/proof/proxies.py).
 """
 

@@ -104,8 +104,8 @@ def _restore(host: Host, tool: str, plan: str) -> None:
 @operation()
 def remove_virtual_servers(services: str, node_ports: Sequence[int]) -> Generator[str, None, None]:
     """Take kube-proxy's Services out of IPVS; a host may have virtual servers of others, which stay."""
-    found = parse_virtual_servers("\n".join(host.get_fact(VirtualServers)))
-    own = own_virtual_servers(found, IPv4Network(services), node_ports)
+    lines: list[str] = host.get_fact(VirtualServers)
+    own = own_virtual_servers(parse_virtual_servers("\n".join(lines)), IPv4Network(services), node_ports)
     yield from _each("virtual servers", (f"ipvsadm --delete-service {ipvsadm_words(server)}" for server in own))
 
 
