@@ -20,7 +20,6 @@ from lab.paths import APT_REPOSITORY, DEBIAN_REPOSITORY, REPOSITORY, SHARED
 from lab.settings import LabSettings
 
 KIND = "prepared"
-"""Name of its cache."""
 PROGRAM = REPOSITORY / "lab" / "prepare-node"
 OS_RELEASE = "usr/lib/os-release"
 """systemd-nspawn starts no root filesystem without it, and looks before it mounts anything."""

@@ -30,9 +30,7 @@ SHORTEST_PREFIX = 16
 MAX_INTERFACE_NAME = 15
 """Linux: IFNAMSIZ less the closing zero byte."""
 RESERVED_PORTS = {22: "SSH", 53: "DNS"}
-TAKEN_NETWORKS = {
-    "Docker's bridge": IPv4Network("172.17.0.0/16"),
-}
+TAKEN_NETWORKS = {"Docker's bridge": IPv4Network("172.17.0.0/16")}
 """Networks that a node has for other purposes."""
 
 PRIVATE_NETWORKS = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
@@ -154,7 +152,7 @@ def read_file(file: Path) -> dict[str, object]:
 def parse(raw: Mapping[str, object], environment: Mapping[str, str]) -> LabSettings:
     """Check raw values, those of the environment taking precedence. Pure. Raises UserError with all problems."""
     overrides = {
-        name.removeprefix(ENVIRONMENT_PREFIX).lower(): _from_environment(value)
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): (int(value) if value.isascii() and value.isdigit() else value)
         for name, value in environment.items()
         if name.startswith(ENVIRONMENT_PREFIX)
     }
@@ -165,10 +163,6 @@ def parse(raw: Mapping[str, object], environment: Mapping[str, str]) -> LabSetti
     if problems:
         raise UserError([_with_source(line, overrides) for line in problems])
     return LabSettings(**values)  # type: ignore[arg-type]  # checked by the readers
-
-
-def _from_environment(value: str) -> object:
-    return int(value) if value.isascii() and value.isdigit() else value
 
 
 def _with_source(line: str, overrides: Mapping[str, object]) -> str:

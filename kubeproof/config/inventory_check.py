@@ -70,11 +70,7 @@ def checked_hosts(contents: Contents) -> tuple[dict[str, object], list[str]]:
                 continue
             if raw.setdefault(name, value) != value:
                 problems.append(f"{name}: differs between hosts ({host.name}: {value!r}), set it for all of them alike")
-    return raw, _once(problems) + _unknown_data(raw)
-
-
-def _once(problems: list[str]) -> list[str]:
-    return list(dict.fromkeys(problems))
+    return raw, list(dict.fromkeys(problems)) + _unknown_data(raw)
 
 
 def _unknown_data(raw: dict[str, object]) -> list[str]:

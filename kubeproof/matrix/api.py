@@ -13,17 +13,16 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlencode
 
 from kubeproof.access import remote_kubectl
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.tables import paths
 from kubeproof.deploy import pyinfra_run
+from kubeproof.matrix.cases import Json
 from kubeproof.matrix.channel import KEEPALIVE, end, last_words
 from kubeproof.terminal.errors import CommandError
-
-Json = dict[str, Any]
 
 REQUEST_SECONDS = 30
 NOT_FOUND, CONFLICT, FORBIDDEN, INVALID = 404, 409, 403, 422

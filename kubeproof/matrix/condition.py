@@ -4,11 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from kubeproof.matrix.cases import Json
 from kubeproof.matrix.layout import TARGET_NAMESPACES
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Any
 
 import yaml
 
@@ -13,11 +12,10 @@ from kubeproof.config.cluster import Cluster
 from kubeproof.config.patience import patient
 from kubeproof.matrix import layout
 from kubeproof.matrix.api import CONFLICT, FORBIDDEN, NOT_FOUND, Api, ApiError, collection_path
+from kubeproof.matrix.cases import Json
 from kubeproof.matrix.layout import ALL_NAMESPACES, NODE_NAMESPACE, IncompleteError, Layout
 from kubeproof.node import templates
 from kubeproof.terminal.errors import CommandError, UserError
-
-Json = dict[str, Any]
 
 TEMPLATE = "policy-probe.yaml.j2"
 MANAGED_BY = ("app.kubernetes.io/managed-by", "kubeproof")

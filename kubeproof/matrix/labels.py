@@ -1,13 +1,10 @@
 """Changes of labels that a case makes, and their undoing."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from kubeproof.matrix.api import Api, object_path
-from kubeproof.matrix.cases import LabelChange
+from kubeproof.matrix.cases import Json, LabelChange
 from kubeproof.matrix.layout import channel_pod, full_name
-
-Json = dict[str, Any]
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 """The API server gives it to every namespace, from 1.21 on."""

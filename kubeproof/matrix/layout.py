@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, cast
+from typing import cast
 
 from kubeproof.config.cluster import Cluster
-from kubeproof.matrix.cases import NAMESPACE_PREFIX, NAMESPACES, PODS
+from kubeproof.matrix.cases import NAMESPACE_PREFIX, NAMESPACES, PODS, Json
 from kubeproof.matrix.placeholders import Addresses
 from kubeproof.policy.model import Protocol
-
-Json = dict[str, Any]
 
 TARGET_NAMESPACES = tuple(NAMESPACE_PREFIX + short for short in NAMESPACES)
 """Those that policies may be in."""

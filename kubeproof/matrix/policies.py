@@ -4,12 +4,10 @@ import copy
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from kubeproof.matrix.api import INVALID, Api, ApiError
+from kubeproof.matrix.cases import Json
 from kubeproof.matrix.layout import TARGET_NAMESPACES
-
-Json = dict[str, Any]
 
 
 def policies_path(namespace: str = "") -> str:

@@ -30,7 +30,6 @@ class CaseResult:
     """Cells that were not as expected the first time, and were probed again."""
     seconds: float = 0.0
     steps: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """What each step took."""
 
     @property
     def holds(self) -> bool:

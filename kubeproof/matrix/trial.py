@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from kubeproof.config.patience import patient
 from kubeproof.matrix import condition, plan
 from kubeproof.matrix.api import Api
-from kubeproof.matrix.cases import LabelChange
+from kubeproof.matrix.cases import Json, LabelChange
 from kubeproof.matrix.channel import Asked
 from kubeproof.matrix.expected import expected
 from kubeproof.matrix.labels import Labels
@@ -21,8 +20,6 @@ from kubeproof.matrix.table import Cell, Key, TruthTable, compare, known_differe
 from kubeproof.networks.network import KnownDifference
 from kubeproof.policy import reading
 from kubeproof.policy.model import World
-
-Json = dict[str, Any]
 
 IN_FORCE_SECONDS = 20.0
 """For policies to be in force on all nodes; a second is what is promised."""

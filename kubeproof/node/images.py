@@ -11,8 +11,6 @@ from kubeproof.node.image_registry import MANIFEST_TYPES
 Role = Literal["control-plane", "worker"]
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-ASKED = ("etcd", "coredns")
-"""Images whose tags differ between patch releases."""
 
 
 def images_for(role: Role, settings: Settings, network_images: Sequence[str]) -> tuple[str, ...]:

@@ -12,16 +12,7 @@ from kubeproof.access import remote_kubectl
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.patience import patient
 from kubeproof.proof.demo_client import summary
-from kubeproof.walkthrough.attempt import (
-    ANSWER_SECONDS,
-    Attempt,
-    FromHere,
-    InPod,
-    Outcome,
-    Result,
-    read,
-    together,
-)
+from kubeproof.walkthrough.attempt import ANSWER_SECONDS, Attempt, FromHere, InPod, Outcome, Result, read, together
 
 IN_FORCE_SECONDS = 20
 """How long a policy may take to be in force before an attempt that fares otherwise is told as wrong."""

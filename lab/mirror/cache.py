@@ -33,7 +33,8 @@ def creating(final: Path) -> Iterator[Path]:
     An interrupted or failed build leaves ``final`` as it was; leftovers of an earlier one are removed first.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(final)
+    for leftover in final.parent.glob(f"{PARTIAL}{final.name}-*"):
+        remove(leftover)
     partial = final.parent / f"{PARTIAL}{final.name}-{os.getpid()}"
     try:
         yield partial
@@ -42,11 +43,6 @@ def creating(final: Path) -> Iterator[Path]:
         partial.rename(final)
     finally:
         remove(partial)
-
-
-def remove_leftovers(final: Path) -> None:
-    for leftover in final.parent.glob(f"{PARTIAL}{final.name}-*"):
-        remove(leftover)
 
 
 def ensure(kind: str, name: str, title: str, make: Callable[[Path], object]) -> tuple[Path, int]:

@@ -161,7 +161,9 @@ def _build(fetched: Source, folder: Path) -> None:
     tree = gopath / "src" / IMPORT_PATH
     cache.remove(gopath)
     upstream = source.unpack(fetched, tree)
-    _replace_reflect2(tree)
+    vendored = tree / "vendor" / REFLECT2
+    shutil.rmtree(vendored)
+    shutil.copytree(REFLECT2_SOURCE, vendored)
     replace_texts(tree)
     with step("Kubernetes: generated OpenAPI definitions"):
         _generate_openapi(tree, work)
@@ -186,17 +188,7 @@ def _collect(gopath: Path, tree: Path, folder: Path, fetched: Source, upstream: 
 
 
 def _go_environment(work: Path) -> dict[str, str]:
-    return {
-        **go.environment(work / "gocache"),
-        "GOPATH": str(work / "gopath"),
-        "GOGC": GARBAGE_COLLECTION_PERCENT,
-    }
-
-
-def _replace_reflect2(tree: Path) -> None:
-    vendored = tree / "vendor" / REFLECT2
-    shutil.rmtree(vendored)
-    shutil.copytree(REFLECT2_SOURCE, vendored)
+    return {**go.environment(work / "gocache"), "GOPATH": str(work / "gopath"), "GOGC": GARBAGE_COLLECTION_PERCENT}
 
 
 def _generate_openapi(tree: Path, work: Path) -> None:

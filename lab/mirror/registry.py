@@ -97,7 +97,8 @@ def fill(server: Daemon, *shelves: Shelf) -> int:
         if reference not in held
     }
     if missing:
-        with step(f"images into the registry: {', '.join(sorted(map(_name, missing)))}"):
+        names = ", ".join(sorted(reference.partition("/")[2] for reference in missing))
+        with step(f"images into the registry: {names}"):
             for reference, image in missing.items():
                 _copy(image, reference)
     return len(missing)
@@ -163,7 +164,3 @@ def _copy(source: str, reference: str) -> None:
     # The lab's registry speaks plain HTTP on a bridge of this machine; digests are checked after all.
     quiet = ["--quiet", "--dest-tls-verify=false", "--preserve-digests"]
     shell.run(["skopeo", "copy", *quiet, source, f"docker://{reference}"], env={"NO_PROXY": "*", "no_proxy": "*"})
-
-
-def _name(reference: str) -> str:
-    return reference.partition("/")[2]

@@ -100,7 +100,6 @@ SYSTEMS = {
         _rhel(9, {"iptables": "iptables-nft", "curl": ""}),
     )
 }
-"""All systems that are supported."""
 
 
 def system_of(written: str) -> System | None:

@@ -31,10 +31,7 @@ def hosts() -> dict[str, NodeState]:
 
 
 def inspect(
-    cluster: Cluster,
-    known: Mapping[str, NodeState],
-    network: NetworkPlan | None,
-    images: Iterable[str] = (),
+    cluster: Cluster, known: Mapping[str, NodeState], network: NetworkPlan | None, images: Iterable[str] = ()
 ) -> Inspection:
     """Everything else. What a node has shown by being one is asked of the other hosts only; most of it needs root.
 
