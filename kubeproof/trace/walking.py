@@ -21,6 +21,7 @@ from kubeproof.trace.world import Node, Space, UnknownError, World
 LONGEST = 200
 """Hops after which a packet goes round in circles."""
 BROADCAST_MAC = "ff:ff:ff:ff:ff:ff"
+REFUSED, IN_PIECES = "larger packets are refused by ICMP", "what is larger with its tunnel is sent in pieces"
 LOST = "larger frames are dropped, and nobody is told"
 """By the end of a veth and by the port of a bridge (net/core/dev.c, __is_skb_forwardable)."""
 ANY_MAC = "00:00:00:00:00:00"
@@ -351,8 +352,7 @@ class Walker:
             self._end(space, Place.NIC, End.DROPPED, f"{device} is {'down' if link else 'missing'}", device=device)
         if self.smallest is None or link.mtu < self.smallest[0]:
             self.smallest = link.mtu, f"{device} of {space}"
-        told = "what is larger with its tunnel is sent in pieces" if self.inner else "larger packets are refused by ICMP"
-        self._measure(space, link, told)
+        self._measure(space, link, IN_PIECES if self.inner else REFUSED)
         self._transmit(space, link, next_hop)
 
     def _measure(self, space: Space, link: Link, told: str) -> None:
