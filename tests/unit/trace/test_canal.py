@@ -109,7 +109,7 @@ def node(name: str) -> tuple[dict[str, Output], list[dict[str, Any]]]:
     devices = list(links(given["ip -d -br link"], NODES[name]))
     routes = [route(line) for line in given["ip route show table all"] if re.match(r"\D*[\d.]+\b(?!:)", line)]
     routes = [each for each in routes if ":" not in each["dst"] and "linkdown" not in each]
-    neighbours = [
+    neighbours: list[dict[str, Any]] = [
         {"dst": words[0], "dev": words[2], "lladdr": words[4], "state": [words[5]]}
         for words in map(str.split, given["ip neigh"])
         if len(words) == 6
