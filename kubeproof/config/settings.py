@@ -251,6 +251,20 @@ class Settings:
         """Name of the VXLAN link on every node, where the pod network has one."""
         return self.backend.device.format(vni=self.vxlan_vni)
 
+    def seen_as(
+        self, pod_cidr: IPv4Network | None, annotations: Mapping[str, str], address: IPv4Address | None
+    ) -> IPv4Network | None:
+        """A network whose first address other nodes' pods see a node as: its podCIDR, with Calico that address alone.
+
+        From its node object; None where that does not say.
+        """
+        announced = self.network.agent.tunnel_address
+        if announced is None:
+            return pod_cidr if self.backend.overhead or address is None else IPv4Network(address)
+        tunnel = self.backend.overhead and not self.cni_cross_subnet
+        text = announced(annotations) if tunnel else address
+        return IPv4Network(text) if text else None
+
     @property
     def cluster_dns_address(self) -> IPv4Address:
         """Cluster IP of the DNS Service, which kubelet writes into the resolv.conf of pods."""
