@@ -22,6 +22,7 @@ from kubeproof.config.tables.runtimes import Runtime, runtime_of
 from kubeproof.config.tables.version_traits import ERAS, Era
 from kubeproof.networks.calico import BLOCK_BITS
 from kubeproof.networks.effects import OF_OTHERS, Effect, applied, nothing, refused
+from kubeproof.networks.flannel import UDP_PORT
 from kubeproof.networks.network import NODE_ADDRESS, Backend, Network
 from kubeproof.networks.registry import BACKENDS, NETWORKS
 from kubeproof.terminal.errors import UserError
@@ -264,6 +265,11 @@ class Settings:
         tunnel = self.backend.overhead and not self.cni_cross_subnet
         text = announced(annotations) if tunnel else address
         return IPv4Network(text) if text else None
+
+    @property
+    def tunnel_port(self) -> int | None:
+        """UDP port of the tunnel, where it has one."""
+        return {"vxlan": self.vxlan_port, "udp": UDP_PORT}.get(self.cni_backend)
 
     @property
     def cluster_dns_address(self) -> IPv4Address:

@@ -179,7 +179,7 @@ def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
         {name for table in context.state.iptables.tables.values() for name in table.chains if name.startswith(prefixes)}
     )
     tables = [] if member else [table for table in context.state.nft_tables if table == POLICY_TABLE]
-    seen = [f"link {name}" for name in links] + [f"route {route}" for route in routes]
+    seen = [artifacts.titled(name) for name in links] + [f"route {route}" for route in routes]
     seen += (
         [f"{len(chains)} chains of iptables: {', '.join(chains[:3])}{' …' if len(chains) > 3 else ''}"]
         if chains

@@ -25,7 +25,10 @@ from kubeproof.rules.result import CheckResult, Remedy
 from kubeproof.rules.rule import KUBECTL
 from kubeproof.state.node import CONTROL_PLANE
 
-NODES_ROWS = ("routes-to-other-nodes", "routes-by-nodes", "routes-to-blocks", "arp-entries", "fdb-entries")
+NODES_ROWS = (
+    *("routes-to-other-nodes", "routes-by-nodes", "routes-to-blocks", "route-to-flanneld"),
+    *("arp-entries", "fdb-entries"),
+)
 """Checks that ask the API about the other nodes, too."""
 ROWS_OF_KUBELET = (
     *("kubelet-healthy", "kubelet-reached", "node-ready", "network-agent-ready", "control-plane-healthy"),
@@ -151,6 +154,7 @@ AGENTS_ROWS = (
         "flannel-device",
         "flannel-address",
         "ipip-device",
+        "tun-device",
         "cni-mtu",
         *NODES_ROWS,
         "forward-accepts",

@@ -25,8 +25,15 @@ FORWARDING = (
     *("ip-forward", "forward-accepts", "forward-verdicts", "postrouting-order", "postrouting-verdicts"),
     *("policy-chains-first", "felix-chains", "felix-first", "policies-in-force"),
 )
-TUNNEL = ("flannel-device", "flannel-address", "ipip-device", "no-tunnel")
-PEERS = ("routes-to-other-nodes", "arp-entries", "fdb-entries", "routes-by-nodes", "routes-to-blocks")
+TUNNEL = ("flannel-device", "flannel-address", "ipip-device", "tun-device", "no-tunnel")
+PEERS = (
+    "routes-to-other-nodes",
+    "arp-entries",
+    "fdb-entries",
+    "routes-by-nodes",
+    "routes-to-blocks",
+    "route-to-flanneld",
+)
 INTERFACE = ("node-address",)
 BETWEEN = ("pod-to-pod-other-node", "large-transfer", "path-mtu", "packet-on-the-wire")
 PLACED = frozenset((*PODS, *ON_NODE, *FORWARDING, *TUNNEL, *PEERS, *INTERFACE, *BETWEEN))

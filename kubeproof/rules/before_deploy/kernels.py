@@ -14,6 +14,7 @@ FEATURES = {
     "veth": ("cannot make a veth pair", "by which a pod is plugged in"),
     "bridge": ("cannot make a bridge", "which pods are plugged into"),
     "vxlan": ("cannot make a VXLAN link", "by which pods reach other nodes"),
+    "tun": ("cannot make a TUN link", "by which pods reach other nodes"),
     "conntrack": ("tracks no connections (nf_conntrack)", "so no Service has an address"),
     "br_netfilter": (
         "has no br_netfilter",
@@ -34,7 +35,8 @@ kernel_feature = either_rule(
 
 
 def wanted(settings: Settings) -> tuple[str, ...]:
-    return tuple(name for name in FEATURES if name != "vxlan" or settings.cni_backend == "vxlan")
+    others = {"vxlan": "vxlan", "tun": "udp"}
+    return tuple(name for name in FEATURES if settings.cni_backend == others.get(name, settings.cni_backend))
 
 
 @of_each_host
