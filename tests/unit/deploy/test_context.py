@@ -36,3 +36,14 @@ def test_wrong_settings_are_an_error_that_pyinfra_prints_without_traceback(inven
     with pytest.raises(DeployError) as error:
         context.cluster()
     assert len(str(error.value).splitlines()) == 2
+
+
+def test_what_is_wrong_is_found_once_whoever_asks(inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory.get_data().update(api_port=0)
+    asked: list[object] = []
+    examine = context.cluster_from
+    monkeypatch.setattr(context, "cluster_from", lambda contents: asked.append(contents) or examine(contents))
+    for _ in inventory:
+        with pytest.raises(DeployError, match="api_port"):
+            context.cluster()
+    assert len(asked) == 1
