@@ -9,7 +9,6 @@ _OF_FETCHING = re.compile(r"^(Acquire::(https?::|Retries|ForceIPv[46]|Check-|Que
 
 
 def read() -> dict[str, str]:
-    """All settings below Acquire, by name."""
     # They may hold the password of a proxy.
     return parse(shell.run(["apt-config", "dump", "Acquire"], log_output=False))
 

@@ -38,7 +38,6 @@ def launch(lab: LabSettings, name: str) -> None:
 
 
 def is_running(name: str) -> bool:
-    """Whether the node's container is running."""
     return _launcher(name) is not None
 
 
@@ -89,7 +88,6 @@ def memory_mib(name: str) -> int | None:
 
 
 def nspawn(lab: LabSettings, name: str) -> list[str]:
-    """The command that boots the node."""
     return [
         *_nspawn(name, NODES / name / "root"),
         *node_files.mounts(name),

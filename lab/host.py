@@ -12,8 +12,6 @@ CGROUP_V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freez
 
 
 class CgroupLayout(Enum):
-    """How control groups are laid out on a machine."""
-
     V1 = "cgroup v1, one mount for each controller"
     V2_SYSTEMD = "cgroup v2 under systemd"
     UNSUPPORTED = "neither cgroup v1 with all controllers nor cgroup v2 under systemd"

@@ -13,8 +13,6 @@ INTERFACES = Path("/sys/class/net")
 
 
 class HostData(TypedDict):
-    """What pyinfra is told of a host."""
-
     address: str
 
 

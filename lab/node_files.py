@@ -21,7 +21,6 @@ CLOUD_METADATA = "169.254.169.254"
 
 
 def root_of(name: str) -> Path:
-    """The node's root filesystem on this machine."""
     return NODES / name / "root"
 
 
@@ -33,7 +32,6 @@ def mounts(name: str) -> list[str]:
 
 
 def is_prepared(name: str) -> bool:
-    """Whether the node was made with packages and images."""
     return _key_file(name).exists()
 
 

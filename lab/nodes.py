@@ -58,7 +58,9 @@ def down() -> int:
 
 def start_all(lab: LabSettings) -> int:
     """Start every node that does not run, wait until all answer by SSH, and return how much was to be done."""
-    changes = int(_write_ssh_config(lab))
+    ssh.ensure_key()
+    keys = {node.name: ssh.ensure_host_key(node_files.root_of(node.name), node.name) for node in lab.nodes}
+    changes = int(ssh.write_config(lab.nodes, keys))
     stopped = [node for node in lab.nodes if not is_running(node.name)]
     with step(f"starting {_names(stopped)}") if stopped else nullcontext():
         _launch(lab, stopped)
@@ -104,13 +106,11 @@ def stop(lab: LabSettings, name: str) -> int:
 
 
 def reboot(lab: LabSettings, name: str) -> int:
-    """Stop a node and start it again."""
     stop(lab, name)
     return start(lab, name)
 
 
 def status(lab: LabSettings) -> list[NodeStatus]:
-    """State, resident memory and disk of each node."""
     return [_status(node) for node in lab.nodes]
 
 
@@ -136,12 +136,6 @@ def _known(lab: LabSettings, name: str) -> LabNode:
     if not node_files.exists(name):
         raise UserError(f"{name}: does not exist yet; `./inv lab.up` makes it")
     return node
-
-
-def _write_ssh_config(lab: LabSettings) -> bool:
-    ssh.ensure_key()
-    keys = {node.name: ssh.ensure_host_key(node_files.root_of(node.name), node.name) for node in lab.nodes}
-    return ssh.write_config(lab.nodes, keys)
 
 
 def _launch(lab: LabSettings, nodes: Iterable[LabNode]) -> None:

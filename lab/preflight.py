@@ -148,7 +148,8 @@ def _archive_problems() -> list[str]:
             shell.run(_UPDATE, env={**_APT, "RES_OPTIONS": RESOLVER}, timeout=UPDATE_SECONDS)
         except CommandError as error:
             reason = why_unreachable(str(error), _archive_uris())
-            return [_unreachable(reason)] if reason else []
+            advice = "see to the network and the sources in /etc/apt"
+            return [f"Debian's archive: `apt-get update` fails ({reason}); {advice}"] if reason else []
     return []
 
 
@@ -165,10 +166,6 @@ def why_unreachable(report: str, uris: Collection[str]) -> str:
     if fetches:
         return ""
     return (errors or report.splitlines())[0]
-
-
-def _unreachable(reason: str) -> str:
-    return f"Debian's archive: `apt-get update` fails ({reason}); see to the network and the sources in /etc/apt"
 
 
 def _archive_uris() -> tuple[str, ...]:

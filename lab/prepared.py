@@ -20,7 +20,6 @@ from lab.paths import APT_REPOSITORY, DEBIAN_REPOSITORY, REPOSITORY, SHARED
 from lab.settings import LabSettings
 
 KIND = "prepared"
-"""Name of its cache."""
 PROGRAM = REPOSITORY / "lab" / "prepare-node"
 OS_RELEASE = "usr/lib/os-release"
 """systemd-nspawn starts no root filesystem without it, and looks before it mounts anything."""
@@ -59,7 +58,6 @@ def ensure(lab: LabSettings) -> Path:
 
 
 def _packages(settings: Settings) -> list[str]:
-    """What the deploy asks apt for."""
     # It brings all of pyinfra along, and is needed for new nodes only.
     from kubeproof.deploy.phases.packages import wanted_packages
 

@@ -14,7 +14,6 @@ from lab.mirror import cache
 from lab.paths import REPOSITORY
 
 KIND = "rootfs"
-"""Name of its cache."""
 NODE_PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "ifupdown", "iproute2", "iputils-ping", "netbase"),
     *("procps", "kmod", "ca-certificates", "curl", "less", "jq"),
@@ -35,21 +34,16 @@ def ensure() -> Path:
 
 
 def is_cached() -> bool:
-    """Whether :func:`ensure` would find everything in the cache."""
     return cache.entry(KIND, key()).exists()
 
 
 def key() -> str:
-    """Hash over everything that decides the content."""
-    digest = hashlib.sha256(repr((_RECIPE_VERSION, NODE_PACKAGES, MASKED_UNITS, _sources())).encode())
+    sources = tuple(source.line() for source in archive.sources())
+    digest = hashlib.sha256(repr((_RECIPE_VERSION, NODE_PACKAGES, MASKED_UNITS, sources)).encode())
     for file in _image_files():
         digest.update(file.relative_to(REPOSITORY).as_posix().encode() + file.read_bytes())
     digest.update(b"shim" if host.lacks_sys_resource() else b"")
     return digest.hexdigest()[:16]
-
-
-def _sources() -> tuple[str, ...]:
-    return tuple(source.line() for source in archive.sources())
 
 
 def _image_files() -> Iterator[Path]:

@@ -30,9 +30,7 @@ SHORTEST_PREFIX = 16
 MAX_INTERFACE_NAME = 15
 """Linux: IFNAMSIZ less the closing zero byte."""
 RESERVED_PORTS = {22: "SSH", 53: "DNS"}
-TAKEN_NETWORKS = {
-    "Docker's bridge": IPv4Network("172.17.0.0/16"),
-}
+TAKEN_NETWORKS = {"Docker's bridge": IPv4Network("172.17.0.0/16")}
 """Networks that a node has for other purposes."""
 
 PRIVATE_NETWORKS = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
@@ -44,8 +42,6 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LabNode:
-    """A host of the lab."""
-
     name: str
     address: IPv4Address
     role: Role
@@ -106,12 +102,10 @@ class LabSettings:
 
     @property
     def gateway(self) -> IPv4Address:
-        """This machine's address on the lab bridge."""
         return self.node_network[GATEWAY_INDEX]
 
     @property
     def nodes(self) -> tuple[LabNode, ...]:
-        """The control plane host, then the workers, in the order of their addresses."""
         leader = LabNode(self.control_plane_name, self.node_network[self.first_node], "control-plane")
         return (leader, *(self._worker(number) for number in range(1, self.workers + 1)))
 
@@ -158,7 +152,7 @@ def read_file(file: Path) -> dict[str, object]:
 def parse(raw: Mapping[str, object], environment: Mapping[str, str]) -> LabSettings:
     """Check raw values, those of the environment taking precedence. Pure. Raises UserError with all problems."""
     overrides = {
-        name.removeprefix(ENVIRONMENT_PREFIX).lower(): _from_environment(value)
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): (int(value) if value.isascii() and value.isdigit() else value)
         for name, value in environment.items()
         if name.startswith(ENVIRONMENT_PREFIX)
     }
@@ -169,10 +163,6 @@ def parse(raw: Mapping[str, object], environment: Mapping[str, str]) -> LabSetti
     if problems:
         raise UserError([_with_source(line, overrides) for line in problems])
     return LabSettings(**values)  # type: ignore[arg-type]  # checked by the readers
-
-
-def _from_environment(value: str) -> object:
-    return int(value) if value.isascii() and value.isdigit() else value
 
 
 def _with_source(line: str, overrides: Mapping[str, object]) -> str:

@@ -96,7 +96,6 @@ def remove(name: str) -> None:
 
 
 def names() -> list[str]:
-    """All snapshots there are, by name."""
     return (
         sorted(folder.name for folder in SNAPSHOTS.iterdir() if NAME.fullmatch(folder.name))
         if SNAPSHOTS.exists()
@@ -149,7 +148,6 @@ def _problems(lab: LabSettings, name: str, about: About) -> list[str]:
 
 
 def _size() -> int:
-    """MiB of all nodes' files."""
     return int(shell.run(["du", "-sm", NODES]).split()[0])
 
 

@@ -30,13 +30,12 @@ def ensure_host_key(root: Path, name: str) -> str:
 def write_config(nodes: Iterable[LabNode], host_keys: dict[str, str]) -> bool:
     """Write the configuration and known_hosts for these nodes; return whether anything changed."""
     nodes = tuple(nodes)
-    known = "".join(f"{node.name},{node.address} {_key_only(host_keys[node.name])}\n" for node in nodes)
+    known = "".join(f"{node.name},{node.address} {' '.join(host_keys[node.name].split()[:2])}\n" for node in nodes)
     changed = _write(SSH_KNOWN_HOSTS, known)
     return _write(SSH_CONFIG, render(nodes)) or changed
 
 
 def render(nodes: Iterable[LabNode]) -> str:
-    """The text of the ssh configuration."""
     return "".join(
         f"Host {node.name} {node.address}\n"
         f"    HostName {node.address}\n"
@@ -56,10 +55,6 @@ def _ensure_pair(key: Path, comment: str) -> None:
     if not (key.exists() and key.with_suffix(".pub").exists()):
         key.unlink(missing_ok=True)
         shell.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", key])
-
-
-def _key_only(line: str) -> str:
-    return " ".join(line.split()[:2])
 
 
 def _write(file: Path, text: str) -> bool:

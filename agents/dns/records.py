@@ -31,7 +31,6 @@ Endpoints = tuple[Endpoint, ...]
 
 
 def read_service(item: dict[str, Any]) -> Service:
-    """Reduce a Service object (core/v1)."""
     spec = item.get("spec") or {}
     written = [*(spec.get("clusterIPs") or ()), spec.get("clusterIP") or ""]
     return Service(

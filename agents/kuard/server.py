@@ -24,7 +24,6 @@ class Identity:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Identity":
-        """Read POD_NAME, NODE_NAME and POD_IP."""
         names = ("POD_NAME", "NODE_NAME", "POD_IP")
         return cls(*(environment.get(name, "unknown") for name in names))
 
@@ -41,7 +40,6 @@ def whoami(identity: Identity, client: tuple[str, int]) -> dict[str, str | int]:
 
 
 def page(identity: Identity, client: tuple[str, int]) -> str:
-    """The text page at ``/``."""
     return (
         "This is Kubeproof's stand-in for kuard, not the upstream program.\n\n"
         f"pod     {identity.pod}\nnode    {identity.node}\npod IP  {identity.pod_ip}\n"

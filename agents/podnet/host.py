@@ -48,7 +48,6 @@ class Host:
         )
 
     def observe(self) -> do.Observed:
-        """The VXLAN device and cni0 as they are."""
         with _refused("cannot read this node's network"):
             device, bridge = self._link(name=DEVICE), self._link(name=BRIDGE)
             return do.Observed(

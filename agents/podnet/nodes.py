@@ -25,7 +25,6 @@ class Node:
 
 
 def read_node(item: dict[str, Any]) -> Node:
-    """Reduce a Node object (core/v1) to a Node."""
     annotations = item["metadata"].get("annotations") or {}
     spec = item.get("spec") or {}
     return Node(

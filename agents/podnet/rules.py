@@ -20,7 +20,6 @@ def mend(present: Sequence[str], wanted: Sequence[str], stale: Sequence[str] = (
 
 
 def restore_text(table: str, lines: Sequence[str]) -> str:
-    """What iptables-restore reads."""
     return "\n".join([f"*{table}", *lines, "COMMIT", ""])
 
 

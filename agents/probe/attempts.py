@@ -93,7 +93,7 @@ class _Run:
         except (_FailedError, names.NoAddressError) as failed:
             return Result(probe.id, "failed", str(failed))
         except OSError as error:
-            return Result(probe.id, "failed", _reason(error))
+            return Result(probe.id, "failed", (os.strerror(error.errno) if error.errno else str(error)).lower())
         if answer is None:
             return Result(probe.id, "open", "an ABORT came back, which names no pod")
         return Result(probe.id, "open", "", answer.pod, answer.client)
@@ -303,8 +303,3 @@ def _answer(data: bytes) -> Answer:
     if answer is None:
         raise _FailedError(f"something else than a probe server answered: {data[:40]!r}")
     return answer
-
-
-def _reason(error: OSError) -> str:
-    """The kernel's word for it: connection refused, no route to host …"""
-    return (os.strerror(error.errno) if error.errno else str(error)).lower()

@@ -30,7 +30,6 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 
 def answer(line: str) -> Json:
-    """The answer to one line."""
     try:
         request = json.loads(line)
         match request["do"]:

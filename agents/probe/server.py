@@ -45,7 +45,6 @@ class Server:
         self._selector.close()
 
     def serve(self) -> None:
-        """Answer until the process ends."""
         print(READY + ", ".join(self._answering), flush=True)
         while True:
             for key, _ in self._selector.select():

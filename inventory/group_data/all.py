@@ -117,20 +117,20 @@ firewalld = "ports"
 
 # --- Pod network ---
 
-# flannel and canal are what their projects publish, canal with Calico's NetworkPolicy; podnet is this project's own
-# agent, for where their images cannot be had. A cluster has to be reset to get another one.
+# flannel, canal and calico are what their projects publish, the last two with Calico's NetworkPolicy; podnet is this
+# project's own agent, for where their images cannot be had. A cluster has to be reset to get another one.
 cni = "podnet"
 
 # Built by `./inv mirror.build`; no value: name the one in your registry. Only podnet needs it.
 podnet_image = ""
 
-# Manifest of flannel or canal, a path on this machine or a URL, and its SHA-256. Empty: the newest for the Kubernetes
-# version of those that kubeproof/networks/catalogue.py pins, fetched once. A manifest of these needs no sum, whatever
-# its name; any other one does, since it decides what root runs on every node.
+# Manifest of flannel, canal or calico, a path on this machine or a URL, and its SHA-256. Empty: the newest for the
+# Kubernetes version of those that kubeproof/networks/catalogue.py pins, fetched once. A manifest of these needs no sum,
+# whatever its name; any other one does, since it decides what root runs on every node.
 cni_manifest = ""
 cni_manifest_sha256 = ""
 
-# Where the images of flannel or canal are: their registry's name is replaced by this, path and tag stay
+# Where the images of these are: their registry's name is replaced by this, path and tag stay
 # (docker.io/calico/cni:v1 becomes HERE/calico/cni:v1). Empty: where their projects publish them.
 cni_image_repository = ""
 
@@ -143,14 +143,25 @@ cni_interface = "node-address"
 # way takes more, which no node can see.
 cni_mtu = None
 
-# host-gw (flannel only) routes instead of wrapping packets: faster, but all nodes must be in one layer 2 network.
+# vxlan wraps packets. host-gw (flannel) and none (calico, by BGP) route instead: faster, but all nodes must be in one
+# layer 2 network. ipip (calico, by BGP) wraps in 20 bytes instead of 50.
 cni_backend = "vxlan"
+
+# calico only, and only vxlan and ipip: packets between nodes of one subnet are routed, the others wrapped.
+cni_cross_subnet = False
+
+# calico only: prefix length of the blocks of pod_cidr that nodes take as they need them, 20 to 32. pod_subnet_bits has
+# no effect on its pods.
+cni_block_size = 26
+
+# calico only: pods have their node's address for whatever is not a pod. False: the network has to route to them.
+cni_nat_outgoing = True
 
 # VXLAN as flannel has it on Linux: existing firewalls know 8472 (the kernel's older default), not 4789 of RFC 7348.
 vxlan_vni = 1
 vxlan_port = 8472
 
-# None: NetworkPolicy is enforced where the network is able to, which podnet and canal are and flannel is not. True
+# None: NetworkPolicy is enforced where the network is able to, which all but flannel are. True
 # refuses a network that is not. False leaves every policy without effect.
 network_policy = None
 
@@ -175,6 +186,10 @@ httpd_node_port = 33000
 probe_image = ""
 
 # --- kubeadm and kubelet ---
+
+# How kube-proxy brings packets to Services: iptables, ipvs (which needs modules that some kernels lack) or nftables
+# (from Kubernetes 1.31 and Linux 5.13 on). A cluster keeps the one that it was made with. Only iptables was run.
+kube_proxy_mode = "iptables"
 
 # kube-proxy's limit of tracked connections per core. None: its own default. 0: leave the kernel's, as where
 # the sysctl is not writable.

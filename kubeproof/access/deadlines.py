@@ -30,7 +30,6 @@ GRACE_SECONDS = 15
 SCALE = 1.0
 """Factor for all of these beside the setting ``patience``, for tests that have less than the setting may be."""
 SHOWN = 100
-"""Characters of a command that are shown."""
 
 _ATTRIBUTE = "kubeproof_deadlines"
 

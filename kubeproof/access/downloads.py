@@ -1,5 +1,6 @@
 """Files and downloads of the machine that runs the deploy, and what it keeps of them."""
 
+import hashlib
 import os
 from http.client import HTTPException
 from pathlib import Path
@@ -30,6 +31,10 @@ def content(setting: str, place: str, *, seconds: float, largest: int) -> bytes:
     if len(found) > largest:
         raise UserError(f"{setting}: {place} has more than {largest >> 20} MiB, it is something else; correct it")
     return found
+
+
+def sha256(found: bytes | str) -> str:
+    return hashlib.sha256(found.encode() if isinstance(found, str) else found).hexdigest()
 
 
 def cache_folder() -> Path:

@@ -60,8 +60,6 @@ class Command(Task[Callable[..., int | None]]):
 
 
 class CommandLine(Program):
-    """Runs the commands of a namespace."""
-
     def print_version(self) -> None:
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
         print(f"{project['name']} {project['version']}")

@@ -61,7 +61,6 @@ def with_tables(text: str, made: Mapping[str, str]) -> str:
 
 
 def tables() -> dict[str, str]:
-    """All tables, by the names of their marks."""
     lab_text = LAB_TOML.read_text()
     return {
         "settings": settings_table(declared(ALL.read_text()), runpy.run_path(str(ALL)), runpy.run_path(str(LAB))),

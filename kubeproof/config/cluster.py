@@ -54,7 +54,6 @@ class Cluster:
 
     @property
     def workers(self) -> tuple[Node, ...]:
-        """Hosts that join."""
         return tuple(node for node in self.nodes if node.role == "worker")
 
     def node(self, name: str) -> Node:

@@ -38,7 +38,6 @@ class Contents:
     group_files: frozenset[str] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """A form that json can write."""
         return {
             "hosts": [asdict(host) for host in self.hosts],
             "data_without_hosts": sorted(self.data_without_hosts),
@@ -47,7 +46,6 @@ class Contents:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Contents":
-        """The reverse of :meth:`to_json`."""
         files = document["group_files"]
         return cls(
             tuple(HostEntry(host["name"], tuple(host["groups"]), host["data"]) for host in document["hosts"]),
@@ -72,11 +70,7 @@ def checked_hosts(contents: Contents) -> tuple[dict[str, object], list[str]]:
                 continue
             if raw.setdefault(name, value) != value:
                 problems.append(f"{name}: differs between hosts ({host.name}: {value!r}), set it for all of them alike")
-    return raw, _once(problems) + _unknown_data(raw)
-
-
-def _once(problems: list[str]) -> list[str]:
-    return list(dict.fromkeys(problems))
+    return raw, list(dict.fromkeys(problems)) + _unknown_data(raw)
 
 
 def _unknown_data(raw: dict[str, object]) -> list[str]:

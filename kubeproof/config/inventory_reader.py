@@ -90,7 +90,6 @@ def _is_data(frame: Path, file: Path) -> bool:
 
 
 def _line(error: BaseException, file: Path) -> str:
-    """The problem in one line."""
     try:
         said = " ".join(str(error).split())
     except Exception:  # an exception of the file's own may fail at that

@@ -122,7 +122,6 @@ def _kind(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """At most a line's part of whatever it is."""
     try:
         written = repr(value)
     except Exception:  # somebody else's object may fail at that

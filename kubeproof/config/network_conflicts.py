@@ -1,6 +1,7 @@
 """What is wrong between settings of the pod network that are right by themselves. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Network
 
 from kubeproof.config.reading import problem
 from kubeproof.networks import catalogue
@@ -16,6 +17,9 @@ DEFAULTS = {
     "cni_manifest_sha256": "",
     "cni_mtu": None,
     "cni_interface": NODE_ADDRESS,
+    "cni_cross_subnet": False,
+    "cni_block_size": 26,
+    "cni_nat_outgoing": True,
 }
 """Of settings that some networks do not use."""
 
@@ -31,8 +35,10 @@ def conflicts(values: Mapping[str, object]) -> Iterator[str]:
         advice = f"use {' or '.join(item.name for item in network.backends)}, or {_cni(having)}"
         yield problem("cni_backend", f"is not one of {network.name}", name, advice)
     yield from _vxlan(network, values)
+    yield from _blocks(network, values)
     yield from _policy(network, values)
     yield from _unused(network, values)
+    yield from _proxy_mode(network, values)
     match values:
         case {"cni_manifest": str() as manifest, "cni_manifest_sha256": str() as digest} if network.manifest:
             yield from _digest(manifest, digest)
@@ -85,6 +91,18 @@ def _vxlan(network: Network, values: Mapping[str, object]) -> Iterator[str]:
                 yield problem("vxlan_port", "is within the NodePort range", port, advice)
 
 
+def _blocks(network: Network, values: Mapping[str, object]) -> Iterator[str]:
+    if not network.agent.blocks:
+        return
+    match values:
+        case {"cni_cross_subnet": True, "cni_backend": "none"}:
+            wrong = "has no effect with cni_backend = 'none', which wraps no packet"
+            yield problem("cni_cross_subnet", wrong, True, "set it to False, or use cni_backend = 'ipip' or 'vxlan'")
+    match values:
+        case {"cni_block_size": int() as bits, "pod_cidr": IPv4Network() as pods} if bits < pods.prefixlen:
+            yield problem("cni_block_size", f"is larger than pod_cidr {pods}", bits, f"use {pods.prefixlen} to 32")
+
+
 def _policy(network: Network, values: Mapping[str, object]) -> Iterator[str]:
     wanted = values.get("network_policy")
     if wanted is True and not network.enforces:
@@ -98,10 +116,24 @@ def _policy(network: Network, values: Mapping[str, object]) -> Iterator[str]:
 
 def _unused(network: Network, values: Mapping[str, object]) -> Iterator[str]:
     for name, default in DEFAULTS.items():
-        if network.effects.get(name) == NOT_USED and values.get(name, default) != default:
+        if network.effects.get(name, NOT_USED) == NOT_USED and values.get(name, default) != default:
             using = [other.name for other in NETWORKS.values() if other.effects.get(name, NOT_USED) != NOT_USED]
             advice = f"set it to {default!r}, or use {_cni(using)}"
             yield problem(name, f"has no effect with cni = {network.name!r}", values[name], advice)
+
+
+def _proxy_mode(network: Network, values: Mapping[str, object]) -> Iterator[str]:
+    """Where policies are looked for at hooks, or in an order, that packets to Services do not keep to."""
+    mode, aspects = values.get("kube_proxy_mode"), network.backends[0].aspects
+    if mode == "ipvs" and "podnet-policies" in aspects and values.get("network_policy") is not False:
+        # IPVS sends on at INPUT what it takes (ip_vs_nat_xmit): FORWARD, where podnet judges, sees the answers only.
+        wrong = f"would bring packets to pods past the policies of {network.name}"
+        advice = "use iptables, set network_policy to False, or use another network"
+        yield problem("kube_proxy_mode", wrong, mode, advice)
+    if mode == "nftables" and "felix" in aspects:
+        # Calico documentation, "Calico nftables data plane": both have to be in the same mode.
+        wrong = f"needs {network.title} in its nftables mode, which is not set up here"
+        yield problem("kube_proxy_mode", wrong, mode, "use iptables or ipvs, or another network")
 
 
 def _digest(manifest: str, digest: str) -> Iterator[str]:

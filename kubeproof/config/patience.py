@@ -15,7 +15,6 @@ _factor = 1.0
 
 
 def use(factor: float) -> None:
-    """Set the factor."""
     global _factor  # one for the process: deadlines are everywhere
     _factor = factor
 

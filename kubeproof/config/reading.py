@@ -48,12 +48,10 @@ def problem(name: str, wrong: str, value: object, advice: str) -> str:
 
 
 def printable(line: str) -> str:
-    """A line for people, whatever is in it."""
     return line if line.isprintable() else repr(line)[1:-1]
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 
@@ -106,7 +104,6 @@ def number(lowest: float, highest: float) -> Reader[float]:
 
 
 def none_or(read: Reader[T]) -> Reader[T | None]:
-    """None, or what another reader takes."""
     return lambda value: None if value is None else read(value)
 
 
@@ -235,7 +232,6 @@ def path(value: object) -> str:
 
 
 def path_or_url(value: object) -> str:
-    """What :func:`path` or :func:`url` takes."""
     return url(value) if isinstance(value, str) and "://" in text(value) else path(value)
 
 

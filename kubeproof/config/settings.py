@@ -19,7 +19,8 @@ from kubeproof.config.tables import combinations, version_traits
 from kubeproof.config.tables.findings import FINDINGS
 from kubeproof.config.tables.runtimes import NAMES as RUNTIMES
 from kubeproof.config.tables.runtimes import Runtime, runtime_of
-from kubeproof.config.tables.version_traits import ERAS, Era
+from kubeproof.config.tables.version_traits import ERAS, PROXY_MODES, Era
+from kubeproof.networks.calico import BLOCK_BITS
 from kubeproof.networks.effects import OF_OTHERS, Effect, applied, nothing, refused
 from kubeproof.networks.network import NODE_ADDRESS, Backend, Network
 from kubeproof.networks.registry import BACKENDS, NETWORKS
@@ -186,6 +187,9 @@ class Settings:
     cni_interface: str = _setting(reading.empty_or(_interface))
     cni_mtu: int | None = _setting(reading.none_or(reading.integer(1280, 65535)))
     cni_backend: str = _setting(reading.one_of(*BACKENDS))
+    cni_cross_subnet: bool = _setting(reading.truth, otherwise=False)
+    cni_block_size: int = _setting(reading.integer(BLOCK_BITS[0], BLOCK_BITS[-1]), otherwise=26)
+    cni_nat_outgoing: bool = _setting(reading.truth, otherwise=True)
     vxlan_vni: int = _setting(reading.integer(1, 2**24 - 1))
     vxlan_port: int = _setting(reading.port)
     network_policy: bool | None = _setting(reading.none_or(reading.truth))
@@ -201,6 +205,7 @@ class Settings:
     httpd_node_port: int = _setting(reading.port, applied("the demo's Service is changed"))
     probe_image: str = _setting(reading.empty_or(reading.image), _EACH_TIME)
 
+    kube_proxy_mode: str = _setting(reading.one_of(*PROXY_MODES), refused(), otherwise="iptables")
     conntrack_max_per_core: int | None = _setting(reading.none_or(reading.integer(0, 2**31 - 1)), refused())
     join_token_ttl_minutes: int = _setting(
         reading.integer(1, MAX_TOKEN_MINUTES), nothing("each join makes a token of its own")
@@ -217,12 +222,10 @@ class Settings:
 
     @property
     def era(self) -> Era:
-        """What holds for this version of Kubernetes."""
         return ERAS[self.kubernetes_minor]
 
     @property
     def runtime(self) -> Runtime:
-        """The container runtime on every host."""
         return runtime_of(self.container_runtime, self.era)
 
     @property
@@ -232,7 +235,6 @@ class Settings:
 
     @property
     def network(self) -> Network:
-        """What is known of the pod network."""
         return NETWORKS[self.cni]
 
     @property
@@ -257,7 +259,6 @@ class Settings:
 
     @property
     def node_ports(self) -> range:
-        """Ports that a Service of type NodePort can have."""
         first, _, last = self.node_port_range.partition("-")
         return range(int(first), int(last) + 1)
 

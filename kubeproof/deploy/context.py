@@ -69,7 +69,6 @@ def network_plan() -> NetworkPlan:
 
 
 def node() -> Node:
-    """The node that deploy code is being prepared for."""
     return cluster().node(host.name)
 
 

@@ -1,6 +1,5 @@
 """What the machine that runs the deploy contributes: files and downloads of its own."""
 
-import hashlib
 import io
 import tarfile
 from functools import cache
@@ -73,20 +72,16 @@ def cri_dockerd(settings: Settings, architecture: str) -> Path:
 
 def _cri_dockerd_archive(kept: Path, source: str, digest: str, architecture: str) -> bytes:
     archive = _kept(kept)
-    if _sha256(archive) == digest:
+    if downloads.sha256(archive) == digest:
         return archive
     archive = _content("cri_dockerd_archive", source, ARCHIVE_SECONDS, LARGEST_ARCHIVE_BYTES)
-    if (found := _sha256(archive)) != digest:
+    if (found := downloads.sha256(archive)) != digest:
         raise DeployError(
             f"cri_dockerd_archive: {source} is not cri-dockerd {release.VERSION} for {architecture}: its SHA-256 "
             f"is {found}, not {digest}; name that release's archive"
         )
     _keep(kept, archive)
     return archive
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _kept(path: Path) -> bytes:

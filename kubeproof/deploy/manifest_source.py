@@ -1,7 +1,6 @@
 """Where manifests come from: a file, the cache on this machine, or the network. Nothing is used unverified."""
 
 import contextlib
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,8 +23,6 @@ LARGEST_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Wanted:
-    """A manifest and the SHA-256 that it must have."""
-
     place: str
     """URL or path."""
     sha256: str
@@ -73,7 +70,7 @@ def _named(place: str, sha256: str, settings: "Settings") -> Wanted:
         pinned = catalogue.by_url(place)
         sha256 = pinned.sha256 if pinned else ""
     if not sha256:
-        found = _sum(_content(place))
+        found = downloads.sha256(_content(place))
         if catalogue.by_digest(found) is None:
             raise UserError(
                 f"cni_manifest_sha256: is empty, and {place} is no manifest that this project knows (it has SHA-256 "
@@ -106,21 +103,16 @@ def verified(wanted: Wanted) -> bytes:
 
 
 def cache_folder() -> Path:
-    """Where manifests are kept, by their sums."""
     return downloads.cache_folder() / "manifests"
 
 
 def _checked(content: bytes, wanted: Wanted, advice: str) -> bytes:
-    found = _sum(content)
+    found = downloads.sha256(content)
     if found != wanted.sha256:
         raise UserError(
             f"cni_manifest: {wanted.place} has SHA-256 {found}, expected {wanted.sha256}; nothing is applied, {advice}"
         )
     return content
-
-
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _content(place: str) -> bytes:

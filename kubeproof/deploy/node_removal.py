@@ -27,8 +27,6 @@ CONNECT_SECONDS = 10
 
 @dataclass(frozen=True)
 class Left:
-    """What one worker's removal has done."""
-
     changes: int
     unreachable: str = ""
     """Why its host could not be reached; empty if it could."""

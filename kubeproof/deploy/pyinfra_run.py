@@ -49,12 +49,7 @@ class Outcome:
 
 
 def run(
-    inventory: Path,
-    deploy: Path,
-    *,
-    dry: bool = False,
-    env: Mapping[str, str] | None = None,
-    limit: Iterable[str] = (),
+    inventory: Path, deploy: Path, *, dry: bool = False, env: Mapping[str, str] | None = None, limit: Iterable[str] = ()
 ) -> Outcome:
     """Run a deploy file against an inventory file; ``env`` is added to the environment.
 

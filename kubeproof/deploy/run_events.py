@@ -148,7 +148,6 @@ class Listener(BaseStateCallback, logging.Handler):
             tell("said", text=text)
 
     def watch(self) -> None:
-        """Say again and again what a quiet run waits for."""
         while True:
             gevent.sleep(1)
             for line in self.waiting(time.monotonic()):

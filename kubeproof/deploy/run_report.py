@@ -23,19 +23,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Report:
-    """How a run ended."""
-
     changes: tuple[Change, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     """Why each of the hosts failed that did, as far as it is known."""
     refusal: tuple[str, ...] = ()
     """What the deploy refused before it changed anything, a line for each problem."""
     broken: str = ""
-    """The error that ended pyinfra itself."""
     changed_keys: tuple[str, ...] = ()
     """Hosts that have another SSH host key than is known of them."""
     is_complete: bool = False
-    """Whether the run came to its end at all."""
 
 
 def read(lines: Iterable[str]) -> Report:

@@ -42,7 +42,6 @@ def interest(context: Context) -> Interest:
 
 
 def devices(context: Context) -> tuple[str, ...]:
-    """Links that packets of the cluster go by."""
     links = context.state.network.links
     ports = [link.name for link in links if link.master == BRIDGE or artifacts.is_own_link(link.name)]
     try:

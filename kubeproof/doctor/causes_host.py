@@ -34,7 +34,6 @@ def cgroup_driver_mismatch(evidence: Evidence, context: Context) -> Case | None:
 
 
 def _kubelet(evidence: Evidence, context: Context) -> Iterator[str]:
-    """What kubelet says about it, if it is down."""
     kubelet = context.state.kubelet
     if kubelet is not None and not kubelet.is_healthy:
         words = context.state.kubelet_words

@@ -33,7 +33,12 @@ ROWS_OF_KUBELET = (
     *("pod-addresses", "pod-default-routes", "pod-veths", "pod-namespaces", "pod-single-addresses"),
 )
 """Checks that fail for want of a kubelet, sooner or later."""
-SERVICE_ROWS = ("service-chains", "service-endpoints", "node-ports", "service-masquerade")
+SERVICE_ROWS = (
+    *("service-chains", "service-endpoints", "node-ports", "service-masquerade"),
+    *("ipvs-addresses", "ipvs-servers", "ipvs-sets", "ipvs-masquerade"),
+    *("nft-services", "nft-endpoints", "nft-node-ports", "nft-masquerade"),
+)
+"""Of kube-proxy in each of its modes."""
 ROWS_OF_ENDPOINTS = ("endpoints-current", "service-by-address", "service-by-name", "node-port")
 """What fails when a pod gets another address and nobody tells its Services."""
 NAME_ROWS = ("service-by-name", "dns-names", "dns-reverse")
@@ -231,7 +236,6 @@ def _described(evidence: Evidence, pod: Pod) -> str:
 
 @cause(kube_proxy_ready, follows=Follows(here=("kube-proxy-ready", *SERVICE_ROWS)))
 def kube_proxy_down(evidence: Evidence) -> Iterator[Case]:
-    """No ready pod of it on a node."""
     for context in _members(evidence):
         row = kube_proxy_ready.check(context)
         if isinstance(context.objects, str) or row.ok or _kubelet_down(context):
@@ -260,7 +264,6 @@ _ANY_LINUX = '[{"op":"replace","path":"/spec/template/spec/nodeSelector","value"
     follows=Follows(everywhere=NAME_ROWS, traffic=False),
 )
 def cluster_dns_down(evidence: Evidence) -> Iterator[Case]:
-    """No ready endpoint, and why."""
     objects, leader = evidence.snapshot.objects, evidence.snapshot.loaded.cluster.leader.name
     if isinstance(objects, str) or not evidence.fails(*NAME_ROWS):
         return

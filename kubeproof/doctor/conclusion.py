@@ -28,7 +28,6 @@ class Conclusion:
 
 
 def failing(results: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
-    """Rows for which the proof does not hold."""
     return tuple(result for result in results if result.is_failing)
 
 
@@ -71,15 +70,11 @@ def _without_hidden(found: list[Diagnosis]) -> list[Diagnosis]:
         cases = tuple(
             case
             for case in item.cases
-            if not any(_hides(other, item, case) for other in found) and not (others and _is_elsewhere(case))
+            if not any(_hides(other, item, case) for other in found)
+            and not (others and any(remedy.where == "firewall" for remedy in case.remedies))
         )
         kept += [replace(item, cases=cases)] if cases else []
     return kept
-
-
-def _is_elsewhere(case: Case) -> bool:
-    """Whether nothing on the nodes is blamed, which is told only where nothing on them is found."""
-    return any(remedy.where == "firewall" for remedy in case.remedies)
 
 
 def _hides(other: Diagnosis, item: Diagnosis, case: Case) -> bool:

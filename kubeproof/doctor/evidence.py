@@ -63,7 +63,6 @@ class Evidence:
     apply: str = "./inv apply"
 
     def fails(self, *rows: str) -> bool:
-        """Whether one of these rows does not hold anywhere."""
         return any(row.name in rows for row in self.failing)
 
     def applying(self, node: str) -> Remedy:
@@ -76,5 +75,4 @@ class Evidence:
         return context.state.joined and known
 
     def node_with(self, address: IPv4Address) -> Node | None:
-        """The node of the inventory with an address."""
         return next((node for node in self.snapshot.loaded.cluster.nodes if node.address == address), None)

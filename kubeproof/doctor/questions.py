@@ -84,7 +84,6 @@ def of_control_plane(settings: Settings) -> tuple[Part, ...]:
 
 
 def control_plane_of(settings: Settings, outputs: Mapping[str, Output]) -> ControlPlane:
-    """The control plane host's part of the evidence."""
     answers = answers_of(of_control_plane(settings), outputs)
     return ControlPlane(**answers.found, unreadable=answers.unreadable)
 

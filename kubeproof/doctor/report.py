@@ -27,8 +27,6 @@ WHERE = {
 
 @dataclass(frozen=True)
 class Report:
-    """One visit."""
-
     evidence: Evidence
     conclusion: Conclusion
     taken_at: datetime

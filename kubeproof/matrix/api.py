@@ -13,17 +13,16 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlencode
 
 from kubeproof.access import remote_kubectl
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.tables import paths
 from kubeproof.deploy import pyinfra_run
+from kubeproof.matrix.cases import Json
 from kubeproof.matrix.channel import KEEPALIVE, end, last_words
 from kubeproof.terminal.errors import CommandError
-
-Json = dict[str, Any]
 
 REQUEST_SECONDS = 30
 NOT_FOUND, CONFLICT, FORBIDDEN, INVALID = 404, 409, 403, 422
@@ -41,7 +40,6 @@ def collection_path(item: Json) -> str:
 
 
 def object_path(item: Json) -> str:
-    """The API's path of a Namespace, Pod or Service."""
     return f"{collection_path(item)}/{item['metadata']['name']}"
 
 
@@ -61,9 +59,7 @@ class Api(Protocol):
         """The object in the answer. Raises ApiError."""
         ...
 
-    def close(self) -> None:
-        """End the connection."""
-        ...
+    def close(self) -> None: ...
 
 
 class SshApi:
@@ -92,7 +88,6 @@ class SshApi:
         return _read(method, path, status, data)
 
     def close(self) -> None:
-        """End the connection and its ssh."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -36,8 +36,8 @@ PODS = tuple(f"{namespace}/{pod}" for namespace in NAMESPACES for pod in ("a", "
 """Short names, as ``x/a``; a pod is labelled ``pod: a``."""
 PORTS = (80, 81)
 
-Object = dict[str, Any]
-"""An API object as JSON has it."""
+Json = dict[str, Any]
+"""An API object, or another, as JSON has it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,6 @@ class LabelChange:
     remove: tuple[str, ...]
 
     def applied(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """The labels after the change."""
         return {key: value for key, value in {**labels, **self.set}.items() if key not in self.remove}
 
 
@@ -62,18 +61,17 @@ class Case:
     theme: str
     """The file's name without number and suffix."""
     shows: str
-    policies: tuple[Object, ...]
+    policies: tuple[Json, ...]
     """With placeholders: see :meth:`policies_for`."""
     changes: tuple[LabelChange, ...] = ()
 
-    def policies_for(self, values: placeholders.Values) -> list[Object]:
+    def policies_for(self, values: placeholders.Values) -> list[Json]:
         """The policies with addresses."""
-        return cast(list[Object], placeholders.fill(list(self.policies), values))
+        return cast(list[Json], placeholders.fill(list(self.policies), values))
 
 
 @cache
 def load() -> tuple[Case, ...]:
-    """The suite in the order of its files."""
     return tuple(case for file in sorted(SUITE.glob("*.yaml")) for case in read(file.name, file.read_text()))
 
 
@@ -86,16 +84,16 @@ def read(file: str, text: str) -> Iterator[Case]:
         yield Case(name, theme, raw["shows"], policies, changes)
 
 
-def documents(file: str, text: str) -> dict[str, Object]:
+def documents(file: str, text: str) -> dict[str, Json]:
     """The cases in a file as they are written, by name. Raises UserError for what is no YAML."""
     report = Report()
     found = [document.value for document in of_text(text, file, report)]
     if report.problems:
         raise UserError(report.problems)
-    return {name: raw for name, raw in cast(Object, found[0]).items() if name != "common"}
+    return {name: raw for name, raw in cast(Json, found[0]).items() if name != "common"}
 
 
-def _policy(full_name: str, spec: Object) -> Object:
+def _policy(full_name: str, spec: Json) -> Json:
     namespace, _, name = full_name.partition("/")
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -105,7 +103,7 @@ def _policy(full_name: str, spec: Object) -> Object:
     }
 
 
-def _changes(labels: Object) -> Iterator[LabelChange]:
+def _changes(labels: Json) -> Iterator[LabelChange]:
     kinds: dict[str, Literal["pod", "namespace"]] = {"pods": "pod", "namespaces": "namespace"}
     for plural, kind in kinds.items():
         for name, change in labels.get(plural, {}).items():

@@ -13,17 +13,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from kubeproof.access import remote_kubectl
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.patience import patient
 from kubeproof.deploy import pyinfra_run
+from kubeproof.matrix.cases import Json
 from kubeproof.matrix.layout import OUTSIDE, channel_pod
 from kubeproof.terminal.exits import REPOSITORY
 
 T = TypeVar("T")
-Json = dict[str, Any]
 
 OPEN_SECONDS = 30.0
 """kubectl's start, the exec, and Python's start, while others do the same on the same processor."""
@@ -178,8 +178,6 @@ def last_words(log: Path) -> str:
 
 
 class Channels:
-    """One channel for each client, asked in parallel."""
-
     def __init__(self, channels: Sequence[Channel]) -> None:
         self._channels = {channel.name: channel for channel in channels}
         self._given_up: dict[str, str] = {}
@@ -188,7 +186,8 @@ class Channels:
     @classmethod
     def to(cls, loaded: LoadedInventory, clients: Sequence[str]) -> "Channels":
         """Channels to the clients of a layout, not open yet."""
-        return cls([Channel(name, client_command(loaded, name), log_of(name)) for name in clients])
+        logs = {name: pyinfra_run.log_file(f"matrix-{name.replace('/', '-')}") for name in clients}
+        return cls([Channel(name, client_command(loaded, name), log) for name, log in logs.items()])
 
     def open(self) -> dict[str, str]:
         """Open all, a few at a time; name -> why, for those that did not open."""
@@ -226,15 +225,9 @@ class Channels:
 
 
 def client_command(loaded: LoadedInventory, client: str) -> list[str]:
-    """How a client is started: here, or in its pod."""
     if client == OUTSIDE:
         return [sys.executable, *CLIENT]
     namespace, pod = channel_pod(client)
     words = ["exec", "-i", "-n", namespace, pod, "--", "/usr/bin/python3", *CLIENT]
     ssh, *rest = remote_kubectl.command(loaded, words, terminal=False)
     return [ssh, *KEEPALIVE, *rest]
-
-
-def log_of(client: str) -> Path:
-    """An empty log for a channel's errors."""
-    return pyinfra_run.log_file(f"matrix-{client.replace('/', '-')}")

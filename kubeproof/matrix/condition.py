@@ -4,11 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from kubeproof.matrix.cases import Json
 from kubeproof.matrix.layout import TARGET_NAMESPACES
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,6 @@ def wanted(pods: list[Json], namespaces: list[Json], policies: list[Json]) -> Wa
 
 
 def missing(wanted: Wanted, state: Json) -> Iterator[str]:
-    """What a node's state lacks, or has and should not."""
     policies = {
         name: str(version)
         for name, version in state.get("policies", {}).items()

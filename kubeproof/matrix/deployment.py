@@ -5,7 +5,6 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Any
 
 import yaml
 
@@ -13,11 +12,10 @@ from kubeproof.config.cluster import Cluster
 from kubeproof.config.patience import patient
 from kubeproof.matrix import layout
 from kubeproof.matrix.api import CONFLICT, FORBIDDEN, NOT_FOUND, Api, ApiError, collection_path
+from kubeproof.matrix.cases import Json
 from kubeproof.matrix.layout import ALL_NAMESPACES, NODE_NAMESPACE, IncompleteError, Layout
 from kubeproof.node import templates
 from kubeproof.terminal.errors import CommandError, UserError
-
-Json = dict[str, Any]
 
 TEMPLATE = "policy-probe.yaml.j2"
 MANAGED_BY = ("app.kubernetes.io/managed-by", "kubeproof")
@@ -40,8 +38,6 @@ NAMESPACES = "/api/v1/namespaces"
 
 
 class ProbePods:
-    """The probe pods with their namespaces and Services."""
-
     def __init__(self, api: Api, cluster: Cluster) -> None:
         self._api = api
         self._cluster = cluster
@@ -50,7 +46,6 @@ class ProbePods:
         self._digest = hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def of_kind(self, kind: str) -> list[Json]:
-        """Objects of the template."""
         return [item for item in self.objects if item["kind"] == kind]
 
     def require_ours(self) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from kubeproof.config.reading import closest
+from kubeproof.matrix.cases import Json
 from kubeproof.matrix.layout import TARGET_NAMESPACES
 from kubeproof.policy import documents, reading
 from kubeproof.state.kubernetes_yaml import Report
 from kubeproof.terminal.errors import UserError
-
-Json = dict[str, Any]
 
 DEFAULT_NAMESPACE = TARGET_NAMESPACES[0]
 """Of a policy that names none: the files are for these namespaces, so `default` is not meant."""

@@ -1,13 +1,10 @@
 """Changes of labels that a case makes, and their undoing."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from kubeproof.matrix.api import Api, object_path
-from kubeproof.matrix.cases import LabelChange
+from kubeproof.matrix.cases import Json, LabelChange
 from kubeproof.matrix.layout import channel_pod, full_name
-
-Json = dict[str, Any]
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 """The API server gives it to every namespace, from 1.21 on."""
@@ -23,20 +20,17 @@ class Labels:
         self._changed: set[str] = set()
 
     def change(self, changes: Iterable[LabelChange]) -> None:
-        """Make the changes of a case."""
         for change in changes:
             path = _path_of(change)
             self._changed.add(path)
             self._patch(path, {**change.set, **dict.fromkeys(change.remove)})
 
     def restore(self) -> None:
-        """Undo the changes of this run."""
         for path in sorted(self._changed):
             self._restore(path)
         self._changed.clear()
 
     def restore_all(self) -> None:
-        """Undo what an earlier run may have left."""
         for path in self._original:
             self._restore(path)
 

@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, cast
+from typing import cast
 
 from kubeproof.config.cluster import Cluster
-from kubeproof.matrix.cases import NAMESPACE_PREFIX, NAMESPACES, PODS
+from kubeproof.matrix.cases import NAMESPACE_PREFIX, NAMESPACES, PODS, Json
 from kubeproof.matrix.placeholders import Addresses
 from kubeproof.policy.model import Protocol
-
-Json = dict[str, Any]
 
 TARGET_NAMESPACES = tuple(NAMESPACE_PREFIX + short for short in NAMESPACES)
 """Those that policies may be in."""
@@ -61,7 +59,6 @@ class Layout:
         return self.subnets[node].network_address if node in self.subnets else self.nodes[node]
 
     def addresses(self, cluster: Cluster) -> Addresses:
-        """What the suite's placeholders stand for."""
         return Addresses(
             pods={target.name: target.address for target in self.targets},
             placement={target.name: target.node for target in self.targets},
@@ -80,7 +77,6 @@ def full_name(short: str) -> str:
 
 
 def channel_pod(client: str) -> tuple[str, str]:
-    """Namespace and name of the pod in which a client runs."""
     namespace, slash, name = client.partition("/")
     return (NAMESPACE_PREFIX + namespace, name) if slash else (NODE_NAMESPACE, client)
 

@@ -28,8 +28,6 @@ _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
 @dataclass(frozen=True)
 class Addresses:
-    """The addresses of a cluster that placeholders stand for."""
-
     pods: Mapping[str, IPv4Address]
     """By the short name of the pod, ``x/a``."""
     placement: Mapping[str, str]
@@ -42,7 +40,6 @@ class Addresses:
     outside: IPv4Address
 
     def values(self) -> dict[str, str | tuple[str, ...]]:
-        """What the placeholders stand for here."""
         of_pods = {pod: self.subnets[node] for pod, node in self.placement.items()}
         return {
             **{f"pod:{pod}": str(address) for pod, address in self.pods.items()},

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from kubeproof.matrix.cases import PORTS
+from kubeproof.matrix.cases import PORTS, Json
 from kubeproof.matrix.layout import OUTSIDE, Layout, Target
 from kubeproof.matrix.table import Cell, Cells, Combination, Key, Mark
 from kubeproof.policy.model import PROTOCOLS
 
 NODE_PORT = PORTS[0]
-"""The port that NodePorts lead to."""
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,6 @@ def cells(attempts: Sequence[Attempt], answer: Json) -> dict[Key, Cell]:
 
 
 def broken(attempts: Iterable[Attempt], reason: str) -> dict[Key, Cell]:
-    """Cells of attempts that could not be made."""
     return {attempt.key: Cell(Mark.FAILED, reason) for attempt in attempts}
 
 

@@ -4,12 +4,10 @@ import copy
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from kubeproof.matrix.api import INVALID, Api, ApiError
+from kubeproof.matrix.cases import Json
 from kubeproof.matrix.layout import TARGET_NAMESPACES
-
-Json = dict[str, Any]
 
 
 def policies_path(namespace: str = "") -> str:
@@ -25,12 +23,10 @@ class Policies:
         self._api = api
 
     def clear(self) -> None:
-        """Remove all, also what an earlier run has left."""
         for namespace in TARGET_NAMESPACES:
             self._api.request("DELETE", policies_path(namespace))
 
     def apply(self, policies: Iterable[Json]) -> None:
-        """Put policies there, beside those that are."""
         for policy in policies:
             self._api.request("POST", policies_path(policy["metadata"]["namespace"]), policy)
 
@@ -85,5 +81,4 @@ def dropped(sent: object, stored: object, path: str) -> Iterator[str]:
 
 
 def names_of_dropped(paths: Iterable[str]) -> str:
-    """The names of fields, each once, of their paths."""
     return ", ".join(dict.fromkeys(path.rpartition(".")[2] for path in paths))

@@ -22,7 +22,6 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def case_line(case: CaseResult, number: int, of: int) -> str:
-    """One line for a case."""
     return f"[{number:3}/{of}] {case.name} … {_outcome(case)}"
 
 
@@ -71,7 +70,6 @@ def totals(result: RunResult) -> Iterator[str]:
 
 
 def to_json(result: RunResult) -> dict[str, Any]:
-    """The stable form: see SCHEMA_VERSION."""
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,

@@ -30,11 +30,9 @@ class CaseResult:
     """Cells that were not as expected the first time, and were probed again."""
     seconds: float = 0.0
     steps: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """What each step took."""
 
     @property
     def holds(self) -> bool:
-        """Whether it was tried, and every cell was as expected."""
         return not (self.not_run or self.problem or self.differences)
 
     @property
@@ -57,7 +55,6 @@ class CaseResult:
 
     @property
     def status(self) -> str:
-        """One word for programs."""
         if self.not_run:
             return "not run"
         return "holds" if self.holds else "differs"
@@ -75,7 +72,6 @@ class RunResult:
 
     @property
     def holds(self) -> bool:
-        """Whether something was tried, and nothing differed."""
         tried = [case for case in self.cases if not case.not_run]
         return bool(tried) and not self.stopped and all(case.holds for case in tried)
 
@@ -85,9 +81,7 @@ class RunResult:
         return Counter(item.known for case in self.cases for item in case.known if item.known)
 
     def total(self, what: str) -> int:
-        """The sum of a count over all cases."""
         return sum(int(getattr(case, what)) for case in self.cases)
 
     def count(self, status: str) -> int:
-        """How many cases have a status."""
         return sum(case.status == status for case in self.cases)

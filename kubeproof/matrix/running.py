@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from rich.markup import escape
 
@@ -19,7 +18,7 @@ from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.network_conflicts import no_enforcement
 from kubeproof.matrix import cases, files, grids, plan, report
 from kubeproof.matrix.api import INVALID, Api, ApiError, SshApi
-from kubeproof.matrix.cases import Case
+from kubeproof.matrix.cases import Case, Json
 from kubeproof.matrix.channel import Asked, Channels
 from kubeproof.matrix.deployment import ProbePods
 from kubeproof.matrix.labels import Labels
@@ -32,8 +31,6 @@ from kubeproof.terminal import output_files
 from kubeproof.terminal.console import console, say, step
 from kubeproof.terminal.errors import EXIT_BAD_INPUT, EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 
-Json = dict[str, Any]
-
 ENFORCERS = (
     *(network.agent.daemon_set for network in NETWORKS.values() if network.enforces),
     *("calico-node", "cilium", "weave-net", "antrea-agent", "kube-router"),
@@ -44,8 +41,6 @@ FLANNEL = ("kube-flannel", "kube-flannel-ds")
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for."""
-
     files: Sequence[Path] = ()
     json_file: Path | None = None
     junit_file: Path | None = None

@@ -94,7 +94,6 @@ class TruthTable:
         }
 
     def replaced(self, newer: Cells) -> "TruthTable":
-        """A table in which some cells are others."""
         return TruthTable({**self.cells, **newer})
 
 

@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from kubeproof.config.patience import patient
 from kubeproof.matrix import condition, plan
 from kubeproof.matrix.api import Api
-from kubeproof.matrix.cases import LabelChange
+from kubeproof.matrix.cases import Json, LabelChange
 from kubeproof.matrix.channel import Asked
 from kubeproof.matrix.expected import expected
 from kubeproof.matrix.labels import Labels
@@ -21,8 +20,6 @@ from kubeproof.matrix.table import Cell, Key, TruthTable, compare, known_differe
 from kubeproof.networks.network import KnownDifference
 from kubeproof.policy import reading
 from kubeproof.policy.model import World
-
-Json = dict[str, Any]
 
 IN_FORCE_SECONDS = 20.0
 """For policies to be in force on all nodes; a second is what is promised."""
@@ -51,8 +48,6 @@ class Trial:
 
 @dataclass
 class _Steps:
-    """What each step of a case took."""
-
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -66,8 +61,6 @@ class _Steps:
 
 @dataclass(frozen=True)
 class _Objects:
-    """The API's objects at one moment."""
-
     pods: list[Json]
     namespaces: list[Json]
     policies: list[Json]
@@ -103,11 +96,9 @@ class Enforcement:
 
     @property
     def off(self) -> tuple[str, ...]:
-        """Nodes on which no policy has any effect."""
         return tuple(node for node, state in self.states.items() if not state.get("enforced"))
 
     def missing(self, wanted: condition.Wanted) -> list[str]:
-        """What is not in force, by node."""
         lines = [f"{node}: its pod network does not say what is in force" for node in self.silent]
         lines += [f"{node}: {line}" for node, state in self.states.items() for line in condition.missing(wanted, state)]
         return lines
@@ -151,7 +142,6 @@ class Bench:
         )
 
     def run(self, trial: Trial) -> CaseResult:
-        """Try a case, and undo what it changed."""
         try:
             return self._run(trial, None)
         finally:
@@ -193,7 +183,6 @@ class Bench:
         return _Objects(*(self._api.request("GET", path)["items"] for path in paths))
 
     def enforcement(self) -> Enforcement:
-        """What the nodes say is in force now."""
         answers = self._asked.ask({node: {"do": "state"} for node in self._layout.nodes})
         states = {node: answer["state"] for node, answer in answers.items() if answer.get("state")}
         unasked = {node: str(answer["problem"]) for node, answer in answers.items() if "problem" in answer}
@@ -245,7 +234,6 @@ class Bench:
         return found
 
     def hello(self) -> dict[str, Json]:
-        """What each client says of itself."""
         return self._asked.ask({client: {"do": "hello"} for client in self._layout.clients})
 
 

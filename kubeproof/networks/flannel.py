@@ -157,7 +157,7 @@ NETWORK = Network(
         Backend(
             "vxlan",
             device=DEVICE,
-            aspects=("subnet-env", "vxlan", "bridge", "rules-by-effect", "iptables-policies"),
+            aspects=("subnet-env", "vxlan", "onlink-routes", "bridge", "rules-by-effect", "iptables-policies"),
             overhead=VXLAN_OVERHEAD,
         ),
         Backend(

@@ -72,6 +72,10 @@ class Agent:
     """kubectl's words that change its environment, where that has the settings."""
     announced_mac: Callable[[Mapping[str, str]], str | None] = lambda _: None
     """The MAC of a node's tunnel, from the annotations of the node object."""
+    tunnel_address: Callable[[Mapping[str, str]], str | None] | None = None
+    """The address of a node's tunnel, likewise; None where it is the network address of the node's podCIDR."""
+    blocks: str = ""
+    """What says which blocks of addresses nodes have, as kubectl names it; empty where each has its podCIDR."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,10 @@ NETWORK = Network(
             "vxlan",
             # Named as flannel's, whatever the VNI.
             device="flannel.1",
-            aspects=("subnet-env", "vxlan", "bridge", "rules-in-order", "iptables-policies", "podnet-policies"),
+            aspects=(
+                *("subnet-env", "vxlan", "onlink-routes", "bridge"),
+                *("rules-in-order", "iptables-policies", "podnet-policies"),
+            ),
             overhead=VXLAN_OVERHEAD,
         ),
     ),

@@ -1,6 +1,6 @@
 """The pod networks that a cluster can have: another one is a module and a line here. Pure."""
 
-from kubeproof.networks import canal, flannel, podnet
+from kubeproof.networks import calico, canal, flannel, podnet
 from kubeproof.networks.network import Network
 
 NETWORKS: dict[str, Network] = {
@@ -9,6 +9,7 @@ NETWORKS: dict[str, Network] = {
         podnet.NETWORK,
         flannel.NETWORK,
         canal.NETWORK,
+        calico.NETWORK,
     )
 }
 """By the value of the setting cni."""

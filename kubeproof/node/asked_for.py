@@ -48,7 +48,7 @@ def _of_object(wanted: Object, live: Object) -> Iterator[str]:
     asked = {key: value for key, value in wanted.items() if key not in _SERVERS}
     asked["metadata"] = {key: value for key, value in wanted["metadata"].items() if key not in _SERVERS_METADATA}
     for path, now, value in _fields(asked, live, ()):
-        yield f"{identity(wanted)}: {_written(path)}"
+        yield f"{identity(wanted)}: {'.'.join(path).replace('.[', '[')}"
         yield from difference(_text(now), _text(value))
 
 
@@ -111,10 +111,6 @@ def _quantity(value: Any) -> Decimal | None:
     if binary:
         return Decimal(number) * Decimal(1024 ** ("KMGTPE".index(binary) + 1))
     return Decimal(number).scaleb(int(exponent) if exponent else _UNITS[decimal or ""])
-
-
-def _written(path: Iterable[str]) -> str:
-    return ".".join(path).replace(".[", "[")
 
 
 def _text(value: Any) -> str:

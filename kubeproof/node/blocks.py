@@ -5,7 +5,6 @@ END = "# END kubeproof"
 
 
 def without_block(text: str) -> str:
-    """The text without the block and otherwise unchanged."""
     before, begin, rest = text.partition(f"{BEGIN}\n")
     if not begin:
         return text

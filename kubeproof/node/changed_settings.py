@@ -26,17 +26,15 @@ class InUse:
     images: Mapping[str, str] = field(default_factory=dict)
     """References of the control plane's images, by program such as "etcd"."""
     kubelet: Mapping[str, str] = field(default_factory=dict)
-    """Keys of kubelet's configuration."""
     server: str = ""
-    """URL of the API server that kubelet speaks with."""
     node_ip: str = ""
-    """Address that kubelet was told to be at."""
     deployments: tuple[str, ...] = ()
-    """Names of the Deployments in kube-system."""
     pause_image: str = ""
     """Reference that kubelet was told when the host joined."""
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What the agents of each network have been told, by network and name of the setting (Manifest.in_use)."""
+    proxy_mode: str = ""
+    """kube-proxy's mode in the configuration that the cluster was initialised with."""
     conntrack: str | None = None
     """maxPerCore in the configuration that the cluster was initialised with, or DEFAULT; None if that is not there."""
 
@@ -108,11 +106,8 @@ def _of_network(settings: Settings, host: InUse, tunnel_mtu: int | None) -> Iter
     """Agents read them when they start, leave their old links and routes, and pods keep theirs."""
     used = host.networks.get(settings.cni, {})
     starts = "the agents on the nodes do not read it again, and links and pods keep the old one"
-    wanted = {"cni_backend": settings.cni_backend}
-    if settings.cni_backend == "vxlan":
-        wanted |= {"vxlan_vni": str(settings.vxlan_vni), "vxlan_port": str(settings.vxlan_port)}
-    for name, value in wanted.items():
-        yield Change(name, used.get(name, ""), value, starts)
+    for name in sorted(used.keys() - {"cni_mtu"}):
+        yield Change(name, used[name], str(getattr(settings, name)), starts)
     mtu = pods_mtu(settings, tunnel_mtu)
     if used and (mtu is not None or settings.network.finds_mtu):
         yield Change("cni_mtu", used["cni_mtu"] or NO_MTU, str(mtu or NO_MTU), starts)
@@ -146,6 +141,8 @@ def _of_addons(settings: Settings, host: InUse) -> Iterator[Change]:
     if len(served) == 1:
         both = "both would answer at the same address"
         yield Change("cluster_dns", served[0], settings.cluster_dns, both)
+    told = "only kubeadm init tells kube-proxy"
+    yield Change("kube_proxy_mode", host.proxy_mode, settings.kube_proxy_mode, told)
     if host.conntrack is not None:
         wanted = DEFAULT if settings.conntrack_max_per_core is None else str(settings.conntrack_max_per_core)
-        yield Change("conntrack_max_per_core", host.conntrack, wanted, "only kubeadm init tells kube-proxy")
+        yield Change("conntrack_max_per_core", host.conntrack, wanted, told)

@@ -5,9 +5,7 @@ import re
 from collections.abc import Iterable
 
 NAMED = 6
-"""How many things a phrase names."""
 SHOWN = 12
-"""How many lines of a difference are shown."""
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+@")
 """User and password of a URL (RFC 3986, userinfo)."""
 MASK = "…@"

@@ -11,8 +11,6 @@ from kubeproof.node.image_registry import MANIFEST_TYPES
 Role = Literal["control-plane", "worker"]
 
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-ASKED = ("etcd", "coredns")
-"""Images whose tags differ between patch releases."""
 
 
 def images_for(role: Role, settings: Settings, network_images: Sequence[str]) -> tuple[str, ...]:
@@ -81,7 +79,6 @@ def answered(lines: Iterable[str], names: Iterable[str], settings: Settings) -> 
 
 
 def pause_image(settings: Settings) -> str:
-    """The image of the container that holds a pod's network namespace."""
     return f"{settings.image_repository}/pause:{settings.pause_image_tag or settings.era.pause_tag}"
 
 

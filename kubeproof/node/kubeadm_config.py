@@ -38,13 +38,11 @@ def join_config(cluster: Cluster, node: Node, made: Credentials) -> str:
 
 
 def init_command(cluster: Cluster, config: str) -> tuple[str, ...]:
-    """`kubeadm init` with the configuration in the file ``config``."""
     command = ("kubeadm", "init", "--config", config, "--skip-token-print")
     return command if cluster.settings.cluster_dns == "coredns" else (*command, "--skip-phases", "addon/coredns")
 
 
 def ignored_errors(cluster: Cluster) -> list[str]:
-    """kubeadm's checks that must not stop it."""
     ignored = list(cluster.settings.ignore_preflight_errors)
     if cluster.settings.cluster_dns != "coredns" and "ImagePull" not in ignored:
         # kubeadm looks for the CoreDNS image although the phase that would use it is skipped. The images that are used

@@ -14,7 +14,6 @@ class Kubeconfig:
     """What kubectl can reach with a file."""
 
     servers: tuple[str, ...] = ()
-    """URLs of the API servers."""
     contexts: int = 0
 
     def is_only_of(self, server: str) -> bool:

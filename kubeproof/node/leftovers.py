@@ -44,8 +44,6 @@ DEPLOY_FILES = (
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What has to go."""
-
     removed: tuple[str, ...] = ()
     """Paths to remove with everything below."""
     emptied: tuple[str, ...] = ()
@@ -74,7 +72,9 @@ def of_deploy(record: Record, runtime: bool, registries: Sequence[str] = ()) -> 
     kept = set(record.paths)
     candidates = (*CLUSTER_PATHS, *(DOCKER_PATHS if runtime else ()), *CRI_PATHS, *DEPLOY_PATHS)
     own = [path for path in candidates if path not in kept]
-    own += [path for path in _in_common(runtime) if path.rpartition("/")[0] not in kept]
+    # What tools of the deploy make by themselves in a directory that is not theirs alone.
+    in_common = (KUBECTL_CACHE, *((DOCKER_KEY,) if runtime else ()))
+    own += [path for path in in_common if path.rpartition("/")[0] not in kept]
     own += [f"{paths.CONTAINERD_REGISTRIES}/{name}" for name in registries]
     emptied = DOCKER_DIRECTORIES if runtime else ()
     return Leftovers(
@@ -82,8 +82,3 @@ def of_deploy(record: Record, runtime: bool, registries: Sequence[str] = ()) -> 
         emptied=tuple(path for path in emptied if path in kept),
         tidied=tuple(path for path in COMMON_DIRECTORIES if path not in kept),
     )
-
-
-def _in_common(runtime: bool) -> tuple[str, ...]:
-    """What tools of the deploy make by themselves in a directory that is not theirs alone."""
-    return (KUBECTL_CACHE, *((DOCKER_KEY,) if runtime else ()))

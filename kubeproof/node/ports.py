@@ -17,9 +17,10 @@ def ports(cluster: Cluster, role: Role) -> tuple[str, ...]:
 def sources(cluster: Cluster) -> tuple[str, ...]:
     """Networks and addresses whose packets are let in and through whatever their port.
 
-    Pods speak with the host they are on. Without a tunnel so do the other hosts with its pods, and by addresses of
-    their own: by VXLAN they have one in the pod CIDR.
+    Pods speak with the host they are on. By VXLAN other hosts have an address in the pod CIDR for its pods; otherwise
+    they speak with them by their own, or wrap packets in a protocol without ports (IP in IP), and BGP is between them.
     """
     settings = cluster.settings
-    hosts = [str(node.address) for node in cluster.nodes] if not settings.backend.overhead else []
+    wrapped = settings.cni_backend == "vxlan" and not settings.cni_cross_subnet
+    hosts = [] if wrapped else [str(node.address) for node in cluster.nodes]
     return (str(settings.pod_cidr), *hosts)

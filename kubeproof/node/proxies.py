@@ -10,7 +10,6 @@ LOCAL = ("localhost", "127.0.0.1")
 
 
 def is_used(settings: Settings) -> bool:
-    """Whether there is a proxy at all."""
     return bool(settings.http_proxy or settings.https_proxy)
 
 

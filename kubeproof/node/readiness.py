@@ -89,7 +89,6 @@ def _pods(objects: Sequence[Object], expected: Expectation) -> Iterator[str]:
 
 
 def unready_pods(objects: Sequence[Object], expected: Expectation) -> Iterator[Object]:
-    """The pods that are waited for."""
     for item in objects:
         if item["kind"] != "Pod" or _namespace(item) not in expected.namespaces:
             continue

@@ -15,7 +15,6 @@ def crowded(objects: Sequence[Object], deployments: Sequence[str], namespace: st
 
 
 def _nodes(objects: Sequence[Object], beginning: str, namespace: str) -> Iterator[str]:
-    """The node of each pod that has one."""
     for item in objects:
         metadata = item["metadata"]
         if item["kind"] != "Pod" or metadata.get("namespace") != namespace or "deletionTimestamp" in metadata:

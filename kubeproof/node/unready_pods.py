@@ -34,7 +34,6 @@ class Container:
 
     @property
     def has_ended(self) -> bool:
-        """Whether an earlier run of it has left a log."""
         return self.exit_code is not None
 
     @property

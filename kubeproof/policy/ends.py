@@ -139,7 +139,7 @@ class Resolver:
         if owners:
             return PodEnd(owners[0])
         for node in self.objects.nodes:
-            if address in node.addresses or address in _tunnel_and_bridge(node):
+            if address in node.addresses or address in ((node.vtep, node.vtep + 1) if node.vtep else ()):
                 return NodeEnd(node.name, address)
         if pods:
             return end_of(pods[0])
@@ -241,7 +241,6 @@ class Resolver:
 
 
 def is_number(written: str) -> bool:
-    """Whether a port is written as a number."""
     return written.isascii() and written.isdigit()
 
 
@@ -263,11 +262,6 @@ def named_port(written: str, destination: End, protocol: Judged) -> int:
         known = _known(written, ports) if ports else "use a number"
         raise UnknownEndError(f"{destination} has no {protocol} port of the name {written}; {known}")
     return ports[written]
-
-
-def _tunnel_and_bridge(node: Node) -> tuple[IPv4Address, ...]:
-    """A node's addresses on flannel.1 and cni0: the first two of its podCIDR."""
-    return (node.vtep, node.vtep + 1) if node.vtep else ()
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -153,8 +153,6 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Target:
-    """What is connected to."""
-
     end: End
     protocol: Judged
     port: int
@@ -252,7 +250,6 @@ def _peer_text(policy: Policy, peer: Peer) -> str:
 
 
 def _misses(world: World, policy: Policy, part: _Part, target: _Target) -> Iterator[str]:
-    """Why each rule of a policy does not match."""
     rules = policy.rules(part.direction)
     if not rules:
         yield f"{policy.full_name} has no {part.direction.lower()} rule"

@@ -42,7 +42,6 @@ class Field:
         self.report.notes.append(self._line(text))
 
     def wrong(self, what: str) -> None:
-        """A problem that shows the value."""
         if isinstance(self.value, str) and template_mark(self.value):
             what = f"is a template that is not rendered; {TEMPLATE_ADVICE}"
         self.problem(f"{shown(self.value)} {what}")
@@ -60,7 +59,6 @@ class Field:
         return Field(self.report, self.place, path, value, self.strict)
 
     def members(self) -> dict[str, "Field"]:
-        """The fields of this object."""
         if not self.given:
             return {}
         if not isinstance(self.value, Mapping):
@@ -81,7 +79,6 @@ class Field:
                 member.problem(f"there is no such field; use {', '.join(known)}")
 
     def items(self) -> list["Field"]:
-        """The items of this list."""
         if not self.given:
             return []
         if not isinstance(self.value, list):
@@ -136,7 +133,6 @@ class Field:
 
 
 def is_ipv6(value: str) -> bool:
-    """Whether a text is an IPv6 address."""
     try:
         IPv6Address(value)
     except AddressValueError:
@@ -145,7 +141,6 @@ def is_ipv6(value: str) -> bool:
 
 
 def shown(value: object) -> str:
-    """A value as one short line."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list):

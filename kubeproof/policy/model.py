@@ -60,7 +60,6 @@ class Pod:
 
     @property
     def full_name(self) -> str:
-        """``namespace/name``, the key in :attr:`World.pods`."""
         return f"{self.namespace}/{self.name}"
 
     @property
@@ -121,11 +120,9 @@ class Service:
 
     @property
     def full_name(self) -> str:
-        """``namespace/name``."""
         return f"{self.namespace}/{self.name}"
 
     def selects(self, pod: Pod) -> bool:
-        """Whether a pod is behind it."""
         fits = bool(self.selector) and Selector(self.selector).matches(pod.labels)
         return fits and pod.namespace == self.namespace and pod.reachable
 
@@ -170,7 +167,6 @@ class IpBlock:
     excepts: tuple[Cidr, ...] = ()
 
     def contains(self, address: IPv4Address) -> bool:
-        """Whether an address is meant."""
         return address in self.cidr and not any(address in excluded for excluded in self.excepts)
 
     def __str__(self) -> str:
@@ -235,7 +231,6 @@ class Policy:
 
     @property
     def full_name(self) -> str:
-        """``namespace/name``."""
         return f"{self.namespace}/{self.name}"
 
     def rules(self, direction: Direction) -> tuple[Rule, ...]:
@@ -270,7 +265,6 @@ class World:
         return namespace.labels if namespace else {}
 
     def in_namespace(self, pod: Pod, selector: Selector) -> bool:
-        """Whether the namespace of a pod is selected."""
         namespace = self.namespaces.get(pod.namespace)
         if self.assumed is None or namespace is None or namespace.known:
             return selector.matches(self.namespace_labels(pod.namespace))

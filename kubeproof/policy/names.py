@@ -32,17 +32,14 @@ NO_CIDR = "is no CIDR; write it as a.b.c.d/n"
 
 
 def is_dns_label(value: str) -> bool:
-    """A namespace's name."""
     return len(value) <= LABEL_LENGTH and bool(_DNS_LABEL.fullmatch(value))
 
 
 def is_dns_subdomain(value: str) -> bool:
-    """A pod's, a node's or a policy's name."""
     return len(value) <= SUBDOMAIN_LENGTH and bool(_DNS_SUBDOMAIN.fullmatch(value))
 
 
 def is_label_key(value: str) -> bool:
-    """A label's key, with or without a domain before it."""
     prefix, slash, name = value.rpartition("/")
     return (is_dns_subdomain(prefix) or not slash) and len(name) <= LABEL_LENGTH and bool(_QUALIFIED.fullmatch(name))
 

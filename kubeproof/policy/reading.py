@@ -362,7 +362,10 @@ def _policy(placed: Field) -> Policy:
     _labels(placed.get("metadata").get("labels"))
     spec = placed.get("spec")
     spec.only("podSelector", "policyTypes", "ingress", "egress")
-    ingress, egress = (_rules(spec.get(name), peers) for name, peers in (("ingress", "from"), ("egress", "to")))
+    ingress, egress = (
+        tuple(_rule(item, peers) for item in spec.get(name).items())
+        for name, peers in (("ingress", "from"), ("egress", "to"))
+    )
     return Policy(
         namespace=_namespace_of(placed),
         name=_named(placed, names.is_dns_subdomain, names.NO_DNS_SUBDOMAIN),
@@ -385,10 +388,6 @@ def _types(given: Field, *, has_egress: bool) -> tuple[Direction, ...]:
     if not items:
         return DIRECTIONS if has_egress else ("Ingress",)
     return tuple(direction for direction in DIRECTIONS if direction in [item.value for item in items])
-
-
-def _rules(given: Field, peers: str) -> tuple[Rule, ...]:
-    return tuple(_rule(item, peers) for item in given.items())
 
 
 def _rule(given: Field, peers: str) -> Rule:

@@ -50,13 +50,11 @@ class Selector:
     expressions: tuple[Requirement, ...] = ()
 
     def matches(self, labels: Labels) -> bool:
-        """Whether an object with these labels is selected."""
         return all(labels.get(key) == value for key, value in self.labels.items()) and all(
             requirement.matches(labels) for requirement in self.expressions
         )
 
     def about(self, key: str) -> "Selector":
-        """What of it is about one label."""
         labels = {name: value for name, value in self.labels.items() if name == key}
         return Selector(labels, tuple(part for part in self.expressions if part.key == key))
 

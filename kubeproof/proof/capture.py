@@ -46,10 +46,7 @@ base64 "$d/c.pcap"
 
 def judge_capture(*, nonce: bytes, nodes: Ends, pods: Ends, port: int, vni: int) -> Callable[[Output], str]:
     """Both directions must be there: outer node to node, inner pod to pod with addresses unchanged."""
-    expected = {
-        _shown(nodes, port, vni, pods, "request"),
-        _shown(nodes[::-1], port, vni, pods[::-1], "reply"),
-    }
+    expected = {_shown(nodes, port, vni, pods, "request"), _shown(nodes[::-1], port, vni, pods[::-1], "reply")}
 
     def judge(output: Output) -> str:
         if output.code != 0:

@@ -35,7 +35,7 @@ def collect_with(
     """As :func:`collect`, by the parts of each node, and in the same round trip what ``more`` asks beside them."""
     leader = loaded.cluster.leader.name
     asked = {name: {**texts(of_node), **more.get(name, {})} for name, of_node in parts_of.items()}
-    asked[leader][API] = api.COMMAND
+    asked[leader][API] = api.command(loaded.cluster.settings.network.agent.blocks)
     asked[leader][KUBELETS] = api.kubelets_command({node.name: node.address for node in loaded.cluster.nodes})
     states: dict[str, NodeState] = {}
     unreachable: dict[str, str] = {}

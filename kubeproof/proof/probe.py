@@ -35,8 +35,6 @@ CURL_BLOCKED = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a probe ended, and what was found."""
-
     status: Status
     found: str
     remedy: str = ""

@@ -58,7 +58,6 @@ class Batch:
 
     @property
     def commands(self) -> dict[str, str]:
-        """Name -> shell text for the node."""
         alone = {number: probe.command for number, probe in self.alone.items()}
         return alone | {container: self._exec(container) for container in self.inside}
 

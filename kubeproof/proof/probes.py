@@ -117,8 +117,6 @@ def _missing_demo(objects: ApiObjects) -> str | None:
 
 
 class _Planner:
-    """Works out the probes from one snapshot."""
-
     def __init__(self, snapshot: Snapshot, objects: ApiObjects) -> None:
         self.snapshot = snapshot
         self.objects = objects
@@ -177,10 +175,6 @@ class _Planner:
 
     # Addresses ------------------------------------------------------------------------------------------------------
 
-    def _subnet_address(self, node: str, index: int) -> IPv4Address | None:
-        found = self.objects.node(node)
-        return found.pod_cidr[index] if found and found.pod_cidr else None
-
     def _seen_from(self, node: str, server: str) -> tuple[IPv4Address | None, ...]:
         """Addresses that a pod on ``server`` may see a node as.
 
@@ -189,10 +183,17 @@ class _Planner:
         """
         settings = self.cluster.settings
         source = settings.network.source_of_node(settings.cni_backend, own_pod=node == server)
-        if source is not Source.NODE:
-            return (self._subnet_address(node, 1 if source is Source.BRIDGE else 0),)
+        context = self.snapshot.context(node)
+        try:
+            if source is Source.BRIDGE:
+                return (context.gateway,)
+            if source is Source.TUNNEL:
+                routed = (context.underlay_address,) if settings.cni_cross_subnet else ()
+                return (context.tunnel_address_of(node), *routed)
+        except UndecidedError:
+            return (None,)
         if node != server:
-            return (self.snapshot.context(node).underlay_address,)
+            return (context.underlay_address,)
         state = self.snapshot.states[node]
         return tuple(address.ip for address in state.network.addresses if address.scope == "global")
 
@@ -375,7 +376,7 @@ class _Planner:
             underlay, ends = context.underlay, (context.underlay_address, context.underlay_address_of(there))
         except UndecidedError:
             return
-        if client.pod.ip is None or server.ip is None or settings.cni_backend != "vxlan":
+        if client.pod.ip is None or server.ip is None or not self._is_wrapped:
             return
         nonce = secrets.token_hex(4)
         yield Probe(
@@ -403,6 +404,11 @@ class _Planner:
                 vni=settings.vxlan_vni,
             ),
         )
+
+    @property
+    def _is_wrapped(self) -> bool:
+        """Whether packets between any two nodes are in VXLAN."""
+        return self.cluster.settings.cni_backend == "vxlan" and not self.cluster.settings.cni_cross_subnet
 
     # What cannot be run -----------------------------------------------------------------------------------------------
 
@@ -437,8 +443,12 @@ class _Planner:
             return Status.BROKEN, TITLES[name], f"{node} cannot be reached, its demo pods cannot be asked"
         if not any(client.pod.node == node for client in self.clients):
             return Status.BROKEN, TITLES[name], "no pause container was found for the demo pods here"
-        if name == "packet-on-the-wire" and self.cluster.settings.cni_backend != "vxlan":
-            return Status.NOT_RUN, TITLES[name], "host-gw wraps no packet: the routes and the other rows show its way"
+        if name == "packet-on-the-wire" and not self._is_wrapped:
+            backend = (
+                f"{self.cluster.settings.cni_backend}{' within a subnet' * self.cluster.settings.cni_cross_subnet}"
+            )
+            way = "the routes and the other rows show its way"
+            return Status.NOT_RUN, TITLES[name], f"{backend} wraps no packet in VXLAN: {way}"
         if name == "pod-to-pod-same-node":
             return Status.NOT_RUN, TITLES[name], "only one demo pod runs here"
         if len({pod.node for pod in self.servers}) == 1:
@@ -509,7 +519,6 @@ def _judge_reverse(name: str) -> Callable[[Output], str]:
 
 
 def judge_page(output: Output) -> str:
-    """Any page with status 200."""
     answer = read_answer(output)
     found = f"HTTP status {answer.status} and {len(answer.body)} characters"
     return compared(answer.status == 200 and bool(answer.body.strip()), found)

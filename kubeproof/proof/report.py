@@ -125,7 +125,6 @@ def _show_failure(result: CheckResult, ssh: Mapping[str, SshAccess], console: Co
 
 
 def _show_not_run(report: Report, console: Console) -> None:
-    """One line for each reason, naming the rows."""
     reasons: dict[str, dict[str, None]] = {}
     for result in report.results:
         if result.status is Status.NOT_RUN:
@@ -137,7 +136,6 @@ def _show_not_run(report: Report, console: Console) -> None:
 
 
 def to_json(report: Report) -> dict[str, object]:
-    """The stable form of a report: see SCHEMA_VERSION."""
     counts = report.counts
     return {
         "schema": SCHEMA,

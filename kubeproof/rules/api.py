@@ -16,10 +16,18 @@ from kubeproof.terminal.errors import UserError
 T = TypeVar("T")
 
 ASK = f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s"
-COMMAND = f"{ASK} get nodes,pods,services,endpoints,networkpolicies,namespaces -A -o json"
-"""Run on the control plane node, where kubeadm leaves the administrator's kubeconfig."""
+_KINDS = "nodes,pods,services,endpoints,networkpolicies,namespaces"
 KUBELET_SECONDS = 4
 SOURCE = "kubectl get"
+
+
+def command(blocks: str = "") -> str:
+    """Shell text for the control plane node, where kubeadm leaves the administrator's kubeconfig.
+
+    ``blocks`` is Agent.blocks: a kind of the pod network's own, which the API may not have yet.
+    """
+    known = f"{ASK} get {_KINDS} -A -o json"
+    return f"{known.replace(_KINDS, f'{_KINDS},{blocks}')} 2>/dev/null || {known}" if blocks else known
 
 
 def kubelets_command(addresses: Mapping[str, IPv4Address]) -> str:
@@ -106,8 +114,6 @@ class Service:
 
 @dataclass(frozen=True)
 class Backend:
-    """A ready endpoint's address and port."""
-
     address: IPv4Address
     port: int
 
@@ -130,6 +136,8 @@ class ApiObjects:
     """What policies are about, without pods where there is no policy; None where they could not be understood."""
     isolated: Mapping[str, tuple[str, ...]] | None = None
     """Names of the policies that isolate a pod, by the pod's; None where that could not be decided."""
+    blocks: Mapping[str, tuple[IPv4Network, ...]] = field(default_factory=dict)
+    """The blocks of addresses of each node, where the pod network gives it some."""
     odd: tuple[str, ...] = ()
     """Objects that could not be read, and why; they are missing above."""
 
@@ -146,7 +154,6 @@ class ApiObjects:
         return next((service for service in self.services if service.full_name == full_name), None)
 
     def backends(self, service: Service, port: ServicePort) -> frozenset[Backend]:
-        """Ready endpoints of one port of a Service."""
         return self.endpoints.get((service.namespace, service.name, port.name), frozenset())
 
     def pods_with_own_address(self, node: str) -> tuple[Pod, ...]:
@@ -188,6 +195,9 @@ def parse_objects(text: str) -> ApiObjects:
     for found in each("Endpoints", _backends):
         for key, backends in found:
             endpoints[key] = endpoints.get(key, frozenset()) | backends
+    blocks: dict[str, tuple[IPv4Network, ...]] = {}
+    for node, block in filter(None, each("BlockAffinity", _block)):
+        blocks[node] = tuple(sorted({*blocks.get(node, ()), block}))
     return ApiObjects(
         nodes=tuple(each("Node", _node)),
         pods=tuple(each("Pod", _pod)),
@@ -196,6 +206,7 @@ def parse_objects(text: str) -> ApiObjects:
         policies=dict(each("NetworkPolicy", _version)),
         world=world,
         isolated=_isolated(world) if world else None,
+        blocks=blocks,
         odd=tuple(odd),
     )
 
@@ -243,6 +254,13 @@ def _node(item: Item) -> NodeObject:
         annotations=metadata.mapping("annotations"),
         info=status.mapping("nodeInfo"),
     )
+
+
+def _block(item: Item) -> tuple[str, IPv4Network] | None:
+    """A node's claim to a block of Calico's, if it holds and is of IPv4 (libcalico-go, BlockAffinitySpec)."""
+    spec = item.item("spec")
+    cidr, held = spec.text("cidr"), spec.text("state") == "confirmed" and spec.text_or_none("deleted") != "true"
+    return (spec.text("node"), spec.as_network("cidr", cidr)) if held and ":" not in cidr else None
 
 
 def _version(item: Item) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node
-from kubeproof.networks.network import NODE_ADDRESS, VXLAN_OVERHEAD
+from kubeproof.networks.network import NODE_ADDRESS
 from kubeproof.rules.api import ApiObjects, NodeObject, Pod
 from kubeproof.state.model import Link
 from kubeproof.state.node import NodeState
@@ -66,6 +66,33 @@ class Context:
             )
         return found.pod_cidr
 
+    def subnets_of(self, name: str) -> tuple[IPv4Network, ...]:
+        """Networks that pods of a node have addresses of: S, or with blocks these, none before the first pod there."""
+        if self.cluster.settings.network.agent.blocks:
+            return self.api.blocks.get(name, ())
+        return (self.subnet_of(name),)
+
+    @property
+    def pods_network(self) -> IPv4Network:
+        """What the pods here have addresses of. A node that gets no more blocks takes addresses out of others'."""
+        settings = self.cluster.settings
+        return settings.pod_cidr if settings.network.agent.blocks else self.subnet
+
+    def a_pod_of(self, name: str) -> IPv4Address:
+        """An address that a pod of a node could have."""
+        network = (*self.subnets_of(name), self.cluster.settings.pod_cidr)[0]
+        return network[min(2, network.num_addresses - 1)]
+
+    def tunnel_address_of(self, name: str) -> IPv4Address:
+        """The address of a node's tunnel, which the node itself speaks with pods of other nodes by."""
+        announced = self.cluster.settings.network.agent.tunnel_address
+        if announced is None:
+            return self.subnet_of(name)[0]
+        text = announced(self.node_object(name).annotations)
+        if text is None:
+            raise UndecidedError(f"the node object {name} does not say which address its tunnel has")
+        return IPv4Address(text)
+
     @property
     def gateway(self) -> IPv4Address:
         """The address of cni0: the first host of S."""
@@ -73,7 +100,6 @@ class Context:
 
     @property
     def others(self) -> tuple[Node, ...]:
-        """The other nodes of the inventory."""
         return tuple(node for node in self.cluster.nodes if node.name != self.node.name)
 
     @property
@@ -83,7 +109,6 @@ class Context:
 
     @property
     def vxlan_device(self) -> str:
-        """Name of the node's VXLAN link."""
         return self.cluster.settings.vxlan_device
 
     @property
@@ -93,7 +118,6 @@ class Context:
 
     @property
     def underlay_address(self) -> IPv4Address:
-        """The address that packets to other nodes come from."""
         return self.underlay_address_of(self.node)
 
     def underlay_address_of(self, node: Node) -> IPv4Address:
@@ -126,11 +150,6 @@ class Context:
         found = self.api.node(name)
         text = found.annotations.get("flannel.alpha.coreos.com/public-ip", "") if found else ""
         return IPv4Address(text) if text else None
-
-    @property
-    def overlay_mtu(self) -> int:
-        """Bytes that an inner packet may have: the underlay's MTU less the overhead of VXLAN."""
-        return self.underlay.mtu - VXLAN_OVERHEAD
 
     @property
     def network_mtu(self) -> int:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from kubeproof.networks.calico import IPIP_DEVICE
+from kubeproof.networks.calico import VXLAN_DEVICE as CALICO_DEVICE
 from kubeproof.rules.context import BRIDGE, DOCKER_BRIDGE, POD_DEVICE, VXLAN_DEVICE, Context, UndecidedError
 from kubeproof.rules.outcome import Outcome, same
 from kubeproof.rules.repair import agent_restart, pods_anew, restart_agent
@@ -12,11 +14,12 @@ NO_BRIDGE_YET = f"no {BRIDGE}: no pod of the pod network runs here (API), and th
 
 
 @rule(
-    f"{VXLAN_DEVICE} is a VXLAN device with the cluster's VNI and port, over the node's own interface",
+    f"{VXLAN_DEVICE} (Calico: {CALICO_DEVICE}) is a VXLAN device with the cluster's VNI and port, over the node's own "
+    "interface",
     meaning="packets between pods of different nodes travel by this device, and the other nodes take none that are "
     "made in another way",
     needs=("network",),
-    look=f"ip -d link show dev {VXLAN_DEVICE}",
+    look=lambda context: f"ip -d link show dev {context.vxlan_device}",
     remedies=restart_agent,
 )
 def flannel_device(context: Context) -> Outcome:
@@ -45,15 +48,16 @@ def _tunnel_address(context: Context, outcome: Outcome) -> Iterator[str]:
 
 
 @rule(
-    f"{VXLAN_DEVICE} has the network address of S, /32, and no other",
+    f"{VXLAN_DEVICE} has the network address of S, /32, and no other; Calico's tunnel has the one that the node object "
+    "names",
     meaning="what the node itself sends to pods of other nodes has this address as its source, which they answer to",
     needs=("network",),
-    look=f"ip -4 addr show dev {VXLAN_DEVICE}",
+    look=lambda context: f"ip -4 addr show dev {context.vxlan_device}",
     remedies=_tunnel_address,
 )
 def flannel_address(context: Context) -> Outcome:
     """a.b.N.0/32."""
-    return same(f"{context.subnet[0]}/32", _addresses(context, context.vxlan_device))
+    return same(f"{context.tunnel_address_of(context.node.name)}/32", _addresses(context, context.vxlan_device))
 
 
 def _bridge_address(context: Context, _: Outcome) -> Iterator[str]:
@@ -128,7 +132,9 @@ def cni_mtu(context: Context) -> Outcome:
 def _mtus(context: Context) -> Iterator[tuple[str, int, int]]:
     """Each device with the MTU that it is to have, and the one that it has."""
     if context.cluster.settings.backend.overhead:
-        yield context.vxlan_device, context.overlay_mtu, _link(context, context.vxlan_device).mtu
+        found, most = _link(context, context.vxlan_device).mtu, context.network_mtu
+        # Calico gives its tunnel what pods have, the same on all nodes.
+        yield context.vxlan_device, min(found, most) if context.cluster.settings.network.agent.blocks else most, found
     # The kernel gives a bridge the smallest MTU of its ports, and Ethernet's without any (br_mtu_auto_adjust).
     if context.cluster.settings.network.bridge and any(link.master == BRIDGE for link in context.state.network.links):
         yield BRIDGE, context.pod_mtu, _link(context, BRIDGE).mtu
@@ -161,7 +167,21 @@ def docker0_down(context: Context) -> Outcome:
 
 
 @rule(
-    f"there is no {BRIDGE}: Canal's pods have links of their own",
+    f"{IPIP_DEVICE} is up",
+    meaning="packets between pods of different nodes travel by this device, IP in IP; the kernel makes it with its "
+    "module, and Calico's agent sets it up",
+    needs=("network",),
+    look=f"ip -d link show dev {IPIP_DEVICE}",
+    remedies=restart_agent,
+)
+def ipip_device(context: Context) -> Outcome:
+    """It has no ends of its own: routes name the nodes."""
+    link = _link(context, IPIP_DEVICE)
+    return same("ipip, up", f"{link.kind}, {'up' if link.is_up else 'down'}")
+
+
+@rule(
+    f"there is no {BRIDGE}: pods of Canal and Calico have links of their own",
     meaning="a bridge that is there is of an earlier pod network, and its route takes packets of pods away",
     needs=("network",),
     look="ip link show",

@@ -112,13 +112,14 @@ def _accept(context: Context, outcome: Outcome) -> Iterator[str]:
     pods = context.cluster.settings.pod_cidr
     found = forwarding(context.state.iptables, pods)
     commands = [deletion("filter", rule) for rule in found.barriers]
-    if found.policy == "DROP" and UNACCEPTED in outcome.found:
+    felix = context.cluster.settings.network.agent.blocks
+    if found.policy == "DROP" and UNACCEPTED in outcome.found and not felix:
         commands += [f"iptables {rule}" for rule in accepts(pods)]
     yield from commands or [agent_restart(context)]
 
 
 @rule(
-    "packets from and to pods pass FORWARD, whatever its policy is",
+    "packets from and to pods pass FORWARD, whatever its policy is; with Calico those that felix has marked",
     symptom=DROPPED,
     meaning=DOCKERS_POLICY,
     references=KNOWN_FROM,
@@ -129,9 +130,16 @@ def _accept(context: Context, outcome: Outcome) -> Iterator[str]:
 def forward_verdicts(context: Context) -> Outcome:
     """A rule accepts them, directly or in flannel's FLANNEL-FWD (0.16.2 and later); Calico's own chains left out."""
     rules = tuple(rule for rule in rules_of(context, "filter", "FORWARD") if not rule.target.startswith(FELIX))
-    packets = {name: packet for name, packet, _ in flows(context)}
+    mark = _felix_mark(rules) if context.cluster.settings.network.agent.blocks else 0
+    packets = {name: replace(packet, mark=mark) for name, packet, _ in flows(context)}
     found = [f"{name}: {_filtered(context, rules, name, packet)}" for name, packet in packets.items()]
     return same_sequence([f"{name}: accepted" for name in packets], found)
+
+
+def _felix_mark(rules: tuple[Rule, ...]) -> int:
+    """What felix marks packets with that its policies let pass. Without flannel beside it, a rule accepts these."""
+    own = (rule for rule in rules if rule.target == "ACCEPT" and '"cali:' in rule.text)
+    return next((rule.mark.value.value for rule in own if rule.mark), 0)
 
 
 def _filtered(context: Context, rules: tuple[Rule, ...], name: str, packet: Packet) -> str:
@@ -146,17 +154,21 @@ def _filtered(context: Context, rules: tuple[Rule, ...], name: str, packet: Pack
 
 def flows(context: Context) -> Iterator[tuple[str, Packet, str]]:
     """Kinds of packets with one of each, and what POSTROUTING makes of it."""
-    here, outside = context.subnet[2], context.cluster.settings.node_network[_OUTSIDE]
+    settings = context.cluster.settings
+    here, outside = context.a_pod_of(context.node.name), settings.node_network[_OUTSIDE]
     uplink, tunnel = context.underlay.name, context.vxlan_device
-    across = tunnel if context.cluster.settings.backend.overhead else uplink
-    local = "cni0" if context.cluster.settings.network.bridge else "veth0"
-    yield "pod to elsewhere", Packet(here, outside, local, uplink), "masqueraded"
+    across = tunnel if settings.backend.overhead else uplink
+    local = "cni0" if settings.network.bridge else "veth0"
+    routed = settings.network.agent.blocks and not settings.cni_nat_outgoing
+    yield "pod to elsewhere", Packet(here, outside, local, uplink), "unchanged" if routed else "masqueraded"
     yield "elsewhere to a pod here", Packet(outside, here, uplink, local), "unchanged"
     for node in context.others[:1]:
-        there = context.subnet_of(node.name)[2]
+        there = context.a_pod_of(node.name)
         yield "pod to a pod of another node", Packet(here, there, local, across), "unchanged"
         yield "from a pod of another node", Packet(there, here, across, local), "unchanged"
-        yield "elsewhere to a pod of another node", Packet(outside, there, uplink, across), "masqueraded"
+        if not settings.network.agent.blocks:
+            # Calico knows of none: kube-proxy masquerades what comes for Services.
+            yield "elsewhere to a pod of another node", Packet(outside, there, uplink, across), "masqueraded"
 
 
 def rules_of(context: Context, table: str, chain: str) -> tuple[Rule, ...]:
@@ -200,13 +212,15 @@ def postrouting_order(context: Context) -> Outcome:
     """The four rules in their order, after kube-proxy's KUBE-POSTROUTING, with nothing before that could match pods.
 
     KUBE-POSTROUTING has to come first: a marked packet from pod to pod (a pod that reaches itself by a Service) would
-    otherwise return unmasqueraded.
+    otherwise return unmasqueraded. In kube-proxy's mode nftables there is none: its own table masquerades what these
+    leave as it is.
     """
     pods = context.cluster.settings.pod_cidr
     rules = context.state.iptables.rules("nat", "POSTROUTING")
     first_kept, expected = "KUBE-POSTROUTING", _masquerading(pods, context.subnet)
     relevant = [rule for rule in rules if _may_match_pods(rule, pods)]
-    wanted = [f"-A POSTROUTING -j {first_kept}", *map(str, expected)]
+    first = [] if context.cluster.settings.kube_proxy_mode == "nftables" else [f"-A POSTROUTING -j {first_kept}"]
+    wanted = [*first, *map(str, expected)]
     ours = [str(replace(rule, random_fully=False)) for rule in relevant]
     return same_sequence(wanted, ours[: len(wanted)])
 
@@ -249,21 +263,39 @@ def _put_first(context: Context, _: Outcome) -> Iterator[str]:
 
 
 @rule(
-    "POSTROUTING: pod to pod unchanged, pod to elsewhere masqueraded, elsewhere to S unchanged, "
-    "elsewhere to other pods masqueraded",
+    "POSTROUTING: pod to pod unchanged, pod to elsewhere masqueraded (Calico: with cni_nat_outgoing), elsewhere to S "
+    "unchanged, elsewhere to other pods masqueraded (but with Calico)",
     meaning=UNTRANSLATED,
     needs=("iptables",),
-    look="iptables -t nat -S POSTROUTING; iptables -t nat -S FLANNEL-POSTRTG",
+    look="iptables-save -t nat | grep -E -- 'POSTROUTING|POSTRTG|cali-nat-outgoing'",
     remedies=_put_first,
 )
 def postrouting_verdicts(context: Context) -> Outcome:
-    """What happens to a packet of each kind, in rules of POSTROUTING or in flannel's FLANNEL-POSTRTG."""
+    """What happens to a packet of each kind, in rules of POSTROUTING or in flannel's or Calico's chains."""
     rules = rules_of(context, "nat", "POSTROUTING")
+    ruleset = _with_pools(context.state.iptables, context.cluster.settings.pod_cidr)
     kinds = list(flows(context))
-    found = [f"{name}: {_translated(context, rules, packet)}" for name, packet, _ in kinds]
+    found = [f"{name}: {_translated(ruleset, rules, packet)}" for name, packet, _ in kinds]
     return same_sequence([f"{name}: {wanted}" for name, _, wanted in kinds], found)
 
 
-def _translated(context: Context, rules: tuple[Rule, ...], packet: Packet) -> str:
-    decided = verdict(context.state.iptables, "nat", rules, packet)
+_OF_POOLS = ("--match-set", "cali40masq-ipam-pools", "src", "!", "--match-set", "cali40all-ipam-pools", "dst")
+"""Condition of felix's rule for what leaves its pools (felix, rules/nat.go)."""
+
+
+def _with_pools(ruleset: Ruleset, pods: IPv4Network) -> Ruleset:
+    """The same with what is in these sets: the one pool, the pod CIDR. Hosts need not have ipset(8) to list them."""
+
+    def known(rule: Rule) -> Rule:
+        if rule.other != _OF_POOLS:
+            return rule
+        return replace(rule, other=(), source=Match(pods), destination=Match(pods, negated=True))
+
+    nat = ruleset.tables["nat"]
+    chains = {name: replace(chain, rules=tuple(map(known, chain.rules))) for name, chain in nat.chains.items()}
+    return replace(ruleset, tables={**ruleset.tables, "nat": replace(nat, chains=chains)})
+
+
+def _translated(ruleset: Ruleset, rules: tuple[Rule, ...], packet: Packet) -> str:
+    decided = verdict(ruleset, "nat", rules, packet)
     return "masqueraded" if decided is not None and decided.target in ("MASQUERADE", "SNAT") else "unchanged"

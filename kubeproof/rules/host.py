@@ -39,7 +39,6 @@ def take_address(context: Context) -> str:
     remedies=lambda context, _: [take_address(context)],
 )
 def node_address(context: Context) -> Outcome:
-    """InternalIP of the node object."""
     found = context.node_object(context.node.name)
     expected = f"InternalIP {context.node.address}"
     return Outcome(found.internal_ip == context.node.address, expected, f"InternalIP {found.internal_ip}")
@@ -120,7 +119,6 @@ def _swapoff(_: Context, __: Outcome) -> Iterator[str]:
     remedies=_swapoff,
 )
 def swap(context: Context) -> Outcome:
-    """A node must have no swap area in use."""
     return Outcome(not context.state.swaps, "none", ", ".join(context.state.swaps) or "none")
 
 

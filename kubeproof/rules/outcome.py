@@ -18,7 +18,6 @@ class Outcome:
 
 
 def same(expected: object, found: object) -> Outcome:
-    """Whether two values are equal, shown as they print."""
     return Outcome(expected == found, str(expected), "nothing" if found is None else str(found))
 
 
@@ -36,7 +35,6 @@ def same_set(expected: Iterable[object], found: Iterable[object], *, nothing: st
 
 
 def same_sequence(expected: Iterable[object], found: Iterable[object], *, nothing: str = "none") -> Outcome:
-    """Whether two collections hold the same lines in the same order."""
     wanted, present = list(map(str, expected)), list(map(str, found))
     return Outcome(wanted == present, "\n".join(wanted) or nothing, "\n".join(present) or nothing)
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.rules.context import BRIDGE, VXLAN_DEVICE, Context
+from kubeproof.config.cluster import Node
+from kubeproof.networks.calico import FELIX
+from kubeproof.rules.context import BRIDGE, Context
 from kubeproof.rules.devices import NO_BRIDGE_YET, bridge_expected
 from kubeproof.rules.outcome import Outcome, same_set
-from kubeproof.rules.pods import pod_links
+from kubeproof.rules.pods import IS_CALICO_LINK, pod_links
 from kubeproof.rules.repair import agent_restart, kill_containers, route_deletion
-from kubeproof.rules.rule import rule
+from kubeproof.rules.rule import KUBECTL, rule
 from kubeproof.state.model import FdbEntry, Neighbour, Route
 
 ROUTES = "ip -4 route show table all"
@@ -105,12 +107,12 @@ def _neighbours(context: Context, outcome: Outcome) -> Iterator[str]:
     "each other node's flannel.1 has a permanent ARP entry; no other has, but what flannel left and no route leads to",
     meaning="the kernel does not know which frame to make for pods of another node, and drops their packets",
     needs=("network",),
-    look=f"ip -4 neigh show dev {VXLAN_DEVICE}",
+    look=lambda context: f"ip -4 neigh show dev {context.vxlan_device}",
     remedies=_neighbours,
 )
 def arp_entries(context: Context) -> Outcome:
     """a.b.M.0 -> the MAC of M's flannel.1, PERMANENT."""
-    wanted = {context.subnet_of(node.name)[0]: context.vtep_mac(node.name) for node in context.others}
+    wanted = {context.tunnel_address_of(node.name): context.vtep_mac(node.name) for node in context.others}
     entries = [
         entry
         for entry in context.state.network.neighbours
@@ -140,7 +142,7 @@ def _forwarding_entries(context: Context, outcome: Outcome) -> Iterator[str]:
     "of earlier MACs to nodes of the cluster",
     meaning="frames for pods of another node go to a node that is not theirs, or to none",
     needs=("fdb", "network"),
-    look=f"bridge fdb show dev {VXLAN_DEVICE}",
+    look=lambda context: f"bridge fdb show dev {context.vxlan_device}",
     remedies=_forwarding_entries,
 )
 def fdb_entries(context: Context) -> Outcome:
@@ -182,11 +184,11 @@ def _but_for(old: Iterable[str], outcome: Outcome) -> Outcome:
 
 
 def _restart_felix(context: Context, _: Outcome) -> Iterator[str]:
-    yield kill_containers(context, "calico-node")
+    yield kill_containers(context, FELIX)
 
 
 @rule(
-    "the only routes into S are one to each pod, by its own link",
+    "the only routes into S, or by links of pods, are one to each pod, by its own link",
     meaning="a pod without its route is not reached, from this node or any other",
     needs=("network", "containers"),
     look=ROUTES,
@@ -198,5 +200,40 @@ def routes_to_pods(context: Context) -> Outcome:
     expected = [
         Route(IPv4Network(f"{pod.ip}/32"), links.get(pod.full_name, "(its link was not found)")) for pod in context.pods
     ]
-    found = [route for route in pod_routes(context) if route.destination.subnet_of(context.subnet)]
-    return same_set(expected, found)
+    return same_set(expected, [route for route in pod_routes(context) if _is_to_pod(context, route)])
+
+
+def _is_to_pod(context: Context, route: Route) -> bool:
+    """Whether a route is about pods of this node. Within its blocks there is a route for all that no pod has."""
+    if context.cluster.settings.network.agent.blocks:
+        return IS_CALICO_LINK.fullmatch(route.device or "") is not None
+    return route.destination.subnet_of(context.subnet)
+
+
+@rule(
+    "each block of each other node has one route: by the tunnel, or without one by that node's address; each own block "
+    "leads nowhere but to pods; there is no other route into the pod CIDR",
+    meaning="packets for pods of another node are sent to the wrong node, or nowhere",
+    needs=("network",),
+    look=f"{ROUTES}; {KUBECTL} get blockaffinities.crd.projectcalico.org",
+    remedies=_others_routes,
+)
+def routes_to_blocks(context: Context) -> Outcome:
+    """Of BIRD (proto bird), or with VXLAN of felix (proto 80): whose they are does not count, nor onlink."""
+    expected = [Route(block, None, type="blackhole") for block in context.subnets_of(context.node.name)]
+    for node in context.others:
+        device, via = _way_to(context, node)
+        expected += [Route(block, device, via=via) for block in context.subnets_of(node.name)]
+    found = [route for route in pod_routes(context) if not _is_to_pod(context, route)]
+    return same_set(expected, [replace(route, flags=frozenset()) for route in found])
+
+
+def _way_to(context: Context, node: Node) -> tuple[str, IPv4Address]:
+    """Device and gateway of routes to another node's blocks."""
+    settings, address = context.cluster.settings, context.underlay_address_of(node)
+    here = context.state.network.addresses_of(context.underlay.name)
+    near = settings.cni_cross_subnet and any(address in item.interface.network for item in here)
+    if near or not settings.backend.overhead:
+        return context.underlay.name, address
+    by_address = settings.cni_backend == "ipip"
+    return context.vxlan_device, address if by_address else context.tunnel_address_of(node.name)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-from kubeproof.networks.canal import POD_LINK
+from kubeproof.networks.calico import POD_LINK
 from kubeproof.rules.api import Pod
 from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context
 from kubeproof.rules.outcome import Outcome, all_of, same, same_set
@@ -20,7 +20,7 @@ NEEDS = ("network", "containers")
 GATEWAY = IPv4Address("169.254.1.1")
 """Link-local address that a node with Calico answers ARP for on every pod's link (proxy_arp; Calico documentation, FAQ,
 "Why does my container have a route to 169.254.1.1?")."""
-_IS_CALICO_LINK = re.compile(POD_LINK)
+IS_CALICO_LINK = re.compile(POD_LINK)
 _FULL_NAME = re.compile(r"^([a-z0-9.-]+/[a-z0-9.-]+): ", re.MULTILINE)
 
 
@@ -39,7 +39,6 @@ def named_pods(found: str) -> list[str]:
 
 
 def _node_end(context: Context, network: Namespace | None) -> Link | None:
-    """The node's end of a pod's eth0."""
     inner = network.link(POD_DEVICE) if network else None
     return context.state.network.link_by_index(inner.peer_index) if inner and inner.peer_index is not None else None
 
@@ -66,12 +65,11 @@ def pod_addresses(context: Context) -> Outcome:
 
 def _address(context: Context, prefixlen: int) -> Callable[[Pod, Namespace], Outcome]:
     def decide(pod: Pod, network: Namespace) -> Outcome:
-        inside = pod.ip is not None and pod.ip in context.subnet
+        inside = pod.ip is not None and pod.ip in context.pods_network
         found = ", ".join(map(str, network.addresses_of(POD_DEVICE))) or f"no address on {POD_DEVICE}"
         expected = f"{pod.ip}/{prefixlen}"
-        return Outcome(
-            inside and found == expected, f"{expected} in {context.subnet}", found + ("" if inside else ", outside S")
-        )
+        where = "" if inside else ", outside S"
+        return Outcome(inside and found == expected, f"{expected} in {context.pods_network}", found + where)
 
     return decide
 
@@ -209,11 +207,11 @@ def _of_pods(context: Context, expected: str, decide: Callable[[Pod, Namespace],
     return all_of(each_pod(context, decide), expected=f"for each pod {expected}", nothing=NO_PODS)
 
 
-# Pods of Canal: no bridge, a link of its own for each, and 169.254.1.1 as everybody's gateway ------------------------
+# Pods of Canal and Calico: no bridge, a link of its own for each, and 169.254.1.1 as everybody's gateway -------------
 
 
 @rule(
-    "each pod's eth0 has its address of the API, as /32 in S",
+    "each pod's eth0 has its address of the API, as /32 in S, with Calico in the pod CIDR",
     meaning="others reach the pod by an address that it does not have, or the pod takes others for neighbours",
     needs=NEEDS,
     look=look_at_pods,
@@ -221,7 +219,7 @@ def _of_pods(context: Context, expected: str, decide: Callable[[Pod, Namespace],
 )
 def pod_single_addresses(context: Context) -> Outcome:
     """As /32: a pod has no neighbours, all goes by the node."""
-    return _of_pods(context, f"its address, in {context.subnet}", _address(context, 32))
+    return _of_pods(context, f"its address, in {context.pods_network}", _address(context, 32))
 
 
 @rule(
@@ -255,7 +253,7 @@ def _calico_link(context: Context, network: Namespace) -> str:
     outer = _node_end(context, network)
     if outer is None:
         return f"no {POD_DEVICE} with an end on the node"
-    name = "caliXXXXXXXXXXX" if _IS_CALICO_LINK.fullmatch(outer.name) else outer.name
+    name = "caliXXXXXXXXXXX" if IS_CALICO_LINK.fullmatch(outer.name) else outer.name
     return f"{outer.kind} {name}, {'up' if outer.is_up else 'down'}, in {outer.master or 'no bridge'}"
 
 

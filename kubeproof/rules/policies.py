@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from kubeproof.networks.calico import FELIX as FELIX_CONTAINER
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.filters import FELIX, flows, rules_of
 from kubeproof.rules.outcome import Outcome
@@ -14,6 +15,8 @@ from kubeproof.state.verdict import verdict
 
 ENFORCERS = ("cali-FORWARD", "KUBE-ROUTER-FORWARD", "WEAVE-NPC")
 """Chains for policies that FORWARD calls: those of Calico, kube-router (which k3s has beside flannel), Weave."""
+FELIX_CHAINS = ("FORWARD", "INPUT", "OUTPUT")
+"""Chains that felix puts a chain of its own first into."""
 BYPASSED = "NetworkPolicy is bypassed"
 TOO_LATE = (
     "the first rule that accepts a packet decides; the pod network's ACCEPT comes before the chain that enforces "
@@ -88,7 +91,7 @@ def bypassed(context: Context) -> Iterator[tuple[Rule, list[str]]]:
 
 def _restart_felix(context: Context, outcome: Outcome) -> Iterator[str]:
     moved = list(_jumps_first(context, outcome))
-    yield from moved or [kill_containers(context, "calico-node")]
+    yield from moved or [kill_containers(context, FELIX_CONTAINER)]
 
 
 @rule(
@@ -97,15 +100,15 @@ def _restart_felix(context: Context, outcome: Outcome) -> Iterator[str]:
     meaning="a pod without chains of its own is not policed",
     needs=("iptables", "network", "containers"),
     look="iptables-save -t filter | grep cali-",
-    remedies=lambda context, _: [kill_containers(context, "calico-node")],
+    remedies=lambda context, _: [kill_containers(context, FELIX_CONTAINER)],
 )
 def felix_chains(context: Context) -> Outcome:
     """Calico's agent makes cali-tw-LINK and cali-fw-LINK for each pod; a pod without them is not policed."""
     ruleset = context.state.iptables
-    expected = [f"{chain} -> {FELIX}{chain}" for chain in ("FORWARD", "INPUT", "OUTPUT")]
+    expected = [f"{chain} -> {FELIX}{chain}" for chain in FELIX_CHAINS]
     found = [
         line
-        for line, chain in zip(expected, ("FORWARD", "INPUT", "OUTPUT"), strict=True)
+        for line, chain in zip(expected, FELIX_CHAINS, strict=True)
         if any(rule.target == f"{FELIX}{chain}" for rule in ruleset.rules("filter", chain))
     ]
     for direction, dispatch in (("tw", "cali-to-wl-dispatch"), ("fw", "cali-from-wl-dispatch")):
@@ -134,18 +137,30 @@ def _reached(context: Context, chain: str) -> set[str]:
 
 
 @rule(
-    "no rule of FORWARD accepts packets of pods before felix has seen them",
+    "no rule of FORWARD accepts packets of pods before felix has seen them; its chains come before kube-proxy's in "
+    "FORWARD, INPUT and OUTPUT",
     symptom=BYPASSED,
     meaning=TOO_LATE,
     references="canal#115",
     needs=("iptables",),
-    look="iptables -S FORWARD",
+    look="iptables -S FORWARD; iptables -S INPUT; iptables -S OUTPUT",
     remedies=_restart_felix,
 )
 def felix_first(context: Context) -> Outcome:
     """With flannel's ACCEPT before cali-FORWARD every NetworkPolicy is without effect (canal#115)."""
     expected = "cali-FORWARD, and before it nothing that accepts packets of pods"
+    late = list(_after_kube_proxy(context))
     if not any(rule.target == "cali-FORWARD" for rule in rules_of(context, "filter", "FORWARD")):
         return Outcome(False, expected, "no jump to cali-FORWARD")
     accepting = [rule for jump, rules in bypassed(context) if jump.target == "cali-FORWARD" for rule in rules]
-    return Outcome(not accepting, expected, "\n".join(f"before it: {rule}" for rule in accepting) or expected)
+    before = [*(f"before it: {rule}" for rule in accepting), *late]
+    return Outcome(not before, expected, "\n".join(before) or expected)
+
+
+def _after_kube_proxy(context: Context) -> Iterator[str]:
+    """kube-proxy's KUBE-FORWARD accepts what its Services have marked, whatever policies say."""
+    for chain in FELIX_CHAINS:
+        targets = [rule.target for rule in context.state.iptables.rules("filter", chain)]
+        own = f"{FELIX}{chain}"
+        before = [name for name in targets[: targets.index(own)] if name.startswith("KUBE-")] if own in targets else []
+        yield from (f"before {own}: {name}" for name in before)

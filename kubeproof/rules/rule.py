@@ -50,7 +50,6 @@ class Rule:
 
     @property
     def explained(self) -> str:
-        """The meaning, and where it is known from."""
         return self.meaning + (f" ({', '.join(self.references)})" if self.references else "")
 
     def finding(

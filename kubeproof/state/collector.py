@@ -40,7 +40,6 @@ class Output:
 
     @property
     def last_words(self) -> str:
-        """The last line of what it said, for an error message."""
         lines = (self.err.strip() or self.out.strip()).splitlines()
         return lines[-1] if lines else "nothing was printed"
 

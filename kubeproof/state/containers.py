@@ -60,7 +60,6 @@ class Tool:
 
     @property
     def called(self) -> str:
-        """What enters a container, for messages."""
         return " ".join(word for word in self.exec.split() if "-" not in word and "." not in word)
 
 

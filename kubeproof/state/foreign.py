@@ -58,7 +58,6 @@ class NftRule:
 
     @property
     def removal(self) -> str:
-        """The command that takes it away."""
         words = ["nft", "delete", "rule", self.family, self.table, self.chain, "handle", str(self.handle)]
         if not self.handle:
             words = ["nft", "add", "chain", self.family, self.table, self.chain, "{ policy accept; }"]

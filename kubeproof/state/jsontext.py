@@ -93,7 +93,6 @@ class Item:
         return self.as_network(key, self.text(key))
 
     def as_network(self, key: str, text: str) -> IPv4Network:
-        """As :meth:`as_address`."""
         try:
             return IPv4Network(text)
         except ValueError:

@@ -275,7 +275,6 @@ def _refusal(error: yaml.YAMLError, part: _Part) -> str:
 
 
 def _line(error: yaml.YAMLError, part: _Part) -> int | None:
-    """The line within the part, from 0."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is not None:
         return int(mark.line)

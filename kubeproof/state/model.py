@@ -58,7 +58,6 @@ class Link:
 
     @property
     def is_up(self) -> bool:
-        """Whether it is set up by the administrator."""
         return "UP" in self.flags
 
     @property
@@ -69,8 +68,6 @@ class Link:
 
 @dataclass(frozen=True)
 class Address:
-    """An address of a link with its prefix length."""
-
     device: str
     interface: IPv4Interface
     scope: str

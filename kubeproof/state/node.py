@@ -8,7 +8,9 @@ from ipaddress import IPv4Address
 from kubeproof.state.foreign import IpRule, NftRule
 from kubeproof.state.hostfiles import DiskUsage, Identity, Kubelet, Paused, SubnetEnv
 from kubeproof.state.iptables import Ruleset
+from kubeproof.state.ipvs import VirtualServer
 from kubeproof.state.model import FdbEntry, Link, Namespace
+from kubeproof.state.nftables import ProxyTable
 from kubeproof.state.paths_between import PathProbes
 from kubeproof.state.policies import PoliciesInForce
 
@@ -43,7 +45,6 @@ class Container:
 
     @property
     def pod(self) -> str:
-        """Namespace and name of the pod, with a slash between them."""
         return f"{self.pod_namespace}/{self.pod_name}"
 
 
@@ -68,9 +69,7 @@ class NodeState:
     architecture: str = ""
     """As Kubernetes calls it, such as "amd64"; uname's word where it has no name for it."""
     kernel: str = ""
-    """Version of the running kernel (uname -r)."""
     init: str = ""
-    """Name of process 1."""
     memory_mib: int = 0
     cores: int = 0
     """What a program may use (nproc)."""
@@ -85,15 +84,12 @@ class NodeState:
     """Controllers of control groups: of the one tree of version 2, or those that are mounted of version 1."""
     sysctls: Mapping[str, str] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
-    """Those of the kernel that are loaded."""
     apparmor: str = ""
     """Empty where it is off; else of its parser, which runtimes run: "ready", "installable", or "missing"."""
     selinux: str = ""
     """Enforcing, Permissive or Disabled; empty where there is no SELinux."""
     packages: tuple[str, ...] = ()
-    """Names of those that are installed."""
     services: tuple[str, ...] = ()
-    """Units of services that are active."""
     groups: tuple[str, ...] = ()
     """Those of Docker."""
 
@@ -101,9 +97,7 @@ class NodeState:
     own_addresses: tuple[str, ...] = ()
     """What it resolves its own name to."""
     hosts_file: str = ""
-    """Text of /etc/hosts."""
     resolvers: tuple[str, ...] = ()
-    """Name servers of /etc/resolv.conf."""
 
     # Its network
     network: Namespace = field(default_factory=Namespace)
@@ -126,16 +120,18 @@ class NodeState:
     udp_ports: tuple[int, ...] = ()
     tcp_ports: tuple[int, ...] = ()
     """Ports that something listens on."""
-    virtual_servers: tuple[str, ...] = ()
-    """IPv4 addresses at which IPVS, which kube-proxy can use, hands connections on."""
+    virtual_servers: tuple[VirtualServer, ...] = ()
+    """Where IPVS, which kube-proxy can use, hands connections on."""
+    ipsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Entries of each, with its type first."""
+    proxy_table: ProxyTable = field(default_factory=ProxyTable)
+    """kube-proxy's table in its mode nftables."""
     path_probes: PathProbes = field(default_factory=PathProbes)
     """Packets that were sent to the other nodes, and what was seen of theirs."""
 
     # The pod network
     cni_files: tuple[str, ...] = ()
-    """Names of the files in /etc/cni/net.d."""
     plugins: tuple[str, ...] = ()
-    """Names of the CNI plugins."""
     network_files: tuple[str, ...] = ()
     """Files that show that a pod network has been here."""
     subnet_env: SubnetEnv | None = None
@@ -159,7 +155,6 @@ class NodeState:
 
     # Kubernetes
     remembered: bool = False
-    """Whether a deploy has been here."""
     foreign: tuple[str, ...] = ()
     """Files of a cluster on a host that no deploy has left its record on."""
     owned_paths: tuple[str, ...] = ()

@@ -38,7 +38,6 @@ SNAPSHOT_BYTES = 256
 """What is captured of each packet."""
 
 Ends = tuple[IPv4Address, IPv4Address]
-"""Source and destination."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,6 @@ class CookedPacket:
 
     time: float
     interface: int
-    """Its index."""
     is_outgoing: bool
     packet: Ipv4Packet
     vxlan: VxlanPacket | None

@@ -14,8 +14,6 @@ _NO_FILE = "No such file or directory"
 
 
 class Asker(Flag):
-    """Who asks for a part."""
-
     DEPLOY = auto()
     """Before anything is changed on a host."""
     RECORD = auto()
@@ -84,7 +82,6 @@ def state_of(node: str, parts: Iterable[Part], outputs: Mapping[str, Output]) ->
 
 
 def texts(parts: Iterable[Part]) -> dict[str, str]:
-    """Shell text by field."""
     return {part.field: part.text for part in parts}
 
 

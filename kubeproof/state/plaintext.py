@@ -21,5 +21,4 @@ def number(text: str) -> int:
 
 
 def is_there(text: str) -> bool:
-    """Whether anything was printed."""
     return bool(text.strip())

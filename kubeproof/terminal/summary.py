@@ -39,16 +39,13 @@ class Summary:
 
     @property
     def changes(self) -> int:
-        """Changes of all phases."""
         return sum(phase.changes or 0 for phase in self.phases)
 
     @property
     def seconds(self) -> float:
-        """What all phases took."""
         return sum(phase.seconds for phase in self.phases)
 
     def show(self) -> None:
-        """Print a row for each phase, and the total."""
         table = Table("phase", box=None, pad_edge=False, header_style="bold")
         table.add_column("time", justify="right")
         table.add_column("changes", justify="right")

@@ -1,8 +1,8 @@
-"""Confirms a prediction: sends the packet, watches it in every namespace that it may come through, and compares."""
+"""Confirms predictions: sends their packets, watches them in every namespace on the way, and compares."""
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 
 from kubeproof.config.cluster import SshAccess
@@ -11,7 +11,7 @@ from kubeproof.trace import confirming, counters
 from kubeproof.trace.confirming import Confirmation, Where
 from kubeproof.trace.marked_packet import MarkedPacket
 from kubeproof.trace.model import OUTSIDE, Prediction
-from kubeproof.trace.watching import OWN, Spaces, Watched, watch
+from kubeproof.trace.watching import OWN, Sending, Sent, Spaces, Watched, watch
 from kubeproof.trace.world import World
 
 LOWEST_PORT, HIGHEST_PORT = 61000, 65535
@@ -36,7 +36,39 @@ def source_port() -> int:
 
 def confirm(prediction: Prediction, world: World, access: Mapping[str, SshAccess]) -> Confirmation:
     """Send one packet and return what was seen of it, beside the prediction. Raises UnconfirmedError."""
+    return confirm_all([prediction], world, access)[0]
+
+
+def confirm_all(predictions: Sequence[Prediction], world: World, access: Mapping[str, SshAccess]) -> list[Confirmation]:
+    """The same for some packets, of one sender after the other, in the time of one: thirty are the most for tcpdump.
+
+    Each needs a source port of its own. What counters and conntrack tell is of all of them.
+    """
     inodes = {(name, pod): space.inode for name, node in world.nodes.items() for pod, space in node.pods.items()}
+    for prediction in predictions:
+        _require_sender(prediction, world)
+    sendings = [
+        Sending(
+            MarkedPacket(each.start.packet, secrets.token_bytes(4), 1 + secrets.randbelow(0xFFFF)),
+            each.start.node,
+            each.start.pod,
+        )
+        for each in predictions
+    ]
+    hops = [hop for each in predictions for walk in each.walks for hop in walk.hops]
+    ports = tuple({hop.outer.destination_port for hop in hops if hop.outer})
+    spaces = _spaces([*((one.host, one.pod) for one in sendings), *((hop.node, hop.pod) for hop in hops)], inodes)
+    if not spaces:
+        raise UnconfirmedError(["there is no network namespace on the way that could be watched"])
+    watched = watch(sendings, spaces, access, ports)
+    if watched.refused:
+        sent = any(not one.error for one in watched.sent)
+        raise UnconfirmedError([f"{host}: {why}" for host, why in watched.refused.items()], sent=sent)
+    pairs = zip(predictions, sendings, watched.sent, strict=True)
+    return [_confirmed(each, sending.marked, sent, watched, ports) for each, sending, sent in pairs]
+
+
+def _require_sender(prediction: Prediction, world: World) -> None:
     start = prediction.start
     if start.node == OUTSIDE and not _is_own(world, start.packet.source):
         raise UnconfirmedError([f"{start.packet.source} is not this machine's address, write outside as FROM"])
@@ -44,26 +76,23 @@ def confirm(prediction: Prediction, world: World, access: Mapping[str, SshAccess
         raise UnconfirmedError(["this machine: only root can send such a packet from here, run this as root"])
     if start.node not in (OUTSIDE, *world.nodes):
         raise UnconfirmedError([f"{start.node}: {world.unreachable.get(start.node, 'is not a node that was read')}"])
-    marked = MarkedPacket(start.packet, secrets.token_bytes(4), 1 + secrets.randbelow(0xFFFF))
-    ports = tuple({hop.outer.destination_port for walk in prediction.walks for hop in walk.hops if hop.outer})
-    spaces = _spaces(prediction, inodes)
-    if not spaces:
-        raise UnconfirmedError(["there is no network namespace on the way that could be watched"])
-    watched = watch(marked, spaces, access, ports)
-    sent = watched.is_sent and not watched.send_error
-    if watched.refused:
-        raise UnconfirmedError([f"{host}: {why}" for host, why in watched.refused.items()], sent=sent)
+
+
+def _confirmed(
+    prediction: Prediction, marked: MarkedPacket, sent: Sent, watched: Watched, ports: tuple[int, ...]
+) -> Confirmation:
+    start = prediction.start
     try:
-        seen = confirming.read(watched, marked, ports)
+        seen = confirming.read(watched.raw, marked, sent.answers, ports)
     except ParseError as error:
-        raise UnconfirmedError([str(error)], sent=sent) from error
+        raise UnconfirmedError([str(error)], sent=not sent.error) from error
     walk, sights = confirming.compare(prediction, seen)
     return Confirmation(
         walk,
         sights,
         confirming.arrived(walk, (start.node, start.pod), seen),
         confirming.answer((start.node, start.pod), seen),
-        watched.send_error,
+        sent.error,
         tuple(_moved(watched)),
         tuple(_entries(watched)),
     )
@@ -73,17 +102,13 @@ def _is_own(world: World, address: IPv4Address) -> bool:
     return address == world.facts.outside or (world.outside is not None and world.outside.has_address(address))
 
 
-def _spaces(prediction: Prediction, inodes: Mapping[Where, str]) -> tuple[Spaces, ...]:
-    start = (prediction.start.node, prediction.start.pod)
-    wanted = ({start: None} if start[0] != OUTSIDE else {}) | {
-        (hop.node, hop.pod): None for walk in prediction.walks for hop in walk.hops if hop.node != OUTSIDE
-    }
+def _spaces(wanted: Sequence[Where], inodes: Mapping[Where, str]) -> tuple[Spaces, ...]:
     by_host: dict[str, dict[str, str]] = {}
-    for node, pod in list(wanted)[:MOST_SPACES]:
+    for node, pod in list(dict.fromkeys(where for where in wanted if where[0] != OUTSIDE))[:MOST_SPACES]:
         inode = inodes.get((node, pod)) if pod else OWN
         if inode is not None:
             by_host.setdefault(node, {})[pod] = inode
-    return tuple(Spaces(host, spaces, start[1] if host == start[0] else None) for host, spaces in by_host.items())
+    return tuple(Spaces(host, spaces) for host, spaces in by_host.items())
 
 
 def _moved(watched: Watched) -> Iterator[str]:

@@ -1,14 +1,15 @@
 """What was seen of a packet beside what was predicted: each hop seen as predicted, otherwise, or not. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from kubeproof.state.errors import ParseError
+from kubeproof.state.packets import CookedPacket
 from kubeproof.trace.marked_packet import MarkedPacket
 from kubeproof.trace.model import OUTSIDE, Direction, End, Hop, Packet, Place, Prediction, Walk
 from kubeproof.trace.sightings import HOOKS, Passing, Traversal, passing, passings, traversals
-from kubeproof.trace.watching import Watched
+from kubeproof.trace.watching import Raw
 
 INTERFACES = (Place.VETH, Place.NIC, Place.BRIDGE, Place.ENCAPSULATION, Place.DECAPSULATION)
 """Where tcpdump sees the packet; the other places that are no hooks show in what comes after them."""
@@ -71,18 +72,21 @@ class Confirmation:
         return all(sight.status in (Status.SEEN, Status.UNWATCHED) for sight in self.sights)
 
 
-def read(watched: Watched, marked: MarkedPacket, tunnel_ports: tuple[int, ...]) -> dict[Where, Sightings]:
-    """What hosts printed, by namespace. Raises ParseError."""
+def read(
+    printed: Mapping[str, Raw], marked: MarkedPacket, answers: Iterable[CookedPacket], tunnel_ports: tuple[int, ...]
+) -> dict[Where, Sightings]:
+    """What hosts printed of a packet, by namespace; ``answers`` came to this machine. Raises ParseError."""
     found: dict[Where, Sightings] = {}
-    for node, raw in watched.raw.items():
+    for node, raw in printed.items():
         for pod, outputs in raw.outputs.items():
             try:
                 seen = passings(outputs["capture"], outputs["links"], marked)
             except ParseError as error:
                 raise ParseError(f"{node}: {error.source}", error.where, error.wrong) from error
-            found[node, pod] = Sightings(traversals(outputs["trace"], outputs["xtables"], tunnel_ports), seen)
-    answers = tuple(one for each in watched.answers if (one := passing(each, {}, marked)))
-    return found | ({(OUTSIDE, ""): Sightings((), answers)} if answers else {})
+            chains = traversals(outputs["trace"], outputs["xtables"], marked.nonce, tunnel_ports)
+            found[node, pod] = Sightings(chains, seen)
+    heard = tuple(one for each in answers if (one := passing(each, {}, marked)))
+    return found | ({(OUTSIDE, ""): Sightings((), heard)} if heard else {})
 
 
 def compare(prediction: Prediction, seen: Mapping[Where, Sightings]) -> tuple[Walk, tuple[Sight, ...]]:
@@ -145,15 +149,17 @@ def _at_hook(hop: Hop, seen: Sightings, *, ends: bool) -> Sight:
     found = _chains(hop, seen, hop.place)
     if not found:
         return Sight(Status.NOT_SEEN)
-    passed = next((one.packet for one in found if one.is_end), None)
-    if passed is None:
+    # A packet may come to a hook twice: from a pod to the NodePort of another node, and from there to a pod beside it.
+    passed = [one.packet for one in found if one.is_end]
+    if ends and found[-1].is_end:
+        return Sight(Status.OTHERWISE, "it went on")
+    if ends or not passed:
         decisions = [decision for one in found for decision in one.decisions]
         told = f"ended by {decisions[-1]}" if decisions else "ended here"
         return Sight(Status.SEEN, told) if ends else Sight(Status.OTHERWISE, told)
-    if ends:
-        return Sight(Status.OTHERWISE, "it went on")
     expected = hop.outer or hop.packet
-    return Sight(Status.SEEN) if fits(expected, passed) else Sight(Status.OTHERWISE, str(passed))
+    is_seen = any(fits(expected, packet) for packet in passed)
+    return Sight(Status.SEEN) if is_seen else Sight(Status.OTHERWISE, str(passed[0]))
 
 
 def _at_interface(hop: Hop, seen: Sightings) -> Sight:

@@ -24,8 +24,8 @@ from kubeproof.trace.model import Direction, Packet, Place
 
 TABLE = "kubeproof_trace_"
 """Name of the table of nft, followed by the nonce: two traces at once have their own."""
-REQUEST, ANSWER = "request", "answer"
-"""Its chains that mark a packet, so that the first line of a trace tells which one it is."""
+REQUEST, ANSWER = "request_", "answer_"
+"""Its chains that mark a packet, followed by the nonce: the first line of a trace tells which packet comes."""
 HOOKS = {
     "prerouting": Place.PREROUTING,
     "input": Place.INPUT,
@@ -36,6 +36,7 @@ HOOKS = {
 END = "_end"
 """Its chains that are called by a hook after all others."""
 _DIRECTIONS = {REQUEST: Direction.FORWARD, ANSWER: Direction.REPLY}
+_FIRST = re.compile(rf"(?P<kind>{REQUEST}|{ANSWER})(?P<nonce>[0-9a-f]+)")
 _EVENT = re.compile(
     r"trace id (?P<id>\w+) (?P<family>\w+) (?P<table>\S+) (?P<chain>\S+) "
     r"(?P<kind>packet:|rule|unknown rule handle|policy|verdict|return)(?P<rest>.*)"
@@ -119,26 +120,30 @@ class _Group:
         return self.table.startswith(TABLE)
 
 
-def traversals(trace: str, xtables: str, tunnel_ports: tuple[int, ...]) -> tuple[Traversal, ...]:
-    """What `nft monitor trace` and `xtables-monitor --trace` printed in one namespace, in order.
+def traversals(trace: str, xtables: str, nonce: bytes, tunnel_ports: tuple[int, ...]) -> tuple[Traversal, ...]:
+    """What `nft monitor trace` and `xtables-monitor --trace` printed of one packet in one namespace, in order.
 
-    Both tell of the same rules; the second has those of iptables as iptables prints them.
+    Both tell of the same rules; the second has those of iptables as iptables prints them. What they print of other
+    packets, which are watched along with it or by another trace at the same time, is passed over.
     """
     return tuple(
         replace(one, is_tunnel=one.packet.protocol == "udp" and one.packet.destination_port in tunnel_ports)
-        for one in _traversals(trace, xtables)
+        for one in _traversals(trace, xtables, nonce.hex())
     )
 
 
-def _traversals(trace: str, xtables: str) -> list[Traversal]:
+def _traversals(trace: str, xtables: str, nonce: str) -> list[Traversal]:
     found: list[Traversal] = []
     waiting: list[_Group] = []
-    direction, last = Direction.FORWARD, None
+    direction, last, table = Direction.FORWARD, None, ""
     for group in _groups(trace, _iptables_rules(xtables)):
-        first = group.decisions[0].chain if group.is_own and group.decisions else ""
-        if first in _DIRECTIONS:
+        first = _FIRST.fullmatch(group.decisions[0].chain) if group.is_own and group.decisions else None
+        if first:
             found += _at(waiting, direction, last)
-            waiting, direction, last = [], _DIRECTIONS[first], None
+            waiting, direction, last = [], _DIRECTIONS[first["kind"]], None
+            table = group.table if first["nonce"] == nonce else ""
+        if not table or (group.is_own and group.table != table):
+            continue
         waiting.append(group)
         if group.is_own and group.chain.endswith(END):
             last = HOOKS[group.chain.removesuffix(END)]
@@ -237,12 +242,14 @@ def passings(capture: str, links: str, marked: MarkedPacket) -> tuple[Passing, .
 
 
 def passing(seen: CookedPacket, names: Mapping[int, str], marked: MarkedPacket) -> Passing | None:
-    """One captured packet; ``names`` are those of interfaces by their index. None for another protocol."""
+    """One captured packet; ``names`` are those of interfaces by their index. None for one that is not meant."""
     inner, outer = (seen.vxlan.inner, _packet(seen.packet)) if seen.vxlan else (seen.packet, None)
     packet = _packet(inner)
     if packet is None:
         return None
     is_answer = any(is_met(condition, inner) for condition in marked.answers)
+    if not is_answer and not any(is_met(condition, inner) for condition in marked.requests):
+        return None
     direction = Direction.REPLY if is_answer else Direction.FORWARD
     device = names.get(seen.interface, f"interface {seen.interface}")
     return Passing(direction, device, seen.is_outgoing, packet, outer, seen.time, _refusal(inner) if is_answer else "")

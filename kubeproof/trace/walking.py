@@ -40,13 +40,12 @@ class _DeliveredError(Exception):
 
 
 class Walker:
-    """Walks one way. ``firewalls`` are shared by all ways of a prediction."""
+    """Walks one way."""
 
-    def __init__(self, world: World, start: Start, chance: Chance, firewalls: dict[int, Firewall]) -> None:
+    def __init__(self, world: World, start: Start, chance: Chance) -> None:
         self.world = world
         self.start = start
         self.chance = chance
-        self.firewalls = firewalls
         self.packet = start.packet
         self.mark = 0
         self.port_in = ""
@@ -279,9 +278,10 @@ class Walker:
         )
 
     def _firewall(self, space: Space) -> Firewall:
-        if id(space) not in self.firewalls:
-            self.firewalls[id(space)] = Firewall(space, self.world.facts)
-        return self.firewalls[id(space)]
+        known: dict[int, Firewall] = self.world.firewalls
+        if id(space) not in known:
+            known[id(space)] = Firewall(space, self.world.facts)
+        return known[id(space)]
 
     def _track(self, space: Space) -> None:
         """What conntrack makes of a packet that comes into its sight."""
@@ -654,11 +654,10 @@ def _owner_mac(node: Node, asking: Space, address: IPv4Address) -> str | None:
 
 def walks(world: World, start: Start, *, most: int = 5000) -> tuple[tuple[Walk, ...], bool]:
     """All ways of a packet, the most probable first, and whether these are all of them: ``most`` at most."""
-    firewalls: dict[int, Firewall] = {}
     waiting: list[tuple[int, ...]] = [()]
     found: list[Walk] = []
     while waiting and len(found) < most:
         chance = Chance(waiting.pop())
-        found.append(Walker(world, start, chance, firewalls).walk())
+        found.append(Walker(world, start, chance).walk())
         waiting += chance.alternatives
     return tuple(sorted(found, key=lambda walk: -walk.probability)), not waiting

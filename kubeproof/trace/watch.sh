@@ -1,7 +1,8 @@
-# Watches one packet in network namespaces of this host, until its standard input says so, or ends, or time is over.
+# Watches packets in network namespaces of this host, until its standard input says so, or ends, or time is over.
 # Given: SECONDS_LONG, TABLE and RULES of nft, FILTER of tcpdump, SPACES (words NAME:INODE of network namespaces, or NAME:self
-# for the host's own), PROTOCOL and PORT for conntrack, and MARKER, as kubeproof/state/collector.py reads it. On the host that
-# sends also PACKET in hexadecimal digits, TARGET, SENDER (an INODE or self), and HELD_PORT of UDP, or 0.
+# for the host's own), ENTRIES (a regular expression) of conntrack, and MARKER, as kubeproof/state/collector.py reads it. For
+# what is sent from a namespace PACKETS_NAME (words: a packet in hexadecimal digits, its target, a port of UDP to hold or 0,
+# and so on), with a pause of GAP seconds between two.
 #
 # Rules are gone with the process that holds them (flags owner), and that with its input, which lasts SECONDS_LONG:
 # so it is whatever becomes of this shell.
@@ -40,8 +41,7 @@ process_in() { # INODE: a process in that namespace, the oldest as far as number
     if [ "$1" = self ]; then
         echo self
     else
-        stat -L -c '%n %i' /proc/[0-9]*/ns/net 2>/dev/null | sort -t / -k 3,3n |
-            awk -F '[/ ]' -v inode="$1" '$NF == inode { print $3; exit }'
+        echo "$processes" | awk -F '[/ ]' -v inode="$1" '$NF == inode { print $3; exit }'
     fi
 }
 each() { # COMMAND: with name and process of each namespace
@@ -63,7 +63,7 @@ count() { # NAME PID WHEN
     cat "/proc/$2/net/snmp" "/proc/$2/net/netstat" >"$d/$1.counters-$3" 2>/dev/null
     [ "$2" = self ] || return 0
     conntrack -S >"$d/$1.conntrack-$3" 2>/dev/null
-    conntrack -L -p "$PROTOCOL" 2>/dev/null | grep -E "(port|id)=$PORT " >"$d/$1.entries-$3"
+    conntrack -L 2>/dev/null | grep -E "$ENTRIES" >"$d/$1.entries-$3"
 }
 
 arm() { # NAME PID
@@ -102,32 +102,43 @@ listen() { # NAME PID
     poll hears "$1" "$2" || refuse "nft monitor: $(words "$d/$1.trace")"
 }
 
-send() { # the sender stays: it holds the port, lest the kernel refuse an answer by UDP
+send() { # NAME PID. The sender stays: it holds ports, lest the kernel refuse an answer by UDP
+    name=$1 pid=$2
     for program in perl python3 /usr/libexec/platform-python none; do
         command -v $program >/dev/null && break
     done
     case $program in
-    perl) set -- perl -MSocket -e '$| = 1; my ($packet, $to, $port) = @ARGV;
-        !$port || socket(U, 2, 2, 17) && bind(U, sockaddr_in($port, INADDR_ANY));
-        my $sent = socket(S, 2, 3, 255) && defined(send(S, pack("H*", $packet), 0, sockaddr_in(0, inet_aton($to))));
-        print $sent ? "sent\n" : "sent $!\n"; sleep 9' ;;
-    none) set -- echo "sent by nobody: neither perl nor Python is there" ;;
+    perl) set -- perl -MSocket -e '$| = 1; my $gap = shift;
+        while (my ($packet, $to, $port) = splice(@ARGV, 0, 3)) {
+            my $u; !$port || socket($u, 2, 2, 17) && bind($u, sockaddr_in($port, INADDR_ANY)) && push(@held, $u);
+            my $sent = socket(S, 2, 3, 255) && defined(send(S, pack("H*", $packet), 0, sockaddr_in(0, inet_aton($to))));
+            print $sent ? "sent\n" : "sent $!\n";
+            select(undef, undef, undef, $gap) if @ARGV;
+        }
+        print "end\n"; sleep 9' ;;
+    none) set -- sh -c 'echo "sent by nobody: neither perl nor Python is there"; echo end' sh ;;
     *) set -- $program -c 'import socket, sys, time
-packet, to, port = sys.argv[1:]
-holder = socket.socket(2, 2)
-if int(port):
-    holder.bind(("", int(port)))
-try:
-    socket.socket(2, 3, 255).sendto(bytes.fromhex(packet), (to, 0))
-    print("sent", flush=True)
-except OSError as error:
-    print("sent", error.strerror, flush=True)
+gap, *words = sys.argv[1:]
+held = []
+while words:
+    packet, to, port, *words = words
+    try:
+        if int(port):
+            held.append(socket.socket(2, 2))
+            held[-1].bind(("", int(port)))
+        socket.socket(2, 3, 255).sendto(bytes.fromhex(packet), (to, 0))
+        print("sent", flush=True)
+    except OSError as error:
+        print("sent", error.strerror, flush=True)
+    time.sleep(float(gap) if words else 0)
+print("end", flush=True)
 time.sleep(9)' ;;
     esac
-    (within "$(process_in "$SENDER")" "$@" "$PACKET" "$TARGET" "$HELD_PORT") >"$d/sent" 2>&1 &
+    eval "set -- \"\$@\" $GAP \$PACKETS_$name"
+    (within "$pid" "$@") >"$d/$name.sent" 2>&1 &
     started
-    poll grep -q . "$d/sent"
-    tr '\n' ' ' <"$d/sent"
+    poll grep -qx end "$d/$name.sent"
+    grep -vx end "$d/$name.sent" | tr '\n' '|' | sed 's/|$//'
     echo
 }
 settle() { # until nothing more is seen for a while
@@ -144,7 +155,7 @@ section() { # NAME PROGRAM…
     printf '\n@@%s out %s\n' "$MARKER" "$1"
     name=$1
     shift
-    "$@" 2>/dev/null | head -c 1000000
+    "$@" 2>/dev/null | head -c 8000000
     printf '\n@@%s err %s\n\n@@%s rc %s 0' "$MARKER" "$name" "$MARKER" "$name"
 }
 links() { (within "$1" ip -o link); }
@@ -157,15 +168,19 @@ report() { # NAME PID
     done
 }
 
+processes=$(stat -L -c '%n %i' /proc/[0-9]*/ns/net 2>/dev/null | sort -t / -k 3,3n)
 spaces=
 for space in $SPACES; do spaces="$spaces ${space%%:*}:$(process_in "${space#*:}")"; done
 each arm
 each listen
 echo ready
-while read -r word; do
+while read -r word name; do
     case $word in
     send)
-        send
+        rest=${spaces##* "$name":}
+        send "$name" "${rest%% *}"
+        ;;
+    settle)
         settle
         echo settled
         ;;

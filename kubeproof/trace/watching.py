@@ -1,4 +1,4 @@
-"""Sends one packet and watches it in network namespaces of hosts, by a script on each (watch.sh), all at once.
+"""Sends packets and watches them in network namespaces of hosts, by a script on each (watch.sh), all at once.
 
 Nothing of it stays: the script ends when its input does, so with this process and with the connection, and what it
 started ends by itself after LONGEST_SECONDS at the latest.
@@ -10,10 +10,11 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import IO, cast
 
@@ -23,7 +24,7 @@ from kubeproof.config.patience import patient
 from kubeproof.proof.hosts import CONNECT_SECONDS
 from kubeproof.state import collector
 from kubeproof.state.errors import ParseError
-from kubeproof.state.packets import ETHERTYPE_IPV4, SNAPSHOT_BYTES, CookedPacket, parse_ipv4
+from kubeproof.state.packets import ETHERTYPE_IPV4, SNAPSHOT_BYTES, CookedPacket, Ipv4Packet, parse_ipv4
 from kubeproof.trace.marked_packet import MarkedPacket, capture_filter, is_met, nft_matches
 from kubeproof.trace.sightings import ANSWER, END, HOOKS, REQUEST, TABLE
 
@@ -35,6 +36,8 @@ TIMED_OUT = 124
 """Exit code of timeout(1), and so of ssh."""
 OWN = "self"
 """In place of an inode number: the host's own network namespace."""
+GAP_SECONDS = 0.02
+"""Between two packets of a sender: the first is through by then, for kernels of one machine hand it on at once."""
 PRIORITY = 350
 """Of the chains: before connection tracking and all of iptables' tables, and after them (netfilter_ipv4.h)."""
 _SCRIPT = Path(__file__).with_name("watch.sh")
@@ -46,8 +49,24 @@ class Spaces:
 
     host: str
     inodes: Mapping[str, str]
-    sends_from: str | None = None
-    """The one that the packet is sent from, on the host that sends it."""
+
+
+@dataclass(frozen=True)
+class Sending:
+    """A packet, and the host and pod in whose network namespace it is sent; "" for this machine, or no pod."""
+
+    marked: MarkedPacket
+    host: str
+    pod: str = ""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A packet that was sent: ``answers`` are what came back to this machine, where it was the sender."""
+
+    error: str = ""
+    """What the kernel answered the sender, such as "Operation not permitted" or "Network is unreachable"."""
+    answers: tuple[CookedPacket, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,40 +78,45 @@ class Raw:
 
 @dataclass(frozen=True)
 class Watched:
-    """What was seen of a packet, by host. ``refused`` says of each host that could not watch why, in one line."""
+    """What was seen of all packets, by host. ``refused`` says of each host that could not watch why, in one line."""
 
     raw: Mapping[str, Raw]
     refused: Mapping[str, str] = field(default_factory=dict)
-    send_error: str = ""
-    """What the kernel answered the sender, such as "Operation not permitted" or "Network is unreachable"."""
-    answers: tuple[CookedPacket, ...] = ()
-    """What came back to this machine, where it was the sender."""
-    is_sent: bool = True
-    """Whether the sender was told to send it."""
+    sent: tuple[Sent, ...] = ()
+    """In the order of the packets; nothing if none was."""
 
 
 def watch(
-    marked: MarkedPacket, spaces: tuple[Spaces, ...], access: Mapping[str, SshAccess], tunnel_ports: tuple[int, ...]
+    sendings: Sequence[Sending],
+    spaces: tuple[Spaces, ...],
+    access: Mapping[str, SshAccess],
+    tunnel_ports: tuple[int, ...],
 ) -> Watched:
-    """Send a packet, once all hosts watch for it, and return what they saw.
+    """Send packets one after the other, once all hosts watch for them, and return what they saw.
 
-    If one of them cannot, nothing is sent. If none of them is said to send it, this machine does.
+    Those of one sender have to be in a row. If a host cannot watch, nothing is sent.
     """
     with ExitStack() as stack, ThreadPoolExecutor(len(spaces)) as pool:
-        watchers = [stack.enter_context(_watching(marked, one, access[one.host], tunnel_ports)) for one in spaces]
+        watchers = [stack.enter_context(_watching(sendings, one, access[one.host], tunnel_ports)) for one in spaces]
         states = list(pool.map(_Watcher.until_ready, watchers))
         if refused := {one.host: why for one, why in zip(spaces, states, strict=True) if why}:
-            return Watched({}, refused, is_sent=False)
-        sender = next((watcher for watcher in watchers if watcher.spaces.sends_from is not None), None)
-        error, answers = (sender.send(), ()) if sender else _send_from_here(marked)
+            return Watched({}, refused)
+        by_host = {watcher.spaces.host: watcher for watcher in watchers}
+        sent: list[Sent] = []
+        for (host, pod), group in groupby(sendings, lambda one: (one.host, one.pod)):
+            packets = [one.marked for one in group]
+            sent += by_host[host].send(pod, len(packets)) if host else _send_from_here(packets)
+        list(pool.map(_Watcher.settle, (by_host[host] for host in {one.host for one in sendings if one.host})))
         reports = list(pool.map(_Watcher.report, watchers))
     raw = {one.host: found for one, found in zip(spaces, reports, strict=True) if isinstance(found, Raw)}
     lost = {one.host: found for one, found in zip(spaces, reports, strict=True) if isinstance(found, str)}
-    return Watched(raw, lost, error, answers)
+    return Watched(raw, lost, tuple(sent))
 
 
-def _send_from_here(marked: MarkedPacket) -> tuple[str, tuple[CookedPacket, ...]]:
-    """What this machine's kernel said against it, and the answers that came."""
+def _send_from_here(packets: Sequence[MarkedPacket]) -> list[Sent]:
+    """What this machine's kernel said against each, and the answers that came."""
+    errors: list[str] = []
+    heard: list[CookedPacket] = []
     with ExitStack() as stack:
         kinds = (
             (socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETHERTYPE_IPV4)),
@@ -100,18 +124,38 @@ def _send_from_here(marked: MarkedPacket) -> tuple[str, tuple[CookedPacket, ...]
         )
         try:
             ears, mouth = (stack.enter_context(socket.socket(*kind)) for kind in kinds)
-            if marked.packet.protocol == "udp":
-                held = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                held.bind((str(marked.packet.source), marked.packet.source_port))
-            mouth.sendto(marked.content, (str(marked.packet.destination), 0))
         except OSError as error:
-            return str(error.strerror), ()
-        return "", tuple(_heard(ears, marked))
+            return [Sent(str(error.strerror))] * len(packets)
+        for marked in packets:
+            errors.append(_send(mouth, marked, stack))
+            heard += _heard(ears, packets, GAP_SECONDS)
+        heard += _heard(ears, packets, patient(ANSWER_SECONDS))
+    return [
+        Sent(error, tuple(one for one in heard if _answers(one.packet, marked)))
+        for error, marked in zip(errors, packets, strict=True)
+    ]
 
 
-def _heard(ears: socket.socket, marked: MarkedPacket) -> Iterator[CookedPacket]:
+def _send(mouth: socket.socket, marked: MarkedPacket, stack: ExitStack) -> str:
+    """What the kernel said against it. The port of a datagram is held, lest the kernel refuse an answer."""
+    packet = marked.packet
+    try:
+        if packet.protocol == "udp":
+            held = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            held.bind((str(packet.source), packet.source_port))
+        mouth.sendto(marked.content, (str(packet.destination), 0))
+    except OSError as error:
+        return str(error.strerror)
+    return ""
+
+
+def _answers(packet: Ipv4Packet, marked: MarkedPacket) -> bool:
+    return any(is_met(condition, packet) for condition in marked.answers)
+
+
+def _heard(ears: socket.socket, packets: Sequence[MarkedPacket], seconds: float) -> Iterator[CookedPacket]:
     """Answers that come in; none is waited for longer than a host that sends it would."""
-    deadline = time.monotonic() + patient(ANSWER_SECONDS)
+    deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         ears.settimeout(left)
         try:
@@ -119,31 +163,36 @@ def _heard(ears: socket.socket, marked: MarkedPacket) -> Iterator[CookedPacket]:
         except TimeoutError:
             return
         packet = parse_ipv4(content)
-        if packet and kind == socket.PACKET_HOST and any(is_met(condition, packet) for condition in marked.answers):
+        if packet and kind == socket.PACKET_HOST and any(_answers(packet, marked) for marked in packets):
             yield CookedPacket(time.time(), 0, False, packet, None)
 
 
-def rules(marked: MarkedPacket, table: str, tunnel_ports: tuple[int, ...]) -> str:
+def rules(packets: Sequence[MarkedPacket], table: str, tunnel_ports: tuple[int, ...]) -> str:
     """The table as one line for `nft -i`: it is there as a whole or not at all.
 
     The chains after all others hold no rule: they only let the trace show what has come so far.
     """
-    goto = [f"{match} goto {ANSWER}" for match in nft_matches(marked.answers, tunnel_ports)]
-    goto += [f"{match} goto {REQUEST}" for match in nft_matches(marked.requests, tunnel_ports)]
+    goto = [
+        f"{match} goto {chain}{marked.nonce.hex()}"
+        for marked in packets
+        for chain, conditions in ((ANSWER, marked.answers), (REQUEST, marked.requests))
+        for match in nft_matches(conditions, tunnel_ports)
+    ]
     first = "".join(
         f"chain {hook} {{ type filter hook {hook} priority -{PRIORITY}; {'; '.join(goto)}; }}; "
         for hook in ("prerouting", "output")
     )
     last = "".join(f"chain {hook}{END} {{ type filter hook {hook} priority {PRIORITY}; }}; " for hook in HOOKS)
-    marking = "".join(f"chain {name} {{ meta nftrace set 1; }}; " for name in (REQUEST, ANSWER))
+    names = (f"{kind}{marked.nonce.hex()}" for marked in packets for kind in (REQUEST, ANSWER))
+    marking = "".join(f"chain {name} {{ meta nftrace set 1; }}; " for name in names)
     return f"table inet {table} {{ flags owner; {marking}{first}{last}}}"
 
 
 @contextmanager
 def _watching(
-    marked: MarkedPacket, spaces: Spaces, access: SshAccess, tunnel_ports: tuple[int, ...]
+    sendings: Sequence[Sending], spaces: Spaces, access: SshAccess, tunnel_ports: tuple[int, ...]
 ) -> Iterator["_Watcher"]:
-    watcher = _Watcher(marked, spaces, access, tunnel_ports)
+    watcher = _Watcher(sendings, spaces, access, tunnel_ports)
     try:
         yield watcher
     finally:
@@ -153,12 +202,15 @@ def _watching(
 class _Watcher:
     """The script on one host."""
 
-    def __init__(self, marked: MarkedPacket, spaces: Spaces, access: SshAccess, tunnel_ports: tuple[int, ...]) -> None:
+    def __init__(
+        self, sendings: Sequence[Sending], spaces: Spaces, access: SshAccess, tunnel_ports: tuple[int, ...]
+    ) -> None:
         self.spaces = spaces
         self._marker = secrets.token_hex(8)
         self._names = {f"n{number}": name for number, name in enumerate(spaces.inodes)}
+        self._shorts = {name: short for short, name in self._names.items()}
         seconds = patient(LONGEST_SECONDS)
-        words = ["timeout", "-k", "1", f"{seconds:g}", "sh", "-c", self._script(marked, tunnel_ports, seconds)]
+        words = ["timeout", "-k", "1", f"{seconds:g}", "sh", "-c", self._script(sendings, tunnel_ports, seconds)]
         self._process = subprocess.Popen(
             _over_ssh(access, words),
             stdin=subprocess.PIPE,
@@ -173,22 +225,22 @@ class _Watcher:
         self._deadline = threading.Timer(seconds + patient(CONNECT_SECONDS), self._process.kill)
         self._deadline.start()
 
-    def _script(self, marked: MarkedPacket, tunnel_ports: tuple[int, ...], seconds: float) -> str:
-        table, packet = f"{TABLE}{marked.nonce.hex()}", marked.packet
+    def _script(self, sendings: Sequence[Sending], tunnel_ports: tuple[int, ...], seconds: float) -> str:
+        packets = [one.marked for one in sendings]
+        table = f"{TABLE}{packets[0].nonce.hex()}"
         given = {
             "SECONDS_LONG": f"{seconds:g}",
             "TABLE": table,
-            "RULES": rules(marked, table, tunnel_ports),
-            "FILTER": capture_filter((*marked.answers, *marked.requests), tunnel_ports),
+            "RULES": rules(packets, table, tunnel_ports),
+            "FILTER": capture_filter([each for one in packets for each in (*one.answers, *one.requests)], tunnel_ports),
             "SPACES": " ".join(f"{short}:{self.spaces.inodes[name]}" for short, name in self._names.items()),
-            "PROTOCOL": packet.protocol,
-            "PORT": str(marked.identification if packet.protocol == "icmp" else packet.source_port),
+            "ENTRIES": "|".join(f"(port|id)={_number(one)} " for one in packets),
             "MARKER": self._marker,
+            "GAP": f"{GAP_SECONDS}",
         }
-        if self.spaces.sends_from is not None:
-            given["PACKET"], given["TARGET"] = marked.content.hex(), str(packet.destination)
-            given["HELD_PORT"] = str(packet.source_port if packet.protocol == "udp" else 0)
-            given["SENDER"] = self.spaces.inodes[self.spaces.sends_from]
+        for pod, short in self._shorts.items():
+            mine = (one.marked for one in sendings if (one.host, one.pod) == (self.spaces.host, pod))
+            given[f"PACKETS_{short}"] = " ".join(map(_words, mine))
         lines = (line for line in _SCRIPT.read_text().splitlines() if not line.lstrip().startswith("#"))
         return "\n".join([*(f"{name}={shlex.quote(value)}" for name, value in given.items()), *lines])
 
@@ -197,12 +249,18 @@ class _Watcher:
         line = self._line()
         return "" if line == "ready" else line.removeprefix("refused ") or self._last_words()
 
-    def send(self) -> str:
-        """Have the packet sent, and wait until no more is seen of it. Returns what the kernel said against it."""
-        self._tell("send")
-        sent = self._line()
+    def send(self, pod: str, count: int) -> list[Sent]:
+        """Have the packets of a namespace sent."""
+        self._tell(f"send {self._shorts[pod]}")
+        told = self._line().split("|")
+        # A sender that cannot begin says so once.
+        told += told[-1:] * (count - len(told))
+        return [Sent(each.removeprefix("sent").strip()) for each in told[:count]]
+
+    def settle(self) -> None:
+        """Wait until no more is seen of them."""
+        self._tell("settle")
         self._line()
-        return sent.removeprefix("sent").strip()
 
     def report(self) -> Raw | str:
         """What was seen; or why that is not known."""
@@ -239,6 +297,18 @@ class _Watcher:
             return said[-1]
         late = self._process.wait() == TIMED_OUT
         return "it was too slow to watch, set patience" if late else "the connection was lost while it watched"
+
+
+def _number(marked: MarkedPacket) -> int:
+    """By which conntrack tells it from others."""
+    return marked.identification if marked.packet.protocol == "icmp" else marked.packet.source_port
+
+
+def _words(marked: MarkedPacket) -> str:
+    """What the sender is given: the packet, its destination, and a port of UDP to hold, or 0."""
+    packet = marked.packet
+    held = packet.source_port if packet.protocol == "udp" else 0
+    return f"{marked.content.hex()} {packet.destination} {held}"
 
 
 def _over_ssh(access: SshAccess, words: list[str]) -> list[str]:

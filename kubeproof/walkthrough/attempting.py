@@ -12,16 +12,7 @@ from kubeproof.access import remote_kubectl
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.patience import patient
 from kubeproof.proof.demo_client import summary
-from kubeproof.walkthrough.attempt import (
-    ANSWER_SECONDS,
-    Attempt,
-    FromHere,
-    InPod,
-    Outcome,
-    Result,
-    read,
-    together,
-)
+from kubeproof.walkthrough.attempt import ANSWER_SECONDS, Attempt, FromHere, InPod, Outcome, Result, read, together
 
 IN_FORCE_SECONDS = 20
 """How long a policy may take to be in force before an attempt that fares otherwise is told as wrong."""
@@ -50,7 +41,6 @@ def make(loaded: LoadedInventory, attempts: Sequence[Attempt]) -> list[tuple[Att
 
 
 def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
-    """Make one attempt."""
     way = attempt.way
     if isinstance(way, FromHere):
         return together([_get(way.url) for _ in range(way.times)])

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
-from typing import Any
 
 from rich.markup import escape
 
@@ -71,8 +70,8 @@ def _require_enforcement(loaded: LoadedInventory) -> None:
 
 
 def _require_no_other_policy(loaded: LoadedInventory) -> None:
-    found = _json(loaded, "get", "networkpolicies", "-n", "default", "-o", "json", "-l", SELECTOR.replace("=", "!="))
-    names = [item["metadata"]["name"] for item in found["items"]]
+    words = ("get", "networkpolicies", "-n", "default", "-o", "json", "-l", SELECTOR.replace("=", "!="))
+    names = [item["metadata"]["name"] for item in json.loads(_kubectl(loaded, *words))["items"]]
     if names:
         raise UserError(
             f"policies: the namespace default has {', '.join(names)}, which would change what is shown; delete with "
@@ -196,10 +195,6 @@ def _without_comment(text: str) -> str:
 def _objects(loaded: LoadedInventory) -> ApiObjects:
     text = _kubectl(loaded, "get", "nodes,pods,services,endpoints", "-A", "-o", "json")
     return api.parse_objects(text)
-
-
-def _json(loaded: LoadedInventory, *words: str) -> Any:
-    return json.loads(_kubectl(loaded, *words))
 
 
 def _kubectl(loaded: LoadedInventory, *words: str, stdin: str = "") -> str:

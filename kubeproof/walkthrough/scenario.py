@@ -41,7 +41,6 @@ class Stage:
 
     @property
     def others(self) -> list[str]:
-        """The hosts that httpd's pod is not on."""
         return [name for name in self.addresses if name != self.home]
 
     def vtep(self, node: str) -> IPv4Address:
@@ -67,7 +66,6 @@ class Step:
 
 
 def steps(stage: Stage) -> tuple[Step, ...]:
-    """All steps, in order."""
     tunnel = tuple(IPv4Network(stage.vtep(name)) for name in stage.addresses)
     return (
         Step(0, "Before any policy", "A pod that no policy selects is open to everybody.", None, tuple(_open(stage))),

@@ -37,7 +37,6 @@ class Addition:
 
 
 def layout() -> Path:
-    """The OCI layout that holds what was added."""
     return paths.CACHE / "added"
 
 
@@ -116,7 +115,6 @@ def _checked(name: str) -> str:
 
 
 def _transport(path: Path) -> str:
-    """How skopeo reads a file or folder."""
     if path.is_dir():
         if (path / "oci-layout").is_file():
             return f"oci:{path}"

@@ -25,7 +25,7 @@ def ensure(debs: Sequence[Path], repository: Path) -> int:
     """Publish exactly these .deb files in a repository, and return how many things were built for it (0 or 1)."""
     fingerprint = signing_key()
     stamp = cache.key([str(deb) for deb in debs], RELEASE_FIELDS, fingerprint)
-    if _is_current(repository, stamp):
+    if (repository / _STAMP).is_file() and (repository / _STAMP).read_text() == stamp:
         return 0
     with step(f"apt repository {repository.name}: index and signature"), cache.creating(repository) as partial:
         _publish(debs, partial, fingerprint)
@@ -47,11 +47,6 @@ def signing_key() -> str:
     return found
 
 
-def release_options() -> list[str]:
-    """Options that give ``apt-ftparchive release`` the fields of the Release file."""
-    return [f"--option=APT::FTPArchive::Release::{name}={text}" for name, text in RELEASE_FIELDS.items()]
-
-
 def plain_name(file: str) -> str:
     """Name of a .deb file as archives have it: what apt calls its downloads (NAME_EPOCH%3aVERSION …) without epoch."""
     return re.sub(r"_\d+%3a", "_", file)
@@ -63,17 +58,13 @@ def parse_fingerprint(listing: str) -> str:
     return next((fields[9] for fields in lines if fields[0] == "fpr"), "")
 
 
-def _is_current(repository: Path, stamp: str) -> bool:
-    file = repository / _STAMP
-    return file.is_file() and file.read_text() == stamp
-
-
 def _publish(debs: Sequence[Path], folder: Path, fingerprint: str) -> None:
     folder.mkdir()
     for deb in debs:
         _link_or_copy(deb, folder / plain_name(deb.name))
     (folder / "Packages").write_text(shell.run(["apt-ftparchive", "packages", "."], cwd=folder))
-    release = shell.run(["apt-ftparchive", *release_options(), "release", "."], cwd=folder)
+    fields = [f"--option=APT::FTPArchive::Release::{name}={text}" for name, text in RELEASE_FIELDS.items()]
+    release = shell.run(["apt-ftparchive", *fields, "release", "."], cwd=folder)
     (folder / "Release").write_text(release)
     home = _gpg_home()
     _gpg(home, "--local-user", fingerprint, "--output", folder / "InRelease", "--clearsign", folder / "Release")

@@ -23,7 +23,6 @@ _RECIPE = 1
 
 
 def layout() -> Path:
-    """The OCI layout that holds all images of the lab."""
     return paths.CACHE / "images"
 
 
@@ -61,7 +60,6 @@ def files_layer(files: Iterable[tuple[str, Path]]) -> Iterable[tuple[tarfile.Tar
 
 
 def config_options(image: Image) -> list[str]:
-    """Options of ``umoci config`` for an image."""
     environment = {"PATH": PATH, **image.env}
     options = [f"--config.env={name}={text}" for name, text in environment.items()]
     options += [f"--config.entrypoint={word}" for word in image.entrypoint]
@@ -70,7 +68,6 @@ def config_options(image: Image) -> list[str]:
 
 
 def remove_partials() -> None:
-    """Forget what interrupted builds left in the layout."""
     for tag in _present():
         if tag.startswith(PARTIAL):
             _remove_tag(tag)

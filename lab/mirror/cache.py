@@ -33,7 +33,8 @@ def creating(final: Path) -> Iterator[Path]:
     An interrupted or failed build leaves ``final`` as it was; leftovers of an earlier one are removed first.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(final)
+    for leftover in final.parent.glob(f"{PARTIAL}{final.name}-*"):
+        remove(leftover)
     partial = final.parent / f"{PARTIAL}{final.name}-{os.getpid()}"
     try:
         yield partial
@@ -42,12 +43,6 @@ def creating(final: Path) -> Iterator[Path]:
         partial.rename(final)
     finally:
         remove(partial)
-
-
-def remove_leftovers(final: Path) -> None:
-    """Remove what interrupted builds of this entry left."""
-    for leftover in final.parent.glob(f"{PARTIAL}{final.name}-*"):
-        remove(leftover)
 
 
 def ensure(kind: str, name: str, title: str, make: Callable[[Path], object]) -> tuple[Path, int]:
@@ -65,7 +60,6 @@ def ensure(kind: str, name: str, title: str, make: Callable[[Path], object]) -> 
 
 
 def prune(kind: str, keep: str) -> None:
-    """Remove all entries of a kind but one."""
     directory = paths.CACHE / kind
     for path in directory.iterdir() if directory.is_dir() else ():
         if path.name != keep:

@@ -118,7 +118,6 @@ def version(package: Package, kubernetes: str) -> str:
 
 
 def file_name(package: Package, kubernetes: str, architecture: str) -> str:
-    """Name of the .deb file, as dpkg-name would give it."""
     return f"{package.name}_{version(package, kubernetes)}_{package.architecture or architecture}.deb"
 
 

@@ -46,7 +46,6 @@ class Daemon:
 
     @property
     def digest_file(self) -> Path:
-        """Hash over what it was started with."""
         return self.record.with_suffix(".sha256")
 
     @property

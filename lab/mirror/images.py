@@ -59,7 +59,6 @@ class Agent:
 
 
 def _python(package: str, *more: str, user: str = ROOT) -> Agent:
-    """One that runs a package of agents/."""
     return Agent(
         {f"/opt/kubeproof/agents/{source}": source for source in ("__init__.py", *more, package)},
         ("/usr/bin/python3", "-m", f"agents.{package}"),

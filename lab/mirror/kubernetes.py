@@ -30,8 +30,6 @@ REFLECT2_SOURCE = Path("/usr/share/gocode/src") / REFLECT2
 
 @dataclass(frozen=True)
 class Replacement:
-    """Text in a file of the source tree, and what stands there instead."""
-
     file: str
     old: str
     new: str
@@ -92,7 +90,6 @@ class Build:
 
     @property
     def copyright(self) -> Path:
-        """debian/copyright of the source package."""
         return self.folder / "copyright"
 
 
@@ -164,7 +161,9 @@ def _build(fetched: Source, folder: Path) -> None:
     tree = gopath / "src" / IMPORT_PATH
     cache.remove(gopath)
     upstream = source.unpack(fetched, tree)
-    _replace_reflect2(tree)
+    vendored = tree / "vendor" / REFLECT2
+    shutil.rmtree(vendored)
+    shutil.copytree(REFLECT2_SOURCE, vendored)
     replace_texts(tree)
     with step("Kubernetes: generated OpenAPI definitions"):
         _generate_openapi(tree, work)
@@ -189,17 +188,7 @@ def _collect(gopath: Path, tree: Path, folder: Path, fetched: Source, upstream: 
 
 
 def _go_environment(work: Path) -> dict[str, str]:
-    return {
-        **go.environment(work / "gocache"),
-        "GOPATH": str(work / "gopath"),
-        "GOGC": GARBAGE_COLLECTION_PERCENT,
-    }
-
-
-def _replace_reflect2(tree: Path) -> None:
-    vendored = tree / "vendor" / REFLECT2
-    shutil.rmtree(vendored)
-    shutil.copytree(REFLECT2_SOURCE, vendored)
+    return {**go.environment(work / "gocache"), "GOPATH": str(work / "gopath"), "GOGC": GARBAGE_COLLECTION_PERCENT}
 
 
 def _generate_openapi(tree: Path, work: Path) -> None:

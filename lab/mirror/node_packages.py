@@ -19,7 +19,6 @@ from lab import archive, shell
 from lab.mirror import cache, control, source
 
 KIND = "node-packages"
-"""Name of its cache."""
 FOR_PEOPLE = ("apparmor", "bind9-dnsutils", "ethtool", "ipset", "ipvsadm", "netcat-openbsd", "strace", "vim-tiny")
 """What networks and people want on a node beside what the deploy installs."""
 REFRESH_SECONDS = 24 * 3600

@@ -47,7 +47,6 @@ def daemon(lab: "LabSettings") -> Daemon:
 
 
 def storage() -> Path:
-    """Folder with all that the registry holds."""
     return paths.CACHE / "registry"
 
 
@@ -74,7 +73,6 @@ class Shelf:
     images: Mapping[str, str]
 
     def digests(self) -> dict[str, str]:
-        """Reference -> digest."""
         if not self.images:
             return {}
         digests = layout_digests(json.loads((self.layout / "index.json").read_text()))
@@ -99,7 +97,8 @@ def fill(server: Daemon, *shelves: Shelf) -> int:
         if reference not in held
     }
     if missing:
-        with step(f"images into the registry: {', '.join(sorted(map(_name, missing)))}"):
+        names = ", ".join(sorted(reference.partition("/")[2] for reference in missing))
+        with step(f"images into the registry: {names}"):
             for reference, image in missing.items():
                 _copy(image, reference)
     return len(missing)
@@ -165,7 +164,3 @@ def _copy(source: str, reference: str) -> None:
     # The lab's registry speaks plain HTTP on a bridge of this machine; digests are checked after all.
     quiet = ["--quiet", "--dest-tls-verify=false", "--preserve-digests"]
     shell.run(["skopeo", "copy", *quiet, source, f"docker://{reference}"], env={"NO_PROXY": "*", "no_proxy": "*"})
-
-
-def _name(reference: str) -> str:
-    return reference.partition("/")[2]

@@ -74,7 +74,6 @@ def down(lab: "LabSettings") -> int:
 
 
 def status(lab: "LabSettings") -> list[tuple[str, str, str]]:
-    """Rows (name, URL, state) of the daemons."""
     return [(daemon.name, f"http://{daemon.address}:{daemon.port}", _state(daemon)) for daemon in _daemons(lab)]
 
 

@@ -24,7 +24,7 @@ from kubeproof.trace.marked_packet import MarkedPacket
 from kubeproof.trace.model import Direction, Packet
 from kubeproof.trace.predicting import predict
 from kubeproof.trace.sightings import ANSWER, REQUEST, TABLE
-from kubeproof.trace.watching import LONGEST_SECONDS, OWN, Spaces, watch
+from kubeproof.trace.watching import LONGEST_SECONDS, OWN, Sending, Spaces, watch
 from kubeproof.trace.world import World, make
 from lab.paths import REPOSITORY
 from lab.settings import load
@@ -149,19 +149,19 @@ def test_no_other_packet_is_traced(world: World, inventory: LoadedInventory, end
         4242,
     )
     spaces = (
-        Spaces(ends.client_node, {"": OWN, client: inode(world, client)}, client),
+        Spaces(ends.client_node, {"": OWN, client: inode(world, client)}),
         Spaces(ends.server_node, {"": OWN, server: inode(world, server)}),
     )
     with connections(ends, inode(world, client), marked.packet.destination) as made:
-        found = watch(marked, spaces, inventory.ssh, (TUNNEL_PORT,))
+        found = watch([Sending(marked, ends.client_node, client)], spaces, inventory.ssh, (TUNNEL_PORT,))
     assert made, "there were no others"
     assert found.refused == {}
     for raw in found.raw.values():
         for pod, outputs in raw.outputs.items():
-            begun = re.findall(rf"inet {TABLE}\w+ ({REQUEST}|{ANSWER}) packet:.*", outputs["trace"])
+            begun = re.findall(rf"inet {TABLE}\w+ ({REQUEST}|{ANSWER})\w+ packet:.*", outputs["trace"])
             # In a node's own namespace it is traced anew when it is wrapped, or unwrapped.
             assert sorted(begun) == sorted([REQUEST, ANSWER] * (1 if pod else 2))
-    seen = read(found, marked, (TUNNEL_PORT,))
+    seen = read(found.raw, marked, (), (TUNNEL_PORT,))
     both = {marked.packet, marked.packet.reply}
     assert {one.packet for here in seen.values() for one in here.interfaces} == both
     assert {one.packet for here in seen.values() for one in here.chains if not one.is_tunnel} == both

@@ -35,11 +35,9 @@ class Expansion:
         self.pods = [pods[0] for pods in claimed.values() if len(pods) == 1]
 
     def selected(self, policy: Policy) -> list[Pod]:
-        """The pods that a policy applies to."""
         return self._match(policy.namespace, EVERYTHING, policy.selector)
 
     def sources(self, peers: Iterable[PodPeer | Block] | None) -> Spans:
-        """All addresses that peers stand for."""
         if peers is None:
             return ALL_ADDRESSES
         return spans.merge(span for peer in peers for span in self._peer(peer))

@@ -130,7 +130,6 @@ def read_pod(item: dict[str, Any]) -> Pod:
 
 
 def read_namespace(item: dict[str, Any]) -> Namespace:
-    """Reduce a Namespace object (core/v1)."""
     return Namespace(item["metadata"]["name"], read_labels(item["metadata"].get("labels")))
 
 

@@ -62,7 +62,7 @@ def make_ruleset(world: World, here: Here) -> Ruleset:
     isolated = {
         direction: _isolate(table, expansion, direction, policies[direction], local) for direction in DIRECTIONS
     }
-    free = _own_addresses(here) + [str(pod.address) for pod in local]
+    free = [str(here.subnet.network_address), str(gateway_of(here.subnet).ip)] + [str(pod.address) for pod in local]
     isolated_somehow = {str(address) for chains in isolated.values() for address in chains}
     table.add_set("itself", "ipv4_addr . ipv4_addr", (f"{address} . {address}" for address in free))
     table.add_set("free", "ipv4_addr", (address for address in free if address not in isolated_somehow))
@@ -143,11 +143,6 @@ def _numbers(table: Table, ports: Iterable[PortMatch]) -> str | None:
 
 def _named(expansion: Expansion, ports: Iterable[PortMatch], pods: list[Pod] | None, peers: Spans) -> list[Target]:
     return sorted({target for port in ports if port.name for target in expansion.targets(port, pods, peers)})
-
-
-def _own_addresses(here: Here) -> list[str]:
-    """The node's own in its podCIDR: flannel.1's and cni0's."""
-    return [str(here.subnet.network_address), str(gateway_of(here.subnet).ip)]
 
 
 def _home(world: World, here: Here) -> list[str]:

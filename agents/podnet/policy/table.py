@@ -104,7 +104,6 @@ def address_span(first: int, last: int) -> str:
 
 
 def digest(texts: Iterable[str]) -> str:
-    """A short name for contents."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 

@@ -12,7 +12,6 @@ SHA256 = {
 DOCKER_FROM = (23,)
 """First version of Docker that it does not refuse: it wants API 1.42 (cri-dockerd#346)."""
 MEMBER = "cri-dockerd/cri-dockerd"
-"""The program in the archive."""
 
 
 def source(setting: str, architecture: str) -> str:

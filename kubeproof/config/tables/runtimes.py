@@ -42,7 +42,6 @@ class Runtime:
     drop_in: str
     """The folder of drop-ins of its service."""
     directories: tuple[str, ...]
-    """Where it keeps images and containers."""
     digests: str
     """Shell text that prints what registries called the manifest of "$image" when it was fetched."""
     has_image: str
@@ -52,9 +51,7 @@ class Runtime:
     list_pods: str
     """Prints something if there are containers of pods, and nothing if not."""
     remove_pods: str
-    """Removes all containers of pods."""
     look: str
-    """Lists containers, for people."""
     group: str
     """Group that its package makes, or empty."""
 
@@ -146,7 +143,6 @@ NAMES: tuple[Name, ...] = ("docker", "containerd")
 
 
 def runtime_of(name: str, era: Era) -> Runtime:
-    """The runtime that a setting means in an era."""
     if name == "containerd":
         return _CONTAINERD
     return _DOCKER if era.dockershim else _CRI_DOCKERD

@@ -45,11 +45,9 @@ class System:
     network_manager: bool = False
 
     def package(self, runtime: str) -> str:
-        """Name of the package of a container runtime."""
         return self.docker_package if runtime == "docker" else self.containerd_package
 
     def version(self, runtime: str) -> tuple[int, ...]:
-        """What is known of the version of that package."""
         return self.docker if runtime == "docker" else self.containerd
 
     @property
@@ -102,7 +100,6 @@ SYSTEMS = {
         _rhel(9, {"iptables": "iptables-nft", "curl": ""}),
     )
 }
-"""All systems that are supported."""
 
 
 def system_of(written: str) -> System | None:
@@ -114,7 +111,6 @@ def system_of(written: str) -> System | None:
 
 
 def titles() -> str:
-    """All of them for a message."""
     return ", ".join(system.title for system in SYSTEMS.values())
 
 

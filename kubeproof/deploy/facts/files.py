@@ -31,8 +31,6 @@ class Existing(Lines):
 
 
 class NotEmpty(Lines):
-    """Those of ``directories`` that have something in them."""
-
     def command(self, directories: list[str]) -> str:
         words = shlex.join(directories)
         return f'for path in {words}; do if [ -d "$path" ] && [ -n "$(ls -A "$path")" ]; then echo "$path"; fi; done'

@@ -38,8 +38,6 @@ class ControlPlane:
 
 
 class ControlPlaneState(Questions[ControlPlane]):
-    """Reads :class:`ControlPlane`."""
-
     def questions(self) -> dict[str, str]:
         ask = f"{KUBECTL} --request-timeout {patient(REQUEST_SECONDS)}s"
         return {
@@ -72,8 +70,6 @@ class Membership:
 
 
 class MembershipState(Questions[Membership]):
-    """Reads :class:`Membership`."""
-
     def questions(self) -> dict[str, str]:
         return {
             "joined": f"ls {paths.KUBELET_CONF}",
@@ -83,9 +79,7 @@ class MembershipState(Questions[Membership]):
 
     def read(self, found: Answers) -> Membership:
         return Membership(
-            joined=bool(found["joined"]),
-            interrupted=bool(found["interrupted"]),
-            ca_hash=_only(found, "ca"),
+            joined=bool(found["joined"]), interrupted=bool(found["interrupted"]), ca_hash=_only(found, "ca")
         )
 
 
@@ -207,6 +201,7 @@ class SettingsInUse(Questions[InUse]):
                 for name, manifest in MANIFESTS.items()
             },
             "deployments": f"test -e {paths.ADMIN_CONF} && {ask} | cut -d / -f 2",
+            "proxy_mode": f"sed -n 's/^mode: *//p' {paths.INIT_CONFIG}",
             "conntrack": f"test -e {paths.INIT_CONFIG} && {{ sed -n 's/^ *maxPerCore: *//p' {paths.INIT_CONFIG}; "
             f'echo "{DEFAULT}"; }} | head -n 1',
         }
@@ -225,6 +220,7 @@ class SettingsInUse(Questions[InUse]):
             networks={
                 name: manifest.in_use("\n".join(found[f"network-{name}"])) for name, manifest in MANIFESTS.items()
             },
+            proxy_mode=_only(found, "proxy_mode"),
             conntrack=_only(found, "conntrack") or None,
         )
 

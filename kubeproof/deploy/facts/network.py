@@ -1,7 +1,5 @@
 """Facts about what a cluster leaves in a host's network."""
 
-from dataclasses import dataclass
-
 from pyinfra.api.facts import FactBase
 
 from kubeproof.deploy.facts.lines import Lines
@@ -10,22 +8,14 @@ from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
 
 
-@dataclass(frozen=True)
-class Rules:
-    """iptables rules of both families, as iptables-save and ip6tables-save print them."""
-
-    ipv4: str = ""
-    ipv6: str = ""
-
-
-class IptablesRules(Questions[Rules]):
-    """Reads :class:`Rules`; empty where there are no such tools."""
+class IptablesRules(Questions[dict[str, str]]):
+    """Rules by tool, as iptables-save and ip6tables-save print them; empty where there are no such tools."""
 
     def questions(self) -> dict[str, str]:
-        return {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
+        return {"iptables": "iptables-save", "ip6tables": "ip6tables-save"}
 
-    def read(self, found: Answers) -> Rules:
-        return Rules("\n".join(found["ipv4"]), "\n".join(found["ipv6"]))
+    def read(self, found: Answers) -> dict[str, str]:
+        return {tool: "\n".join(found[tool]) for tool in self.questions()}
 
 
 class ForwardPolicy(FactBase[str]):
@@ -51,6 +41,14 @@ class ClusterLinks(Lines):
         )
 
 
+class KernelsLink(Lines):
+    """The kernel's own link of IP in IP, where it has an address in one of ``networks``."""
+
+    def command(self, networks: list[str]) -> str:
+        shown = "; ".join(f"ip -4 -o addr show dev {artifacts.KERNELS_LINK} to {network}" for network in networks)
+        return f"{{ {shown}; }} 2>/dev/null | awk '{{print $2; exit}}'; true"
+
+
 class NftTables(FactBase[dict[str, str]]):
     """nft tables by family and name (such as "ip filter"), each with its listing; empty where there is no nft."""
 
@@ -70,29 +68,39 @@ class NftTables(FactBase[dict[str, str]]):
 
 
 class RoutesInto(Lines):
-    """Routes by a gateway into ``networks`` or parts of them that are of no link of a pod network, as ip-route(8) takes
-    them: ``10.244.1.0/24 via 192.0.2.12 dev eth0``."""
+    """Routes into ``networks`` or parts of them that go with no link of a pod network, as ip-route(8) takes them: by a
+    gateway (``10.244.1.0/24 via 192.0.2.12 dev eth0``), or nowhere (``blackhole 10.244.1.0/26``)."""
 
     def command(self, networks: list[str]) -> str:
         listed = "; ".join(f"ip -4 route show root {network}" for network in networks)
-        by_gateway = '$2 == "via" {print $1, $2, $3, $4, $5}'
-        return f"{{ {listed}; }} 2>/dev/null | awk '{by_gateway}'; true"
+        kinds = '$2 == "via" {print $1, $2, $3, $4, $5} $1 == "blackhole" {print $1, $2}'
+        return f"{{ {listed}; }} 2>/dev/null | awk '{kinds}'; true"
 
     def process(self, output: list[str]) -> list[str]:
         routes = dict.fromkeys(super().process(output))
-        return [route for route in routes if not artifacts.is_own_link(route.split()[-1])]
+        devices = {route: route.split()[-1] for route in routes}
+        return [
+            route
+            for route, device in devices.items()
+            if device != artifacts.KERNELS_LINK and not artifacts.is_own_link(device)
+        ]
 
 
 class AddressSets(Lines):
-    """Names of the ipsets that a pod network's agent leaves; empty where there is no ipset(8)."""
+    """Names of the ipsets that a pod network's agent and kube-proxy leave; empty where there is no ipset(8)."""
 
     def command(self) -> str:
         listed = "for set in $(ipset list -name 2>/dev/null)"
         return f"{listed}; do case $set in {'|'.join(artifacts.SETS)}) echo $set;; esac; done; true"
 
 
-class Plugins(Lines):
-    """Names of the CNI plugins on a host."""
+class VirtualServers(Lines):
+    """/proc/net/ip_vs; empty where the kernel has none."""
 
+    def command(self) -> str:
+        return "cat /proc/net/ip_vs 2>/dev/null || true"
+
+
+class Plugins(Lines):
     def command(self) -> str:
         return f"ls {FOLDER} 2>/dev/null || true"

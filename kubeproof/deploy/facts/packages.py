@@ -9,8 +9,6 @@ from kubeproof.deploy.facts.lines import Lines
 
 @dataclass(frozen=True)
 class Package:
-    """An installed package."""
-
     version: str
     held: bool
 
@@ -52,7 +50,5 @@ class InstalledRpms(Installed):
 
 
 class KnownRpms(Known):
-    """Those of ``packages`` that rpm has."""
-
     def command(self, packages: list[str]) -> str:
         return f"rpm --query --queryformat '%{{NAME}} installed\\n' {' '.join(packages)} 2>/dev/null || true"

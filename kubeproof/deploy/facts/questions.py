@@ -14,7 +14,6 @@ from kubeproof.state.collector import Output
 T = TypeVar("T")
 MARKER = "kubeproof"
 SECONDS = 30
-"""Longest time of one question."""
 Answers = Mapping[str, list[str]]
 """What was answered, by the question's name: lines that are not empty; none where there was no answer."""
 

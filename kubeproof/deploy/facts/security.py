@@ -14,8 +14,6 @@ class SelinuxState(TypedDict):
 
 
 class Selinux(Questions[SelinuxState]):
-    """Reads :class:`SelinuxState`."""
-
     def questions(self) -> dict[str, str]:
         return {"now": "getenforce", "at_boot": f"sed -n 's/^SELINUX=//p' {paths.SELINUX_CONFIG}"}
 

@@ -88,7 +88,6 @@ def _wait_for_own_api(host: Host, cluster: Cluster) -> None:
 
 @operation()
 def wait_for_api(cluster: Cluster, leader: Host) -> Generator[PyinfraCommand, None, None]:
-    """Wait until this host reaches the API server on ``leader``."""
     if host.get_fact(ApiHealthy, url=api_url(cluster)):
         host.noop("the API server answers")
         return

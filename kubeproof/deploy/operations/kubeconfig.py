@@ -1,6 +1,5 @@
 """Copies of the cluster's admin kubeconfig. Its content is a credential and is printed nowhere."""
 
-import hashlib
 from collections.abc import Generator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.facts.files import Sha256File
 
+from kubeproof.access.downloads import sha256
 from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.kubernetes import KubeconfigOf
 from kubeproof.deploy.operations.remote import NodeError, on_host, run
@@ -114,6 +114,6 @@ def _of_local(path: Path) -> Kubeconfig | None:
 def _digest(path: Path) -> str | None:
     """SHA-256 of a file here, or None if there is no such file or it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path.read_bytes())
     except OSError:
         return None

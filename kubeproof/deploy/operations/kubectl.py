@@ -1,6 +1,5 @@
 """Objects in the cluster, from the control plane host."""
 
-import hashlib
 import shlex
 import time
 from collections.abc import Generator, Sequence
@@ -13,6 +12,7 @@ from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.facts.files import Sha256File
 
+from kubeproof.access.downloads import sha256
 from kubeproof.deploy.facts.files import Existing
 from kubeproof.deploy.facts.kubernetes import KUBECTL, REQUEST_SECONDS, LiveObjects, ManifestDifference, Objects
 from kubeproof.deploy.operations.remote import NodeError, read_only, try_run, wait_until
@@ -36,7 +36,7 @@ def apply(path: str, text: str) -> Generator[str, None, None]:
     While a plan is made the file may still have other objects: then nobody can ask what they would change. Else what
     the objects ask for decides; what the server would drop again, as fields that it does not know, is no change.
     """
-    if host.get_fact(Sha256File, path=path) != hashlib.sha256(text.encode()).hexdigest():
+    if host.get_fact(Sha256File, path=path) != sha256(text):
         because(f"{path} is to have other objects")
     elif found := _differences(path, text):
         because("the cluster's objects differ:", *shortened(found))

@@ -1,11 +1,11 @@
 """What a host's kubelet, container runtime and control plane said last, where kubeadm only knows that it waited."""
 
 import re
+from pathlib import Path
 
 from pyinfra.api.host import Host
 
 from kubeproof.config.tables.runtimes import Runtime
-from kubeproof.deploy import shell_files
 from kubeproof.deploy.operations.remote import try_run
 
 SECONDS = 20
@@ -17,7 +17,7 @@ NOISE = (
     r"Unable to (register|write event)|cni config uninitialized|No networks found"
 )
 """What kubelet says as long as there is no API server or pod network, whatever the reason."""
-SCRIPT = shell_files.read(__file__, "last_errors.sh")
+SCRIPT = Path(__file__).with_name("last_errors.sh").read_text()
 _ADVICE = re.compile(
     r"^\s*(Unfortunately, an error has occurred|This error is likely caused|(Additionally, a|A) control plane)"
 )

@@ -1,11 +1,12 @@
 """Takes a host out of its cluster: pods, kubelet's state and kubeadm's files, and nothing else on it."""
 
+from pathlib import Path
+
 from pyinfra.api.host import Host
 
 from kubeproof.access.deadlines import KUBEADM_SECONDS
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import paths
-from kubeproof.deploy import shell_files
 from kubeproof.deploy.operations.remote import NodeError, run, shell, try_run
 from kubeproof.networks import artifacts
 from kubeproof.node.kubeadm_config import reset_command
@@ -15,11 +16,11 @@ ETCD_DATA = "/var/lib/etcd/member"
 """kubeadm finds it by etcd's manifest, and leaves it if an earlier reset has removed that; the next init refuses it."""
 KUBELET_DATA = "/var/lib/kubelet"
 """kubeadm deletes what is in it, below mounts too if it could not unmount them, of which it only warns."""
-UNMOUNT_BELOW = shell_files.read(__file__, "unmount_below.sh")
+UNMOUNT_BELOW = Path(__file__).with_name("unmount_below.sh").read_text()
 REMOVE_CONTROL_GROUPS = "find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2>/dev/null"
 """kubelet makes them below kubepods or kubepods.slice; after it and its pods nobody takes them away. One with a process
 in it stays."""
-FORGET_NETWORK = shell_files.read(__file__, "forget_network.sh")
+FORGET_NETWORK = Path(__file__).with_name("forget_network.sh").read_text()
 """A node that comes back has pods of its name at once, before its network's agent: kubelet would plug them in with the
 configuration of its earlier subnet."""
 MARKERS = (paths.INIT_MARKER, paths.JOIN_MARKER, paths.JOIN_CONFIG)

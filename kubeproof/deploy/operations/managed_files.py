@@ -25,7 +25,6 @@ def put(path: str, text: str, mode: str = "644") -> Generator[PyinfraCommand, No
 
 
 def why_put(path: str, text: str, mode: str) -> Iterator[str]:
-    """In what a file is not as it shall be."""
     present = host.get_fact(File, path=path)
     if not present:
         yield f"there is no {path}"
@@ -47,19 +46,16 @@ def put_program(path: str, source: str) -> Generator[PyinfraCommand, None, None]
 
 @operation()
 def remove(path: str, why: str) -> Generator[PyinfraCommand, None, None]:
-    """Have no such file any more."""
     yield from explained(files.file._inner(path=path, present=False), lambda: [f"{path} is there: {why}"])
 
 
 @operation()
 def run_service(service: str) -> Generator[PyinfraCommand, None, None]:
-    """Have a service run, now and after a boot."""
     commands = systemd.service._inner(service=service, running=True, enabled=True)
     yield from explained(commands, lambda: why_run(service))
 
 
 def why_run(service: str) -> Iterator[str]:
-    """In what a service is not as it shall be."""
     if host.get_fact(SystemdStatus, services=[service]).get(service):
         yield f"{service} runs, but would not be started at boot"
     else:

@@ -52,7 +52,9 @@ def _install(host: Host, manager: PackageManager, missing: tuple[str, ...]) -> N
     for command in manager.prepare:
         run(host, command, exclusive=True, seconds=LISTS_SECONDS)
     planned = manager.planned(simulate(host, manager, (*manager.simulate_install, *missing)))
-    _remember_added(host, planned)
+    record = host.get_fact(Remembered)
+    if record is not None:
+        write_private(host, paths.RECORD, record.with_packages(planned).json())
     run(host, [*manager.install, *missing], exclusive=True, seconds=PACKAGES_SECONDS)
 
 
@@ -65,12 +67,6 @@ def simulate(host: Host, manager: PackageManager, command: Sequence[str]) -> str
         tail = "\n    ".join(output.strip().splitlines()[-ERROR_LINES:])
         raise NodeError(f"{' '.join(command[-2:])} cannot be done:\n    {tail}")
     return output
-
-
-def _remember_added(host: Host, added: Sequence[str]) -> None:
-    record = host.get_fact(Remembered)
-    if record is not None:
-        write_private(host, paths.RECORD, record.with_packages(added).json())
 
 
 @operation()

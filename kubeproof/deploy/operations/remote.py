@@ -126,7 +126,6 @@ def try_run(
 
 
 def exclusively(command: Iterable[str]) -> list[str]:
-    """The command, run under the host's lock."""
     return ["flock", "--wait", str(patient(LOCK_WAIT_SECONDS)), paths.LOCK, *command]
 
 

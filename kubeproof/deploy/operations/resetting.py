@@ -17,13 +17,29 @@ from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.files import Existing, NotEmpty
 from kubeproof.deploy.facts.kernel import Sysctls
 from kubeproof.deploy.facts.kubernetes import Remains
-from kubeproof.deploy.facts.network import AddressSets, ClusterLinks, IptablesRules, NftTables, RoutesInto
+from kubeproof.deploy.facts.network import (
+    AddressSets,
+    ClusterLinks,
+    IptablesRules,
+    KernelsLink,
+    NftTables,
+    RoutesInto,
+    VirtualServers,
+)
 from kubeproof.deploy.operations.leaving import leave_cluster, unmount_below
 from kubeproof.deploy.operations.package_managers import MANAGERS, PackageManager
 from kubeproof.deploy.operations.packages import simulate
 from kubeproof.deploy.operations.remote import NodeError, on_host, run, shell
 from kubeproof.node.leftovers import Leftovers
-from kubeproof.node.removal import Owners, idle_nft_tables, own_nft_tables, removal
+from kubeproof.node.removal import (
+    Owners,
+    idle_nft_tables,
+    ipvsadm_words,
+    own_nft_tables,
+    own_virtual_servers,
+    removal,
+)
+from kubeproof.state.ipvs import parse_virtual_servers
 
 EMPTY = 'for path; do if [ -d "$path" ]; then find "$path" -xdev -mindepth 1 -delete; fi; done'
 """Empties those of its arguments that are directories, without what is mounted there."""
@@ -49,8 +65,14 @@ def remove_links(names: Sequence[str]) -> Generator[str, None, None]:
     yield from _each("links", commands)
 
 
+@operation()
+def empty_links(networks: Sequence[IPv4Network]) -> Generator[str, None, None]:
+    """Take addresses off the kernel's own link, and set it down, which takes its routes: nobody can delete it."""
+    links: list[str] = host.get_fact(KernelsLink, networks=[str(network) for network in networks])
+    yield from _each("links", (f"ip addr flush dev {link} && ip link set dev {link} down" for link in links))
+
+
 def _each(things: str, commands: Iterable[str]) -> Generator[str, None, None]:
-    """The commands that remove things, if there are any."""
     found = list(commands)
     if not found:
         host.noop(f"there are no such {things}")
@@ -59,7 +81,7 @@ def _each(things: str, commands: Iterable[str]) -> Generator[str, None, None]:
 
 @operation()
 def remove_routes(networks: Sequence[IPv4Network]) -> Generator[str, None, None]:
-    """Delete routes into networks of pods that no link of the pod network has taken with it, those of host-gw."""
+    """Delete routes into networks of pods that no link of the pod network has taken with it."""
     routes: list[str] = host.get_fact(RoutesInto, networks=[str(network) for network in networks])
     yield from _each("routes", (f"ip -4 route delete {route}" for route in routes))
 
@@ -67,8 +89,7 @@ def remove_routes(networks: Sequence[IPv4Network]) -> Generator[str, None, None]
 @operation()
 def remove_rules(owners: Owners) -> Generator[PyinfraCommand, None, None]:
     """Take the owners' iptables rules out, in one transaction for each family; all others stay."""
-    rules = host.get_fact(IptablesRules)
-    plans = {"iptables": removal(rules.ipv4, owners), "ip6tables": removal(rules.ipv6, owners)}
+    plans = {tool: removal(rules, owners) for tool, rules in host.get_fact(IptablesRules).items()}
     if not any(plans.values()):
         host.noop("there are no such rules")
     for tool, plan in plans.items():
@@ -81,15 +102,27 @@ def _restore(host: Host, tool: str, plan: str) -> None:
 
 
 @operation()
-def remove_policies() -> Generator[str, None, None]:
-    """Delete the nft tables of the pod network: policies of a cluster that is gone would still shut pods off."""
+def remove_virtual_servers(services: str, node_ports: Sequence[int]) -> Generator[str, None, None]:
+    """Take kube-proxy's Services out of IPVS; a host may have virtual servers of others, which stay."""
+    lines: list[str] = host.get_fact(VirtualServers)
+    own = own_virtual_servers(parse_virtual_servers("\n".join(lines)), IPv4Network(services), node_ports)
+    yield from _each("virtual servers", (f"ipvsadm --delete-service {ipvsadm_words(server)}" for server in own))
+
+
+@operation()
+def remove_own_tables() -> Generator[str, None, None]:
+    """Delete the nft tables of the pod network and of kube-proxy: policies of a cluster that is gone would still shut
+    pods off."""
     listed: dict[str, str] = host.get_fact(NftTables)
     yield from _each("tables", (f"nft delete table {table}" for table in own_nft_tables(listed)))
 
 
 @operation()
 def remove_sets() -> Generator[str, None, None]:
-    """Destroy the ipsets of Calico's agent. A host without ipset(8) keeps them, without effect, until it reboots."""
+    """Destroy the ipsets of Calico's agent and of kube-proxy.
+
+    A host without ipset(8) keeps them, without effect, until it reboots.
+    """
     sets: list[str] = host.get_fact(AddressSets)
     yield from _each("sets", (f"ipset destroy {shlex.quote(name)}" for name in sets))
 
@@ -124,7 +157,6 @@ def _purge(host: Host, manager: PackageManager, packages: tuple[str, ...]) -> No
 
 @operation()
 def remove_group(group: str) -> Generator[str, None, None]:
-    """Delete a group that a removed package has left."""
     if group not in host.get_fact(Groups):
         host.noop("there is no such group")
         return
@@ -161,7 +193,6 @@ def restore_files(files: Sequence[str]) -> Generator[str, None, None]:
 
 
 def restore_file(path: str) -> Generator[str, None, None]:
-    """The command that puts one file back, if it takes one."""
     original = paths.ORIGINALS + path
     now, before = (host.get_fact(Sha256File, path=file) for file in (path, original))
     if now == before:
@@ -174,7 +205,6 @@ def restore_file(path: str) -> Generator[str, None, None]:
 
 @operation()
 def restore_directories(directories: Sequence[str]) -> Generator[str, None, None]:
-    """Make directories that were there before and have gone since."""
     present = host.get_fact(Existing, candidates=list(directories)) if directories else []
     missing = [directory for directory in directories if directory not in present]
     if not missing:
@@ -185,7 +215,6 @@ def restore_directories(directories: Sequence[str]) -> Generator[str, None, None
 
 @operation()
 def restore_sysctls(before: dict[str, str]) -> Generator[str, None, None]:
-    """Give kernel settings the values that they had."""
     now = host.get_fact(Sysctls, names=list(before)) if before else {}
     different = [name for name, value in now.items() if before.get(name) != value]
     if not different:

@@ -1,6 +1,5 @@
 """The container runtime's images and service."""
 
-import hashlib
 import shlex
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pyinfra.facts.files import Sha256File
 from pyinfra.facts.systemd import SystemdStatus
 
 from kubeproof.access.deadlines import IMAGES_SECONDS
+from kubeproof.access.downloads import sha256
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import references
@@ -34,7 +34,6 @@ class Asked:
     settings: Settings
 
     def among(self, told: Sequence[str]) -> tuple[str, ...]:
-        """Their references in what kubeadm said."""
         return references(self.settings.runtime, answered(told, self.names, self.settings))
 
 
@@ -93,9 +92,5 @@ def restart_if_reconfigured(
 
 def _changed_for(service: str, wanted: Mapping[str, str]) -> list[str]:
     """Paths of what a service that runs has not been started with."""
-    changed = [path for path, text in wanted.items() if host.get_fact(Sha256File, path=path) != _digest(text)]
+    changed = [path for path, text in wanted.items() if host.get_fact(Sha256File, path=path) != sha256(text)]
     return changed if changed and host.get_fact(SystemdStatus, services=[service]).get(service) else []
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

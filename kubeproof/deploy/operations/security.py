@@ -49,7 +49,6 @@ def open_ports(ports: Sequence[str], sources: Sequence[str]) -> Generator[str, N
 
 @operation()
 def turn_firewalld_off() -> Generator[str, None, None]:
-    """Stop firewalld and do not start it at boot."""
     if not host.get_fact(Firewalld)["running"]:
         host.noop("firewalld does not run")
         return

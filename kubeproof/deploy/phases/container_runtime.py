@@ -23,7 +23,6 @@ def configure() -> None:
 
 @deploy("Container runtime")
 def start() -> None:
-    """Have it run, with that configuration."""
     settings = cluster().settings
     used = settings.runtime
     read = {file.path: file.text for file in _files() if file.restarts}

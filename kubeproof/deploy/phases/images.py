@@ -12,7 +12,6 @@ from kubeproof.node.images import asks_kubeadm, has_present_image, images_for
 
 @deploy("Images")
 def pull() -> None:
-    """Pull the images that this host's role needs."""
     settings, role = cluster().settings, node().role
     names = asks_kubeadm(role, settings)
     runtime.pull(

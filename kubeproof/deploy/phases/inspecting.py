@@ -27,15 +27,11 @@ T = TypeVar("T")
 
 
 def hosts() -> dict[str, NodeState]:
-    """What is known of each host."""
     return _of_fact(Host)
 
 
 def inspect(
-    cluster: Cluster,
-    known: Mapping[str, NodeState],
-    network: NetworkPlan | None,
-    images: Iterable[str] = (),
+    cluster: Cluster, known: Mapping[str, NodeState], network: NetworkPlan | None, images: Iterable[str] = ()
 ) -> Inspection:
     """Everything else. What a node has shown by being one is asked of the other hosts only; most of it needs root.
 
@@ -84,7 +80,6 @@ def _of_fact(fact: type[FactBase[T]]) -> dict[str, T]:
 
 
 def _asked(question: Callable[[PyinfraHost], T], names: Iterable[str]) -> dict[str, T]:
-    """What hosts of these names answer, by name."""
     wanted = set(names)
     active = [host for host in state.inventory.get_active_hosts() if host.name in wanted]
     asked = {host.name: gevent.spawn(_ask, host, question) for host in active}

@@ -19,6 +19,5 @@ def apply_text(what: str, file: str, text: str) -> None:
 
 
 def withdraw(what: str, template: str) -> None:
-    """Take away what an earlier deploy has applied from a template."""
     path = f"{paths.MANIFESTS}/{template.removesuffix('.j2')}"
     kubectl.withdraw(name=f"Take {what} away", path=path)

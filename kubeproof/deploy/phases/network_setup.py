@@ -17,7 +17,6 @@ def require_plugins() -> None:
 
 @deploy("Pod network")
 def apply() -> None:
-    """Apply the objects of the network that is set."""
     name, network = cluster().settings.cni, network_plan()
     if network.text:
         manifests.apply_text(name, f"{name}.yaml", network.text)

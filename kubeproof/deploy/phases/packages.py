@@ -20,6 +20,8 @@ from kubeproof.node import templates
 from kubeproof.node.proxies import is_direct, is_used
 
 KUBERNETES_PACKAGES = ("kubeadm", "kubelet", "kubectl")
+IPVS_TOOLS = ("ipset", "ipvsadm")
+"""What the proof looks at IPVS with, and a reset clears it with; kube-proxy's image has its own."""
 HELD_BY_REPOSITORY = (*KUBERNETES_PACKAGES, "kubernetes-cni", "cri-tools")
 
 
@@ -39,16 +41,8 @@ def install() -> None:
     """Install the runtime, the Kubernetes packages at their version, and tools; keep Kubernetes at that version."""
     settings, machine, facts = cluster().settings, system(), context.machine()
     for source in host.loop(sources(cluster(), machine)):
-        managed_files.put(
-            name=f"Trust the key of the {source.of_what} packages",
-            path=source.keyring,
-            text=source.key,
-        )
-        managed_files.put(
-            name=f"Add the source of the {source.of_what} packages",
-            path=source.file,
-            text=source.text,
-        )
+        managed_files.put(name=f"Trust the key of the {source.of_what} packages", path=source.keyring, text=source.key)
+        managed_files.put(name=f"Add the source of the {source.of_what} packages", path=source.file, text=source.text)
     packages.install(
         name=f"Install {settings.runtime.title} and Kubernetes",
         wanted=wanted_packages(settings, machine, apparmor=bool(facts.apparmor)),
@@ -123,4 +117,5 @@ def wanted_packages(settings: Settings, machine: System, *, apparmor: bool = Fal
         **({"cri-tools": ""} if crictl else {}),
         **({"apparmor": ""} if apparmor and machine.manager == "apt" else {}),
         **dict.fromkeys(machine.tools, ""),
+        **(dict.fromkeys(IPVS_TOOLS, "") if settings.kube_proxy_mode == "ipvs" else {}),
     }

@@ -10,13 +10,11 @@ from kubeproof.deploy.operations import kubeadm, kubeconfig, resetting
 from kubeproof.networks import artifacts
 from kubeproof.node import leftovers
 from kubeproof.node.removal import Owners, pod_cidrs
-
-SUBNET_ENV = "/run/flannel/subnet.env"
+from kubeproof.state.hostfiles import SUBNET_ENV
 
 
 @deploy("Leave the cluster")
 def leave() -> None:
-    """Take this host out of the cluster."""
     resetting.leave(name="Reset kubeadm", settings=cluster().settings)
 
 
@@ -38,10 +36,15 @@ def remove_network() -> None:
     if host.get_fact(Remembered) is None:
         return
     networks = pod_cidrs(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
+    settings = cluster().settings
+    resetting.remove_virtual_servers(
+        name="Take its Services out of IPVS", services=str(settings.service_cidr), node_ports=settings.node_ports
+    )
     resetting.remove_links(name="Delete its links", names=artifacts.LINKS)
+    resetting.empty_links(name="Empty the kernel's own", networks=networks)
     resetting.remove_routes(name="Delete its routes", networks=networks)
     resetting.remove_rules(name="Remove its iptables rules", owners=Owners(networks, docker=False))
-    resetting.remove_policies(name="Remove its policies")
+    resetting.remove_own_tables(name="Remove its nft tables")
     # After the rules that use them.
     resetting.remove_sets(name="Remove its sets of addresses")
     resetting.remove_files(name="Remove its files", leftovers=leftovers.of_cluster())

@@ -75,7 +75,6 @@ def _remove_files(record: Record, settings: Settings, runtime: bool) -> None:
 
 
 def _guard_again(record: Record, machine: System) -> None:
-    """SELinux and firewalld, as they were."""
     wanted = cluster()
     if machine.selinux:
         security.enforce_again(name="Have SELinux enforce again", before=record.selinux)

@@ -14,7 +14,6 @@ def wait_for_api() -> None:
 
 @deploy("Workers")
 def join() -> None:
-    """Have this worker join the cluster."""
     kubeadm.join(name="Join the cluster", cluster=cluster(), node=node(), leader=leader_host())
 
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from pyinfra.api.host import Host
 
 from kubeproof.config.patience import patient
-from kubeproof.deploy import shell_files
 from kubeproof.deploy.operations.remote import try_run
 from kubeproof.rules.before_deploy.inspection import Arrivals
 from kubeproof.rules.before_deploy.udp_paths import Mode
@@ -15,7 +15,7 @@ SECONDS = 6
 """How long hosts go on trying: they begin at about the same time, with ssh, and only where packets are lost so long."""
 END_SECONDS = 30
 """When it is ended in any case, also on a machine that is so busy that programs take long to start."""
-PYTHON, PERL, SCRIPT = (shell_files.read(__file__, f"peer.{ending}") for ending in ("py", "pl", "sh"))
+PYTHON, PERL, SCRIPT = (Path(__file__).with_name(f"peer.{ending}").read_text() for ending in ("py", "pl", "sh"))
 """Systems with dnf always have some Python 3, those with dpkg a Perl, so that one of the two is there."""
 
 

@@ -1,18 +1,18 @@
 """Asks hosts whether they reach the places that they fetch from, as they would reach them."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from pyinfra.api.host import Host
 
 from kubeproof.config.cluster import Cluster
 from kubeproof.config.patience import patient
-from kubeproof.deploy import shell_files
 from kubeproof.deploy.operations.remote import try_run
 from kubeproof.node import proxies
 from kubeproof.rules.before_deploy.inspection import Asked
 from kubeproof.rules.before_deploy.sources import ANSWER_SECONDS, Source
 
-SCRIPT = shell_files.read(__file__, "sources.sh")
+SCRIPT = Path(__file__).with_name("sources.sh").read_text()
 
 
 def ask(host: Host, cluster: Cluster, places: Sequence[Source], *, archives: bool) -> tuple[Asked, ...]:

@@ -45,7 +45,6 @@ def directories(runtime: Name) -> tuple[str, ...]:
 
 @of_each_host
 def findings(inspection: Inspection, node: Node, facts: NodeState) -> Iterator[Finding]:
-    """Room, and what kind of file system images are on."""
     settings = inspection.cluster.settings
     for paths, rooms in _file_systems(settings, node, facts):
         yield from _space(settings, facts, paths, rooms)
@@ -66,7 +65,6 @@ def _file_systems(settings: Settings, node: Node, facts: NodeState) -> Iterator[
 
 
 def _images(settings: Settings, facts: NodeState) -> str:
-    """Where images are kept."""
     return docker_config.data_root(facts.docker_config) if settings.runtime.name == "docker" else CONTAINERD
 
 

@@ -23,10 +23,8 @@ FAMILIES = (
     *(ownership, machines, versions, disks, clocks, identity, networks, kernels, runtimes, sources),
     *(network_obstacles, udp_paths),
 )
-"""Modules of rules, in the order in which they are asked."""
 
 
 def evaluate(inspection: Inspection) -> Iterator[Finding]:
-    """What does not hold."""
     for module in FAMILIES:
         yield from module.findings(inspection)

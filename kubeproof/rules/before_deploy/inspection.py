@@ -22,8 +22,6 @@ class Reading:
 
 @dataclass(frozen=True)
 class Asked:
-    """How a source answered a host."""
-
     source: str
     """URL."""
     kind: str

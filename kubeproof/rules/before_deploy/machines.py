@@ -46,7 +46,6 @@ cgroups = error_rule(
 
 @of_each_host
 def findings(inspection: Inspection, node: Node, facts: NodeState) -> Iterator[Finding]:
-    """What it is, its size, its swap, its control groups."""
     yield from _machine(facts)
     yield from _size(node, facts)
     yield from _swap(facts)

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Address
 
 from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
@@ -31,10 +30,9 @@ cni_leftovers = Rule(
     needs=("network", "iptables"),
 )
 SHOWN = 4
-"""How many leftovers a line names."""
 
 cni_manifest = error_rule(
-    "cni-manifest", "the manifest of flannel or Canal can be had and used", "so there would be no pod network"
+    "cni-manifest", "the manifest of flannel, Canal or Calico can be had and used", "so there would be no pod network"
 )
 cni_untried = error_rule(
     "cni-untried",
@@ -161,7 +159,7 @@ def _leftovers(settings: Settings, host: NodeState) -> Iterator[Finding]:
     links = [name for name in names if name in kernels or artifacts.is_link(name)]
     found += [f"link {name}" for name in links]
     found += host.network_files
-    servers = [address for address in host.virtual_servers if IPv4Address(address) in settings.service_cidr]
+    servers = dict.fromkeys(s.address for s in host.virtual_servers if s.address in settings.service_cidr)
     found += [f"IPVS at {address}" for address in servers]
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""

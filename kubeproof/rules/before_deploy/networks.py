@@ -25,7 +25,6 @@ PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16
 LOCAL_PORTS = ("10248/tcp", "10249/tcp")
 """kubelet's health and kube-proxy's metrics, for the host itself (Kubernetes documentation, "Ports and Protocols")."""
 SHOWN = 5
-"""How many ports a line names."""
 
 cidr_conflict = either_rule(
     "cidr-conflict",

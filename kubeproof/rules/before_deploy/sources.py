@@ -43,8 +43,6 @@ missing_images = error_rule(
 
 @dataclass(frozen=True)
 class Source:
-    """A place to ask."""
-
     url: str
     kind: str
     """"packages", "images", or "manifest" for one image."""

@@ -27,7 +27,6 @@ kernel_version = error_rule("kernel-version", "kubeadm's minimum of this version
 
 @of_each_host
 def findings(inspection: Inspection, _: Node, facts: NodeState) -> Iterator[Finding]:
-    """Packages, the runtime and the kernel."""
     settings = inspection.cluster.settings
     if system := system_of(facts.system):
         yield from _repository(settings, system)

@@ -61,7 +61,7 @@ def test_commands_on_hosts() -> None:
     assert "--request-timeout 30s" in Objects().command()
     assert "--max-time 12 " in probe.curl("http://192.0.2.11/")
     assert attempt.ping("192.0.2.11")[-2] == "6"
-    assert "--request-timeout=24s" in patiently(collector.build({"api": api.COMMAND}, marker="x", timeout=patient(8)))
+    assert "--request-timeout=24s" in patiently(collector.build({"api": api.command()}, marker="x", timeout=patient(8)))
     words = packets.command("a", "listen", 8472, {"b": "192.0.2.12"})
     assert words[6:] == ["90", "a", "listen", "8472", "18", "b=192.0.2.12"]
 

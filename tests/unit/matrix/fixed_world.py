@@ -14,8 +14,8 @@ from kubeproof.matrix.cases import (
     PORTS,
     SUITE,
     Case,
+    Json,
     LabelChange,
-    Object,
     documents,
 )
 from kubeproof.matrix.placeholders import Addresses
@@ -55,7 +55,7 @@ class Expectation:
 
 
 @cache
-def written() -> dict[str, Object]:
+def written() -> dict[str, Json]:
     """The suite's cases as their files have them, by name."""
     files = [documents(file.name, file.read_text()) for file in sorted(SUITE.glob("*.yaml"))]
     found = {name: raw for file in files for name, raw in file.items()}

@@ -68,3 +68,35 @@ spec:
       volumes:
       - {name: cni-bin-dir, hostPath: {path: /opt/cni/bin}}
 """
+CALICO = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: calico-config, namespace: kube-system}
+data:
+  calico_backend: bird
+  veth_mtu: "0"
+  cni_network_config: |-
+    {"plugins": [{"type": "calico", "mtu": __CNI_MTU__, "ipam": {"type": "calico-ipam"}, "node": "__NODE_NAME__"}]}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: calico-node, namespace: kube-system}
+spec:
+  template:
+    spec:
+      hostNetwork: true
+      initContainers:
+      - name: install-cni
+        image: docker.io/calico/cni:v1
+        volumeMounts: [{name: cni-bin-dir, mountPath: /host/opt/cni/bin}]
+      containers:
+      - name: calico-node
+        image: docker.io/calico/node:v1
+        env:
+        - {name: IP, value: autodetect}
+        - {name: CALICO_IPV4POOL_IPIP, value: Always}
+        - {name: CALICO_IPV4POOL_VXLAN, value: Never}
+        readinessProbe: {exec: {command: [/bin/calico-node, -felix-ready, -bird-ready]}}
+      volumes:
+      - {name: cni-bin-dir, hostPath: {path: /opt/cni/bin}}
+"""

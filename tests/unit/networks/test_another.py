@@ -1,4 +1,4 @@
-"""A fourth pod network takes one module, and two lines where networks are listed."""
+"""Another pod network takes one module, and two lines where networks are listed."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ def test_a_network_is_one_module_and_two_lines(tmp_path: Path) -> None:
     shutil.copy(HERE / "meshnet.py", networks)
     registry = networks / "registry.py"
     before = registry.read_text()
-    after = before.replace("import canal, flannel, podnet", "import canal, flannel, meshnet, podnet")
+    after = before.replace("import calico, canal, flannel, podnet", "import calico, canal, flannel, meshnet, podnet")
     after = after.replace("        canal.NETWORK,\n", "        canal.NETWORK,\n        meshnet.NETWORK,\n")
     assert len(set(after.splitlines()) - set(before.splitlines())) == 2
     registry.write_text(after)

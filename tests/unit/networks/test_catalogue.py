@@ -31,6 +31,8 @@ from tests.unit.node.example import RAW, cluster
         ("canal", "1.30", "v3.24.6"),
         ("canal", "1.31", "v3.32.1"),
         ("canal", "1.36", "v3.32.1"),
+        ("calico", "1.22", "v3.24.6"),
+        ("calico", "1.34", "v3.32.1"),
     ],
 )
 def test_the_newest_that_fits(project: str, minor: str, version: str) -> None:
@@ -88,8 +90,9 @@ def test_what_is_neither_named_nor_run_is_doubted(version: str, minor: str, trie
         assert ("EndpointSlices of discovery.k8s.io/v1" in breaks) is (minor == "1.20")
 
 
-def test_canal_was_never_run_as_published() -> None:
-    assert [item.run for item in PINNED if item.project == "canal"] == [(), ()]
+@pytest.mark.parametrize("project", ["canal", "calico"])
+def test_what_was_never_run_as_published(project: str) -> None:
+    assert [item.run for item in PINNED if item.project == project] == [(), ()]
 
 
 def test_the_doubt_is_a_finding_that_can_be_ignored() -> None:
@@ -118,10 +121,12 @@ def test_who_enforces_policies() -> None:
         ("podnet", True),
         ("canal", None),
         ("canal", True),
+        ("calico", None),
+        ("calico", True),
     }
     flannel = no_enforcement("flannel", None) or ""
     assert flannel.startswith("cni: enforces no NetworkPolicy")
-    assert "cni = 'canal' or 'podnet'" in flannel
+    assert "cni = 'calico' or 'canal' or 'podnet'" in flannel
     assert (no_enforcement("podnet", False) or "").startswith("network_policy: is False")
 
 

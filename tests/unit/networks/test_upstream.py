@@ -22,6 +22,10 @@ from tests.unit.networks.upstream import ABSENT, by_identity, changes, differenc
 from tests.unit.node.example import cluster
 
 ALL = pytest.mark.parametrize("which", PINNED, ids=lambda item: item.title)
+FLANNELD = pytest.mark.parametrize(
+    "which", [item for item in PINNED if item.project != "calico"], ids=lambda i: i.title
+)
+CALICO = pytest.mark.parametrize("which", [item for item in PINNED if item.project == "calico"], ids=lambda i: i.title)
 FLANNEL = pytest.mark.parametrize(
     "which", [item for item in PINNED if item.project == "flannel"], ids=lambda i: i.title
 )
@@ -68,19 +72,19 @@ def parsed(found: dict[str, tuple[Any, Any]], path: str) -> dict[str, tuple[Any,
     return {where: (old, new) for where, old, new in differences(json.loads(before), json.loads(after))}
 
 
-@ALL
+@FLANNELD
 def test_without_wishes_nothing_changes(which: Pinned) -> None:
     assert changed(which) == {}
 
 
-@ALL
+@FLANNELD
 def test_pod_cidr(which: Pinned) -> None:
     found = changed(which, pod_cidr=PODS)
     assert parsed(found, f"{config(which)}/net-conf.json") == {"/Network": ("10.244.0.0/16", "10.9.0.0/16")}
     assert found == {}
 
 
-@ALL
+@FLANNELD
 def test_vni_and_port(which: Pinned) -> None:
     found = changed(which, vxlan_vni=7, vxlan_port=4789)
     assert parsed(found, f"{config(which)}/net-conf.json") == {
@@ -142,7 +146,7 @@ def test_canals_mtu_stays_text(which: Pinned) -> None:
     assert changed(which, cni_mtu=1400) == {f"{config(which)}/veth_mtu": ("0", "1400")}
 
 
-@ALL
+@FLANNELD
 def test_images_elsewhere(which: Pinned) -> None:
     found = changed(which, cni_image_repository="mirror.example.net:5000/net")
     published = references.images(objects(which))
@@ -150,6 +154,58 @@ def test_images_elsewhere(which: Pinned) -> None:
     assert all(path.endswith("/image") for path in found)
     for old, new in found.values():
         assert new == f"mirror.example.net:5000/net/{old.partition('/')[2]}"
+
+
+@CALICO
+@pytest.mark.parametrize(
+    ("wanted", "pool", "more"),
+    [
+        ({"cni_backend": "ipip"}, ("Always", "Never", "26", "true"), {}),
+        (
+            {"cni_backend": "none", "cni_block_size": 28, "cni_nat_outgoing": False, "cni_mtu": 1400},
+            ("Never", "Never", "28", "false"),
+            {"data/veth_mtu": ("0", "1400")},
+        ),
+        (
+            {"cni_backend": "ipip", "cni_cross_subnet": True, "cni_interface": "eth1.5"},
+            ("CrossSubnet", "Never", "26", "true"),
+            {"IP_AUTODETECTION_METHOD": "interface=^eth1\\.5$"},
+        ),
+        (
+            {"cni_cross_subnet": True, "vxlan_vni": 7, "cni_interface": NODE_ADDRESS},
+            ("Never", "CrossSubnet", "26", "true"),
+            {
+                "data/calico_backend": ("bird", "vxlan"),
+                "FELIX_VXLANVNI": "7",
+                "FELIX_VXLANPORT": "8472",
+                "IP_AUTODETECTION_METHOD": "kubernetes-internal-ip",
+                "livenessProbe": "-bird-live",
+                "readinessProbe": "-bird-ready",
+            },
+        ),
+    ],
+)
+def test_calicos_pool_and_routes(
+    which: Pinned, wanted: dict[str, Any], pool: tuple[str, ...], more: dict[str, Any]
+) -> None:
+    found = changed(which, pod_cidr=PODS, **wanted)
+    felix, data = f"{workload(which)}/containers/calico-node", f"{config(which)}"
+    assert found.pop(f"{felix}/env/CALICO_IPV4POOL_CIDR") == (ABSENT, {**POOL, "value": "10.9.0.0/16"})
+    names = [f"CALICO_IPV4POOL_{part}" for part in ("IPIP", "VXLAN", "BLOCK_SIZE", "NAT_OUTGOING")]
+    for name, value in zip(names, pool, strict=True):
+        assert found.pop(f"{data}/{name}") == (ABSENT, value)
+        told = [found.pop(path) for path in list(found) if path.startswith(f"{felix}/env/{name}")]
+        assert {"configMapKeyRef": {"name": "calico-config", "key": name}} in [
+            new.get("valueFrom", new) for _, new in told if isinstance(new, dict)
+        ]
+    for name, value in more.items():
+        if name.startswith("data/"):
+            assert found.pop(f"{config(which)}{name.removeprefix('data')}") == value
+        elif name.endswith("Probe"):
+            assert found.pop(f"{felix}/{name}/exec/command/2") == (value, ABSENT)
+        else:
+            assert found.pop(f"{felix}/env/{name}") == (ABSENT, {"name": name, "value": value})
+    assert found == {}
 
 
 @ALL
@@ -192,6 +248,8 @@ def test_every_text_that_looks_like_something_else_stays_text(which: Pinned) -> 
         (("canal", "v3.24.6"), "1.20", ["PodDisruptionBudget kube-system/calico-kube-controllers"]),
         (("canal", "v3.24.6"), "1.21", []),
         (("canal", "v3.32.1"), "1.36", []),
+        (("calico", "v3.24.6"), "1.20", ["PodDisruptionBudget kube-system/calico-kube-controllers"]),
+        (("calico", "v3.32.1"), "1.36", []),
     ],
 )
 def test_what_a_version_does_not_serve(which: tuple[str, str], minor: str, lacking: list[str]) -> None:
@@ -225,6 +283,8 @@ def test_a_disruption_budget_becomes_that_of_its_time() -> None:
         (("flannel", "v0.28.9"), ("bridge", "host-local", "loopback", "portmap"), ()),
         (("canal", "v3.24.6"), (), ()),
         (("canal", "v3.32.1"), (), ()),
+        (("calico", "v3.24.6"), (), ()),
+        (("calico", "v3.32.1"), (), ()),
     ],
 )
 def test_plugins_that_a_host_must_have(
@@ -247,9 +307,12 @@ def test_what_the_deploy_takes_from_it(which: Pinned) -> None:
         == {
             "flannel": (f"daemonset/{namespace}/kube-flannel-ds",),
             "canal": ("daemonset/kube-system/canal", "deployment/kube-system/calico-kube-controllers"),
+            "calico": ("daemonset/kube-system/calico-node", "deployment/kube-system/calico-kube-controllers"),
         }[which.project]
     )
-    assert network.ports == {"v0.28.9": (8081,), "v3.24.6": (9099,), "v3.32.1": (9099,)}.get(which.version, ())
+    assert network.ports == {"flannel v0.28.9": (8081,), "canal v3.24.6": (9099,), "canal v3.32.1": (9099,)}.get(
+        which.title, ()
+    )
 
 
 def test_rules_that_an_api_server_does_not_know_are_refused() -> None:

@@ -54,7 +54,7 @@ def has_settings() -> None:
         settings(cni_backend="vxlan", cni_interface="eth1", network_policy=False)
     named = [line.partition(":")[0] for line in error.value.problems]
     assert named == ["cni_backend", "network_policy", "cni_interface"]
-    assert "use gre or plain, or cni = 'canal' or 'flannel' or 'podnet'" in error.value.problems[0]
+    assert "use gre or plain, or cni = 'calico' or 'canal' or 'flannel' or 'podnet'" in error.value.problems[0]
     assert no_enforcement("meshnet", None) is None
     assert "'meshnet'" in (no_enforcement("flannel", None) or "")
     effects = EFFECTS["cni_interface"]

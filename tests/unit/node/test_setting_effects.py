@@ -21,7 +21,7 @@ from tests.unit.networks import made_up
 from tests.unit.node.example import cluster
 from tests.unit.node.test_changed_settings import IN_USE, LEADER
 
-MANIFESTS = {"flannel": made_up.FLANNEL, "canal": made_up.CANAL}
+MANIFESTS = {"flannel": made_up.FLANNEL, "canal": made_up.CANAL, "calico": made_up.CALICO}
 OTHER: dict[str, Any] = {
     "kubernetes_version": "1.20.3",
     "image_repository": "192.0.2.9",
@@ -34,13 +34,22 @@ OTHER: dict[str, Any] = {
     "api_port": 7443,
     "cgroup_driver": "cgroupfs",
     "cni_mtu": 1300,
-    "cni_backend": "host-gw",
+    "cni_backend": {"flannel": "host-gw", "calico": "ipip"},
+    "cni_cross_subnet": True,
+    "cni_block_size": 24,
+    "cni_nat_outgoing": False,
     "vxlan_vni": 7,
     "vxlan_port": 4789,
     "cluster_dns": "dnsmasq",
+    "kube_proxy_mode": "ipvs",
     "conntrack_max_per_core": 0,
 }
-"""Another value of each setting that changed-setting refuses."""
+"""Another value of each setting that changed-setting refuses, by network where it is one's alone."""
+
+
+def other(name: str, network: str) -> Any:
+    found = OTHER.get(name)
+    return found.get(network) if isinstance(found, dict) else found
 
 
 def effect(name: str, network: str) -> Effect:
@@ -75,14 +84,14 @@ def test_every_setting_has_one() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_refused_is_refused_and_nothing_else(name: str, network: str) -> None:
     assert findings(cluster(cni=network), in_use(network), 1450) == []
-    if (network, name) in (("canal", "cni_backend"),):
+    if name in OTHER and other(name, network) is None:
         return  # the settings have no other value
     refused = effect(name, network) == Effect("refused", "changed-setting")
     if name not in OTHER:
         assert not refused
         return
-    if refused or network in MANIFESTS:
-        found = findings(cluster(cni=network, **{name: OTHER[name]}), in_use(network), 1450)
+    if refused:
+        found = findings(cluster(cni=network, **{name: other(name, network)}), in_use(network), 1450)
         assert [item.name for item in found if item.found.startswith(f"{name} is ")] == ["changed-setting"]
 
 
@@ -123,6 +132,10 @@ def test_what_agents_were_told() -> None:
         "vxlan_port": "8472",
         "cni_mtu": "1450",
     }
+    pool = {"cni_cross_subnet": "False", "cni_block_size": "26", "cni_nat_outgoing": "True"}
+    assert told("calico") == {"cni_backend": "vxlan", **pool, "cni_mtu": "1450"}
+    assert told("calico", cni_backend="ipip", cni_cross_subnet=True)["cni_cross_subnet"] == "True"
+    assert told("calico", cni_backend="none")["cni_backend"] == "none"
     for text in ("", "kind: ConfigMap", "a: [", made_up.FLANNEL.replace('"Backend"', '"Other"')):
         assert flannel.NETWORK.manifest
         assert flannel.NETWORK.manifest.in_use(text) == {}
@@ -154,7 +167,8 @@ def test_the_fact_reads_what_was_applied(tmp_path: Any) -> None:
     command = SettingsInUse().command().replace(paths.MANIFESTS, str(tmp_path))
     output = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
     found = SettingsInUse().process(output.splitlines()).networks
-    assert {name: (used["vxlan_vni"], used["cni_mtu"]) for name, used in found.items()} == {
+    assert {name: (used.get("vxlan_vni"), used["cni_mtu"]) for name, used in found.items()} == {
         "flannel": ("9", "1400"),
         "canal": ("9", "1400"),
+        "calico": (None, "1400"),
     }

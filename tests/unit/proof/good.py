@@ -43,6 +43,9 @@ def settings(**changes: Any) -> Settings:
         "cluster_domain": "cluster.local",
         "cni_backend": "vxlan",
         "cni_interface": "node-address",
+        "cni_cross_subnet": False,
+        "cni_block_size": 26,
+        "cni_nat_outgoing": True,
         "vxlan_vni": 1,
         "vxlan_port": 8472,
         "cni": "podnet",
@@ -50,6 +53,8 @@ def settings(**changes: Any) -> Settings:
         "node_network": IPv4Network("10.99.0.0/24"),
         "demo": True,
         "httpd_node_port": 31000,
+        "kube_proxy_mode": "iptables",
+        "node_port_range": "30000-32767",
     }
     return Settings(**(values | changes))
 

@@ -1,7 +1,8 @@
 """The good cluster of good.py with other pod networks, written out by hand from what their projects document.
 
 flannel keeps its rules in FLANNEL-FWD and FLANNEL-POSTRTG (v0.20.2: pkg/network/iptables.go). Canal has a link caliXXX
-for each pod with a route of its own, and felix's chains at the top of FORWARD (Calico 3.24).
+for each pod with a route of its own, and felix's chains at the top of FORWARD (Calico 3.24). Calico alone has the same,
+and instead of podCIDRs blocks, whose routes BIRD or felix sets (felix, dataplane/linux/vxlan_mgr.go; docs: IP in IP).
 """
 
 from dataclasses import replace
@@ -35,6 +36,20 @@ FLANNEL_POSTROUTING = """-A POSTROUTING -m comment --comment "flanneld masq" -j 
 """
 FELIX_FORWARD = '-A FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD\n'
 KUBE_FORWARD = '-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD\n'
+FELIX_ACCEPTS = (
+    '-A FORWARD -m comment --comment "cali:S93hcgKJrXEqnTfs" -m comment --comment "Policy explicitly accepted packet." '
+    "-m mark --mark 0x10000/0x10000 -j ACCEPT\n"
+)
+FELIX_MASQUERADES = (
+    "-A cali-nat-outgoing -m set --match-set cali40masq-ipam-pools src -m set ! --match-set cali40all-ipam-pools dst "
+    "-j MASQUERADE --random-fully\n"
+)
+FELIX_POSTROUTING = (
+    '-A POSTROUTING -m comment --comment "cali:O3lYWMrLQYEMJtB5" -j cali-POSTROUTING\n'
+    "-A cali-POSTROUTING -j cali-nat-outgoing\n"
+    "-A cali-POSTROUTING -o tunl0 -m addrtype ! --src-type LOCAL --limit-iface-out -m addrtype --src-type LOCAL "
+    f"-j MASQUERADE\n{FELIX_MASQUERADES}"
+)
 CALICO_GATEWAY = IPv4Address("169.254.1.1")
 
 
@@ -48,6 +63,8 @@ def state(name: str, cni: str, backend: str) -> NodeState:
     here = replace(here, cni_files=(f"10-{cni}.conflist",))
     if cni == "canal":
         return _canal(here)
+    if cni == "calico":
+        return _calico(_canal(here), backend)
     return _host_gw(here) if backend == "host-gw" else here
 
 
@@ -62,9 +79,27 @@ def context(name: str, cni: str, backend: str, *, here: NodeState | None = None,
 def api(cni: str) -> ApiObjects:
     """The API's objects, with agents that are labelled as a network does it."""
     objects = good.api()
-    labels = {"app": "flannel"} if cni == "flannel" else good.AGENT
-    agents = (replace(pod, labels=labels) if pod.labels == good.AGENT else pod for pod in objects.pods)
-    return replace(objects, pods=tuple(agents))
+    labels = {"flannel": {"app": "flannel"}, "calico": {"k8s-app": "calico-node"}}.get(cni, good.AGENT)
+    agents = tuple(replace(pod, labels=labels) if pod.labels == good.AGENT else pod for pod in objects.pods)
+    if cni != "calico":
+        return replace(objects, pods=agents)
+    # Their podCIDRs are nothing to Calico.
+    told = "projectcalico.org/IPv4VXLANTunnelAddr"
+    nodes = tuple(
+        replace(node, pod_cidr=IPv4Network(f"10.98.{200 + place}.0/24"), annotations={told: str(tunnel(node.name))})
+        for place, node in enumerate(objects.nodes)
+    )
+    return replace(objects, pods=agents, nodes=nodes, blocks={name: blocks(name) for name in good.NAMES})
+
+
+def blocks(name: str) -> tuple[IPv4Network, ...]:
+    """Those of a node: node-b has needed two."""
+    return tuple(good.subnet(name).subnets(new_prefix=26))[: 2 if name == "node-b" else 1]
+
+
+def tunnel(name: str) -> IPv4Address:
+    """The address of a node's tunnel in Calico: any of its blocks."""
+    return blocks(name)[0][1]
 
 
 def rules(name: str, cni: str, *changes: tuple[str, str]) -> Ruleset:
@@ -73,7 +108,10 @@ def rules(name: str, cni: str, *changes: tuple[str, str]) -> Ruleset:
     replaced = [(FORWARD, FLANNEL_FORWARD), (POSTROUTING, FLANNEL_POSTROUTING)]
     replaced += [(":KUBE-FORWARD -", ":FLANNEL-FWD - [0:0]\n:KUBE-FORWARD -")]
     replaced += [(":KUBE-POSTROUTING -", ":FLANNEL-POSTRTG - [0:0]\n:KUBE-POSTROUTING -")]
-    if cni == "canal":
+    if cni == "calico":
+        chains = ":cali-POSTROUTING - [0:0]\n:cali-nat-outgoing - [0:0]\n:KUBE-POSTROUTING -"
+        replaced = [(FORWARD, FELIX_ACCEPTS), (POSTROUTING, FELIX_POSTROUTING), (":KUBE-POSTROUTING -", chains)]
+    if cni in ("canal", "calico"):
         chains, felix = _felix(name)
         replaced += [
             (":KUBE-FORWARD -", chains + ":KUBE-FORWARD -"),
@@ -151,6 +189,32 @@ def _canal(here: NodeState) -> NodeState:
     )
     unreadable = {"subnet_env": "No such file"}
     return replace(here, network=changed, containers=containers, subnet_env=None, unreadable=unreadable)
+
+
+def _calico(here: NodeState, backend: str) -> NodeState:
+    """Canal's pods; the tunnel under another name or none, routes to blocks, and the own ones nowhere."""
+    device = {"vxlan": "vxlan.calico", "ipip": "tunl0", "none": ""}[backend]
+    network = here.network
+    links = [link for link in network.links if link.name != "flannel.1"]
+    routes = [route for route in network.routes if route.device != "flannel.1"]
+    addresses = [item for item in network.addresses if item.device != "flannel.1"]
+    (flannel,) = (link for link in network.links if link.name == "flannel.1")
+    if device:
+        made = {"mtu": 1450} if backend == "vxlan" else {"mtu": 1480, "kind": "ipip", "vxlan": None}
+        links.append(replace(flannel, name=device, **made))
+        addresses.append(Address(device, IPv4Interface((tunnel(here.name), 32)), "global"))
+    routes += [Route(block, None, type="blackhole", protocol="bird") for block in blocks(here.name)]
+    others = [other for other in good.NAMES if other != here.name]
+    for other in others:
+        via = tunnel(other) if backend == "vxlan" else good.address(other)
+        flags = frozenset({"onlink"} if device else ())
+        routes += [Route(block, device or "eth9", via=via, flags=flags, protocol="bird") for block in blocks(other)]
+    neighbours = [entry for entry in network.neighbours if entry.device != "flannel.1"]
+    if backend == "vxlan":
+        neighbours += [Neighbour(tunnel(other), device, good.mac(other), good.PERMANENT) for other in others]
+    fdb = tuple(replace(entry, device=device) if entry.device == "flannel.1" else entry for entry in here.fdb)
+    changed = Namespace(tuple(links), tuple(addresses), tuple(routes), tuple(neighbours))
+    return replace(here, network=changed, fdb=fdb if backend == "vxlan" else ())
 
 
 def _inside(network: Namespace) -> Namespace:

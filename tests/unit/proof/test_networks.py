@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kubeproof.config.tables.version_traits import PROXY_MODES
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.proof.checks import ALL_CHECKS, BY_ASPECT, EVERY, by_name, held_to, run_all
 from kubeproof.proof.probe import judged
@@ -17,7 +18,7 @@ from kubeproof.state.iptables import parse_iptables_save
 from kubeproof.state.model import Address, Link, Route
 from kubeproof.state.node import NodeState
 from kubeproof.state.verdict import Packet, verdict
-from tests.unit.proof import good, networks, test_probes
+from tests.unit.proof import good, networks, test_probes, test_proxies
 from tests.unit.proof.networks import FELIX_FORWARD, KUBE_FORWARD, link_name
 from tests.unit.proof.test_checks import IN_API, ON_NODE_B, Change, in_pod, less, link, more, without_link
 
@@ -133,12 +134,42 @@ ON_HOST_GW: list[tuple[str, Change, str]] = [
     ),
     ("route-to-own-pods", less("routes", lambda r: r.device == "cni0"), "missing: 10.98.1.0/24 dev cni0"),
 ]
+C_BLOCK, B_BLOCK = networks.blocks("node-c")[0], networks.blocks("node-b")[1]
+ON_CALICO: list[tuple[str, Change, str]] = [
+    ("routes-to-blocks", less("routes", lambda r: r.destination == C_BLOCK), f"missing: {C_BLOCK} via"),
+    ("routes-to-blocks", less("routes", lambda r: r.destination == B_BLOCK), f"missing: blackhole {B_BLOCK}"),
+    ("routes-to-blocks", more("routes", Route(IPv4Network("10.98.9.0/26"), "eth9", via=good.address("node-c"))), "9.0"),
+    ("routes-to-pods", less("routes", lambda r: r.destination == POD), f"missing: {POD} dev {LINK}"),
+    ("routes-to-pods", more("routes", Route(IPv4Network("10.98.1.9/32"), "cali00000000000")), "10.98.1.9/32"),
+    ("pod-single-addresses", in_pod("web-b2", addresses=()), "no address on eth0"),
+    ("forward-verdicts", rules("calico", (networks.FELIX_ACCEPTS, "")), "no rule accepts it"),
+    (
+        "felix-first",
+        rules("calico", (FELIX_FORWARD, ""), (KUBE_FORWARD, KUBE_FORWARD + FELIX_FORWARD)),
+        "before cali-FORWARD: KUBE-FORWARD",
+    ),
+    ("postrouting-verdicts", rules("calico", (networks.FELIX_MASQUERADES, "")), "pod to elsewhere: unchanged"),
+]
+ON_CALICO_VXLAN: list[tuple[str, Change, str]] = [
+    ("flannel-device", without_link("vxlan.calico"), "there is no link vxlan.calico"),
+    ("flannel-address", less("addresses", lambda a: a.device == "vxlan.calico"), "no IPv4 address"),
+    ("arp-entries", less("neighbours", lambda n: n.device == "vxlan.calico"), "missing: 10.98.0.1 lladdr"),
+    ("cni-mtu", link("vxlan.calico", mtu=1500), "vxlan.calico takes 1500"),
+]
+ON_CALICO_IPIP: list[tuple[str, Change, str]] = [
+    ("ipip-device", link("tunl0", flags=frozenset()), "ipip, down"),
+    ("flannel-address", less("addresses", lambda a: a.device == "tunl0"), "no IPv4 address"),
+    ("cni-mtu", link("tunl0", mtu=1500), "tunl0 takes 1500"),
+]
 MUTATIONS = [
     pytest.param(*network, name, change, words, id=f"{'-'.join(network)}-{name}-{number}")
     for network, cases in (
         (("canal", "vxlan"), ON_CANAL),
         (("flannel", "vxlan"), ON_FLANNEL),
         (("flannel", "host-gw"), ON_HOST_GW),
+        (("calico", "vxlan"), [*ON_CALICO, *ON_CALICO_VXLAN]),
+        (("calico", "ipip"), [*ON_CALICO, *ON_CALICO_IPIP]),
+        (("calico", "none"), ON_CALICO),
     )
     for number, (name, change, words) in enumerate(cases)
 ]
@@ -163,8 +194,8 @@ def test_fails_when_the_node_is_otherwise(
 
 
 def test_every_check_was_seen_failing() -> None:
-    seen = {name for name, *_ in [*ON_NODE_B, *IN_API, *ON_CANAL, *ON_FLANNEL, *ON_HOST_GW]}
-    assert {check.id for check in ALL_CHECKS} == seen
+    seen = [*ON_NODE_B, *IN_API, *ON_CANAL, *ON_FLANNEL, *ON_HOST_GW, *ON_CALICO, *ON_CALICO_IPIP]
+    assert {check.id for check in ALL_CHECKS} == {name for name, *_ in [*seen, *test_proxies.ON_NODE_B]}
 
 
 @pytest.mark.parametrize(("cni", "backend", "check"), CASES)
@@ -192,7 +223,8 @@ def test_only_the_networks_own_checks_are_run() -> None:
 
 def test_every_aspect_has_checks_and_every_check_a_network() -> None:
     of_networks = {aspect for network in NETWORKS.values() for item in network.backends for aspect in item.aspects}
-    assert {EVERY, *of_networks} == {aspect for aspect, _ in BY_ASPECT}
+    of_proxies = {f"proxy-{mode}" for mode in PROXY_MODES}
+    assert {EVERY, *of_networks, *of_proxies} == {aspect for aspect, _ in BY_ASPECT}
 
 
 def test_another_vni_and_interface() -> None:
@@ -283,22 +315,55 @@ def test_a_loop_of_jumps_ends() -> None:
         ("podnet", "vxlan", "podnet, this project's own pod network, not flannel; it enforces NetworkPolicy"),
         ("flannel", "host-gw", "flannel, by host-gw; it enforces no NetworkPolicy: policies are accepted and have no"),
         ("canal", "vxlan", "Canal, flannel by vxlan with Calico's policies; it enforces NetworkPolicy"),
+        ("calico", "ipip", "Calico, by ipip; it enforces NetworkPolicy"),
     ],
 )
 def test_what_is_said_of_the_network(cni: str, backend: str, words: str) -> None:
     assert words in cni_line(good.cluster(**networks.settings(cni, backend)))
 
 
+@pytest.mark.parametrize("backend", ["vxlan", "ipip"])
+def test_within_a_subnet_calico_can_route(backend: str) -> None:
+    """CrossSubnet: as without a tunnel, but for nodes that are in another subnet."""
+    wanted = {"settings": {"cni_cross_subnet": True}}
+    wrapped = networks.state("node-b", "calico", backend)
+    plain = networks.state("node-b", "calico", "none")
+    near = replace(wrapped, network=replace(wrapped.network, routes=plain.network.routes))
+    check = by_name("routes-to-blocks")
+    assert check.check(networks.context("node-b", "calico", backend, here=near, **wanted)).ok
+    assert not check.check(networks.context("node-b", "calico", backend, here=wrapped, **wanted)).ok
+    narrow = tuple(
+        replace(item, interface=IPv4Interface((item.ip, 32))) if item.device == "eth9" else item
+        for item in wrapped.network.addresses
+    )
+    far = replace(wrapped, network=replace(wrapped.network, addresses=narrow))
+    assert check.check(networks.context("node-b", "calico", backend, here=far, **wanted)).ok
+
+
+def test_pods_that_the_network_outside_is_to_know() -> None:
+    bare = networks.rules("node-b", "calico", (networks.FELIX_MASQUERADES, ""))
+    here = replace(networks.state("node-b", "calico", "none"), iptables=bare)
+    settings = {"cni_nat_outgoing": False}
+    assert (
+        by_name("postrouting-verdicts")
+        .check(networks.context("node-b", "calico", "none", here=here, settings=settings))
+        .ok
+    )
+
+
 def planned(cni: str, backend: str) -> Matrix:
     states = {name: networks.state(name, cni, backend) for name in good.NAMES}
-    return test_probes.planned(loaded=good.loaded(**networks.settings(cni, backend)), states=states)
+    known = networks.api(cni)
+    objects = replace(test_probes.demo(), nodes=known.nodes, blocks=known.blocks)
+    loaded = good.loaded(**networks.settings(cni, backend))
+    return test_probes.planned(loaded=loaded, states=states, objects=objects)
 
 
 def test_no_capture_where_no_packet_is_wrapped() -> None:
     matrix = planned("flannel", "host-gw")
     assert not [probe for probe in matrix.probes if probe.name == "packet-on-the-wire"]
     reasons = {row.found: row.status for row in matrix.not_run if row.name == "packet-on-the-wire"}
-    assert reasons == {"host-gw wraps no packet: the routes and the other rows show its way": Status.NOT_RUN}
+    assert reasons == {"host-gw wraps no packet in VXLAN: the routes and the other rows show its way": Status.NOT_RUN}
     assert [probe for probe in planned("canal", "vxlan").probes if probe.name == "packet-on-the-wire"]
 
 
@@ -311,6 +376,9 @@ def test_no_capture_where_no_packet_is_wrapped() -> None:
         ("flannel", "host-gw", "node-b to web-c2", "10.99.0.12"),
         ("canal", "vxlan", "node-b to web-b2", "10.99.0.12 or 172.17.0.1 or 10.98.1.0"),
         ("canal", "vxlan", "node-b to web-c2", "10.98.1.0"),
+        ("calico", "vxlan", "node-b to web-c2", "10.98.1.1"),
+        ("calico", "ipip", "node-b to web-c2", "10.98.1.1"),
+        ("calico", "none", "node-b to web-c2", "10.99.0.12"),
     ],
 )
 def test_what_a_pod_sees_of_a_node(cni: str, backend: str, label: str, seen: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from kubeproof.trace import confirmed
 from kubeproof.trace.confirmed import UnconfirmedError, confirm
-from kubeproof.trace.watching import Watched
+from kubeproof.trace.watching import Sent, Watched
 from kubeproof.trace.world import make
 from tests.unit.trace.lab import FAR, KUARD, NODE1, healthy, predicted
 
@@ -31,9 +31,9 @@ def test_without_a_namespace_on_the_way_nothing_is_watched(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("watched", "told"),
     [
-        (Watched({}, {NODE1: "it is lost"}), "a packet was sent, but what became of it is not known"),
-        (Watched({}, {NODE1: "it is lost"}, is_sent=False), "no packet was sent"),
-        (Watched({}, {NODE1: "it is lost"}, send_error="Network is unreachable"), "no packet was sent"),
+        (Watched({}, {NODE1: "it is lost"}, (Sent(),)), "a packet was sent, but what became of it is not known"),
+        (Watched({}, {NODE1: "it is lost"}), "no packet was sent"),
+        (Watched({}, {NODE1: "it is lost"}, (Sent("Network is unreachable"),)), "no packet was sent"),
     ],
 )
 def test_a_lost_report_does_not_say_that_nothing_was_sent(

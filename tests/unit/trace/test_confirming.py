@@ -9,7 +9,7 @@ import pytest
 from kubeproof.trace import confirming
 from kubeproof.trace.confirming import ANSWERED, Sight, Sightings, Status, Where, fits
 from kubeproof.trace.model import Direction, End, Hop, Outcome, Packet, Place, Prediction, Start, Walk
-from kubeproof.trace.watching import Raw, Watched
+from kubeproof.trace.watching import Raw
 from tests.unit.trace.captured import captured
 
 DNS, MASTER, WORKER = IPv4Address("10.244.0.5"), IPv4Address("192.168.200.11"), IPv4Address("192.168.200.13")
@@ -26,8 +26,7 @@ def seen() -> dict[Where, Sightings]:
 
 def sightings(name: str) -> dict[Where, Sightings]:
     found = captured(name)
-    watched = Watched({node: Raw(outputs) for node, outputs in found.raw.items()})
-    return confirming.read(watched, found.marked, (8472,))
+    return confirming.read({node: Raw(outputs) for node, outputs in found.raw.items()}, found.marked, (), (8472,))
 
 
 def endpoint(seen: Mapping[Where, Sightings]) -> Packet:
@@ -50,6 +49,14 @@ def test_a_hook_is_compared_behind_its_last_chain(seen: dict[Where, Sightings]) 
     assert beside(hop, seen) == Sight(Status.SEEN)
     assert beside(replace(hop, packet=SERVICE), seen).status is Status.OTHERWISE
     assert beside(replace(hop, place=Place.INPUT), seen).status is Status.NOT_SEEN
+
+
+def test_a_packet_that_comes_to_a_hook_again_is_seen_as_it_is_each_time(seen: dict[Where, Sightings]) -> None:
+    here = seen["k8s-master", ""]
+    again = replace(next(one for one in here.chains if one.is_end), packet=replace(SERVICE, destination=WORKER))
+    twice = {("k8s-master", ""): replace(here, chains=(*here.chains, again))}
+    for packet in (endpoint(seen), again.packet):
+        assert beside(Hop("k8s-master", "", Place.PREROUTING, "", packet), twice) == Sight(Status.SEEN)
 
 
 def test_the_packet_of_the_tunnel_is_another_one(seen: dict[Where, Sightings]) -> None:

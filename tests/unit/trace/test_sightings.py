@@ -18,7 +18,7 @@ def tcp(source: str, source_port: int, destination: str, destination_port: int) 
 
 def chains(found: Captured, node: str, pod: str) -> tuple[Traversal, ...]:
     outputs = found.raw[node][pod]
-    return traversals(outputs["trace"], outputs["xtables"], (8472,))
+    return traversals(outputs["trace"], outputs["xtables"], found.marked.nonce, (8472,))
 
 
 def interfaces(found: Captured, node: str, pod: str) -> tuple[Passing, ...]:
@@ -108,36 +108,38 @@ def test_an_error_of_icmp_is_an_answer() -> None:
     )
 
 
+NONCE = b"\x01"
 FLOW = "ip saddr 10.1.0.2 ip daddr 10.1.0.3 ip ttl 64 tcp sport 1 tcp dport 2 tcp flags == syn"
 DROPPED = f"""\
-trace id aa inet kubeproof_trace_1 request packet: iif "cni0" {FLOW}
-trace id aa inet kubeproof_trace_1 request rule meta nftrace set 1 (verdict continue)
-trace id aa inet kubeproof_trace_1 prerouting policy accept
-trace id aa inet kubeproof_trace_1 prerouting_end packet: iif "cni0" {FLOW}
-trace id aa inet kubeproof_trace_1 prerouting_end policy accept
+trace id aa inet kubeproof_trace_01 request_01 packet: iif "cni0" {FLOW}
+trace id aa inet kubeproof_trace_01 request_01 rule meta nftrace set 1 (verdict continue)
+trace id aa inet kubeproof_trace_01 prerouting policy accept
+trace id aa inet kubeproof_trace_01 prerouting_end packet: iif "cni0" {FLOW}
+trace id aa inet kubeproof_trace_01 prerouting_end policy accept
 trace id ab ip filter FORWARD packet: iif "cni0" oif "veth1" {FLOW}
 trace id ab ip filter FORWARD rule tcp dport 2 counter packets 5 bytes 60 drop (verdict drop)
 """
 
 
 def test_a_packet_that_is_dropped_does_not_come_to_the_end_of_the_hook() -> None:
-    *_, last = traversals(DROPPED, "", ())
+    *_, last = traversals(DROPPED, "", NONCE, ())
     assert (last.hook, last.is_end, last.devices) == (Place.FORWARD, False, ("cni0", "veth1"))
     assert [(one.rule, one.verdict) for one in last.decisions] == [("tcp dport 2 drop", "drop")]
 
 
+BEGUN = DROPPED.partition("trace id aa inet kubeproof_trace_01 prerouting ")[0]
 REJECTED = f"""\
 {DROPPED.rpartition("trace id ab")[0]}\
-trace id ac inet kubeproof_trace_1 answer packet: oif "cni0" ip saddr 10.1.0.1 ip daddr 10.1.0.2 icmp type 3
-trace id ac inet kubeproof_trace_1 answer rule meta nftrace set 1 (verdict continue)
-trace id ac inet kubeproof_trace_1 output_end packet: oif "cni0" ip saddr 10.1.0.1 ip daddr 10.1.0.2 icmp type 3
-trace id ac inet kubeproof_trace_1 output_end policy accept
+trace id ac inet kubeproof_trace_01 answer_01 packet: oif "cni0" ip saddr 10.1.0.1 ip daddr 10.1.0.2 icmp type 3
+trace id ac inet kubeproof_trace_01 answer_01 rule meta nftrace set 1 (verdict continue)
+trace id ac inet kubeproof_trace_01 output_end packet: oif "cni0" ip saddr 10.1.0.1 ip daddr 10.1.0.2 icmp type 3
+trace id ac inet kubeproof_trace_01 output_end policy accept
 trace id ab ip filter FORWARD rule tcp dport 2 counter packets 5 bytes 60 reject (verdict drop)
 """
 
 
 def test_a_rule_that_answers_is_told_after_its_answer() -> None:
-    found = traversals(REJECTED, "", ())
+    found = traversals(REJECTED, "", NONCE, ())
     there = [one for one in found if one.direction is Direction.FORWARD]
     assert [str(one) for one in there[-1].decisions] == ["tcp dport 2 reject"]
     assert not there[-1].is_end
@@ -148,18 +150,28 @@ def test_a_rule_that_answers_is_told_after_its_answer() -> None:
 def test_one_that_is_dropped_at_once(into: str, out: str, hook: Place) -> None:
     devices = f'iif "{into}"' if into else f'oif "{out}"'
     line = f"trace id aa inet other chain packet: {devices} ip saddr 10.1.0.2 ip daddr 10.1.0.3 udp sport 1 udp dport 2"
-    (found,) = traversals(f"{line}\ntrace id aa inet other chain rule drop (verdict drop)", "", ())
-    assert found.hook is hook
+    dropped = f"{line}\ntrace id aa inet other chain rule drop (verdict drop)"
+    assert traversals(f"{BEGUN}{dropped}", "", NONCE, ())[-1].hook is hook
+
+
+def test_other_packets_and_other_traces_are_passed_over() -> None:
+    """One that is watched along with it, and one of another trace, whose chains this packet goes through, too."""
+    along, other = DROPPED.replace("request_01", "request_02"), DROPPED.replace("_01", "_03")
+    *_, begin, end, _, _ = DROPPED.splitlines()
+    through_both = DROPPED.replace(end, "\n".join((end, begin, end)).replace("_01", "_03").replace("_03", "_01", 1))
+    assert through_both.count("_03") == 2
+    assert traversals(other + along + through_both + other, "", NONCE, ()) == traversals(DROPPED, "", NONCE, ())
+    assert traversals(other + along, "", NONCE, ()) == ()
 
 
 def test_a_rule_without_text_is_told_by_its_handle() -> None:
     text = DROPPED.replace("rule tcp dport 2 counter packets 5 bytes 60 drop", "unknown rule handle 7")
-    assert traversals(text, "", ())[-1].decisions[0].rule == "rule with handle 7"
+    assert traversals(text, "", NONCE, ())[-1].decisions[0].rule == "rule with handle 7"
 
 
 @pytest.mark.parametrize("text", ["", "trace id aa ip6 filter INPUT packet: ip6 saddr ::1", "Terminated"])
 def test_what_is_no_trace_tells_nothing(text: str) -> None:
-    assert traversals(text, "", ()) == ()
+    assert traversals(text, "", NONCE, ()) == ()
 
 
 def test_what_is_no_capture_is_refused() -> None:

@@ -267,7 +267,9 @@ class TestReset:
     def test_what_flannel_and_calico_leave_goes(self, hosts: FakeCluster) -> None:
         hosts.flags = tuple(f"{name} remembered" for name in ADDRESSES)
         hosts.answer("ls /sys/class/net/cni0/brif", stdout="flannel.7\ncali0123456789a")
-        hosts.answer("ip -4 route show root 10.244.0.0/16", stdout="10.244.1.0/24 via 192.0.2.12 dev eth0")
+        routes = "10.244.1.0/24 via 192.0.2.12 dev eth0\nblackhole 10.244.2.0/26"
+        hosts.answer("ip -4 route show root 10.244.0.0/16", stdout=routes)
+        hosts.answer("ip -4 -o addr show dev tunl0 to 10.244.0.0/16", stdout="tunl0")
         hosts.answer("ipset list", stdout="cali40s:x")
         files = "/etc/cni/net.d/10-canal.conflist\n/etc/cni/net.d/calico-kubeconfig\n/opt/cni/bin/flannel"
         hosts.answer("^.*for path in .*conflist", stdout=files)
@@ -276,6 +278,8 @@ class TestReset:
         for link in ("flannel.7", "cali0123456789a"):
             assert run.ran(f"ip link delete dev {link}", "node1")
         assert run.ran("ip -4 route delete 10.244.1.0/24 via 192.0.2.12 dev eth0", "node1")
+        assert run.ran("ip -4 route delete blackhole 10.244.2.0/26", "node1")
+        assert run.ran("ip addr flush dev tunl0 && ip link set dev tunl0 down", "node1")
         assert run.ran("ipset destroy cali40s:x", "node1")
         assert run.ran("rm -rf .*10-canal.conflist .*calico-kubeconfig", "node1")
 
