@@ -13,5 +13,5 @@ def remember() -> None:
     """Have the types of global arguments found once, and no source read to tell an operation's line."""
     arguments.all_global_arguments = functools.cache(arguments.all_global_arguments)
     # By default (context=1) both read and parse the source file of each frame of the stack, and only its line is used.
-    util.stack = functools.partial(inspect.stack, context=0)  # type: ignore[attr-defined]
-    util.getframeinfo = functools.partial(inspect.getframeinfo, context=0)  # type: ignore[attr-defined]
+    util.stack = functools.partial(inspect.stack, context=0)
+    util.getframeinfo = functools.partial(inspect.getframeinfo, context=0)

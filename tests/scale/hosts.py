@@ -20,7 +20,7 @@ from tests.unit.deploy.phases.fake_cluster import FakeCluster, blank_hosts, host
 
 SIZES = (10, 100, 1000)
 FIRST = IPv4Address("172.16.0.1")
-SETTINGS = {"node_network": "172.16.0.0/16", "pod_cidr": "10.64.0.0/12"}
+SETTINGS: dict[str, object] = {"node_network": "172.16.0.0/16", "pod_cidr": "10.64.0.0/12"}
 """Room for 4,096 nodes; by default there is room for 256."""
 RUN = "import sys; from {module} import run; run(sys.argv[1:])"
 FORGET = "from kubeproof.deploy import pyinfra_lookups; pyinfra_lookups.remember = lambda: None; "
