@@ -188,6 +188,10 @@ probe_image = ""
 
 # --- kubeadm and kubelet ---
 
+# How kube-proxy brings packets to Services: iptables, ipvs (which needs modules that some kernels lack) or nftables
+# (from Kubernetes 1.31 and Linux 5.13 on). A cluster keeps the one that it was made with. Only iptables was run.
+kube_proxy_mode = "iptables"
+
 # kube-proxy's limit of tracked connections per core. None: its own default. 0: leave the kernel's, as where
 # the sysctl is not writable.
 conntrack_max_per_core = None

@@ -38,6 +38,7 @@ def conflicts(values: Mapping[str, object]) -> Iterator[str]:
     yield from _blocks(network, values)
     yield from _policy(network, values)
     yield from _unused(network, values)
+    yield from _proxy_mode(network, values)
     match values:
         case {"cni_manifest": str() as manifest, "cni_manifest_sha256": str() as digest} if network.manifest:
             yield from _digest(manifest, digest)
@@ -119,6 +120,20 @@ def _unused(network: Network, values: Mapping[str, object]) -> Iterator[str]:
             using = [other.name for other in NETWORKS.values() if other.effects.get(name, NOT_USED) != NOT_USED]
             advice = f"set it to {default!r}, or use {_cni(using)}"
             yield problem(name, f"has no effect with cni = {network.name!r}", values[name], advice)
+
+
+def _proxy_mode(network: Network, values: Mapping[str, object]) -> Iterator[str]:
+    """Where policies are looked for at hooks, or in an order, that packets to Services do not keep to."""
+    mode, aspects = values.get("kube_proxy_mode"), network.backends[0].aspects
+    if mode == "ipvs" and "podnet-policies" in aspects and values.get("network_policy") is not False:
+        # IPVS sends on at INPUT what it takes (ip_vs_nat_xmit): FORWARD, where podnet judges, sees the answers only.
+        wrong = f"would bring packets to pods past the policies of {network.name}"
+        advice = "use iptables, set network_policy to False, or use another network"
+        yield problem("kube_proxy_mode", wrong, mode, advice)
+    if mode == "nftables" and "felix" in aspects:
+        # Calico documentation, "Calico nftables data plane": both have to be in the same mode.
+        wrong = f"needs {network.title} in its nftables mode, which is not set up here"
+        yield problem("kube_proxy_mode", wrong, mode, "use iptables or ipvs, or another network")
 
 
 def _digest(manifest: str, digest: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ from kubeproof.config.tables import combinations, version_traits
 from kubeproof.config.tables.findings import FINDINGS
 from kubeproof.config.tables.runtimes import NAMES as RUNTIMES
 from kubeproof.config.tables.runtimes import Runtime, runtime_of
-from kubeproof.config.tables.version_traits import ERAS, Era
+from kubeproof.config.tables.version_traits import ERAS, PROXY_MODES, Era
 from kubeproof.networks.calico import BLOCK_BITS
 from kubeproof.networks.effects import OF_OTHERS, Effect, applied, nothing, refused
 from kubeproof.networks.flannel import UDP_PORT
@@ -206,6 +206,7 @@ class Settings:
     httpd_node_port: int = _setting(reading.port, applied("the demo's Service is changed"))
     probe_image: str = _setting(reading.empty_or(reading.image), _EACH_TIME)
 
+    kube_proxy_mode: str = _setting(reading.one_of(*PROXY_MODES), refused(), otherwise="iptables")
     conntrack_max_per_core: int | None = _setting(reading.none_or(reading.integer(0, 2**31 - 1)), refused())
     join_token_ttl_minutes: int = _setting(
         reading.integer(1, MAX_TOKEN_MINUTES), nothing("each join makes a token of its own")

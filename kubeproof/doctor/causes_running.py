@@ -36,7 +36,12 @@ ROWS_OF_KUBELET = (
     *("pod-addresses", "pod-default-routes", "pod-veths", "pod-namespaces", "pod-single-addresses"),
 )
 """Checks that fail for want of a kubelet, sooner or later."""
-SERVICE_ROWS = ("service-chains", "service-endpoints", "node-ports", "service-masquerade")
+SERVICE_ROWS = (
+    *("service-chains", "service-endpoints", "node-ports", "service-masquerade"),
+    *("ipvs-addresses", "ipvs-servers", "ipvs-sets", "ipvs-masquerade"),
+    *("nft-services", "nft-endpoints", "nft-node-ports", "nft-masquerade"),
+)
+"""Of kube-proxy in each of its modes."""
 ROWS_OF_ENDPOINTS = ("endpoints-current", "service-by-address", "service-by-name", "node-port")
 """What fails when a pod gets another address and nobody tells its Services."""
 NAME_ROWS = ("service-by-name", "dns-names", "dns-reverse")

@@ -28,6 +28,7 @@ FOLLOWING = {
     "pod-default-routes": ("pod-veths",),
     "service-chains": ("service-endpoints", "node-ports", "service-masquerade"),
     "service-endpoints": ("node-ports",),
+    "nft-services": ("nft-endpoints", "nft-node-ports"),
     "cni-order": ("node-ready",),
     "api": ("*",),
 }

@@ -1,4 +1,4 @@
-"""What pod networks leave on a host: how each is recognised, and what of it a reset takes away. Pure."""
+"""What pod networks and kube-proxy leave on a host: how each is recognised, and what of it a reset takes away. Pure."""
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -15,15 +15,19 @@ def _of_all(part: Callable[[Artifacts], tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item for network in NETWORKS.values() for item in part(network.artifacts)))
 
 
-LINKS = _of_all(lambda network: network.links)
+IPVS_LINK = "kube-ipvs0"
+"""kube-proxy's in its mode ipvs, with the addresses of Services."""
+LINKS = (*_of_all(lambda network: network.links), IPVS_LINK)
 """Patterns of the shell. KERNELS_LINK is none of them: the kernel makes it with its module, nobody can delete it."""
 DIRECTORIES = _of_all(lambda network: network.directories)
 EVIDENCE = _of_all(lambda network: network.evidence)
 PLUGINS = _of_all(lambda network: network.plugins)
 CHAINS = _of_all(lambda network: network.chains)
 COMMENTS = _of_all(lambda network: network.comments)
-SETS = _of_all(lambda network: network.sets)
-NFT_TABLES = _of_all(lambda network: network.nft_tables)
+SETS = (*_of_all(lambda network: network.sets), "KUBE-*")
+PROXY_TABLE = "kube-proxy"
+"""kube-proxy's in its mode nftables, of the families ip and ip6."""
+NFT_TABLES = (*_of_all(lambda network: network.nft_tables), PROXY_TABLE)
 OWN_CONFIGURATIONS = tuple(name for item in NETWORKS.values() for name in (item.conflist, *item.more_files))
 CONFIGURATION_FILES = tuple(
     f"{CONFIGURATIONS}/{name}"
@@ -46,8 +50,8 @@ OTHERS_LINKS = {
 """Links of networks that this project does not make, and whose they are: recognised, never removed."""
 OTHERS_EVIDENCE = ("/var/lib/cni/networks/kubenet",)
 OTHERS_CHAINS = ("WEAVE",)
-SERVICE_LINKS = ("kube-ipvs0", "nodelocaldns")
-"""Links that have addresses of Services: of kube-proxy with IPVS, and of a cache of names that a cluster may have."""
+SERVICE_LINKS = ("nodelocaldns",)
+"""The link of a cache of names that a cluster may have, which has addresses of Services."""
 KERNELS_LINK = "tunl0"
 """Of IP in IP, which Calico takes as it is."""
 OTHERS_CONFIGURATIONS = ("05-cilium.conflist", "10-weave.conflist", "10-kuberouter.conflist")

@@ -33,6 +33,8 @@ class InUse:
     """Reference that kubelet was told when the host joined."""
     networks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What the agents of each network have been told, by network and name of the setting (Manifest.in_use)."""
+    proxy_mode: str = ""
+    """kube-proxy's mode in the configuration that the cluster was initialised with."""
     conntrack: str | None = None
     """maxPerCore in the configuration that the cluster was initialised with, or DEFAULT; None if that is not there."""
 
@@ -139,6 +141,8 @@ def _of_addons(settings: Settings, host: InUse) -> Iterator[Change]:
     if len(served) == 1:
         both = "both would answer at the same address"
         yield Change("cluster_dns", served[0], settings.cluster_dns, both)
+    told = "only kubeadm init tells kube-proxy"
+    yield Change("kube_proxy_mode", host.proxy_mode, settings.kube_proxy_mode, told)
     if host.conntrack is not None:
         wanted = DEFAULT if settings.conntrack_max_per_core is None else str(settings.conntrack_max_per_core)
-        yield Change("conntrack_max_per_core", host.conntrack, wanted, "only kubeadm init tells kube-proxy")
+        yield Change("conntrack_max_per_core", host.conntrack, wanted, told)

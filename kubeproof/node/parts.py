@@ -11,7 +11,7 @@ from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import record
-from kubeproof.state import foreign, hostfiles, iproute, plaintext
+from kubeproof.state import foreign, hostfiles, iproute, ipvs, nftables, plaintext
 from kubeproof.state.collector import CTR, shell
 from kubeproof.state.containers import DOCKER, Tool, parse_containers
 from kubeproof.state.iptables import Ruleset, parse_iptables_save
@@ -42,10 +42,11 @@ grep -E 'Failed to run kubelet|failed to run Kubelet' | tail -n 1"""
 _TOKENS = f"""cat {paths.KUBERNETES}/bootstrap-kubelet.conf {paths.JOIN_CONFIG} |
 sed -n 's/.*token: *"\\{{0,1\\}}\\([a-z0-9]\\{{6\\}}\\)\\.[a-z0-9]\\{{16\\}}.*/\\1/p'"""
 """Only what is no secret: the first half of a token names it."""
-_OWN_TABLES = (*foreign.OWN_TABLES, *(f"inet {name}" for name in artifacts.NFT_TABLES))
+_OWN_TABLES = (*foreign.OWN_TABLES, *(f"{family} {name}" for name in artifacts.NFT_TABLES for family in ("ip", "inet")))
 _NFT_RULES = f"""nft list tables | while read -r _ family name; do
   case "$family $name" in {"|".join(f'"{table}"' for table in _OWN_TABLES)}|"ip6 "*) continue;; esac
   nft -j list table "$family" "$name"; done"""
+_PROXY_TABLE = f"nft -j list table ip {artifacts.PROXY_TABLE}"
 _DIRECTORIES = sorted({*(path for name in runtimes.NAMES for path in runtimes.DIRECTORIES[name]), *paths.GROWING})
 
 
@@ -109,7 +110,9 @@ def _of_network() -> tuple[Part, ...]:
         Part("firewalld", _FIREWALLD, plaintext.words, RECORD | DOCTOR),
         Part("udp_ports", "ss -Hlun | awk '{print $4}'", hostfiles.parse_ports, DEPLOY),
         Part("tcp_ports", "ss -Hltn | awk '{print $4}'", hostfiles.parse_ports, DEPLOY),
-        _file("virtual_servers", "/proc/net/ip_vs", hostfiles.parse_virtual_servers, DEPLOY),
+        _file("virtual_servers", "/proc/net/ip_vs", ipvs.parse_virtual_servers, DEPLOY | PROOF),
+        Part("ipsets", "! command -v ipset >/dev/null || ipset save", ipvs.parse_ipsets, PROOF),
+        Part("proxy_table", f"{_PROXY_TABLE} 2>/dev/null; true", nftables.parse_proxy_table, PROOF),
         Part("cni_files", f"ls -1 {artifacts.CONFIGURATIONS}", plaintext.lines, DEPLOY | PROOF, may_be_missing=True),
         Part("plugins", f"ls -1 {FOLDER}", plaintext.lines, DEPLOY, may_be_missing=True),
         Part("network_files", f"ls -d {evidence}; true", plaintext.lines, DEPLOY),

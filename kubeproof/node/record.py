@@ -18,6 +18,11 @@ SYSCTLS = (
     "net.netfilter.nf_conntrack_max",
     "net.netfilter.nf_conntrack_tcp_timeout_established",
     "net.netfilter.nf_conntrack_tcp_timeout_close_wait",
+    # set by kube-proxy in its mode ipvs (pkg/proxy/ipvs/proxier.go)
+    "net.ipv4.vs.conntrack",
+    "net.ipv4.vs.conn_reuse_mode",
+    "net.ipv4.vs.expire_nodest_conn",
+    "net.ipv4.vs.expire_quiescent_template",
     # set by kubelet (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables)
     "vm.overcommit_memory",
     "vm.panic_on_oom",

@@ -10,6 +10,7 @@ from itertools import pairwise
 from kubeproof.networks import artifacts
 from kubeproof.state.hostfiles import parse_values
 from kubeproof.state.iptables import split_words, whole_lines
+from kubeproof.state.ipvs import VirtualServer
 
 CLUSTER_CHAINS = ("KUBE-", "CNI-", *artifacts.CHAINS)
 """Prefixes of chains made by kubelet and kube-proxy, by CNI plugins (portmap), and by pod networks."""
@@ -136,8 +137,20 @@ def pod_cidrs(settings: IPv4Network, subnet_env: str) -> tuple[IPv4Network, ...]
 
 
 def own_nft_tables(tables: Iterable[str]) -> list[str]:
-    """Those of the pod network, which hold the cluster's policies, of tables named as "family name"."""
+    """Those of the pod network and of kube-proxy, of tables named as "family name"."""
     return [table for table in tables if OWN_NFT_TABLES.fullmatch(table)]
+
+
+def own_virtual_servers(
+    servers: Iterable[VirtualServer], services: IPv4Network, node_ports: Sequence[int]
+) -> list[VirtualServer]:
+    """Those at addresses of Services and at NodePorts."""
+    return [server for server in servers if server.address in services or server.port in node_ports]
+
+
+def ipvsadm_words(server: VirtualServer) -> str:
+    """How ipvsadm(8) names a virtual server."""
+    return f"--{server.protocol}-service {server.address}:{server.port}"
 
 
 def idle_nft_tables(tables: Mapping[str, str], before: Sequence[str]) -> list[str]:

@@ -1,14 +1,28 @@
 """Which rules each pod network is held to, in the order in which a person reads them. Pure.
 
-What was seen live is podnet and flannel. Those of Canal and Calico were tried on states written out by hand from what
-their projects document (tests/unit/proof/test_networks.py), Canal's on captures of a patched build as well.
+What was seen live is podnet and flannel, with kube-proxy in its mode iptables. Those of Canal and Calico were tried on
+states written out by hand from what their projects document (tests/unit/proof/test_networks.py), Canal's on captures of
+a patched build as well; those of kube-proxy's other modes on states made from its sources and from public captures
+(tests/unit/proof/proxies.py).
 """
 
 from collections.abc import Iterable
 
 from kubeproof.config.settings import Settings
 from kubeproof.networks.network import Backend
-from kubeproof.rules import devices, filters, host, identity, membership, paths, pods, policies, services
+from kubeproof.rules import (
+    devices,
+    filters,
+    host,
+    identity,
+    membership,
+    paths,
+    pods,
+    policies,
+    services,
+    services_ipvs,
+    services_nftables,
+)
 from kubeproof.rules.context import Context
 from kubeproof.rules.result import CheckResult
 from kubeproof.rules.rule import Rule
@@ -52,20 +66,40 @@ BY_ASPECT: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("iptables-policies", (policies.policy_chains_first,)),
     ("felix", (policies.felix_chains, policies.felix_first)),
     ("podnet-policies", (policies.policies_in_force,)),
-    (EVERY, (services.service_chains, services.endpoints_current, services.service_endpoints)),
-    (EVERY, (services.node_ports, services.service_masquerade)),
+    ("proxy-iptables", (services.service_chains,)),
+    (EVERY, (services.endpoints_current,)),
+    ("proxy-iptables", (services.service_endpoints, services.node_ports, services.service_masquerade)),
+    (
+        "proxy-ipvs",
+        (
+            services_ipvs.ipvs_addresses,
+            services_ipvs.ipvs_servers,
+            services_ipvs.ipvs_sets,
+            services_ipvs.ipvs_masquerade,
+        ),
+    ),
+    (
+        "proxy-nftables",
+        (
+            services_nftables.nft_services,
+            services_nftables.nft_endpoints,
+            services_nftables.nft_node_ports,
+            services_nftables.nft_masquerade,
+        ),
+    ),
 )
-"""Rules by what a node has that they are about: see Backend.aspects."""
+"""Rules by what a node has that they are about: see Backend.aspects; of kube-proxy its mode."""
 ALL_CHECKS: tuple[Rule, ...] = tuple(rule for _, rules in BY_ASPECT for rule in rules)
 
 
-def held_to(backend: Backend) -> tuple[Rule, ...]:
-    """What nodes with this backend of a network are held to."""
-    return tuple(rule for aspect, rules in BY_ASPECT if aspect in (EVERY, *backend.aspects) for rule in rules)
+def held_to(backend: Backend, proxy_mode: str = "iptables") -> tuple[Rule, ...]:
+    """What nodes with this backend of a network, and kube-proxy in this mode, are held to."""
+    aspects = (EVERY, *backend.aspects, f"proxy-{proxy_mode}")
+    return tuple(rule for aspect, rules in BY_ASPECT if aspect in aspects for rule in rules)
 
 
 def checks_of(settings: Settings) -> tuple[Rule, ...]:
-    return held_to(settings.backend)
+    return held_to(settings.backend, settings.kube_proxy_mode)
 
 
 def run_all(contexts: Iterable[Context]) -> list[CheckResult]:

@@ -212,13 +212,15 @@ def postrouting_order(context: Context) -> Outcome:
     """The four rules in their order, after kube-proxy's KUBE-POSTROUTING, with nothing before that could match pods.
 
     KUBE-POSTROUTING has to come first: a marked packet from pod to pod (a pod that reaches itself by a Service) would
-    otherwise return unmasqueraded.
+    otherwise return unmasqueraded. In kube-proxy's mode nftables there is none: its own table masquerades what these
+    leave as it is.
     """
     pods = context.cluster.settings.pod_cidr
     rules = context.state.iptables.rules("nat", "POSTROUTING")
     first_kept, expected = "KUBE-POSTROUTING", _masquerading(pods, context.subnet)
     relevant = [rule for rule in rules if _may_match_pods(rule, pods)]
-    wanted = [f"-A POSTROUTING -j {first_kept}", *map(str, expected)]
+    first = [] if context.cluster.settings.kube_proxy_mode == "nftables" else [f"-A POSTROUTING -j {first_kept}"]
+    wanted = [*first, *map(str, expected)]
     ours = [str(replace(rule, random_fully=False)) for rule in relevant]
     return same_sequence(wanted, ours[: len(wanted)])
 

@@ -4,7 +4,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
 
-from kubeproof.rules import devices, filters, host, identity, membership, paths, pods, policies, services
+from kubeproof.rules import (
+    devices,
+    filters,
+    host,
+    identity,
+    membership,
+    paths,
+    pods,
+    policies,
+    services,
+    services_ipvs,
+    services_nftables,
+)
 from kubeproof.rules.before_deploy import evaluate, udp_paths
 from kubeproof.rules.rule import Rule
 
@@ -12,6 +24,7 @@ FAMILIES = {
     "A host and its place in the cluster": (host, identity, membership),
     "The pod network": (devices, paths, pods, udp_paths),
     "Rules of iptables, policies, Services": (filters, policies, services),
+    "Services in kube-proxy's modes ipvs and nftables": (services_ipvs, services_nftables),
     "Before a deploy": evaluate.FAMILIES,
 }
 """Modules of rules, by what heads them in the table."""

@@ -1,4 +1,7 @@
-"""Rules of kube-proxy's iptables rules, held against Services and their ready endpoints (pkg/proxy/iptables). Pure."""
+"""Rules of kube-proxy in its mode iptables, held against Services and their ready endpoints (pkg/proxy/iptables). Pure.
+
+Its other modes have modules of their own, services_ipvs.py and services_nftables.py.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +27,7 @@ NO_SERVICE = "no Service with ready endpoints (API)"
 
 
 @dataclass(frozen=True)
-class _Served:
+class Served:
     """One port of a Service with a cluster IP, and its ready endpoints."""
 
     service: Service
@@ -48,11 +51,12 @@ class _Served:
         )
 
 
-def _served(context: Context) -> Iterator[_Served]:
+def served_ports(context: Context) -> Iterator[Served]:
+    """Each port of each Service with a cluster IP."""
     for service in context.api.services:
         if service.cluster_ip is not None:
             for port in service.ports:
-                yield _Served(service, port, service.cluster_ip, context.api.backends(service, port))
+                yield Served(service, port, service.cluster_ip, context.api.backends(service, port))
 
 
 def _anew(context: Context, _: Outcome) -> Iterator[str]:
@@ -64,7 +68,7 @@ def _anew(context: Context, _: Outcome) -> Iterator[str]:
 def lacks_entrance(context: Context) -> bool:
     """Whether packets do not come to any Service: kube-proxy has not written its rules, however late it is."""
     ruleset = context.state.iptables
-    return "iptables" not in context.state.unreadable and not all(_entrance(ruleset, name).ok for name in ENTRANCES)
+    return "iptables" not in context.state.unreadable and not all(entrance(ruleset, name).ok for name in ENTRANCES)
 
 
 def _chains_anew(context: Context, outcome: Outcome) -> Iterator[str]:
@@ -88,9 +92,9 @@ def _surplus_jumps(context: Context) -> Iterator[str]:
 )
 def service_chains(context: Context) -> Outcome:
     """KUBE-SERVICES -d clusterIP --dport port -> KUBE-SVC-x, reached from PREROUTING and OUTPUT."""
-    served = list(_served(context))
+    served = list(served_ports(context))
     ruleset = context.state.iptables
-    outcomes = [(chain, _entrance(ruleset, chain)) for chain in ENTRANCES]
+    outcomes = [(chain, entrance(ruleset, chain)) for chain in ENTRANCES]
     outcomes += [(item.name, _cluster_ip_rules(context, item)) for item in served]
     outcomes.append(("other cluster IPs", _stale(context, served)))
     return all_of(
@@ -100,14 +104,14 @@ def service_chains(context: Context) -> Outcome:
     )
 
 
-def _entrance(ruleset: Ruleset, chain: str) -> Outcome:
+def entrance(ruleset: Ruleset, chain: str) -> Outcome:
     """Services have to be looked at before anything else that could accept or translate."""
     rules = ruleset.rules("nat", chain)
     found = [rule for rule in rules if rule.target == SERVICES]
     return same_sequence([Rule(chain, SERVICES)], found)
 
 
-def _cluster_ip_rules(context: Context, item: _Served) -> Outcome:
+def _cluster_ip_rules(context: Context, item: Served) -> Outcome:
     nat = [rule for rule in context.state.iptables.rules("nat", SERVICES) if _is_for(rule, item)]
     refused = [rule for rule in context.state.iptables.rules("filter", SERVICES) if _is_for(rule, item)]
     if not item.backends:
@@ -119,7 +123,7 @@ def _cluster_ip_rules(context: Context, item: _Served) -> Outcome:
     return same_sequence(expected, [*nat, *refused])
 
 
-def _is_for(rule: Rule, item: _Served) -> bool:
+def _is_for(rule: Rule, item: Served) -> bool:
     bare = item.rule("")
     return (rule.destination, rule.destination_port, rule.protocol) == (
         bare.destination,
@@ -128,14 +132,14 @@ def _is_for(rule: Rule, item: _Served) -> bool:
     )
 
 
-def service_chain(ruleset: Ruleset, item: _Served) -> str | None:
+def service_chain(ruleset: Ruleset, item: Served) -> str | None:
     """The KUBE-SVC chain that the unconditional rule for a cluster IP and port jumps to."""
     targets = [rule.target for rule in ruleset.rules("nat", SERVICES) if rule == item.rule(rule.target)]
     chains = [target for target in targets if target.startswith("KUBE-SVC-")]
     return chains[0] if len(chains) == 1 else None
 
 
-def _stale(context: Context, served: list[_Served]) -> Outcome:
+def _stale(context: Context, served: list[Served]) -> Outcome:
     """Rules for addresses of the service CIDR that belong to no port of a Service."""
     ranges = context.cluster.settings.service_cidr
     rules = [
@@ -156,7 +160,7 @@ def _stale(context: Context, served: list[_Served]) -> Outcome:
 )
 def service_endpoints(context: Context) -> Outcome:
     """Probabilities 1/n, 1/(n-1) …, and DNAT to podIP:targetPort, an endpoint's own packets marked for hairpin."""
-    outcomes = [(item.name, _spread(context.state.iptables, item)) for item in _served(context) if item.backends]
+    outcomes = [(item.name, _spread(context.state.iptables, item)) for item in served_ports(context) if item.backends]
     return all_of(
         outcomes,
         expected="for each Service one KUBE-SEP chain for each ready endpoint, probabilities 1/n, 1/(n-1) … 1",
@@ -164,7 +168,7 @@ def service_endpoints(context: Context) -> Outcome:
     )
 
 
-def _spread(ruleset: Ruleset, item: _Served) -> Outcome:
+def _spread(ruleset: Ruleset, item: Served) -> Outcome:
     chain = service_chain(ruleset, item)
     if chain is None:
         return Outcome(False, "one KUBE-SVC chain", "no jump to one from KUBE-SERVICES")
@@ -192,13 +196,13 @@ def endpoints_current(context: Context) -> Outcome:
     pods = {pod.ip for pod in context.api.pods if pod.phase not in FINISHED}
     cidr = context.cluster.settings.pod_cidr
     outcomes = []
-    for item in _served(context):
+    for item in served_ports(context):
         lost = (str(end) for end in item.backends if end.address in cidr and end.address not in pods)
         outcomes.append((item.name, same_set([], sorted(lost))))
     return all_of(outcomes, expected="no endpoint with an address that no pod has", nothing=NO_SERVICE)
 
 
-def _plain(rule: Rule, item: _Served) -> Rule | None:
+def _plain(rule: Rule, item: Served) -> Rule | None:
     """The rule without what session affinity adds (-m recent); None for a rule that is there only for it."""
     if not item.service.session_affinity:
         return rule
@@ -212,7 +216,7 @@ def _probability(rule: Rule) -> str:
     return f"{1 if rule.probability is None else rule.probability:.7f}"
 
 
-def _endpoints(ruleset: Ruleset, item: _Served, chains: list[str]) -> Outcome:
+def _endpoints(ruleset: Ruleset, item: Served, chains: list[str]) -> Outcome:
     expected = [
         line for backend in item.backends for line in map(str, _endpoint_rules("KUBE-SEP", backend, item.port.protocol))
     ]
@@ -247,7 +251,7 @@ def _first_wrong(*outcomes: tuple[str, Outcome]) -> Outcome:
 def node_ports(context: Context) -> Outcome:
     """NodePort -> KUBE-MARK-MASQ, then KUBE-SVC-x; with externalTrafficPolicy Local, KUBE-XLB-x instead."""
     ruleset = context.state.iptables
-    served = [item for item in _served(context) if item.port.node_port and item.backends]
+    served = [item for item in served_ports(context) if item.port.node_port and item.backends]
     outcomes = [("KUBE-SERVICES", _node_ports_last(ruleset))]
     outcomes += [(item.name, _node_port_rules(ruleset, item)) for item in served]
     outcomes.append(("other ports", _stale_node_ports(ruleset, served)))
@@ -263,7 +267,7 @@ def _node_ports_last(ruleset: Ruleset) -> Outcome:
     return same_sequence([Rule(SERVICES, NODE_PORTS, destination_type=Match("LOCAL"))], rules[-1:])
 
 
-def _node_port_rules(ruleset: Ruleset, item: _Served) -> Outcome:
+def _node_port_rules(ruleset: Ruleset, item: Served) -> Outcome:
     found = [rule for rule in ruleset.rules("nat", NODE_PORTS) if _is_node_port(rule, item)]
     port = item.port.node_port or 0
     bare = Rule(
@@ -277,12 +281,12 @@ def _node_port_rules(ruleset: Ruleset, item: _Served) -> Outcome:
     return same_sequence([replace(bare, target=MARK_MASQUERADE), replace(bare, target=chain)], found)
 
 
-def _is_node_port(rule: Rule, item: _Served) -> bool:
+def _is_node_port(rule: Rule, item: Served) -> bool:
     port = item.port.node_port or 0
     return rule.destination_port == Match(Ports(port, port)) and rule.protocol == Match(item.port.protocol)
 
 
-def _stale_node_ports(ruleset: Ruleset, served: list[_Served]) -> Outcome:
+def _stale_node_ports(ruleset: Ruleset, served: list[Served]) -> Outcome:
     rules = ruleset.rules("nat", NODE_PORTS)
     return same_sequence([], [rule for rule in rules if not any(_is_node_port(rule, item) for item in served)])
 

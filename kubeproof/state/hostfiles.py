@@ -5,7 +5,7 @@ import re
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
+from ipaddress import AddressValueError, IPv4Interface, IPv4Network, NetmaskValueError
 
 from kubeproof.state import plaintext
 from kubeproof.state.errors import ParseError
@@ -174,12 +174,6 @@ def parse_ports(text: str) -> tuple[int, ...]:
     """Port of each "address:port" of ss(8), each once."""
     ports = (line.rpartition(":")[2] for line in plaintext.lines(text))
     return tuple(sorted({int(port) for port in ports if port.isdecimal()}))
-
-
-def parse_virtual_servers(text: str) -> tuple[str, ...]:
-    """Addresses in /proc/net/ip_vs, such as TCP 0A600001:01BB, once each; those of IPv6 are written in brackets."""
-    found = re.findall(r"^(?:TCP|UDP|SCTP) +([0-9A-F]{8}):[0-9A-F]{4}\b", text, re.MULTILINE)
-    return tuple(dict.fromkeys(str(IPv4Address(int(address, 16))) for address in found))
 
 
 def parse_paused(text: str) -> tuple[Paused, ...]:

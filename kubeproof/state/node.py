@@ -8,7 +8,9 @@ from ipaddress import IPv4Address
 from kubeproof.state.foreign import IpRule, NftRule
 from kubeproof.state.hostfiles import DiskUsage, Identity, Kubelet, Paused, SubnetEnv
 from kubeproof.state.iptables import Ruleset
+from kubeproof.state.ipvs import VirtualServer
 from kubeproof.state.model import FdbEntry, Link, Namespace
+from kubeproof.state.nftables import ProxyTable
 from kubeproof.state.paths_between import PathProbes
 from kubeproof.state.policies import PoliciesInForce
 
@@ -118,8 +120,12 @@ class NodeState:
     udp_ports: tuple[int, ...] = ()
     tcp_ports: tuple[int, ...] = ()
     """Ports that something listens on."""
-    virtual_servers: tuple[str, ...] = ()
-    """IPv4 addresses at which IPVS, which kube-proxy can use, hands connections on."""
+    virtual_servers: tuple[VirtualServer, ...] = ()
+    """Where IPVS, which kube-proxy can use, hands connections on."""
+    ipsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Entries of each, with its type first."""
+    proxy_table: ProxyTable = field(default_factory=ProxyTable)
+    """kube-proxy's table in its mode nftables."""
     path_probes: PathProbes = field(default_factory=PathProbes)
     """Packets that were sent to the other nodes, and what was seen of theirs."""
 

@@ -26,8 +26,9 @@ DEFAULT_INVENTORY = str(Path(__file__).resolve().parent.parent.parent / "invento
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 10s"
 CONTROL_PERSIST = 15
 """Seconds for which an idle connection is kept for the next test; then ssh ends by itself."""
-MARKERS = ("network", "backend", "runtime", "role")
-"""Marks of tests that are about some clusters or hosts only, by the settings cni, cni_backend, container_runtime."""
+MARKERS = ("network", "backend", "runtime", "proxy_mode", "role")
+"""Marks of tests that are about some clusters or hosts only, by the settings cni, cni_backend, container_runtime,
+kube_proxy_mode."""
 
 INVENTORY = pytest.StashKey[LoadedInventory]()
 HOSTSPECS = pytest.StashKey[Mapping[str, str]]()
@@ -89,6 +90,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _applies(item: pytest.Item, config: pytest.Config) -> bool:
     settings = config.stash[INVENTORY].cluster.settings
     values = {"network": settings.cni, "backend": settings.cni_backend, "runtime": settings.container_runtime}
+    values["proxy_mode"] = settings.kube_proxy_mode
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
         values["role"] = _node_of(item.callspec.params["_testinfra_host"], config).role
     return all(values[mark.name] in mark.args for mark in item.iter_markers() if mark.name in values)

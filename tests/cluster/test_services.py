@@ -3,12 +3,14 @@
 import re
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
 from kubeproof.config.cluster import Node
 from tests.cluster.conftest import Api
 
 
+@pytest.mark.proxy_mode("iptables")
 def test_cluster_addresses(host: Host, api: Api) -> None:
     rules = host.iptables.rules("nat")
     expected, found = {}, {}
@@ -19,6 +21,7 @@ def test_cluster_addresses(host: Host, api: Api) -> None:
     assert found == expected
 
 
+@pytest.mark.proxy_mode("iptables")
 def test_node_ports(host: Host, api: Api) -> None:
     rules = host.iptables.rules("nat")
     expected = {port["nodePort"]: _endpoints(api, service, port) for service, port in _ports(api) if "nodePort" in port}

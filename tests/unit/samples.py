@@ -61,6 +61,7 @@ SETTINGS: dict[str, object] = {
     "probe_image": "192.168.200.1:5000/probe:1",
     "network_policy": None,
     "httpd_node_port": 33000,
+    "kube_proxy_mode": "iptables",
     "conntrack_max_per_core": None,
     "join_token_ttl_minutes": 10,
     "kubeconfig": "~/.kube/kubeproof",

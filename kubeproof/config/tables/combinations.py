@@ -25,6 +25,7 @@ def of_settings(values: Mapping[str, object]) -> Iterator[str]:
     yield from _package_version(values)
     yield from _insecure_networks(values)
     yield from _unpinned_keys(values)
+    yield from _proxy_mode(values)
 
 
 def _packages(values: Mapping[str, object]) -> Iterator[str]:
@@ -71,3 +72,14 @@ def _unpinned_keys(values: Mapping[str, object]) -> Iterator[str]:
         if isinstance(source, str) and source.startswith("http://") and values.get(pin) == "":
             advice = f"set it to what `gpg --show-keys` tells of the true key, or give {key} as https:// or a path"
             yield problem(pin, f"is empty although the key comes by plain HTTP from {source}", "", advice)
+
+
+def _proxy_mode(values: Mapping[str, object]) -> Iterator[str]:
+    match values:
+        case {"kubernetes_version": str() as version, "kube_proxy_mode": str() as mode}:
+            era = ERAS[version_traits.minor_of(version)]
+            if mode not in era.proxy_modes:
+                first = next(minor for minor, each in ERAS.items() if mode in each.proxy_modes)
+                wrong = f"is nothing that kube-proxy {era.minor} has without a feature gate"
+                advice = f"use {' or '.join(era.proxy_modes)}, or Kubernetes {first} or newer"
+                yield problem("kube_proxy_mode", wrong, mode, advice)

@@ -57,6 +57,8 @@ class Era:
     """kubelet refuses cgroup v1 (failCgroupV1)."""
     kernel_from: tuple[int, ...]
     """First kernel that kubeadm's SystemVerification does not refuse."""
+    proxy_modes: tuple[str, ...]
+    """Modes that kube-proxy has without a feature gate."""
 
     def repository(self, kind: str) -> str:
         """URL of the project's repository of packages of a ``kind`` (deb or rpm), or "" where there is none."""
@@ -88,6 +90,7 @@ _OLDEST = Era(
     reset_skips=("update-cluster-status",),
     needs_cgroup_v2=False,
     kernel_from=(),
+    proxy_modes=("iptables", "ipvs"),
 )
 
 CHANGES: dict[int, dict[str, Any]] = {
@@ -109,8 +112,14 @@ CHANGES: dict[int, dict[str, Any]] = {
     25: {"pause_tag": "3.8", "taints": (CONTROL_PLANE,)},
     # kubelet speaks CRI v1 only, which containerd has since 1.6 (kubernetes.io/blog/2022/11/18).
     26: {"pause_tag": "3.9", "containerd_from": (1, 6)},
-    # kubernetes#125029: v1beta4, extraArgs as a list. kubernetes#124685: kubeadm needs no crictl.
-    31: {"kubeadm_api": "v1beta4", "pause_tag": "3.10", "needs_crictl": False},
+    # kubernetes#125029: v1beta4, extraArgs as a list. kubernetes#124685: kubeadm needs no crictl. KEP 3866: nftables,
+    # which is an alpha of 1.29, is beta and on.
+    31: {
+        "kubeadm_api": "v1beta4",
+        "pause_tag": "3.10",
+        "needs_crictl": False,
+        "proxy_modes": ("iptables", "ipvs", "nftables"),
+    },
     # system-validators#48: kernels before 4.19 are refused …
     32: {"kernel_from": (4, 19)},
     # … and kubernetes#131919: only warned of.
@@ -138,6 +147,8 @@ def _eras() -> dict[str, Era]:
 
 ERAS = _eras()
 """Each minor version's, such as "1.20", in their order."""
+PROXY_MODES = ERAS[f"1.{LAST}"].proxy_modes
+"""Modes of kube-proxy that some version has."""
 BORDERS = tuple(f"1.{number}" for number in sorted({FIRST, *CHANGES, *(n - 1 for n in CHANGES), LAST}))
 """Minor versions on both sides of each change, the first and the last."""
 

@@ -29,6 +29,16 @@ _ASKED = {
     "conntrack": "has /proc/sys/net/netfilter/nf_conntrack_max nf_conntrack_in nf_conntrack",
     "br_netfilter": "has /proc/sys/net/bridge/bridge-nf-call-iptables br_nf_pre_routing br_netfilter",
 }
+_OF_IPVS = {
+    "ip_vs": ("/proc/net/ip_vs", "ip_vs_conn_in_get"),
+    "ip_vs_rr": ("/sys/module/ip_vs_rr", "ip_vs_rr_schedule"),
+    "ip_vs_wrr": ("/sys/module/ip_vs_wrr", "ip_vs_wrr_schedule"),
+    "ip_vs_sh": ("/sys/module/ip_vs_sh", "ip_vs_sh_schedule"),
+    "dummy": ("/sys/module/dummy", "dummy_xmit"),
+    "xt_set": ("/sys/module/xt_set", "set_match_v0"),
+}
+"""Modules that kube-proxy's mode ipvs needs, with what shows that they are there: schedulers, of which 1.20 wants all,
+the kind of link that kube-ipvs0 is, and iptables' match of ipsets (pkg/proxy/ipvs)."""
 _NO_IPTABLES_YET = "has /proc/net/ip_tables_names nft_do_chain nf_tables"
 """The deploy installs it; the kernel has to have what it speaks with."""
 
@@ -51,7 +61,9 @@ def _questions() -> dict[str, str]:
     }
     rules = f"if command -v iptables >/dev/null; then {_unshared('--net --mount', _IPTABLES)}; "
     rules += f"elif {_HAS}; {_NO_IPTABLES_YET}; then echo {OK}; else echo no nf_tables in this kernel; fi"
-    return {**tried, **asked, "iptables": rules}
+    lacking = "; ".join(f"has {path} {function} {name} || echo {name}" for name, (path, function) in _OF_IPVS.items())
+    ipvs = f'{_HAS}; lacks=$(echo $({lacking})); [ -z "$lacks" ] && echo {OK} || echo "no $lacks"'
+    return {**tried, **asked, "iptables": rules, "ipvs": ipvs}
 
 
 def _unshared(spaces: str, script: str) -> str:

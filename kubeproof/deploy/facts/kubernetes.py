@@ -201,6 +201,7 @@ class SettingsInUse(Questions[InUse]):
                 for name, manifest in MANIFESTS.items()
             },
             "deployments": f"test -e {paths.ADMIN_CONF} && {ask} | cut -d / -f 2",
+            "proxy_mode": f"sed -n 's/^mode: *//p' {paths.INIT_CONFIG}",
             "conntrack": f"test -e {paths.INIT_CONFIG} && {{ sed -n 's/^ *maxPerCore: *//p' {paths.INIT_CONFIG}; "
             f'echo "{DEFAULT}"; }} | head -n 1',
         }
@@ -219,6 +220,7 @@ class SettingsInUse(Questions[InUse]):
             networks={
                 name: manifest.in_use("\n".join(found[f"network-{name}"])) for name, manifest in MANIFESTS.items()
             },
+            proxy_mode=_only(found, "proxy_mode"),
             conntrack=_only(found, "conntrack") or None,
         )
 

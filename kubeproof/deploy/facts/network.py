@@ -87,11 +87,18 @@ class RoutesInto(Lines):
 
 
 class AddressSets(Lines):
-    """Names of the ipsets that a pod network's agent leaves; empty where there is no ipset(8)."""
+    """Names of the ipsets that a pod network's agent and kube-proxy leave; empty where there is no ipset(8)."""
 
     def command(self) -> str:
         listed = "for set in $(ipset list -name 2>/dev/null)"
         return f"{listed}; do case $set in {'|'.join(artifacts.SETS)}) echo $set;; esac; done; true"
+
+
+class VirtualServers(Lines):
+    """/proc/net/ip_vs; empty where the kernel has none."""
+
+    def command(self) -> str:
+        return "cat /proc/net/ip_vs 2>/dev/null || true"
 
 
 class Plugins(Lines):

@@ -17,13 +17,29 @@ from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.files import Existing, NotEmpty
 from kubeproof.deploy.facts.kernel import Sysctls
 from kubeproof.deploy.facts.kubernetes import Remains
-from kubeproof.deploy.facts.network import AddressSets, ClusterLinks, IptablesRules, KernelsLink, NftTables, RoutesInto
+from kubeproof.deploy.facts.network import (
+    AddressSets,
+    ClusterLinks,
+    IptablesRules,
+    KernelsLink,
+    NftTables,
+    RoutesInto,
+    VirtualServers,
+)
 from kubeproof.deploy.operations.leaving import leave_cluster, unmount_below
 from kubeproof.deploy.operations.package_managers import MANAGERS, PackageManager
 from kubeproof.deploy.operations.packages import simulate
 from kubeproof.deploy.operations.remote import NodeError, on_host, run, shell
 from kubeproof.node.leftovers import Leftovers
-from kubeproof.node.removal import Owners, idle_nft_tables, own_nft_tables, removal
+from kubeproof.node.removal import (
+    Owners,
+    idle_nft_tables,
+    ipvsadm_words,
+    own_nft_tables,
+    own_virtual_servers,
+    removal,
+)
+from kubeproof.state.ipvs import parse_virtual_servers
 
 EMPTY = 'for path; do if [ -d "$path" ]; then find "$path" -xdev -mindepth 1 -delete; fi; done'
 """Empties those of its arguments that are directories, without what is mounted there."""
@@ -86,15 +102,27 @@ def _restore(host: Host, tool: str, plan: str) -> None:
 
 
 @operation()
-def remove_policies() -> Generator[str, None, None]:
-    """Delete the nft tables of the pod network: policies of a cluster that is gone would still shut pods off."""
+def remove_virtual_servers(services: str, node_ports: Sequence[int]) -> Generator[str, None, None]:
+    """Take kube-proxy's Services out of IPVS; a host may have virtual servers of others, which stay."""
+    lines: list[str] = host.get_fact(VirtualServers)
+    own = own_virtual_servers(parse_virtual_servers("\n".join(lines)), IPv4Network(services), node_ports)
+    yield from _each("virtual servers", (f"ipvsadm --delete-service {ipvsadm_words(server)}" for server in own))
+
+
+@operation()
+def remove_own_tables() -> Generator[str, None, None]:
+    """Delete the nft tables of the pod network and of kube-proxy: policies of a cluster that is gone would still shut
+    pods off."""
     listed: dict[str, str] = host.get_fact(NftTables)
     yield from _each("tables", (f"nft delete table {table}" for table in own_nft_tables(listed)))
 
 
 @operation()
 def remove_sets() -> Generator[str, None, None]:
-    """Destroy the ipsets of Calico's agent. A host without ipset(8) keeps them, without effect, until it reboots."""
+    """Destroy the ipsets of Calico's agent and of kube-proxy.
+
+    A host without ipset(8) keeps them, without effect, until it reboots.
+    """
     sets: list[str] = host.get_fact(AddressSets)
     yield from _each("sets", (f"ipset destroy {shlex.quote(name)}" for name in sets))
 

@@ -20,6 +20,8 @@ from kubeproof.node import templates
 from kubeproof.node.proxies import is_direct, is_used
 
 KUBERNETES_PACKAGES = ("kubeadm", "kubelet", "kubectl")
+IPVS_TOOLS = ("ipset", "ipvsadm")
+"""What the proof looks at IPVS with, and a reset clears it with; kube-proxy's image has its own."""
 HELD_BY_REPOSITORY = (*KUBERNETES_PACKAGES, "kubernetes-cni", "cri-tools")
 
 
@@ -115,4 +117,5 @@ def wanted_packages(settings: Settings, machine: System, *, apparmor: bool = Fal
         **({"cri-tools": ""} if crictl else {}),
         **({"apparmor": ""} if apparmor and machine.manager == "apt" else {}),
         **dict.fromkeys(machine.tools, ""),
+        **(dict.fromkeys(IPVS_TOOLS, "") if settings.kube_proxy_mode == "ipvs" else {}),
     }

@@ -36,11 +36,15 @@ def remove_network() -> None:
     if host.get_fact(Remembered) is None:
         return
     networks = pod_cidrs(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
+    settings = cluster().settings
+    resetting.remove_virtual_servers(
+        name="Take its Services out of IPVS", services=str(settings.service_cidr), node_ports=settings.node_ports
+    )
     resetting.remove_links(name="Delete its links", names=artifacts.LINKS)
     resetting.empty_links(name="Empty the kernel's own", networks=networks)
     resetting.remove_routes(name="Delete its routes", networks=networks)
     resetting.remove_rules(name="Remove its iptables rules", owners=Owners(networks, docker=False))
-    resetting.remove_policies(name="Remove its policies")
+    resetting.remove_own_tables(name="Remove its nft tables")
     # After the rules that use them.
     resetting.remove_sets(name="Remove its sets of addresses")
     resetting.remove_files(name="Remove its files", leftovers=leftovers.of_cluster())

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Address
 
 from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
@@ -161,7 +160,7 @@ def _leftovers(settings: Settings, host: NodeState) -> Iterator[Finding]:
     links = [name for name in names if name in kernels or artifacts.is_link(name)]
     found += [artifacts.titled(name) for name in links]
     found += host.network_files
-    servers = [address for address in host.virtual_servers if IPv4Address(address) in settings.service_cidr]
+    servers = dict.fromkeys(s.address for s in host.virtual_servers if s.address in settings.service_cidr)
     found += [f"IPVS at {address}" for address in servers]
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""

@@ -24,6 +24,7 @@ LEADER = InUse(
     server=SERVER,
     node_ip="192.0.2.11",
     deployments=("coredns",),
+    proxy_mode="iptables",
     conntrack=DEFAULT,
 )
 IN_USE = {
@@ -54,6 +55,7 @@ def test_hosts_without_a_cluster_have_none() -> None:
         ({"kubernetes_version": "1.20.3"}, "master", "kubernetes_version is 1.20.2"),
         ({"etcd_image_tag": "3.5"}, "master", "etcd_image_tag is 3.4.23"),
         ({"cluster_dns": "dnsmasq"}, "master", "cluster_dns is coredns"),
+        ({"kube_proxy_mode": "ipvs"}, "master", "kube_proxy_mode is iptables"),
         ({"conntrack_max_per_core": 0}, "master", f"conntrack_max_per_core is {DEFAULT}"),
         ({"api_port": 7443}, "master, node1, node2", "api_port is 6443"),
         ({"cgroup_driver": "cgroupfs"}, "master, node1, node2", "cgroup_driver is systemd"),

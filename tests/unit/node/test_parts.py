@@ -57,6 +57,9 @@ def outputs(**changes: Output) -> dict[str, Output]:
         "containers": json.dumps({"netns": "net:[7]", "about": ABOUT, "network": INSIDE}) + "\n",
         "policies": '{"enforced": true, "policies": {"default/deny": "17"}}',
         "nft_tables": "table inet podnet\n",
+        "virtual_servers": "TCP  0A610001:01BB rr \n",
+        "ipsets": "create KUBE-NODE-PORT-TCP bitmap:port range 0-65535\n",
+        "proxy_table": '{"nftables": [{"chain": {"name": "services"}}]}\n',
         "cni_files": "10-podnet.conflist\ncalico-kubeconfig\n",
         "identity": "hostname=node-b\nmachine_id=4711\nproduct_uuid=ABC\ncontainer=\n",
         "clock": "1800000000.123456789\n",
@@ -81,6 +84,9 @@ def test_every_part_is_filled() -> None:
     assert state.sysctls == {"net.ipv4.ip_forward": "1"}
     assert state.policies == PoliciesInForce(True, {"default/deny": "17"})
     assert state.nft_tables == ("inet podnet",)
+    assert list(map(str, state.virtual_servers)) == ["tcp 10.97.0.1:443"]
+    assert state.ipsets == {"KUBE-NODE-PORT-TCP": ("bitmap:port",)}
+    assert state.proxy_table.rules == {"services": ()}
     assert state.cni_files == ("10-podnet.conflist", "calico-kubeconfig")
     assert state.identity == Identity("node-b", "4711", "abc", "")
     assert state.clock == pytest.approx(1800000000.123456789)

@@ -3,7 +3,17 @@ from ipaddress import IPv4Network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeproof.node.removal import Owners, idle_nft_tables, is_idle, own_nft_tables, pod_cidrs, removal
+from kubeproof.node.removal import (
+    Owners,
+    idle_nft_tables,
+    ipvsadm_words,
+    is_idle,
+    own_nft_tables,
+    own_virtual_servers,
+    pod_cidrs,
+    removal,
+)
+from kubeproof.state.ipvs import parse_virtual_servers
 
 PODS = IPv4Network("10.244.0.0/16")
 CLUSTER = Owners((PODS,), docker=False)
@@ -198,7 +208,18 @@ def test_idle_tables() -> None:
 def test_tables_that_go() -> None:
     tables = {"ip nat": IDLE, "ip filter": WITH_RULE, "ip6 filter": IDLE, "inet mine": IDLE, "inet podnet": WITH_RULE}
     assert idle_nft_tables(tables, before=["ip6 filter"]) == ["ip nat"]
-    assert own_nft_tables(tables) == ["inet podnet"]
+    assert own_nft_tables({**tables, "ip kube-proxy": "", "ip6 kube-proxy": "", "inet kube-other": ""}) == [
+        *("inet podnet", "ip kube-proxy", "ip6 kube-proxy")
+    ]
+
+
+def test_virtual_servers_that_go() -> None:
+    found = parse_virtual_servers(
+        "IP Virtual Server version 1.2.1 (size=4096)\n"
+        "TCP  0A600001:01BB rr \nUDP  C000020B:7918 rr \nTCP  C6336401:0050 wlc \n"
+    )
+    own = own_virtual_servers(found, IPv4Network("10.96.0.0/12"), range(30000, 33001))
+    assert list(map(ipvsadm_words, own)) == ["--tcp-service 10.96.0.1:443", "--udp-service 192.0.2.11:31000"]
 
 
 def test_a_comment_over_several_lines_and_odd_lines_hide_no_rule() -> None:

@@ -41,6 +41,7 @@ OTHER: dict[str, Any] = {
     "vxlan_vni": 7,
     "vxlan_port": 4789,
     "cluster_dns": "dnsmasq",
+    "kube_proxy_mode": "ipvs",
     "conntrack_max_per_core": 0,
 }
 """Another value of each setting that changed-setting refuses, by network where it is one's alone."""

@@ -53,6 +53,8 @@ def settings(**changes: Any) -> Settings:
         "node_network": IPv4Network("10.99.0.0/24"),
         "demo": True,
         "httpd_node_port": 31000,
+        "kube_proxy_mode": "iptables",
+        "node_port_range": "30000-32767",
     }
     return Settings(**(values | changes))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kubeproof.config.tables.version_traits import PROXY_MODES
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.proof.checks import ALL_CHECKS, BY_ASPECT, EVERY, by_name, held_to, run_all
 from kubeproof.proof.probe import judged
@@ -17,7 +18,7 @@ from kubeproof.state.iptables import parse_iptables_save
 from kubeproof.state.model import Address, Link, Route
 from kubeproof.state.node import NodeState
 from kubeproof.state.verdict import Packet, verdict
-from tests.unit.proof import good, networks, test_probes
+from tests.unit.proof import good, networks, test_probes, test_proxies
 from tests.unit.proof.networks import FELIX_FORWARD, KUBE_FORWARD, link_name
 from tests.unit.proof.test_checks import IN_API, ON_NODE_B, Change, in_pod, less, link, more, without_link
 
@@ -202,11 +203,8 @@ def test_fails_when_the_node_is_otherwise(
 
 
 def test_every_check_was_seen_failing() -> None:
-    seen = {
-        name
-        for name, *_ in [*ON_NODE_B, *IN_API, *ON_CANAL, *ON_FLANNEL, *ON_HOST_GW, *ON_CALICO, *ON_CALICO_IPIP, *ON_UDP]
-    }
-    assert {check.id for check in ALL_CHECKS} == seen
+    seen = [*ON_NODE_B, *IN_API, *ON_CANAL, *ON_FLANNEL, *ON_HOST_GW, *ON_UDP, *ON_CALICO, *ON_CALICO_IPIP]
+    assert {check.id for check in ALL_CHECKS} == {name for name, *_ in [*seen, *test_proxies.ON_NODE_B]}
 
 
 @pytest.mark.parametrize(("cni", "backend", "check"), CASES)
@@ -234,7 +232,8 @@ def test_only_the_networks_own_checks_are_run() -> None:
 
 def test_every_aspect_has_checks_and_every_check_a_network() -> None:
     of_networks = {aspect for network in NETWORKS.values() for item in network.backends for aspect in item.aspects}
-    assert {EVERY, *of_networks} == {aspect for aspect, _ in BY_ASPECT}
+    of_proxies = {f"proxy-{mode}" for mode in PROXY_MODES}
+    assert {EVERY, *of_networks, *of_proxies} == {aspect for aspect, _ in BY_ASPECT}
 
 
 def test_another_vni_and_interface() -> None:

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,14 @@ from kubeproof.networks.plan import NetworkPlan, of_template
 from kubeproof.node.tunnel import tunnel_mtu
 from kubeproof.rules.before_deploy import network_obstacles
 from kubeproof.rules.before_deploy.inspection import Inspection
+from kubeproof.state.ipvs import VirtualServer
 from kubeproof.state.node import NodeState
 from tests.unit.node.example import cluster
 from tests.unit.rules.fit import OnLink, bare, inspection
+
+
+def at(address: str) -> VirtualServer:
+    return VirtualServer("tcp", IPv4Address(address), 443, "rr")
 
 
 def found(host: NodeState, cni: str = "podnet", network: NetworkPlan | None = None, **changes: object) -> list[str]:
@@ -69,7 +75,7 @@ def test_leftovers_of_others_are_named_in_one_line(host: NodeState, shown: str) 
         (bare(interfaces=("flannel-v6.1", "flannel-wg")), "ip link delete flannel-v6.1; ip link delete flannel-wg"),
         (bare(addresses=(OnLink("tunl0", "10.244.1.1"),)), "ip addr flush dev tunl0"),
         (bare(network_files=("/run/a b", "/x"), interfaces=("weave",)), "rm -r '/run/a b' /x; ip link delete weave"),
-        (bare(virtual_servers=("10.96.0.1", "198.51.100.1")), "ipvsadm --clear"),
+        (bare(virtual_servers=(at("10.96.0.1"), at("198.51.100.1"))), "ipvsadm --clear"),
     ],
 )
 def test_leftovers_are_told_with_what_takes_them_away(host: NodeState, command: str) -> None:
@@ -81,7 +87,7 @@ def test_leftovers_are_told_with_what_takes_them_away(host: NodeState, command: 
     "host",
     [
         bare(interfaces=("lo", "eth0", "tunl0", "docker0", "virbr0", "wg0", "tailscale0", "cni-podman0")),
-        bare(virtual_servers=("198.51.100.1",)),
+        bare(virtual_servers=(at("198.51.100.1"),)),
         # A cluster may have both.
         bare(remembered=True, interfaces=("nodelocaldns", "kube-ipvs0")),
     ],

@@ -33,6 +33,19 @@ class TestKernels:
         wanted = cluster(cni="flannel", cni_backend="host-gw")
         assert found(kernels.findings, inspection(wanted, features={"node1": {**FEATURES, "vxlan": "no"}})) == []
 
+    def test_each_mode_of_kube_proxy_wants_its_own(self) -> None:
+        tried = {"node1": {**FEATURES, "ipvs": "no ip_vs ip_vs_rr"}}
+        assert found(kernels.findings, inspection(features=tried)) == []
+        finding = only(kernels.findings, inspection(cluster(kube_proxy_mode="ipvs"), features=tried))
+        assert finding.found == "lacks what kube_proxy_mode ipvs needs (no ip_vs ip_vs_rr)"
+        assert finding.remedy.startswith("use kube_proxy_mode = 'iptables', or boot a kernel")
+
+    @pytest.mark.parametrize(("kernel", "wrong"), [("5.12.9", True), ("5.13.0-1", False), ("6.1.0-32-amd64", False)])
+    def test_nftables_wants_a_kernel_of_its_own(self, kernel: str, wrong: bool) -> None:
+        looked_at = inspection(cluster(kube_proxy_mode="nftables"), node1={"kernel": kernel})
+        told = [item.found for item in kernels.findings(looked_at) if item.host == "node1"]
+        assert told == [f"has the kernel {kernel}"] * wrong
+
 
 class TestRuntimes:
     @pytest.mark.parametrize(

@@ -89,14 +89,15 @@ class TestHost:
             plugins="bridge",
             udp_ports="0.0.0.0:8472\n[::]:8472\n127.0.0.1:323",
             tcp_ports="*:6443",
-            virtual_servers="Prot LocalAddress:Port Scheduler Flags\nTCP  0A600001:01BB rr\n  -> 0A630001:1770 Masq 1\n"
-            "UDP  0A600001:0035 rr\nTCP  [fd00::1]:0050 rr",
+            virtual_servers="Prot LocalAddress:Port Scheduler Flags\nTCP  0A600001:01BB rr\n"
+            "  -> 0A630001:1770      Masq    1      0          0\nUDP  0A600035:0035 rr\nTCP  [fd00::1]:0050 rr",
         )
         found = Host().process(output.splitlines())
         assert (found.cni_files, found.plugins) == (("10-flannel.conflist",), ("bridge",))
         assert found.network_files == ("/run/flannel/subnet.env",)
         assert (found.udp_ports, found.tcp_ports) == ((323, 8472), (6443,))
-        assert found.virtual_servers == ("10.96.0.1",)
+        assert list(map(str, found.virtual_servers)) == ["tcp 10.96.0.1:443", "udp 10.96.0.53:53"]
+        assert list(map(str, found.virtual_servers[0].in_use)) == ["10.99.0.1:6000"]
 
     @pytest.mark.parametrize(
         ("version", "variant"),
