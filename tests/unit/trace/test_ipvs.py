@@ -4,7 +4,7 @@ What that node then has is as in public captures and kube-proxy's sources: see t
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -54,7 +54,7 @@ def _rules(text: str) -> str:
     return "\n".join([*lines[: nat + 1], ":KUBE-NODE-PORT - [0:0]", *lines[nat + 1 : end], RULES, *lines[end + 1 :]])
 
 
-def _more(*items: dict[str, object]) -> Callable[[str], str]:
+def _more(*items: Mapping[str, object]) -> Callable[[str], str]:
     return lambda text: json.dumps([*json.loads(text), *items])
 
 
