@@ -117,7 +117,9 @@ def _show_end(way: Walk, console: Console) -> None:
     )
     for heading, text in rows:
         if text:
-            console.print(f"  [dim]{heading:10}[/dim]  {escape(text)}")
+            indented = text.replace("\n", f"\n{'':14}")
+            # A command can only be pasted from one line.
+            console.print(f"  [dim]{heading:10}[/dim]  {escape(indented)}", soft_wrap=heading == "remedy")
 
 
 def _where(hop: Hop) -> str:

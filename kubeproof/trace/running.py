@@ -2,11 +2,15 @@
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from kubeproof.config.cluster import LoadedInventory
+from kubeproof.config.cluster import LoadedInventory, SshAccess
+from kubeproof.proof.collect import collect as collect_state
+from kubeproof.proof.proving import checks
+from kubeproof.rules.result import CheckResult, Status
 from kubeproof.terminal.console import console, step
 from kubeproof.terminal.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError
 from kubeproof.terminal.summary import counted
@@ -15,8 +19,8 @@ from kubeproof.trace.collecting import Collected
 from kubeproof.trace.confirmed import UnconfirmedError, confirm, source_port
 from kubeproof.trace.confirming import Confirmation
 from kubeproof.trace.endpoints import SOURCE_PORT, Asked, question
-from kubeproof.trace.model import Prediction
-from kubeproof.trace.predicting import predict
+from kubeproof.trace.model import End, Place, Prediction, Walk
+from kubeproof.trace.predicting import ENFORCERS, predict
 from kubeproof.trace.world import make
 
 Draw = Callable[[LoadedInventory, Prediction, Confirmation | None], None]
@@ -44,6 +48,8 @@ def trace(
     look_up = _look_up if loaded else lambda _name: None
     asks = question(world, asked, look_up=look_up, source_port=source_port() if loaded else SOURCE_PORT)
     prediction = predict(world, asks)
+    if loaded and any(map(_may_be_repaired, prediction.walks)):
+        prediction = with_remedies(prediction, checks(collect_state(loaded)), loaded.ssh)
     confirmation, notes = None, _gaps(collected)
     if loaded and sends:
         try:
@@ -59,6 +65,32 @@ def trace(
         draw(loaded, prediction, confirmation)
     holds = prediction.succeeds and (confirmation is None or confirmation.is_answered)
     return EXIT_OK if holds else EXIT_NOT_HOLDING
+
+
+def _may_be_repaired(way: Walk) -> bool:
+    """Neither a policy nor a closed port is what the proof's rules know a remedy of."""
+    is_closed = bool(way.hops) and way.hops[-1].place is Place.SOCKET
+    return way.outcome.end in (End.DROPPED, End.REFUSED) and way.outcome.owner not in ENFORCERS and not is_closed
+
+
+def with_remedies(prediction: Prediction, results: Iterable[CheckResult], ssh: Mapping[str, SshAccess]) -> Prediction:
+    """Where ways end, with the remedies of the rules that do not hold on their nodes, one a line, if there are any."""
+    known = [
+        (result.node, f"{result.name}: {remedy.paste(ssh)}")
+        for result in results
+        if result.status is Status.FAILS
+        for remedy in result.remedies
+    ]
+
+    def mended(way: Walk) -> Walk:
+        passed = {hop.node for hop in way.hops}
+        lines = dict.fromkeys(line for node, line in known if node in passed)
+        if not (lines and _may_be_repaired(way)):
+            return way
+        outcome = replace(way.outcome, remedy="\n".join(lines))
+        return replace(way, back=outcome) if way.outcome is way.back else replace(way, there=outcome)
+
+    return replace(prediction, walks=tuple(map(mended, prediction.walks)))
 
 
 def collect(loaded: LoadedInventory, folder: Path) -> int:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.rules.result import CheckResult, Remedy, Status
 from kubeproof.state.collector import Output
 from kubeproof.terminal.errors import UserError
 from kubeproof.trace import collecting, running
 from kubeproof.trace.collecting import Collected
 from kubeproof.trace.endpoints import Asked
-from tests.unit.trace.lab import FAR, KUARD, NODE1, changed, healthy, predicted, without_lines
+from tests.unit.trace.lab import FAR, HTTPD, KUARD, MASTER, NODE1, changed, healthy, predicted, without_lines
 
 
 def no_inventory() -> LoadedInventory:
@@ -64,3 +65,19 @@ def test_session_affinity_is_told_and_a_new_client_is_followed() -> None:
     prediction = predicted(changed(healthy(), NODE1, "iptables", with_affinity), KUARD, "httpd-svc")
     assert prediction.succeeds
     assert any("stays with the endpoint" in note for note in prediction.walks[0].notes)
+
+
+def test_where_it_ends_has_the_remedies_of_rules_that_do_not_hold_on_the_way() -> None:
+    broken = changed(healthy(), NODE1, "iptables", without_lines("-A FORWARD", "10.244.0.0/16"))
+    results = [
+        CheckResult(node, name, status, "", "", "", remedies=(Remedy(node, f"mend {name}", "here"),))
+        for node, name, status in (
+            (NODE1, "pods-forwarded", Status.FAILS),
+            (NODE1, "fdb-entries", Status.HOLDS),
+            (MASTER, "elsewhere", Status.FAILS),
+        )
+    ]
+    told = running.with_remedies(predicted(broken, KUARD, FAR, "80"), results, {})
+    assert [walk.outcome.remedy for walk in told.walks] == ["pods-forwarded: mend pods-forwarded"]
+    closed = predicted(healthy(), HTTPD, KUARD, "4711")
+    assert running.with_remedies(closed, results, {}) == closed
