@@ -204,5 +204,6 @@ def answer(start: Start, seen: Mapping[Where, Sightings]) -> str:
     """What came back to the sender; "" if nothing did, or only what comes from another address than was asked."""
     here = seen.get((start.node, start.pod), Sightings())
     incoming = (one for one in here.interfaces if one.direction is Direction.REPLY and not one.is_outgoing)
-    back = [one for one in incoming if one.refusal or fits(start.packet.reply, one.packet)]
+    # What a node asked itself is translated back behind the interface.
+    back = [one for one in incoming if one.refusal or not start.pod or fits(start.packet.reply, one.packet)]
     return (back[0].refusal or ANSWERED) if back else ""
