@@ -28,6 +28,16 @@ def kubectl_process(words: str) -> "subprocess.Popen[str]":
     )
 
 
+def python_in_pod(pod: str, script: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Start a script in a pod; that its stdin is at its end tells it that it has done enough."""
+    words = " ".join(arguments)
+    process = kubectl_process(f"exec -i {pod} -- python3 -c 'import sys; exec(eval(sys.stdin.readline()))' {words}")
+    assert process.stdin
+    process.stdin.write(f"{script!r}\n")
+    process.stdin.flush()
+    return process
+
+
 def kubectl(words: str, *, stdin: str = "") -> str:
     """Run kubectl with shell words."""
     return ssh(load().nodes[0].name, f"{KUBECTL} {words}", stdin=stdin)

@@ -8,10 +8,20 @@ import pytest
 
 from lab.settings import load
 from tests.lab import snapshot
-from tests.lab.remote import kubectl, kubectl_process
+from tests.lab.remote import kubectl, python_in_pod
 
 TRANSFER_BYTES = 45 * 1024 * 1024
 BYTES_PER_SECOND = 1024 * 1024
+DOWNLOAD = f"""
+import select, sys, urllib.request
+count = 0
+with urllib.request.urlopen("http://" + sys.argv[1] + ":8080/bytes/{TRANSFER_BYTES}", timeout=60) as answer:
+    while data := answer.read({BYTES_PER_SECOND} // 8):
+        count += len(data)
+        select.select([sys.stdin], [], [], 1 / 8)
+print(count)
+"""
+"""Takes three quarters of a minute, or until its input ends and then a moment."""
 PODS = "{range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP}{'\\n'}{end}"
 
 
@@ -21,14 +31,12 @@ def _network(name: str) -> dict[str, list[str]]:
 
 @contextmanager
 def _transfer() -> Iterator["subprocess.Popen[str]"]:
-    """A slow download from one kuard by a pod of another node, which takes three quarters of a minute."""
+    """A slow download from one kuard by a pod of another node."""
     rows = kubectl(f'get pods -l app=kuard -o jsonpath="{PODS}"')
     pods = [row.split() for row in rows.splitlines()]
     client = pods[0]
     server = next(pod for pod in pods if pod[1] != client[1])
-    curl = f"curl -sS --limit-rate {BYTES_PER_SECOND} -o /dev/null -w '%{{size_download}}'"
-    words = f"exec {client[0]} -- {curl} http://{server[2]}:8080/bytes/{TRANSFER_BYTES}"
-    with kubectl_process(words) as process:
+    with python_in_pod(client[0], DOWNLOAD, server[2]) as process:
         yield process
         process.kill()
 
@@ -42,5 +50,5 @@ def test_a_restart_of_the_agents_drops_no_connection_and_changes_nothing() -> No
         kubectl("-n kube-system rollout status daemonset/podnet --timeout=60s")
         assert transfer.poll() is None, "the transfer ended before the restart did; it proves nothing"
         output, _ = transfer.communicate(timeout=90)
-    assert output == str(TRANSFER_BYTES)
+    assert output == f"{TRANSFER_BYTES}\n"
     assert {name: snapshot.difference(before[name], _network(name)) for name in names} == {name: [] for name in names}

@@ -21,7 +21,7 @@ from lab.settings import load
 from lab.wait import wait_until
 from tests.lab.agents import no_agents
 from tests.lab.commands import inv, succeed
-from tests.lab.remote import kubectl, kubectl_process, ssh
+from tests.lab.remote import kubectl, kubectl_process, python_in_pod, ssh
 from tests.lab.tracing import predicted
 
 pytestmark = pytest.mark.usefixtures("running_lab")
@@ -96,11 +96,19 @@ def _reaches(client: str, address: str, seconds: int = 2) -> bool:
     return code.splitlines()[-1] == "0"
 
 
-@pytest.fixture
-def namespace() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def one_namespace() -> Iterator[None]:
+    """Its end takes longer than that of what is in it."""
     _apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     yield
     kubectl(f"delete namespace {NAMESPACE} --wait=true --timeout=60s")
+
+
+@pytest.fixture
+def namespace(one_namespace: None) -> Iterator[None]:
+    yield
+    kubectl(f"-n {NAMESPACE} delete networkpolicies --all")
+    kubectl(f"-n {NAMESPACE} delete pods --all --grace-period=0 --force")
 
 
 def test_the_walk_through_comes_out_as_it_says_and_leaves_nothing(
@@ -206,9 +214,9 @@ def _seconds_until_in_force(policy: dict[str, object]) -> dict[str, float]:
 
 WATCH = """
 import select, socket, sys, time
-addresses, port, seconds = sys.argv[1].split(","), 8080, float(sys.argv[2])
-reached, end = set(), time.monotonic() + seconds
-while time.monotonic() < end:
+addresses, port, reached = sys.argv[1].split(","), 8080, set()
+print("watching", flush=True)
+while not select.select([sys.stdin], [], [], 0)[0]:
     poller, sockets = select.poll(), {}
     for address in addresses:
         s = socket.socket(); s.setblocking(False)
@@ -225,6 +233,8 @@ while time.monotonic() < end:
 print("reached:", *sorted(reached))
 """
 """Tries every address again and again, several times a second, and tells at the end which ever answered."""
+WATCHED_SECONDS = 3
+"""After the pods are ready: the rules for them are in force by then."""
 
 
 def _reached_while_starting(client: str, names: list[str]) -> set[str]:
@@ -232,15 +242,13 @@ def _reached_while_starting(client: str, names: list[str]) -> set[str]:
     last = int(_start("first")["first"].rpartition(".")[2])
     subnet = kubectl(f"get node {_worker()} -o jsonpath='{{.spec.podCIDR}}'").rpartition(".")[0]
     addresses = [f"{subnet}.{2 + (last - 2 + ahead) % 253}" for ahead in range(1, WATCHED_ADDRESSES)]
-    words = f"exec -i {client} -- python3 - {','.join(addresses)} 15"
-    with kubectl_process(words) as watch:
-        assert watch.stdin
-        watch.stdin.write(WATCH)
-        watch.stdin.close()
-        own = set(_start(*names).values())
+    with python_in_pod(client, WATCH, ",".join(addresses)) as watch:
         assert watch.stdout
-        output = watch.stdout.read()
-        assert watch.wait() == 0, output
+        assert watch.stdout.readline() == "watching\n"
+        own = set(_start(*names).values())
+        time.sleep(WATCHED_SECONDS)
+        output, _ = watch.communicate(timeout=60)
+    assert watch.returncode == 0, output
     assert own & set(addresses), f"the new pods have {own}, watched were {addresses}"
     return set(output.split()[1:]) & own
 
