@@ -387,12 +387,19 @@ def kubectl(_context: Context, inventory: str = "") -> int:
     return remote_kubectl.run(_loaded(inventory), words)
 
 
-@task(help={"rounds": "how often both are timed (default: 3)"})
+@task(
+    help={
+        "rounds": "how often both are timed (default: 3)",
+        "hosts": "instead, what a plan and a deploy cost with so many scripted hosts, e.g. 10,100,1000",
+    }
+)
 @command
-def bench(_context: Context, rounds: str = "") -> int:
+def bench(_context: Context, rounds: str = "", hosts: str = "") -> int:
     """Time the deploy beside the bare commands, on the lab."""
     from lab import bench
 
+    if hosts:
+        return _run_all([["tests.scale.hosts", *map(str, bench.sizes_of(hosts))]])
     return bench.run(_lab(), bench.rounds_of(rounds) if rounds else bench.ROUNDS)
 
 

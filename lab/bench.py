@@ -28,6 +28,8 @@ from lab.paths import REPOSITORY
 from lab.settings import LabSettings
 
 ROUNDS = 3
+MOST_HOSTS = 4000
+"""What the networks of `tests.scale.hosts` have room for."""
 COMMAND_SECONDS = 300
 INVENTORY = REPOSITORY / "inventory" / "lab.py"
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
@@ -59,6 +61,14 @@ def rounds_of(written: str) -> int:
     if not written.isascii() or not written.isdigit() or not 0 < int(written) < 100:
         raise UserError([f"--rounds: is {written!r}, give a number from 1 to 99"])
     return int(written)
+
+
+def sizes_of(written: str) -> list[int]:
+    """The numbers of hosts that are asked for, separated by commas. Raises UserError."""
+    numbers = [int(word) if word.isascii() and word.isdigit() else 0 for word in written.split(",")]
+    if not all(0 < number <= MOST_HOSTS for number in numbers):
+        raise UserError([f"--hosts: is {written!r}, give numbers from 1 to {MOST_HOSTS}, e.g. 10,100,1000"])
+    return numbers
 
 
 def run(lab: LabSettings, rounds: int = ROUNDS) -> int:

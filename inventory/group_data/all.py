@@ -144,7 +144,8 @@ cni_interface = "node-address"
 cni_mtu = None
 
 # vxlan wraps packets. host-gw (flannel) and none (calico, by BGP) route instead: faster, but all nodes must be in one
-# layer 2 network. ipip (calico, by BGP) wraps in 20 bytes instead of 50.
+# layer 2 network. ipip (calico, by BGP) wraps in 20 bytes instead of 50. udp (flannel, amd64 alone) is for kernels
+# without VXLAN: flanneld wraps packets itself, at UDP port 8285, slowly, and is privileged for it.
 cni_backend = "vxlan"
 
 # calico only, and only vxlan and ipip: packets between nodes of one subnet are routed, the others wrapped.

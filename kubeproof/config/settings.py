@@ -22,6 +22,7 @@ from kubeproof.config.tables.runtimes import Runtime, runtime_of
 from kubeproof.config.tables.version_traits import ERAS, PROXY_MODES, Era
 from kubeproof.networks.calico import BLOCK_BITS
 from kubeproof.networks.effects import OF_OTHERS, Effect, applied, nothing, refused
+from kubeproof.networks.flannel import UDP_PORT
 from kubeproof.networks.network import NODE_ADDRESS, Backend, Network
 from kubeproof.networks.registry import BACKENDS, NETWORKS
 from kubeproof.terminal.errors import UserError
@@ -251,6 +252,25 @@ class Settings:
     def vxlan_device(self) -> str:
         """Name of the VXLAN link on every node, where the pod network has one."""
         return self.backend.device.format(vni=self.vxlan_vni)
+
+    def seen_as(
+        self, pod_cidr: IPv4Network | None, annotations: Mapping[str, str], address: IPv4Address | None
+    ) -> IPv4Network | None:
+        """A network whose first address other nodes' pods see a node as: its podCIDR, with Calico that address alone.
+
+        From its node object; None where that does not say.
+        """
+        announced = self.network.agent.tunnel_address
+        if announced is None:
+            return pod_cidr if self.backend.overhead or address is None else IPv4Network(address)
+        tunnel = self.backend.overhead and not self.cni_cross_subnet
+        text = announced(annotations) if tunnel else address
+        return IPv4Network(text) if text else None
+
+    @property
+    def tunnel_port(self) -> int | None:
+        """UDP port of the tunnel, where it has one."""
+        return {"vxlan": self.vxlan_port, "udp": UDP_PORT}.get(self.cni_backend)
 
     @property
     def cluster_dns_address(self) -> IPv4Address:

@@ -10,6 +10,7 @@ from gevent.lock import Semaphore
 from pyinfra import host
 from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
+from pyinfra.api.inventory import Inventory
 from pyinfra.context import ctx_inventory
 
 from kubeproof.config.cluster import Cluster, Node, cluster_from, contents_of
@@ -39,12 +40,19 @@ def context() -> Context:
     """The context of the current pyinfra run. Raises DeployError, which pyinfra prints without a traceback."""
     inventory = ctx_inventory.get()
     if not hasattr(inventory, _ATTRIBUTE):
-        try:
-            setattr(inventory, _ATTRIBUTE, Context(cluster_from(contents_of(inventory))))
-        except UserError as error:
-            raise DeployError("\n".join(error.problems)) from error
-    found: Context = getattr(inventory, _ATTRIBUTE)
+        # What is wrong is remembered as well: each of a thousand hosts asks.
+        setattr(inventory, _ATTRIBUTE, _made_of(inventory))
+    found: Context | UserError = getattr(inventory, _ATTRIBUTE)
+    if isinstance(found, UserError):
+        raise DeployError("\n".join(found.problems)) from found
     return found
+
+
+def _made_of(inventory: Inventory) -> Context | UserError:
+    try:
+        return Context(cluster_from(contents_of(inventory)))
+    except UserError as error:
+        return error
 
 
 def cluster() -> Cluster:

@@ -8,7 +8,7 @@ from kubeproof.config.cluster import Node
 from kubeproof.doctor.causes_foreign import interest
 from kubeproof.doctor.diagnosis import Case, Follows, cause
 from kubeproof.doctor.evidence import Evidence
-from kubeproof.proof.checks import by_name
+from kubeproof.proof.checks import checks_of
 from kubeproof.rules.before_deploy.udp_paths import udp_path
 from kubeproof.rules.context import BRIDGE, Context, UndecidedError
 from kubeproof.rules.filters import REFUSALS
@@ -20,7 +20,7 @@ from kubeproof.state.node import NodeState
 from kubeproof.state.paths_between import NO_ROUTE, TIMED_OUT, CapturedEcho, Tunnel
 from kubeproof.state.verdict import Packet, matches
 
-TUNNEL_CHECKS = ("flannel-device", "routes-to-other-nodes", "arp-entries", "fdb-entries")
+TUNNEL_CHECKS = ("flannel-device", "routes-to-other-nodes", "routes-to-blocks", "arp-entries", "fdb-entries")
 """What has to hold on both ends before a lost packet says anything of the way between them."""
 INPUT, OUTPUT, BETWEEN = "INPUT", "OUTPUT", "between the nodes"
 
@@ -58,7 +58,8 @@ def _owner(evidence: Evidence, context: Context, gateway: IPv4Address) -> Node |
 
 
 def _set_up(pair: Pair) -> bool:
-    return all(by_name(name).check(context).ok for name in TUNNEL_CHECKS for context in (pair.here, pair.there))
+    asked = [rule for rule in checks_of(pair.here.cluster.settings) if rule.id in TUNNEL_CHECKS]
+    return all(rule.check(context).ok for rule in asked for context in (pair.here, pair.there))
 
 
 @cause(udp_path)

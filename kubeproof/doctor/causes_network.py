@@ -143,6 +143,8 @@ def pod_cidr_mismatch(evidence: Evidence) -> Iterator[Case | UndecidedError]:
 def _podless(evidence: Evidence) -> Iterator[Case]:
     """Nodes whose podCIDR is none of the cluster's: it cannot be changed, so the node object is made anew."""
     cluster = evidence.snapshot.loaded.cluster
+    if cluster.settings.network.agent.blocks:
+        return  # podCIDRs mean nothing to it
     for node in evidence.snapshot.api.nodes:
         if node.pod_cidr is not None and node.pod_cidr.subnet_of(cluster.settings.pod_cidr):
             continue
@@ -157,12 +159,13 @@ def _podless(evidence: Evidence) -> Iterator[Case]:
 
 NETWORKS_CHAINS = (*artifacts.CHAINS, *artifacts.OTHERS_CHAINS)
 CLUSTER_CHAINS = ("KUBE-", "CNI-", *NETWORKS_CHAINS)
+OWN_ROWS = ("route-to-own-pods", "no-bridge", "no-tunnel")
 
 
 @cause_on_node(
     cni_leftovers,
     outsiders=True,
-    follows=Follows(here=("routes-to-other-nodes", "routes-by-nodes", "route-to-own-pods", "no-bridge", "no-tunnel")),
+    follows=Follows(here=("routes-to-other-nodes", "routes-by-nodes", "routes-to-blocks", *OWN_ROWS)),
 )
 def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
     """Of another pod network on a member; of any on a host that is no member."""
@@ -176,7 +179,7 @@ def leftovers_of_a_reset(evidence: Evidence, context: Context) -> Case | None:
         {name for table in context.state.iptables.tables.values() for name in table.chains if name.startswith(prefixes)}
     )
     tables = [] if member else [table for table in context.state.nft_tables if table == POLICY_TABLE]
-    seen = [f"link {name}" for name in links] + [f"route {route}" for route in routes]
+    seen = [artifacts.titled(name) for name in links] + [f"route {route}" for route in routes]
     seen += (
         [f"{len(chains)} chains of iptables: {', '.join(chains[:3])}{' …' if len(chains) > 3 else ''}"]
         if chains

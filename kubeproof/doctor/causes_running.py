@@ -25,7 +25,10 @@ from kubeproof.rules.result import CheckResult, Remedy
 from kubeproof.rules.rule import KUBECTL
 from kubeproof.state.node import CONTROL_PLANE
 
-NODES_ROWS = ("routes-to-other-nodes", "routes-by-nodes", "arp-entries", "fdb-entries")
+NODES_ROWS = (
+    *("routes-to-other-nodes", "routes-by-nodes", "routes-to-blocks", "route-to-flanneld"),
+    *("arp-entries", "fdb-entries"),
+)
 """Checks that ask the API about the other nodes, too."""
 ROWS_OF_KUBELET = (
     *("kubelet-healthy", "kubelet-reached", "node-ready", "network-agent-ready", "control-plane-healthy"),
@@ -152,7 +155,16 @@ DNS_DEPLOYMENTS = ("coredns", "kube-dns")
 CALICO_ROWS = ("felix-chains", "felix-first")
 AGENTS_ROWS = (
     *("network-agent-ready", "node-ready", "cni-order", "subnet-env", "subnet-of-node-object"),
-    *("flannel-device", "flannel-address", "cni-mtu", *NODES_ROWS, "forward-accepts", "forward-verdicts"),
+    *(
+        "flannel-device",
+        "flannel-address",
+        "ipip-device",
+        "tun-device",
+        "cni-mtu",
+        *NODES_ROWS,
+        "forward-accepts",
+        "forward-verdicts",
+    ),
     *("postrouting-order", "postrouting-verdicts", "policies-in-force", *CALICO_ROWS, *POD_ROWS, "cni0-address"),
     *("route-to-own-pods", "routes-to-pods", "calico-links", "pod-link-local-gateways"),
 )

@@ -18,6 +18,8 @@ QUIET = (
 """Rows for which no packet of the other rows is lost."""
 FOLLOWING = {
     "flannel-device": ("flannel-address", "cni-mtu", *NODES_ROWS),
+    "tun-device": ("flannel-address", "cni-mtu", *NODES_ROWS),
+    "ipip-device": ("flannel-address", "cni-mtu", *NODES_ROWS),
     "cni-mtu": ("subnet-env",),
     "cni0-address": ("cni-mtu", "route-to-own-pods", "pod-veths", "network-agent-ready"),
     "subnet-env": ("subnet-of-node-object",),

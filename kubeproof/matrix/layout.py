@@ -55,7 +55,7 @@ class Layout:
         return (*(target.name for target in self.targets), *self.nodes, *([OUTSIDE] if self.outside else []))
 
     def seen_from(self, node: str) -> IPv4Address:
-        """A node's address as other nodes' pods see it: flannel.1 has the first address of the node's podCIDR."""
+        """A node's address as other nodes' pods see it: that of its tunnel, where there is one."""
         return self.subnets[node].network_address if node in self.subnets else self.nodes[node]
 
     def addresses(self, cluster: Cluster) -> Addresses:
@@ -89,9 +89,9 @@ def read(cluster: Cluster, pods: Iterable[Json], services: Iterable[Json], nodes
     for client in (*PODS, *wanted):
         _require_running(client, pods_by_name)
     subnets = {
-        name: IPv4Network(node["spec"]["podCIDR"])
+        name: network
         for name, node in node_objects.items()
-        if name in wanted and node.get("spec", {}).get("podCIDR")
+        if name in wanted and (network := _seen_as(cluster, node)) is not None
     }
     return Layout(
         targets=tuple(_target(cluster, short, pods_by_name, services_by_name) for short in PODS),
@@ -99,6 +99,12 @@ def read(cluster: Cluster, pods: Iterable[Json], services: Iterable[Json], nodes
         subnets=subnets,
         outside=None,
     )
+
+
+def _seen_as(cluster: Cluster, node: Json) -> IPv4Network | None:
+    cidr, annotations = node.get("spec", {}).get("podCIDR"), node["metadata"].get("annotations") or {}
+    address = cluster.node(node["metadata"]["name"]).address
+    return cluster.settings.seen_as(IPv4Network(cidr) if cidr else None, annotations, address)
 
 
 def _by_name(objects: Iterable[Json]) -> dict[tuple[str, str], Json]:

@@ -33,7 +33,7 @@ class Addresses:
     placement: Mapping[str, str]
     """The node of each of these pods."""
     subnets: Mapping[str, IPv4Network]
-    """The podCIDR of every node, nodes without pods included; flannel.1 has its first address."""
+    """The podCIDR of every node, nodes without pods included: others see it as the first address (Settings.seen_as)."""
     pod_cidr: IPv4Network
     service_cidr: IPv4Network
     node_network: IPv4Network

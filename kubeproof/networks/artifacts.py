@@ -36,11 +36,19 @@ CONFIGURATION_FILES = tuple(
 )
 """Configurations of all networks that the deploy may have made."""
 
-OTHERS_LINKS = (
-    *("kube-bridge", "kube-dummy-if", "weave", "vethwe-*", "cilium_*", "lxc_health", "antrea-*", "ovn-k8s-*", "ovn0"),
-    *("cbr0", "flannel-v6.*", "flannel-wg*", "vxlan-v6.calico", "wireguard.cali", "wg-v6.cali", "bpfin.cali"),
-)
-"""Links of networks that this project does not make: recognised, never removed."""
+OTHERS_LINKS = {
+    **dict.fromkeys(("kube-bridge", "kube-dummy-if"), "kube-router"),
+    **dict.fromkeys(("weave", "vethwe-*"), "Weave"),
+    **dict.fromkeys(("cilium_*", "lxc_health"), "Cilium"),
+    "antrea-*": "Antrea",
+    **dict.fromkeys(("ovn-k8s-*", "ovn0"), "OVN-Kubernetes"),
+    # Kubelet's own network plugin with dockershim, until 1.23 (pkg/kubelet/dockershim/network/kubenet).
+    "cbr0": "kubenet",
+    **dict.fromkeys(("flannel-v6.*", "flannel-wg*"), "flannel"),
+    **dict.fromkeys(("vxlan-v6.calico", "wireguard.cali", "wg-v6.cali", "bpfin.cali"), "Calico"),
+}
+"""Links of networks that this project does not make, and whose they are: recognised, never removed."""
+OTHERS_EVIDENCE = ("/var/lib/cni/networks/kubenet",)
 OTHERS_CHAINS = ("WEAVE",)
 SERVICE_LINKS = ("nodelocaldns",)
 """The link of a cache of names that a cluster may have, which has addresses of Services."""
@@ -52,6 +60,12 @@ OTHERS_CONFIGURATIONS = ("05-cilium.conflist", "10-weave.conflist", "10-kuberout
 def is_link(name: str) -> bool:
     """Whether a pod network, or a Service, has made a link of this name."""
     return any(fnmatchcase(name, pattern) for pattern in (*LINKS, *OTHERS_LINKS, *SERVICE_LINKS))
+
+
+def titled(link: str) -> str:
+    """A link for people, with the network that it is of, where this project does not make that."""
+    owner = next((owner for pattern, owner in OTHERS_LINKS.items() if fnmatchcase(link, pattern)), "")
+    return f"link {link}" + (f" of {owner}" if owner else "")
 
 
 def is_own_link(name: str) -> bool:

@@ -24,6 +24,9 @@ DEVICE = "flannel.{vni}"
 DEFAULT_VNI = 1
 DEFAULT_PORT = 8472
 """flannel's VNI, and the kernel's UDP port, where net-conf.json names none (backends.md)."""
+UDP_DEVICE, UDP_PORT = "flannel0", 8285
+UDP_OVERHEAD = 28
+"""Bytes of the headers of IPv4 and UDP, by which flanneld itself wraps packets (flannel, pkg/backend/udp)."""
 _NET_CONF = "net-conf.json"
 _CNI_CONF = "cni-conf.json"
 _INTERFACE_VARIABLE = "FLANNELD_IFACE"
@@ -49,6 +52,9 @@ class FlannelManifest(Manifest):
     def fit(self, objects: list[Object], settings: "Settings", mtu: int | None) -> None:
         data = self.data(objects)
         self._set_net_conf(data, settings)
+        if settings.cni_backend == "udp":
+            # It opens /dev/net/tun, which a container only has if it is given all devices.
+            self.container(objects, FLANNELD)["securityContext"] = {"privileged": True}
         if settings.cni_interface:
             self._set_interface(objects, settings.cni_interface)
         if mtu is not None:
@@ -58,6 +64,7 @@ class FlannelManifest(Manifest):
         before = self.json(self.data(objects), _NET_CONF)["Backend"]["Type"]
         wanted, interface = settings.cni_backend, settings.cni_interface
         told = [f"Backend.Type {before} becomes {wanted} (cni_backend)"] if before != wanted else []
+        told += ["flanneld is privileged (cni_backend udp: it needs /dev/net/tun)"] if wanted == "udp" else []
         removed = _without_place(self.container(objects, FLANNELD)) if interface else []
         return [*told, *(f"flanneld's {word} is left out (cni_interface is {interface})" for word in removed)]
 
@@ -165,6 +172,12 @@ NETWORK = Network(
             device=DEVICE,
             aspects=("subnet-env", "node-routes", "bridge", "rules-by-effect", "iptables-policies"),
         ),
+        Backend(
+            "udp",
+            device=UDP_DEVICE,
+            aspects=("subnet-env", "tun", "bridge", "rules-by-effect", "iptables-policies"),
+            overhead=UDP_OVERHEAD,
+        ),
     ),
     agent=Agent(
         daemon_set="kube-flannel-ds",
@@ -175,7 +188,7 @@ NETWORK = Network(
         announced_mac=announced_mac,
     ),
     artifacts=Artifacts(
-        links=("cni0", "flannel.*"),
+        links=("cni0", "flannel.*", UDP_DEVICE),
         directories=("/run/flannel",),
         # Not all of /var/lib/cni: podman has its addresses there too.
         evidence=("/run/flannel/subnet.env", "/var/lib/cni/flannel", "/var/lib/cni/networks/cbr0"),

@@ -93,7 +93,7 @@ def _of_machine() -> tuple[Part, ...]:
 
 
 def _of_network() -> tuple[Part, ...]:
-    evidence = " ".join(artifacts.EVIDENCE)
+    evidence = " ".join((*artifacts.EVIDENCE, *artifacts.OTHERS_EVIDENCE))
     return (
         Part("network-links", "ip -j -d link show", iproute.parse_links, DEPLOY | PROOF, each=True),
         Part("network-addresses", "ip -4 -j addr show", iproute.parse_addresses, DEPLOY | PROOF, each=True),

@@ -7,7 +7,7 @@ def ports(cluster: Cluster, role: Role) -> tuple[str, ...]:
     """Ports of a host of this role, such as "6443/tcp" (Kubernetes documentation, "Ports and Protocols")."""
     settings = cluster.settings
     node_ports = settings.node_port_range
-    tunnel = (f"{settings.vxlan_port}/udp",) if settings.cni_backend == "vxlan" else ()
+    tunnel = (f"{settings.tunnel_port}/udp",) if settings.tunnel_port else ()
     always = ("10250/tcp", "10256/tcp", *tunnel, f"{node_ports}/tcp", f"{node_ports}/udp")
     if role == "worker":
         return always
@@ -17,10 +17,10 @@ def ports(cluster: Cluster, role: Role) -> tuple[str, ...]:
 def sources(cluster: Cluster) -> tuple[str, ...]:
     """Networks and addresses whose packets are let in and through whatever their port.
 
-    Pods speak with the host they are on. By VXLAN other hosts have an address in the pod CIDR for its pods; otherwise
-    they speak with them by their own, or wrap packets in a protocol without ports (IP in IP), and BGP is between them.
+    Pods speak with the host they are on. By VXLAN or UDP other hosts have an address in the pod CIDR for its pods;
+    otherwise they speak with them by their own, or wrap packets in IP in IP, which has no ports, and speak BGP.
     """
     settings = cluster.settings
-    wrapped = settings.cni_backend == "vxlan" and not settings.cni_cross_subnet
+    wrapped = settings.tunnel_port and not settings.cni_cross_subnet
     hosts = [] if wrapped else [str(node.address) for node in cluster.nodes]
     return (str(settings.pod_cidr), *hosts)

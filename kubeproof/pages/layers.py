@@ -25,8 +25,15 @@ FORWARDING = (
     *("ip-forward", "forward-accepts", "forward-verdicts", "postrouting-order", "postrouting-verdicts"),
     *("policy-chains-first", "felix-chains", "felix-first", "policies-in-force"),
 )
-TUNNEL = ("flannel-device", "flannel-address", "no-tunnel")
-PEERS = ("routes-to-other-nodes", "arp-entries", "fdb-entries", "routes-by-nodes")
+TUNNEL = ("flannel-device", "flannel-address", "ipip-device", "tun-device", "no-tunnel")
+PEERS = (
+    "routes-to-other-nodes",
+    "arp-entries",
+    "fdb-entries",
+    "routes-by-nodes",
+    "routes-to-blocks",
+    "route-to-flanneld",
+)
 INTERFACE = ("node-address",)
 BETWEEN = ("pod-to-pod-other-node", "large-transfer", "path-mtu", "packet-on-the-wire")
 PLACED = frozenset((*PODS, *ON_NODE, *FORWARDING, *TUNNEL, *PEERS, *INTERFACE, *BETWEEN))
@@ -99,7 +106,10 @@ def _column(report: Report, node: Node) -> Column:
     run = sum(item.status is not Status.NOT_RUN for item in results)
     objects = report.snapshot.objects
     found = objects.node(node.name) if isinstance(objects, ApiObjects) else None
-    subnet = f"pods {found.pod_cidr}" if found and found.pod_cidr else "pods: no subnet is known"
+    subnets = str(found.pod_cidr or "") if found else ""
+    if isinstance(objects, ApiObjects) and report.cluster.settings.network.agent.blocks:
+        subnets = ", ".join(map(str, objects.blocks.get(node.name, ())))
+    subnet = f"pods {subnets}" if subnets else "pods: no subnet is known"
     lines = (f"{node.role} · {node.address}", subnet)
     whole = replace(_found(results), status=_found(results, [item.name for item in results]).status)
     head = Column(node.name, lines, whole, f"{held} of {run} hold")
@@ -154,7 +164,7 @@ def _bridge(context: Context, found: Found) -> Part:
 
 
 def _tunnel(context: Context, found: Found) -> Part:
-    if "vxlan" not in context.cluster.settings.backend.aspects:
+    if not context.cluster.settings.backend.overhead:
         return Part("no tunnel", ("routes lead to the nodes",), found)
     link = context.state.network.link(context.vxlan_device)
     if link is None:

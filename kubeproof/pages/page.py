@@ -65,8 +65,7 @@ class ProofRow:
 def data(report: Report) -> dict[str, object]:
     """What the page shows, for programs and for later pages."""
     snapshot, settings = report.snapshot, report.cluster.settings
-    tunnel = "vxlan" in settings.backend.aspects
-    grid = reach.grid(snapshot.objects, enforced=settings.enforces_policy, tunnel=tunnel)
+    grid = reach.grid(snapshot.objects, settings)
     found = (grid, *tables(snapshot, report.taken_at))
     return {
         "schema": difference.SCHEMA,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from itertools import pairwise
 
+from kubeproof.config.settings import Settings
 from kubeproof.pages.tables import Row, Table
 from kubeproof.policy.engine import End, NodeEnd, OutsideEnd, PodEnd, judge
 from kubeproof.policy.model import DIRECTIONS, PROTOCOLS, Peer, Pod, Policy, PortSpec, Protocol, World
@@ -32,7 +33,7 @@ class _Group:
     twin: End | None = None
 
 
-def grid(objects: ApiObjects | str, *, enforced: bool, tunnel: bool) -> Table:
+def grid(objects: ApiObjects | str, settings: Settings) -> Table:
     """A row for each source and a column for each destination; alike ones share theirs.
 
     With ``tunnel`` pods see other nodes by the address of their tunnel's link (flannel's VXLAN).
@@ -45,14 +46,14 @@ def grid(objects: ApiObjects | str, *, enforced: bool, tunnel: bool) -> Table:
     if not world.policies:
         return Table(TITLE, (), note="There is no NetworkPolicy: everybody reaches everybody.")
     outside = _Group(("outside",), (OutsideEnd(OUTSIDE),))
-    groups = [*_pods(world), *_nodes(objects.nodes, tunnel=tunnel), outside]
+    groups = [*_pods(world), *_nodes(objects.nodes, settings), outside]
     cells = [[_cell(world, source, target) for target in groups] for source in groups]
     columns = _alike(groups, list(zip(*cells, strict=True)))
     rows = _alike(groups, [tuple(row) for row in cells])
     made = tuple((row, *(cells[first][place] for _, place in columns)) for row, first in rows)
     note = "Rows connect, columns are reached. " + (
         "Worked out from the policies as they stand in the API; ./inv matrix tries them."
-        if enforced
+        if settings.enforces_policy
         else "The pod network enforces no policies: this is what they say, and not what happens."
     )
     return Table(TITLE, ("from ↓ to →", *(column for column, _ in columns)), made, note=note)
@@ -106,12 +107,12 @@ def _names(pods: Iterable[Pod]) -> Iterator[str]:
         yield f"{stem} ({len(alike)})" if len(alike) > 1 else alike[0].full_name
 
 
-def _nodes(nodes: Iterable[NodeObject], *, tunnel: bool) -> Iterator[_Group]:
+def _nodes(nodes: Iterable[NodeObject], settings: Settings) -> Iterator[_Group]:
     """Nodes other than the pod's own, which policies have no say on."""
     ends: list[End] = []
     for node in nodes:
-        seen = node.pod_cidr.network_address if tunnel and node.pod_cidr else node.internal_ip
-        ends += [NodeEnd(node.name, seen)] if seen else []
+        seen = settings.seen_as(node.pod_cidr, node.annotations, node.internal_ip)
+        ends += [NodeEnd(node.name, seen[0])] if seen else []
     if len(ends) > 1:
         yield _Group(("another node",), tuple(ends))
 

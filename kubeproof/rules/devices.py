@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from kubeproof.networks.calico import IPIP_DEVICE
 from kubeproof.networks.calico import VXLAN_DEVICE as CALICO_DEVICE
+from kubeproof.networks.flannel import UDP_DEVICE, UDP_PORT
 from kubeproof.rules.context import BRIDGE, DOCKER_BRIDGE, POD_DEVICE, VXLAN_DEVICE, Context, UndecidedError
 from kubeproof.rules.outcome import Outcome, same
 from kubeproof.rules.repair import agent_restart, pods_anew, restart_agent
@@ -164,6 +165,20 @@ def docker0_down(context: Context) -> Outcome:
     ports = [port.name for port in context.state.network.links if port.master == DOCKER_BRIDGE]
     found = f"{'carrier' if link.has_carrier else 'no carrier'}, ports: {', '.join(ports) or 'none'}"
     return Outcome(not link.has_carrier and not ports, expected, found)
+
+
+@rule(
+    f"{UDP_DEVICE} is a TUN device, and up",
+    meaning="packets between pods of different nodes travel by this device, out of which flanneld reads them, to wrap "
+    "them in UDP: it is there while flanneld runs",
+    needs=("network",),
+    look=f"ip -d link show dev {UDP_DEVICE}; ss -lunp 'sport = :{UDP_PORT}'",
+    remedies=restart_agent,
+)
+def tun_device(context: Context) -> Outcome:
+    """Without ARP and FDB: flanneld itself knows which node a packet is for."""
+    link = _link(context, UDP_DEVICE)
+    return same("tun, up", f"{link.kind}, {'up' if link.is_up else 'down'}")
 
 
 @rule(

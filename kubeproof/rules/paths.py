@@ -94,6 +94,19 @@ def routes_by_nodes(context: Context) -> Outcome:
     return same_set(expected, found)
 
 
+@rule(
+    "the pod CIDR has one route, by flannel0; there is no other route into it but to the pods here",
+    meaning="packets for pods of other nodes do not come to flanneld, which wraps them",
+    needs=("network",),
+    look=ROUTES,
+    remedies=_others_routes,
+)
+def route_to_flanneld(context: Context) -> Outcome:
+    """a.b.0.0/16 dev flannel0: whose a part is, flanneld knows."""
+    found = [route for route in pod_routes(context) if not route.destination.subnet_of(context.subnet)]
+    return same_set([Route(context.cluster.settings.pod_cidr, context.vxlan_device)], found)
+
+
 def _neighbours(context: Context, outcome: Outcome) -> Iterator[str]:
     missing = outcome.lines("missing: ")
     kept = {line.split()[0] for line in missing}

@@ -44,7 +44,7 @@ tcpdump -i "$interface" -n -s "$SNAPSHOT" --immediate-mode -Z root -U -w "$d/c.p
 n=0; listens() { grep -q 'listening on' "$d/err" || ! kill -0 $t 2>/dev/null || [ $n -ge 60 ]; }
 until listens; do n=$((n + 1)); sleep 0.05; done
 for other in $OTHERS; do way "${other%%:*}" "${other#*:}" & kids="$kids $!"; done
-for gateway in $(ip -4 route show dev "$DEVICE" 2>/dev/null | awk '$2 == "via" { print $3 }'); do
+for gateway in $(ip -4 route show dev "$DEVICE" 2>/dev/null | awk '$2 == "via" { print $3 }' | sort -u); do
   through "$gateway" & kids="$kids $!"; done
 for kid in $kids; do wait "$kid"; done
 kill -INT $t 2>/dev/null; wait $t; t=

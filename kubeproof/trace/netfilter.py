@@ -6,6 +6,7 @@ type nat, once for its destination and once for its source; a reply is translate
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from kubeproof.trace import nft_rules
 from kubeproof.trace.collecting import Facts
@@ -22,8 +23,13 @@ _AT: Mapping[Place, Mapping[str, int]] = {
     Place.OUTPUT: {"raw": RAW, "mangle": MANGLE, "nat": DNAT, "filter": FILTER, "security": SECURITY},
     Place.POSTROUTING: {"mangle": MANGLE, "nat": SNAT},
 }
+BRIDGE_NETFILTER = 0
+"""Priority at which br_netfilter sends frames through iptables (netfilter_bridge.h, NF_BR_PRI_BRNF)."""
+BRIDGE_NETFILTER = 0
+"""Priority at which br_netfilter sends frames through iptables (netfilter_bridge.h, NF_BR_PRI_BRNF)."""
 _TABLES = frozenset(("raw", "mangle", "nat", "filter", "security"))
-_FAMILIES = ("ip", "inet")
+_FAMILIES, _OF_DEVICES, _OF_BRIDGES = ("ip", "inet"), ("netdev", "inet"), ("bridge",)
+"""Families of nftables that see packets, those with chains of one device, and the one that sees bridged frames."""
 _Step = tuple[int, bool, Callable[[Passing], None]]
 """Priority, whether it is of nat, and what is done."""
 
@@ -34,7 +40,7 @@ class Firewall:
     def __init__(self, space: Space, facts: Facts) -> None:
         self.space = space
         self.facts = facts
-        self._steps: dict[Place, list[_Step]] = {}
+        self._steps: dict[Place | tuple[str, str], list[_Step]] = {}
 
     def traverse(self, passing: Passing) -> None:
         """Send a packet through a hook. Raises EndedError where that is its end, or where it is undecided."""
@@ -58,9 +64,22 @@ class Firewall:
         if translation:
             _settle(passing, is_destination)
 
+    def see_frame(self, passing: Passing, hook: str, *, late: bool | None = None) -> None:
+        """Send a frame through chains of nftables that see frames: at a bridge those of its family, else a device's.
+
+        ``late`` are those after br_netfilter has sent it through iptables, False those before. Raises EndedError.
+        """
+        device = "" if passing.hook is Place.BRIDGE else passing.in_device or passing.out_device
+        if (hook, device) not in self._steps:
+            found = self._nft(hook, _OF_DEVICES if device else _OF_BRIDGES, device)
+            self._steps[hook, device] = sorted(found, key=lambda step: step[0])
+        for priority, _, run in self._steps[hook, device]:
+            if late is None or late is (priority > BRIDGE_NETFILTER):
+                run(passing)
+
     def _at(self, hook: Place) -> list[_Step]:
         if hook not in self._steps:
-            steps = [*self._iptables(hook), *self._nft(hook)]
+            steps = [*self._iptables(hook), *self._nft(hook.value, _FAMILIES)]
             self._steps[hook] = sorted(steps, key=lambda step: step[0])
         return self._steps[hook]
 
@@ -78,14 +97,14 @@ class Firewall:
     def _through(self, tables: Iptables, table: str, chain: str) -> Callable[[Passing], None]:
         return lambda passing: Run(tables, table, passing, self.facts).through(chain)
 
-    def _nft(self, hook: Place) -> list[_Step]:
+    def _nft(self, hook: str, families: tuple[str, ...], device: str = "") -> list[_Step]:
         found: list[_Step] = []
         own = {table for tables in self.space.iptables if not tables.is_legacy for table in tables.tables}
         for table in nft_rules.tables_of(self.space.nft):
-            if table.family not in _FAMILIES or (table.family == "ip" and table.name in own & _TABLES):
+            if table.family not in families or (table.family == "ip" and table.name in own & _TABLES):
                 continue
             for name, chain in table.chains.items():
-                if chain.get("hook") == hook.value:
+                if chain.get("hook") == hook and (not device or device in _devices(chain)):
                     priority, is_nat = int(chain.get("prio", 0)), chain.get("type") == "nat"
                     found.append((priority, is_nat, self._through_nft(table, name)))
         return found
@@ -99,6 +118,12 @@ class Firewall:
         packet = passing.packet
         if (packet.protocol, packet.destination, packet.destination_port) in self.space.virtual_servers:
             raise undecided("IPVS chooses the endpoint, which is not modelled", "/proc/net/ip_vs", "kube-proxy")
+
+
+def _devices(chain: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of a chain at ingress or egress, which libnftables prints as one name or as several."""
+    devices = chain.get("dev", ())
+    return (devices,) if isinstance(devices, str) else tuple(devices)
 
 
 def _is_settled(passing: Passing, is_destination: bool) -> bool:

@@ -13,7 +13,7 @@ from kubeproof.trace import routing
 from kubeproof.trace.iptables_rules import masquerade_address
 from kubeproof.trace.model import UNKNOWN_PORT, End, Outcome
 from kubeproof.trace.owners import nft_text, owner_of_table
-from kubeproof.trace.passing import UNTRACKED, Decision, EndedError, Passing, undecided
+from kubeproof.trace.passing import INVALID, UNTRACKED, Decision, EndedError, Passing, undecided
 
 DEEPEST = 16
 _INERT = ("counter", "log", "comment", "quota", "last")
@@ -321,7 +321,7 @@ def _meta(value: Mapping[str, Any], passing: Passing) -> Any:
             return "ip"
         case "mark":
             return passing.mark
-        case "pkttype":
+        case "pkttype" if not passing.is_frame:
             return "host"
         case "iifkind" | "oifkind":
             raise _UnknownError
@@ -336,7 +336,9 @@ def _payload(value: Mapping[str, Any], passing: Passing) -> Any:
             return packet.source if name == "saddr" else packet.destination
         if name == "protocol":
             return packet.protocol
-    if protocol in ("ip6", "arp", "icmpv6"):
+    if (protocol, name) == ("ether", "type"):
+        return "ip"
+    if protocol in ("ip6", "arp", "icmpv6", "vlan"):
         raise _NotThereError
     return _transport(str(protocol), str(name), passing)
 
@@ -367,6 +369,13 @@ def _known_port(port: int) -> int:
 
 
 def _ct(value: Mapping[str, Any], passing: Passing) -> Any:
+    """Of frames that are not known to be tracked yet, nf_conntrack_bridge may know the connection all the same."""
+    if passing.is_frame and passing.tracked is None and passing.state != INVALID:
+        raise _UnknownError
+    return _connection(value, passing)
+
+
+def _connection(value: Mapping[str, Any], passing: Passing) -> Any:
     key, tracked = value.get("key"), passing.tracked
     if key == "state":
         return frozenset((passing.state.lower(),))

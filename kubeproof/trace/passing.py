@@ -119,6 +119,11 @@ class Passing:
         return frozenset(found)
 
     @property
+    def is_frame(self) -> bool:
+        """Whether it is at a bridge or a device, where a frame is seen and not yet, or no longer, a packet."""
+        return self.hook in (Place.BRIDGE, Place.INGRESS, Place.EGRESS)
+
+    @property
     def is_first(self) -> bool:
         """Whether the chains of nat are asked."""
         return self.tracked is not None and self.state == NEW and not self.is_reply

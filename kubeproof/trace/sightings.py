@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
@@ -100,12 +100,19 @@ class Passing:
 class _Header:
     packet: Packet
     devices: tuple[str, str]
+    numbers: tuple[str, ...]
+    """IPv4's identification and an echo's, which NAT leaves alone."""
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        return self.packet, self.numbers
 
 
 @dataclass(frozen=True)
 class _Group:
     """What one chain of a hook, with all that it calls, did to the packet."""
 
+    trace_id: str
     table: str
     header: _Header
     decisions: tuple[Decision, ...]
@@ -119,6 +126,11 @@ class _Group:
     def is_own(self) -> bool:
         return self.table.startswith(TABLE)
 
+    @property
+    def marked(self) -> re.Match[str] | None:
+        """As what packet its first rule marked it, if that did: there a trace begins."""
+        return _FIRST.fullmatch(self.decisions[0].chain) if self.is_own and self.decisions else None
+
 
 def traversals(trace: str, xtables: str, nonce: bytes, tunnel_ports: tuple[int, ...]) -> tuple[Traversal, ...]:
     """What `nft monitor trace` and `xtables-monitor --trace` printed of one packet in one namespace, in order.
@@ -128,22 +140,40 @@ def traversals(trace: str, xtables: str, nonce: bytes, tunnel_ports: tuple[int, 
     """
     return tuple(
         replace(one, is_tunnel=one.packet.protocol == "udp" and one.packet.destination_port in tunnel_ports)
-        for one in _traversals(trace, xtables, nonce.hex())
+        for one in _traversals(_of_packet(nonce.hex(), _groups(trace, _iptables_rules(xtables))))
     )
 
 
-def _traversals(trace: str, xtables: str, nonce: str) -> list[Traversal]:
+def _of_packet(nonce: str, groups: Iterable[_Group]) -> Iterator[_Group]:
+    """Those of one packet, between which a second processor may have told of another.
+
+    The kernel gives a packet another id where its interfaces change, but not while it is at one hook, where NAT
+    changes its addresses.
+    """
+    ids, identities, table = set(), set(), ""
+    for group in groups:
+        if group.marked and group.marked["nonce"] == nonce:
+            table = group.table
+        elif group.marked:
+            ids.discard(group.trace_id)
+            continue
+        elif (group.is_own and group.table != table) or not (
+            group.trace_id in ids or group.header.identity in identities
+        ):
+            continue
+        ids.add(group.trace_id)
+        identities.add(group.header.identity)
+        yield group
+
+
+def _traversals(groups: Iterable[_Group]) -> list[Traversal]:
     found: list[Traversal] = []
     waiting: list[_Group] = []
-    direction, last, table = Direction.FORWARD, None, ""
-    for group in _groups(trace, _iptables_rules(xtables)):
-        first = _FIRST.fullmatch(group.decisions[0].chain) if group.is_own and group.decisions else None
-        if first:
+    direction, last = Direction.FORWARD, None
+    for group in groups:
+        if group.marked:
             found += _at(waiting, direction, last)
-            waiting, direction, last = [], _DIRECTIONS[first["kind"]], None
-            table = group.table if first["nonce"] == nonce else ""
-        if not table or (group.is_own and group.table != table):
-            continue
+            waiting, direction, last = [], _DIRECTIONS[group.marked["kind"]], None
         waiting.append(group)
         if group.is_own and group.chain.endswith(END):
             last = HOOKS[group.chain.removesuffix(END)]
@@ -182,7 +212,7 @@ def _groups(trace: str, rules: Mapping[tuple[str, str, str], list[str]]) -> list
             latest.pop(match["id"], None)
             if header := _header(match["rest"]):
                 latest[match["id"]] = len(groups)
-                groups.append(_Group(match["table"], header, ()))
+                groups.append(_Group(match["id"], match["table"], header, ()))
         elif (number := latest.get(match["id"])) is not None:
             text = next(left.get((match["id"], match["table"], match["chain"]), iter(())), "")
             group = groups[number]
@@ -221,7 +251,8 @@ def _header(text: str) -> _Header | None:
         return None
     ports = [int(values.get(f"{protocol} {end}", 0)) for end in ("sport", "dport")]
     packet = Packet(protocol, IPv4Address(values["ip saddr"]), IPv4Address(values["ip daddr"]), *ports)
-    return _Header(packet, (devices.get("iif", ""), devices.get("oif", "")))
+    numbers = tuple(str(values.get(name, "")) for name in ("ip id", "icmp id"))
+    return _Header(packet, (devices.get("iif", ""), devices.get("oif", "")), numbers)
 
 
 # Interfaces -----------------------------------------------------------------------------------------------------------

@@ -5,10 +5,12 @@ net/bridge (br_input.c, br_forward.c, br_netfilter_hooks.c) and drivers/net/vxla
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import NoReturn
 
+from kubeproof.networks.network import VXLAN_OVERHEAD
 from kubeproof.state.model import FdbEntry, Link, Neighbour, Route
 from kubeproof.trace import routing
 from kubeproof.trace.model import OUTSIDE, Direction, End, Hop, Outcome, Packet, Place, Start, Walk
@@ -19,6 +21,9 @@ from kubeproof.trace.world import Node, Space, UnknownError, World
 LONGEST = 200
 """Hops after which a packet goes round in circles."""
 BROADCAST_MAC = "ff:ff:ff:ff:ff:ff"
+REFUSED, IN_PIECES = "larger packets are refused by ICMP", "what is larger with its tunnel is sent in pieces"
+LOST = "larger frames are dropped, and nobody is told"
+"""By the end of a veth and by the port of a bridge (net/core/dev.c, __is_skb_forwardable)."""
 ANY_MAC = "00:00:00:00:00:00"
 """The FDB entry of a VXLAN device for everything that no other entry is for."""
 _RESOLVED = {"PERMANENT", "REACHABLE", "STALE", "DELAY", "PROBE", "NOARP"}
@@ -59,6 +64,8 @@ class Walker:
         self.hops: list[Hop] = []
         self.notes: list[str] = []
         self.smallest: tuple[int, str] | None = None
+        self.most: int | None = None
+        """Bytes of the largest packet of this direction that has passed so far."""
         self.receiver: Space | None = None
 
     def walk(self) -> Walk:
@@ -105,6 +112,7 @@ class Walker:
     def _turn(self) -> None:
         self.direction = Direction.REPLY
         self.packet = self.packet.reply
+        self.most = None
         self._forget()
 
     def _forget(self) -> None:
@@ -180,6 +188,8 @@ class Walker:
             route = self._route(space, "")
         if route.type == "local":
             self._hook(space, Place.POSTROUTING, out_device="lo")
+            self._egress(space, "lo")
+            self._ingress(space, "lo")
             self._hook(space, Place.PREROUTING, in_device="lo")
             self._hook(space, Place.INPUT, in_device="lo")
             self._deliver(space)
@@ -241,28 +251,59 @@ class Walker:
         if hook in (Place.PREROUTING, Place.OUTPUT) and in_device != "lo":
             self._track(space)
         before = self.chance.probability
-        passing = Passing(
-            space, hook, self.packet, self.chance, in_device, out_device, self.mark, self.tracked, self.state
-        )
-        passing.is_reply = self.direction is Direction.REPLY and self.inner is None
+        passing = self._passing(space, hook, in_device, out_device)
         passing.port_in, passing.port_out = self.port_in, port_out
         passing.next_hop = next_hop or self.packet.destination
         firewall = self._firewall(space)
-        try:
+        with self._ending(passing, in_device):
             firewall.traverse(passing)
             if hook is Place.INPUT:
                 firewall.check_ipvs(passing)
-        except EndedError as ended:
-            told = ended.outcome
-            self.packet = passing.packet
-            self._hop(space, hook, told.reason, decided_by=told.decided_by, owner=told.owner, device=in_device)
-            raise
-        finally:
-            self.notes += passing.notes
         self.packet, self.mark, self.tracked, self.state = (
             passing.packet, passing.mark, passing.tracked, passing.state,
         )  # fmt: skip
         self._hook_hop(passing, self.chance.probability / before)
+
+    def _passing(self, space: Space, hook: Place, in_device: str, out_device: str) -> Passing:
+        passing = Passing(
+            space, hook, self.packet, self.chance, in_device, out_device, self.mark, self.tracked, self.state
+        )
+        passing.is_reply = self.direction is Direction.REPLY and self.inner is None
+        return passing
+
+    @contextmanager
+    def _ending(self, passing: Passing, device: str) -> Iterator[None]:
+        """Tells the hop at which rules end the way."""
+        try:
+            yield
+        except EndedError as ended:
+            told = ended.outcome
+            self.packet = passing.packet
+            self._hop(
+                passing.space, passing.hook, told.reason, decided_by=told.decided_by, owner=told.owner, device=device
+            )
+            raise
+        finally:
+            self.notes += passing.notes
+
+    def _ingress(self, space: Space, device: str) -> None:
+        self._frame(self._passing(space, Place.INGRESS, device, ""), "ingress")
+
+    def _egress(self, space: Space, device: str) -> None:
+        self._frame(self._passing(space, Place.EGRESS, "", device), "egress")
+
+    def _bridged(
+        self, space: Space, hook: str, port_in: str = "", port_out: str = "", *, late: bool | None = None
+    ) -> None:
+        self._frame(self._passing(space, Place.BRIDGE, port_in, port_out), hook, late=late)
+
+    def _frame(self, passing: Passing, hook: str, *, late: bool | None = None) -> None:
+        """Chains of nftables that see frames; nothing is told of those that let it pass."""
+        if passing.hook is Place.INGRESS:  # before connections are tracked
+            passing.tracked, passing.state = None, INVALID
+        with self._ending(passing, passing.in_device or passing.out_device):
+            self._firewall(passing.space).see_frame(passing, hook, late=late)
+        self.mark = passing.mark
 
     def _hook_hop(self, passing: Passing, probability: float) -> None:
         changes = [each for each in passing.decisions if each.what != "accepted"]
@@ -311,7 +352,18 @@ class Walker:
             self._end(space, Place.NIC, End.DROPPED, f"{device} is {'down' if link else 'missing'}", device=device)
         if self.smallest is None or link.mtu < self.smallest[0]:
             self.smallest = link.mtu, f"{device} of {space}"
+        self._measure(space, link, IN_PIECES if self.inner else REFUSED)
         self._transmit(space, link, next_hop)
+
+    def _measure(self, space: Space, link: Link, told: str) -> None:
+        """Tells where packets end that had room so far. What a trace sends has room everywhere: no link of IPv4 has an
+        MTU of less than 68 bytes.
+        """
+        most = link.mtu - (VXLAN_OVERHEAD if self.inner else 0)
+        if self.most is not None and most < self.most:
+            what = f"takes {link.mtu} bytes: {told}"
+            self._hop(space, Place.MTU, what, decided_by=f"mtu {link.mtu} of {link.name}", device=link.name)
+        self.most = most if self.most is None else min(most, self.most)
 
     def _transmit(self, space: Space, link: Link, next_hop: IPv4Address) -> NoReturn:
         node = self.world.nodes[space.node]
@@ -322,12 +374,14 @@ class Walker:
             self._from_bridge(node, link, self._neighbour(node, space, link, next_hop))
         if beyond is not None:
             mac = self._neighbour(node, space, link, next_hop)
+            self._egress(space, link.name)
             self._over_veth(node, beyond, mac)
         if link.kind in _WAYLESS:
             raise undecided(f"where {link.name} leads to is not known: links of kind {link.kind} are not followed")
         if link.kind == "dummy":
             self._end(space, Place.NIC, End.DROPPED, f"{link.name} is a dummy and sends nothing", device=link.name)
         self._resolve_on_wire(space, link, next_hop)
+        self._egress(space, link.name)
         self._hop(space, Place.NIC, f"leaves by {link.name}", device=link.name)
         self._to_host(next_hop, space)
 
@@ -380,8 +434,10 @@ class Walker:
         space, link = end
         self._hop(space, Place.VETH, f"comes out at {link.name}", device=link.name)
         self._forget()
+        self._measure(space, link, LOST)
         if not link.is_up:
             self._end(space, Place.VETH, End.DROPPED, f"{link.name} is down", device=link.name)
+        self._ingress(space, link.name)
         bridge = space.network.link(link.master) if link.master else None
         if bridge is not None and bridge.kind == "bridge":
             self._into_bridge(node, link, bridge, mac)
@@ -399,22 +455,31 @@ class Walker:
             self._end(host, Place.BRIDGE, End.DROPPED, told, device=bridge.name)
         filtered = bool(host.setting("bridge/bridge-nf-call-iptables"))
         before = self.packet.destination
+        self._bridged(host, "prerouting", port.name, late=False)
         if filtered:
             self.port_in = port.name
             self._hook(host, Place.PREROUTING, in_device=bridge.name)
+        self._bridged(host, "prerouting", port.name, late=True)
         if self.packet.destination != before:
-            mac = self._translated_at_bridge(node, bridge)
+            mac = self._translated_at_bridge(node, port, bridge)
         elif any(link.mac == mac and link.name in (bridge.name, port.name) for link in host.network.links):
-            self._hop(host, Place.BRIDGE, "the frame is for the bridge itself: routed", device=bridge.name)
+            self._into_host(host, port, bridge)
             self._receive(host, bridge.name, filtered=filtered)
         out = self._port_for(node, bridge, mac)
         self._out_of_bridge(node, bridge, port, out, mac, filtered=filtered)
 
-    def _translated_at_bridge(self, node: Node, bridge: Link) -> str:
+    def _into_host(self, host: Space, port: Link, bridge: Link) -> None:
+        self._bridged(host, "input", port.name)
+        self._ingress(host, bridge.name)
+        self._hop(host, Place.BRIDGE, "the frame is for the bridge itself: routed", device=bridge.name)
+
+    def _translated_at_bridge(self, node: Node, port: Link, bridge: Link) -> str:
         """After DNAT at the bridge: bridged if the route leads back to it, else routed (br_nf_pre_routing_finish)."""
         host = node.host
         route = self._route_in(host, bridge.name)
         if route.device != bridge.name:
+            self._bridged(host, "input", port.name)
+            self._ingress(host, bridge.name)
             self._forward(host, bridge.name, route)
         next_hop = route.via if isinstance(route.via, IPv4Address) else self.packet.destination
         return self._neighbour(node, host, bridge, next_hop)
@@ -439,9 +504,20 @@ class Walker:
         if port is not None and link.name == port.name and not (port.bridge_port and port.bridge_port.hairpin):
             told = f"it would leave by {port.name}, by which it came in, and the port has no hairpin mode"
             self._end(host, Place.BRIDGE, End.DROPPED, told, f"bridge link {port.name}: hairpin off", device=port.name)
-        if port is not None and filtered:
-            self._hook(host, Place.FORWARD, in_device=bridge.name, out_device=bridge.name, port_out=link.name)
-            self._hook(host, Place.POSTROUTING, out_device=bridge.name, port_out=link.name)
+        if port is None:
+            self._egress(host, bridge.name)
+            self._bridged(host, "output", "", link.name)
+            self._bridged(host, "postrouting", "", link.name)
+        else:
+            self._bridged(host, "forward", port.name, link.name, late=False)
+            if filtered:
+                self._hook(host, Place.FORWARD, in_device=bridge.name, out_device=bridge.name, port_out=link.name)
+            self._bridged(host, "forward", port.name, link.name, late=True)
+            self._bridged(host, "postrouting", "", link.name)
+            if filtered:
+                self._hook(host, Place.POSTROUTING, out_device=bridge.name, port_out=link.name)
+        self._measure(host, link, LOST)
+        self._egress(host, link.name)
         self._hop(
             host, Place.BRIDGE, f"leaves {bridge.name} by its port {link.name}", decided_by=text, device=link.name
         )
@@ -468,6 +544,7 @@ class Walker:
             self._end(space, Place.NEIGHBOUR, End.REFUSED, told, text, device=link.name, owner="pod network")
         text = _neighbour_text(entry)
         self._hop(space, Place.NEIGHBOUR, f"{next_hop} is at {entry.mac}", decided_by=text, device=link.name)
+        self._egress(space, link.name)
         remote = self._remote(space, link, entry.mac)
         local = vxlan.local
         if local is None:
@@ -510,6 +587,7 @@ class Walker:
         if inner.mac != device.mac:
             told = f"the frame is for {inner.mac}, and {device.name} is {device.mac}: it is another host's"
             self._end(space, Place.DECAPSULATION, End.DROPPED, told, device=device.name)
+        self._ingress(space, device.name)
         self._receive(space, device.name)
 
     def _to_host(self, address: IPv4Address, sender: Space | None) -> NoReturn:
@@ -524,6 +602,7 @@ class Walker:
                 self._end(node.host, Place.NIC, End.DROPPED, f"the interface with {address} is down")
             self._forget()
             self._hop(node.host, Place.NIC, f"comes in by {device.name}", device=device.name)
+            self._ingress(node.host, device.name)
             self._receive(node.host, device.name)
         for member in self.world.facts.nodes:
             if member.address == address and member.name not in self.world.nodes:

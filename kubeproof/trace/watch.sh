@@ -11,7 +11,7 @@ refuse() {
     echo "refused $*"
     exit 1
 }
-for tool in nft xtables-monitor tcpdump nsenter timeout mkfifo; do
+for tool in nft xtables-monitor tcpdump nsenter timeout mkfifo pgrep; do
     command -v $tool >/dev/null || refuse "$tool: not found, install it"
 done
 case $(iptables --version 2>/dev/null) in
@@ -56,8 +56,9 @@ poll() { # COMMAND…: until it succeeds, for three seconds
     done
 }
 words() { grep . "$1" | tail -n 1; }
-listening() { # PID: sockets that hear of traced packets (NFNLGRP_NFTRACE is bit 8 of the groups)
-    awk '$2 == 12 && $4 ~ /[13579bdf][0-9a-f][0-9a-f]$/ { n++ } END { print n + 0 }' "/proc/$1/net/netlink"
+listens() { # PID EAR: whether what timeout runs as EAR hears of traced packets (NFNLGRP_NFTRACE is bit 8 of the groups)
+    awk '$2 == 12 && $4 ~ /[13579bdf][0-9a-f][0-9a-f]$/ { print "socket:[" $10 "]" }' "/proc/$1/net/netlink" >"$d/sockets"
+    readlink "/proc/$(pgrep -P "$2")/fd"/* 2>/dev/null | grep -qFxf "$d/sockets"
 }
 count() { # NAME PID WHEN
     cat "/proc/$2/net/snmp" "/proc/$2/net/netstat" >"$d/$1.counters-$3" 2>/dev/null
@@ -69,7 +70,6 @@ count() { # NAME PID WHEN
 arm() { # NAME PID
     [ -n "$2" ] && [ -r "/proc/$2/net/netlink" ] || refuse "a pod on the way has ended, trace again"
     count "$1" "$2" before
-    eval "heard_$1=$(($(listening "$2") + 1))"
     mkfifo "$d/$1.in"
     (
         printf '%s\nlist table inet %s\n' "$RULES" "$TABLE"
@@ -84,17 +84,19 @@ arm() { # NAME PID
     started
     (within "$2" nft monitor trace) >"$d/$1.trace" 2>&1 &
     started
+    eval "ears_$1=$!"
     [ "$2" = self ] || return 0 # elsewhere there are hardly any rules of iptables, and nft shows them too
-    eval "heard_$1=\$((heard_$1 + 1))"
     (within "$2" xtables-monitor --trace) >"$d/$1.xtables" 2>&1 &
     started
+    eval "ears_$1=\"\$ears_$1 $!\""
 }
 has_rules() { grep -q 'flags owner' "$d/$1.nft"; }
 captures() { grep -q 'listening on' "$d/$1.tcpdump"; }
-hears() { # NAME PID
-    eval "wanted=\$heard_$1"
-    # shellcheck disable=SC2154
-    [ "$(listening "$2")" -ge "$wanted" ]
+hears() { # NAME PID: with its own ears, as another trace may listen there too
+    eval "set -- $2 \$ears_$1"
+    pid=$1
+    shift
+    for ear in "$@"; do listens "$pid" "$ear" || return 1; done
 }
 listen() { # NAME PID
     poll has_rules "$1" || refuse "nft: $(grep -m 1 Error "$d/$1.nft")"

@@ -117,12 +117,13 @@ def _servers(objects: ApiObjects) -> tuple[Pod, Pod]:
 
 def _stage(loaded: LoadedInventory, objects: ApiObjects, httpd: Pod, kuard: Pod) -> Stage:
     cluster = loaded.cluster
-    subnets = {node.name: node.pod_cidr for node in objects.nodes}
+    seen_as = cluster.settings.seen_as
+    subnets = {node.name: seen_as(node.pod_cidr, node.annotations, node.internal_ip) for node in objects.nodes}
     lacking = [node.name for node in cluster.nodes if subnets.get(node.name) is None]
     one = objects.service(f"default/{ONE}")
     if lacking or one is None or one.ports[0].node_port is None or httpd.ip is None or kuard.ip is None:
         raise UserError(
-            f"cluster: is not as deployed (no podCIDR of {', '.join(lacking) or 'a node'}), run ./inv verify"
+            f"cluster: is not as deployed (no podCIDR or tunnel of {', '.join(lacking) or 'a node'}), run ./inv verify"
         )
     return Stage(
         httpd=httpd.ip,

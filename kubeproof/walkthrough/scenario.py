@@ -24,7 +24,8 @@ SERVICE_URL = "http://httpd-svc:8080/"
 class Stage:
     """The demo as it stands: one pod of httpd, one of kuard on the same host if there is one, the hosts, NodePorts.
 
-    ``subnets`` are the podCIDRs of the hosts by name, ``addresses`` their node addresses; ``home`` is httpd's host.
+    ``subnets`` are the hosts' by name, whose first address others see them as (Settings.seen_as), ``addresses`` their
+    node addresses; ``home`` is httpd's host.
     """
 
     httpd: IPv4Address
@@ -44,13 +45,13 @@ class Stage:
         return [name for name in self.addresses if name != self.home]
 
     def vtep(self, node: str) -> IPv4Address:
-        """Address of a host's flannel.1: the first of its podCIDR."""
+        """What pods of other hosts see a host as: the address of its tunnel, where there is one."""
         return self.subnets[node].network_address
 
     def seen_by_kuard(self, node: str) -> tuple[str, IPv4Address]:
         """Whose address kuard's pod sees when a host talks to it, and which."""
         if node != self.kuard_home:
-            return "flannel.1's", self.vtep(node)
+            return "its tunnel's", self.vtep(node)
         return self.own_source or ("cni0's", self.subnets[node][1])
 
 

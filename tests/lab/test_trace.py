@@ -1,6 +1,7 @@
 """A packet that is sent and watched on the running lab: what was seen is as predicted, and nothing of it stays."""
 
 import contextlib
+import json
 import re
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.terminal.errors import CommandError
 from kubeproof.trace import collecting, confirmed
-from kubeproof.trace.confirming import Confirmation, Status, read
+from kubeproof.trace.confirming import ANSWERED, Confirmation, Status, read
 from kubeproof.trace.endpoints import Asked, question
 from kubeproof.trace.marked_packet import MarkedPacket
 from kubeproof.trace.model import Direction, Packet
@@ -204,6 +205,22 @@ def connections(ends: Ends, wanted: str, target: IPv4Address) -> Iterator[list[s
 
 
 @pytest.mark.usefixtures("nothing_stays")
+def test_two_at_once_keep_to_their_own_packets(ends: Ends) -> None:
+    """From one pod to the same Service: they differ by the port that they send from."""
+    words = ("trace", ends.client, "httpd-svc", "--port", "8080", "--json")
+    with running(*words, stdout=subprocess.PIPE) as one, running(*words, stdout=subprocess.PIPE) as other:
+        found = [json.loads(process.communicate(timeout=60)[0]) for process in (one, other)]
+    assert len({each["packet"]["source_port"] for each in found}) == 2
+    for each in found:
+        assert (each["seen"]["as_predicted"], each["seen"]["arrived"], each["seen"]["answer"]) == (True, True, ANSWERED)
+        assert all(each["packet"]["source_port"] == source_port(line) for line in each["seen"]["conntrack"])
+
+
+def source_port(entry: str) -> int:
+    return int(re.findall(r" sport=(\d+)", entry)[0])
+
+
+@pytest.mark.usefixtures("nothing_stays")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_stays_of_one_that_is_killed(ends: Ends, number: signal.Signals) -> None:
     node = ends.server_node
@@ -226,10 +243,14 @@ def test_nothing_stays_where_a_host_cannot_clean_up(ends: Ends) -> None:
 
 
 @contextmanager
-def running(*words: str) -> "Iterator[subprocess.Popen[bytes]]":
+def running(*words: str, stdout: int | None = None) -> "Iterator[subprocess.Popen[bytes]]":
     """./inv itself, without the shell script that starts it."""
     process = subprocess.Popen(
-        [sys.executable, "tasks.py", *words], cwd=REPOSITORY, stdin=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "tasks.py", *words],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        start_new_session=True,
     )
     try:
         yield process

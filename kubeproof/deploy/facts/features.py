@@ -22,6 +22,7 @@ _TRIED = {
     "veth": ("--net", "ip link add name kubeproof0 type veth peer name kubeproof1"),
     "bridge": ("--net", "ip link add name kubeproof0 type bridge"),
     "vxlan": ("--net", "ip link add name kubeproof0 type vxlan id 1 dstport 8472 dev lo"),
+    "tun": ("--net", "ip tuntap add name kubeproof0 mode tun"),
 }
 """In which namespaces, and what."""
 _ASKED = {

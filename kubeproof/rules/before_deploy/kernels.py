@@ -15,6 +15,7 @@ FEATURES = {
     "veth": ("cannot make a veth pair", "by which a pod is plugged in"),
     "bridge": ("cannot make a bridge", "which pods are plugged into"),
     "vxlan": ("cannot make a VXLAN link", "by which pods reach other nodes"),
+    "tun": ("cannot make a TUN link", "by which pods reach other nodes"),
     "conntrack": ("tracks no connections (nf_conntrack)", "so no Service has an address"),
     "br_netfilter": (
         "has no br_netfilter",
@@ -40,7 +41,8 @@ kernel_feature = either_rule(
 
 
 def wanted(settings: Settings) -> tuple[str, ...]:
-    unwanted = {"vxlan": settings.cni_backend != "vxlan", "ipvs": settings.kube_proxy_mode != "ipvs"}
+    backend = settings.cni_backend
+    unwanted = {"vxlan": backend != "vxlan", "tun": backend != "udp", "ipvs": settings.kube_proxy_mode != "ipvs"}
     return tuple(name for name in FEATURES if not unwanted.get(name))
 
 

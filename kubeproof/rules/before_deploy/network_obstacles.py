@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
 from kubeproof.networks import artifacts, plugins
+from kubeproof.networks.flannel import UDP_PORT
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import record
@@ -157,7 +158,7 @@ def _leftovers(settings: Settings, host: NodeState) -> Iterator[Finding]:
     # The kernel makes its own one by itself; only with an address somebody uses it.
     kernels = [name for name in names if name == artifacts.KERNELS_LINK and host.network.addresses_of(name)]
     links = [name for name in names if name in kernels or artifacts.is_link(name)]
-    found += [f"link {name}" for name in links]
+    found += [artifacts.titled(name) for name in links]
     found += host.network_files
     servers = dict.fromkeys(s.address for s in host.virtual_servers if s.address in settings.service_cidr)
     found += [f"IPVS at {address}" for address in servers]
@@ -192,7 +193,11 @@ def _taken_ports(network: NetworkPlan | None, host: NodeState) -> Iterator[Findi
 
 
 def _tunnel(settings: Settings, host: NodeState) -> Iterator[Finding]:
-    """Two VXLAN links cannot share VNI and port, and a VXLAN link no port with a program."""
+    """Two VXLAN links cannot share VNI and port, and no tunnel a port with a program."""
+    if settings.cni_backend == "udp" and UDP_PORT in host.udp_ports and not host.remembered:
+        yield vxlan_in_use.finding(
+            f"has UDP port {UDP_PORT} in use by a program", f"stop it (`ss -lunp 'sport = :{UDP_PORT}'` there shows it)"
+        )
     if settings.cni_backend != "vxlan":
         return
     others = [link for link in host.network.links if link.name != settings.vxlan_device and link.vxlan]

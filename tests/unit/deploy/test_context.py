@@ -1,6 +1,7 @@
 """Roles as deploy code sees them."""
 
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 from pyinfra.api import Inventory
@@ -8,6 +9,7 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra.context import ctx_host, ctx_inventory
 
 from kubeproof.deploy import context
+from kubeproof.terminal.errors import UserError
 from tests.unit.samples import SETTINGS
 
 HOSTS = [("control-1", {"address": "192.168.200.11"}), ("worker-1", {"address": "192.168.200.12"})]
@@ -36,3 +38,12 @@ def test_wrong_settings_are_an_error_that_pyinfra_prints_without_traceback(inven
     with pytest.raises(DeployError) as error:
         context.cluster()
     assert len(str(error.value).splitlines()) == 2
+
+
+def test_what_is_wrong_is_found_once_whoever_asks(inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse = Mock(side_effect=UserError(["api_port: is 0"]))
+    monkeypatch.setattr(context, "cluster_from", refuse)
+    for _ in inventory:
+        with pytest.raises(DeployError, match="api_port"):
+            context.cluster()
+    assert refuse.call_count == 1

@@ -107,6 +107,7 @@ LOST = both(
 )
 OLD = Token("abcdef", patient.NOW - timedelta(minutes=5))
 VALID = Token("012345", patient.NOW + timedelta(minutes=5))
+CBR0 = Link(61, "cbr0", "", 1500, "UP", good.UP, kind="bridge")
 VXLAN = Link(60, "vxlan.calico", "", 1450, "UP", good.UP, kind="vxlan")
 
 STOPPED = both(
@@ -395,6 +396,7 @@ BAD: list[tuple[str, patient.Change, str, str, str]] = [
     ),
     ("iptables-mixed", other_rules(LEGACY), "node-b", "-s 203.0.113.9/32 -j DROP", "iptables-legacy -t $table -F"),
     ("cni-leftovers", on_b(changes.more("links", VXLAN)), "node-b", "link vxlan.calico", "ip link delete vxlan.calico"),
+    ("cni-leftovers", on_b(changes.more("links", CBR0)), "node-b", "link cbr0 of kubenet", "ip link delete cbr0"),
     (
         "cni-leftovers",
         rules((":DOCKER-USER -", ":cali-INPUT - [0:0]\n:DOCKER-USER -")),

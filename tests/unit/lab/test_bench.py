@@ -1,5 +1,6 @@
 """What `./inv bench` does around its two sides: rounds that fail, the table, and the cluster that is left."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from kubeproof.terminal.console import console
 from kubeproof.terminal.errors import CommandError, UserError
 from lab import bench
 from lab.settings import LabSettings, load
+from tests.scale import hosts
 
 
 @dataclass
@@ -102,3 +104,16 @@ def test_rounds_that_are_no_number_of_rounds(written: str) -> None:
 
 def test_rounds() -> None:
     assert bench.rounds_of("2") == 2
+
+
+@pytest.mark.parametrize("written", ["0", "x", "10,", "4001", "10 100", "-1"])
+def test_hosts_that_are_no_numbers_of_hosts(written: str) -> None:
+    with pytest.raises(UserError) as refused:
+        bench.sizes_of(written)
+    assert list(refused.value.problems) == [f"--hosts: is {written!r}, give numbers from 1 to 4000, e.g. 10,100,1000"]
+
+
+def test_hosts_that_do_not_exist_are_planned_and_deployed(capsys: pytest.CaptureFixture[str]) -> None:
+    hosts.main(bench.sizes_of("2"))
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r" +2 +[0-9.]+ s +[0-9.]+ s +[0-9.]+ +[0-9]+ +[0-9.]+ s +[0-9]+", line)

@@ -102,6 +102,16 @@ def test_host_gw(which: Pinned) -> None:
 
 
 @FLANNEL
+def test_udp(which: Pinned) -> None:
+    """flanneld opens /dev/net/tun, which needs all devices of the host."""
+    found = changed(which, cni_backend="udp")
+    assert parsed(found, f"{config(which)}/net-conf.json") == {"/Backend/Type": ("vxlan", "udp")}
+    context = f"{workload(which)}/containers/kube-flannel/securityContext"
+    assert found.pop(f"{context}/privileged") == (False, True)
+    assert [path for path in found if not path.startswith(f"{context}/capabilities")] == []
+
+
+@FLANNEL
 def test_flannels_interface_by_name(which: Pinned) -> None:
     found = changed(which, cni_interface="eth1")
     variable = {"name": "FLANNELD_IFACE", "value": "eth1"}

@@ -23,7 +23,7 @@ ALSO_WEB = replace(WEB, name="web-2", labels={"app": "web", "pod-template-hash":
 def grid(*specs: dict[str, Any], **changes: Any) -> Table:
     policies = tuple({"name": f"p{number}", "spec": spec} for number, spec in enumerate(specs))
     made = world(CLIENT, WEB, ALSO_WEB, policies=policies)
-    return reach.grid(replace(good.api(), world=made), **({"enforced": True, "tunnel": True} | changes))
+    return reach.grid(replace(good.api(), world=made), good.settings(**changes))
 
 
 def cell(table: Table, source: str, target: str) -> str:
@@ -77,7 +77,10 @@ def test_nodes_are_seen_by_their_tunnel() -> None:
 
     # The nodes' tunnels are 10.98.0.0, 10.98.1.0 and 10.98.2.0.
     assert cell(grid(block("10.98.0.0/22")), "another node", "default/web (2)") == "✓ all"
-    assert cell(grid(block("10.98.0.0/22"), tunnel=False), "another node", "default/web (2)") == "✗ none"
+    assert (
+        cell(grid(block("10.98.0.0/22"), cni="flannel", cni_backend="host-gw"), "another node", "default/web (2)")
+        == "✗ none"
+    )
     assert cell(grid(block("10.98.0.0/24")), "another node", "default/web (2)") == "◐ depends on the node"
     assert cell(grid(block("10.98.0.0/24")), "outside", "another node") == "–"
 
@@ -96,9 +99,9 @@ def test_egress_to_outside() -> None:
     ],
 )
 def test_without_policies_there_is_a_sentence(objects: ApiObjects | str, note: str) -> None:
-    made = reach.grid(objects, enforced=True, tunnel=True)
+    made = reach.grid(objects, good.settings())
     assert (made.rows, made.note) == ((), note)
 
 
 def test_it_says_where_policies_have_no_effect() -> None:
-    assert "this is what they say, and not what happens" in grid({"podSelector": {}}, enforced=False).note
+    assert "this is what they say, and not what happens" in grid({"podSelector": {}}, network_policy=False).note

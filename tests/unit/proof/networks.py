@@ -65,7 +65,7 @@ def state(name: str, cni: str, backend: str) -> NodeState:
         return _canal(here)
     if cni == "calico":
         return _calico(_canal(here), backend)
-    return _host_gw(here) if backend == "host-gw" else here
+    return {"host-gw": _host_gw, "udp": _udp}.get(backend, lambda same: same)(here)
 
 
 def context(name: str, cni: str, backend: str, *, here: NodeState | None = None, **more: Any) -> Context:
@@ -171,6 +171,26 @@ def _host_gw(here: NodeState) -> NodeState:
     subnet_env = replace(here.subnet_env, mtu=1500)
     fdb = tuple(entry for entry in here.fdb if entry.device != "flannel.1")
     return replace(here, network=changed, subnet_env=subnet_env, fdb=fdb)
+
+
+def _udp(here: NodeState) -> NodeState:
+    """flannel0 instead of flannel.1, and one route by it for all nodes."""
+    routed = _host_gw(here)
+    (flannel,) = (link for link in here.network.links if link.name == "flannel.1")
+    device = replace(flannel, name="flannel0", mac="", mtu=1472, kind="tun", vxlan=None)
+    links = [replace(link, mtu=1472) if link.name == "cni0" else link for link in routed.network.links]
+    routes = [
+        route for route in routed.network.routes if route.via is None or not route.destination.subnet_of(good.PODS)
+    ]
+    address = Address("flannel0", IPv4Interface((good.subnet(here.name)[0], 32)), "global")
+    changed = replace(
+        routed.network,
+        links=(*links, device),
+        routes=(*routes, Route(good.PODS, "flannel0")),
+        addresses=(*routed.network.addresses, address),
+    )
+    assert routed.subnet_env
+    return replace(routed, network=changed, subnet_env=replace(routed.subnet_env, mtu=1472))
 
 
 def _canal(here: NodeState) -> NodeState:

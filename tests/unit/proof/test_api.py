@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeproof.rules.api import ApiObjects, Backend, missing_kinds, parse_objects
+from kubeproof.rules.api import ApiObjects, Backend, command, missing_kinds, parse_objects
 from kubeproof.state.errors import ParseError
 from kubeproof.state.policies import parse_nft_tables, parse_policies
 
@@ -123,6 +123,32 @@ def test_pods() -> None:
     assert objects.pods_with_own_address("node-b") == (running,)
     assert objects.labelled("default", "app", "web") == (running,)
     assert objects.labelled("kube-system", "app", "web") == ()
+
+
+def test_blocks_that_nodes_hold() -> None:
+    def block(node: str, cidr: str, state: str = "confirmed", deleted: str = "false") -> dict[str, Any]:
+        spec = {"node": node, "cidr": cidr, "state": state, "deleted": deleted}
+        return {"kind": "BlockAffinity", "metadata": {"name": cidr}, "spec": spec}
+
+    found = parse_objects(
+        json.dumps(
+            {
+                "items": [
+                    block("a", "10.9.0.64/26"),
+                    block("a", "10.9.0.0/26"),
+                    block("b", "10.9.1.0/26", state="pending"),
+                    block("b", "10.9.2.0/26", deleted="true"),
+                    block("b", "fd00::/122"),
+                    block("b", "no network"),
+                ]
+            }
+        )
+    )
+    assert found.blocks == {"a": (IPv4Network("10.9.0.0/26"), IPv4Network("10.9.0.64/26"))}
+    assert len(found.odd) == 1
+    # The API may not know the kind yet, and then would answer nothing at all.
+    assert "networkpolicies,namespaces,x.y -A" in command("x.y")
+    assert command("x.y").endswith(f"|| {command()}")
 
 
 def test_policies_by_version() -> None:

@@ -161,12 +161,21 @@ ON_CALICO_IPIP: list[tuple[str, Change, str]] = [
     ("flannel-address", less("addresses", lambda a: a.device == "tunl0"), "no IPv4 address"),
     ("cni-mtu", link("tunl0", mtu=1500), "tunl0 takes 1500"),
 ]
+ON_UDP: list[tuple[str, Change, str]] = [
+    ("tun-device", without_link("flannel0"), "there is no link flannel0"),
+    ("tun-device", link("flannel0", kind="dummy"), "dummy, up"),
+    ("flannel-address", less("addresses", lambda a: a.device == "flannel0"), "no IPv4 address"),
+    ("route-to-flanneld", less("routes", lambda r: r.device == "flannel0"), "missing: 10.98.0.0/16 dev flannel0"),
+    ("route-to-flanneld", more("routes", TO_C), "not expected: 10.98.2.0/24 via 10.99.0.13"),
+    ("cni-mtu", link("flannel0", mtu=1500), "flannel0 takes 1500"),
+]
 MUTATIONS = [
     pytest.param(*network, name, change, words, id=f"{'-'.join(network)}-{name}-{number}")
     for network, cases in (
         (("canal", "vxlan"), ON_CANAL),
         (("flannel", "vxlan"), ON_FLANNEL),
         (("flannel", "host-gw"), ON_HOST_GW),
+        (("flannel", "udp"), ON_UDP),
         (("calico", "vxlan"), [*ON_CALICO, *ON_CALICO_VXLAN]),
         (("calico", "ipip"), [*ON_CALICO, *ON_CALICO_IPIP]),
         (("calico", "none"), ON_CALICO),
@@ -194,7 +203,7 @@ def test_fails_when_the_node_is_otherwise(
 
 
 def test_every_check_was_seen_failing() -> None:
-    seen = [*ON_NODE_B, *IN_API, *ON_CANAL, *ON_FLANNEL, *ON_HOST_GW, *ON_CALICO, *ON_CALICO_IPIP]
+    seen = [*ON_NODE_B, *IN_API, *ON_CANAL, *ON_FLANNEL, *ON_HOST_GW, *ON_UDP, *ON_CALICO, *ON_CALICO_IPIP]
     assert {check.id for check in ALL_CHECKS} == {name for name, *_ in [*seen, *test_proxies.ON_NODE_B]}
 
 
@@ -374,6 +383,7 @@ def test_no_capture_where_no_packet_is_wrapped() -> None:
         ("flannel", "vxlan", "node-b to web-c2", "10.98.1.0"),
         ("flannel", "host-gw", "node-b to web-b2", "10.98.1.1"),
         ("flannel", "host-gw", "node-b to web-c2", "10.99.0.12"),
+        ("flannel", "udp", "node-b to web-c2", "10.98.1.0"),
         ("canal", "vxlan", "node-b to web-b2", "10.99.0.12 or 172.17.0.1 or 10.98.1.0"),
         ("canal", "vxlan", "node-b to web-c2", "10.98.1.0"),
         ("calico", "vxlan", "node-b to web-c2", "10.98.1.1"),

@@ -48,11 +48,15 @@ def test_a_blank_host_and_one_with_this_network_are_fine() -> None:
         ),
         (bare(network_files=("/var/lib/calico/nodename",)), "(/var/lib/calico/nodename)"),
         (
+            bare(interfaces=("cbr0",), network_files=("/var/lib/cni/networks/kubenet",)),
+            "(link cbr0 of kubenet, /var/lib/cni/networks/kubenet)",
+        ),
+        (
             bare(
                 interfaces=("cni0", "flannel.1", "vxlan.calico", "weave"),
                 network_files=("/run/flannel/subnet.env", "/x"),
             ),
-            "(link cni0, link flannel.1, link vxlan.calico, link weave and 2 more)",
+            "(link cni0, link flannel.1, link vxlan.calico, link weave of Weave and 2 more)",
         ),
     ],
 )

@@ -214,6 +214,23 @@ def test_the_walk_ends_at_the_fault(name: str) -> None:
     ended(walk, place, end, reason)
 
 
+@pytest.mark.parametrize(
+    ("node", "device", "to", "told"),
+    [
+        (NODE1, "flannel.1", FAR, "takes 1400 bytes: larger packets are refused by ICMP"),
+        (NODE1, "host0", FAR, "takes 1400 bytes: what is larger with its tunnel is sent in pieces"),
+        (NODE2, "veth1377b16a", FAR, "takes 1400 bytes: larger frames are dropped, and nobody is told"),
+        (NODE2, "cni0", FAR, "takes 1400 bytes: larger packets are refused by ICMP"),
+        (NODE1, "veth56244007", HTTPD, "takes 1400 bytes: larger frames are dropped, and nobody is told"),
+    ],
+)
+def test_where_larger_packets_end_is_told(node: str, device: str, to: str, told: str) -> None:
+    walk = way(changed(healthy(), node, "links", link(device, mtu=1400)), KUARD, to, "80")
+    assert walk.succeeds
+    found = [hop for hop in walk.hops if hop.place is Place.MTU]
+    assert (found[0].node, found[0].device, found[0].what) == (node, device, told)
+
+
 def test_an_answer_that_is_lost_is_told_as_that() -> None:
     state = changed(healthy(), NODE2, "fdb", fdb("flannel.1", "192.168.200.12"))
     walk = way(state, KUARD, FAR, "80")
@@ -368,3 +385,53 @@ def test_an_answer_of_an_isolated_pod_passes() -> None:
     state = changed(healthy(), NODE1, "nft", isolated("10.244.1.46", home="10.244.1.0/24"))
     assert way(state, KUARD, FAR, "80").succeeds
     assert not way(state, FAR, KUARD, "8080").succeeds
+
+
+def nft_drop(family: str, hook: str, **more: Any) -> Change:
+    """A table of which the only rule drops what goes to kuard's and httpd's ports."""
+
+    def change(text: str) -> str:
+        found, of = json.loads(text), {"family": family, "table": "own"}
+        port = {"payload": {"protocol": "tcp", "field": "dport"}}
+        drop = [{"match": {"op": "==", "left": port, "right": {"set": [80, 8080]}}}, {"drop": None}]
+        found["nftables"] += [
+            {"table": {"family": family, "name": "own"}},
+            {"chain": {**of, "name": "c", "type": "filter", "hook": hook, "prio": -300, "policy": "accept", **more}},
+            {"rule": {**of, "chain": "c", "handle": 7, "expr": drop}},
+        ]
+        return json.dumps(found)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("node", "family", "hook", "device", "to", "place"),
+    [
+        (NODE1, "bridge", "prerouting", "", FAR, Place.BRIDGE),
+        (NODE1, "bridge", "input", "", FAR, Place.BRIDGE),
+        (NODE1, "bridge", "forward", "", HTTPD, Place.BRIDGE),
+        (NODE2, "bridge", "output", "", FAR, Place.BRIDGE),
+        (NODE2, "bridge", "postrouting", "", FAR, Place.BRIDGE),
+        (NODE1, "netdev", "ingress", "veth2d9704a6", FAR, Place.INGRESS),
+        (NODE1, "netdev", "ingress", "cni0", FAR, Place.INGRESS),
+        (NODE1, "netdev", "egress", "flannel.1", FAR, Place.EGRESS),
+        (NODE2, "netdev", "ingress", "flannel.1", FAR, Place.INGRESS),
+        (NODE2, "netdev", "egress", "veth1377b16a", FAR, Place.EGRESS),
+    ],
+)
+def test_rules_that_see_frames_drop(node: str, family: str, hook: str, device: str, to: str, place: Place) -> None:
+    state = changed(healthy(), node, "nft", nft_drop(family, hook, **({"dev": device} if device else {})))
+    walk = way(state, KUARD, to, "80")
+    ended(walk, place, End.DROPPED, "dropped")
+    assert walk.hops[-1].node == node
+    assert walk.outcome.decided_by.startswith(f"nft {family} own c (handle 7)")
+
+
+@pytest.mark.parametrize(
+    ("family", "hook", "device"),
+    [("bridge", "forward", ""), ("netdev", "ingress", "docker0"), ("netdev", "ingress", "host0")],
+)
+def test_rules_that_see_other_frames_drop_nothing(family: str, hook: str, device: str) -> None:
+    """What is routed is at no bridge's forward hook, and what is in the tunnel has its ports."""
+    state = changed(healthy(), NODE2, "nft", nft_drop(family, hook, **({"dev": device} if device else {})))
+    assert way(state, KUARD, FAR, "80").succeeds

@@ -273,6 +273,44 @@ def test_maps_policies_and_hooks() -> None:
     assert decided([{"reject": None}]) == "refused"
 
 
+@pytest.mark.parametrize(
+    ("family", "hook", "place", "device", "done"),
+    [
+        ("bridge", "forward", Place.BRIDGE, "veth1", "dropped"),
+        ("netdev", "ingress", Place.INGRESS, "eth0", "dropped"),
+        ("inet", "ingress", Place.INGRESS, "eth0", "dropped"),
+        ("netdev", "ingress", Place.INGRESS, "eth1", "passed"),
+        ("ip", "forward", Place.BRIDGE, "veth1", "passed"),
+        ("netdev", "ingress", Place.BRIDGE, "eth0", "passed"),
+    ],
+)
+def test_chains_that_see_frames(family: str, hook: str, place: Place, device: str, done: str) -> None:
+    assert framed([match(DPORT, 80), DROP], family=family, hook=hook, place=place, device=device) == done
+
+
+def test_of_a_frame_not_everything_is_known() -> None:
+    state = match({"ct": {"key": "state"}}, "new", "in")
+    assert framed([state, DROP]) == "undecided"
+    assert framed([match({"meta": {"key": "pkttype"}}, "host"), DROP]) == "undecided"
+    assert framed([match({"payload": {"protocol": "ether", "field": "type"}}, "ip"), DROP]) == "dropped"
+    assert framed([{"fwd": {"dev": "eth1"}}], family="netdev", hook="ingress", place=Place.INGRESS) == "undecided"
+
+
+def framed(
+    rule: list[Any], *, family: str = "bridge", hook: str = "forward", place: Place = Place.BRIDGE, device: str = "eth0"
+) -> str:
+    rules = ruleset(rule, family=family, hook=hook)
+    for item in rules:
+        if "chain" in item and hook == "ingress":
+            item["chain"]["dev"] = "eth0"
+    where = space(nft=rules)
+    try:
+        Firewall(where, FACTS).see_frame(passing(where, place, in_device=device, tracked=None), hook)
+    except EndedError as ended:
+        return ended.outcome.end.value
+    return "passed"
+
+
 def test_tables_come_in_the_order_of_their_priorities() -> None:
     mark = {"mangle": {"key": {"meta": {"key": "mark"}}, "value": 16384}}
     where = space("*filter\n:FORWARD ACCEPT\n-A FORWARD -m mark --mark 0x4000 -j DROP\nCOMMIT", ruleset([mark]))

@@ -1,14 +1,19 @@
 """What nft, xtables-monitor and tcpdump told of a packet on the lab is read as it was."""
 
+import json
 from ipaddress import IPv4Address
+from itertools import zip_longest
 
 import pytest
 
 from kubeproof.state.errors import ParseError
 from kubeproof.trace.model import Direction, Packet, Place
 from kubeproof.trace.sightings import Passing, Traversal, passings, traversals
-from tests.unit.trace.captured import Captured, captured
+from tests.unit.trace.captured import FOLDER, Captured, captured
 
+THERE = [Place.PREROUTING, Place.FORWARD, Place.POSTROUTING, Place.OUTPUT, Place.POSTROUTING]
+BACK = [Place.PREROUTING, Place.INPUT, Place.PREROUTING, Place.FORWARD, Place.POSTROUTING]
+"""Hooks of the node of the sender, for a pod of another node: the last two, and the first two, are the tunnel's."""
 DNS, SERVICE, MASTER, WORKER = "10.244.0.5", "10.1.58.91", "192.168.200.11", "192.168.200.13"
 
 
@@ -35,13 +40,7 @@ def test_destination_nat_is_seen_where_the_request_comes_to_the_node() -> None:
     there = tcp(DNS, 62000, SERVICE, 80)
     found = chains(captured("service"), "k8s-master", "")
     seen = hooks(found, Direction.FORWARD)
-    assert [hook for hook, _ in seen] == [
-        Place.PREROUTING,
-        Place.FORWARD,
-        Place.POSTROUTING,
-        Place.OUTPUT,
-        Place.POSTROUTING,
-    ]
+    assert [hook for hook, _ in seen] == THERE
     endpoint = seen[0][1]
     assert endpoint == tcp(DNS, 62000, str(endpoint.destination), 8080)
     assert endpoint.destination != there.destination
@@ -54,13 +53,7 @@ def test_destination_nat_is_seen_where_the_request_comes_to_the_node() -> None:
 
 def test_the_answer_has_the_service_as_its_source_behind_the_last_hook() -> None:
     seen = hooks(chains(captured("service"), "k8s-master", ""), Direction.REPLY)
-    assert [hook for hook, _ in seen] == [
-        Place.PREROUTING,
-        Place.INPUT,
-        Place.PREROUTING,
-        Place.FORWARD,
-        Place.POSTROUTING,
-    ]
+    assert [hook for hook, _ in seen] == BACK
     assert seen[-1][1] == tcp(SERVICE, 80, DNS, 62000)
 
 
@@ -156,7 +149,8 @@ def test_one_that_is_dropped_at_once(into: str, out: str, hook: Place) -> None:
 
 def test_other_packets_and_other_traces_are_passed_over() -> None:
     """One that is watched along with it, and one of another trace, whose chains this packet goes through, too."""
-    along, other = DROPPED.replace("request_01", "request_02"), DROPPED.replace("_01", "_03")
+    another = DROPPED.replace("sport 1", "sport 3").replace("id a", "id b")
+    along, other = another.replace("request_01", "request_02"), another.replace("_01", "_03")
     *_, begin, end, _, _ = DROPPED.splitlines()
     through_both = DROPPED.replace(end, "\n".join((end, begin, end)).replace("_01", "_03").replace("_03", "_01", 1))
     assert through_both.count("_03") == 2
@@ -177,3 +171,29 @@ def test_what_is_no_trace_tells_nothing(text: str) -> None:
 def test_what_is_no_capture_is_refused() -> None:
     with pytest.raises(ParseError):
         passings("AAAA", "", captured("service").marked)
+
+
+def mixed(trace: str, nonce: str, port: int) -> str:
+    """The lines of one trace and those of the other by turns, as two processors may tell them."""
+    lines = [(line.split()[2], line) for line in trace.splitlines()]
+    signs = (f"port {port} ", f"request_{nonce} packet", f"answer_{nonce} packet")
+    ids = {name for name, line in lines if any(sign in line for sign in signs)}
+    ours, others = ([line for name, line in lines if (name in ids) is own] for own in (True, False))
+    assert ours
+    assert others
+    return "\n".join(line for turn in zip_longest(ours, others) for line in turn if line)
+
+
+@pytest.mark.parametrize("nonce", ["3be80ee2", "241a7e1f"])
+def test_two_traces_at_once_keep_to_their_own_packets(nonce: str) -> None:
+    """Both from one pod to the same Service: the programs tell each of the other's packets and tables, too."""
+    document = json.loads((FOLDER / "two.json").read_text())
+    port = document["packets"][nonce][3]
+    found = traversals(document["trace"], "", bytes.fromhex(nonce), (8472,))
+    inner = [one for one in found if not one.is_tunnel]
+    assert {port} <= {one.packet.source_port for one in inner} | {one.packet.destination_port for one in inner}
+    assert all(port in (one.packet.source_port, one.packet.destination_port) for one in inner)
+    assert [hook for hook, _ in hooks(found, Direction.FORWARD)] == THERE
+    assert [hook for hook, _ in hooks(found, Direction.REPLY)] == BACK
+    assert not any("kubeproof_trace" in decision.table for one in found for decision in one.decisions)
+    assert traversals(mixed(document["trace"], nonce, port), "", bytes.fromhex(nonce), (8472,)) == found

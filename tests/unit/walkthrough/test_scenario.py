@@ -106,7 +106,7 @@ def test_where_pods_have_no_bridge_the_own_host_is_seen_by_its_own_address() -> 
     canal = replace(STAGE, own_source=("its host's", IPv4Address("192.168.200.12")))
     seen = {attempt.who: attempt.answer for attempt in steps(canal)[3].attempts if attempt.answer}
     assert seen == {
-        "kuard asked by k8s-master sees flannel.1's address 10.244.0.0": '"10.244.0.0"',
+        "kuard asked by k8s-master sees its tunnel's address 10.244.0.0": '"10.244.0.0"',
         "kuard asked by k8s-node1 sees its host's address 192.168.200.12": '"192.168.200.12"',
-        "kuard asked by k8s-node2 sees flannel.1's address 10.244.2.0": '"10.244.2.0"',
+        "kuard asked by k8s-node2 sees its tunnel's address 10.244.2.0": '"10.244.2.0"',
     }

@@ -4,10 +4,10 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kubeproof.deploy.facts.questions import MARKER
 from tests.unit import prepared
@@ -164,6 +164,9 @@ class Run:
         return bool(self.places(pattern, host))
 
 
+Start = Callable[[str, Sequence[str], Mapping[str, str], IO[str]], int]
+
+
 @dataclass
 class FakeCluster:
     """Rules and the folder in which runs leave their traces."""
@@ -175,6 +178,8 @@ class FakeCluster:
     addresses: dict[str, str] = field(default_factory=lambda: dict(ADDRESSES))
     settings: dict[str, object] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    start: Start = prepared.run
+    """Runs a module's `run` with words in an environment, its output into a file, and returns the exit code."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -204,7 +209,7 @@ class FakeCluster:
         # A host that fails is the deploy's own affair here, whatever config.py says.
         words = [str(world), str(log), str(HERE / "inventory" / "fake.py"), deploy, *arguments, "--fail-percent", "100"]
         with tempfile.TemporaryFile("w+") as output:
-            code = prepared.run("tests.unit.deploy.phases.fake_pyinfra", words, environment, output)
+            code = self.start("tests.unit.deploy.phases.fake_pyinfra", words, environment, output)
             said = output.read()
         commands = [Command(**json.loads(line)) for line in log.read_text().splitlines()]
         return Run(code, said, commands)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest.mock import patch
 
-from pyinfra.api.arguments import all_global_arguments
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.fake import FakeConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
@@ -56,13 +55,15 @@ class ScriptedConnector(FakeConnector):
         return flag if flag.startswith("@") else f"{self.host.name} {flag}"
 
     def _rule_for(self, text: str) -> dict[str, Any]:
-        for rule in RULES["rules"]:
-            if rule.get("host", self.host.name) != self.host.name or not re.search(rule["match"], text):
-                continue
-            if all(self._named(flag) in FLAGS for flag in rule.get("when", ())):
-                found: dict[str, Any] = rule
-                return found
+        for rule in _rules_of(self.host.name):
+            if re.search(rule["match"], text) and all(self._named(flag) in FLAGS for flag in rule.get("when", ())):
+                return rule
         return {}
+
+
+@functools.cache
+def _rules_of(host: str) -> list[dict[str, Any]]:
+    return [rule for rule in RULES["rules"] if rule.get("host", host) == host]
 
 
 def run(words: Sequence[str]) -> NoReturn:
@@ -79,10 +80,6 @@ def run(words: Sequence[str]) -> NoReturn:
         patch.dict("kubeproof.config.tables.cri_dockerd.SHA256", sums),
         # Names are not looked up either: for lack of an answer that takes five seconds and more.
         patch("socket.create_connection", side_effect=OSError("no network")),
-        # pyinfra has the source of each operation looked up, and uses its line alone: a third of a run.
-        patch("inspect.findsource", side_effect=OSError),
-        # It finds these anew for each operation and fact.
-        patch("pyinfra.api.arguments.all_global_arguments", functools.cache(all_global_arguments)),
     ):
         sys.argv[1:] = words[2:]
         try:

@@ -336,7 +336,10 @@ def system_is_right(run: Run, host: Host, network: str) -> None:
     assert run.ran("firewall-cmd --quiet --permanent --zone=trusted --add-source=10.244.0.0/16", host.name) == red_hat
     told = [item.stdin for item in run.commands if item.host == host.name and "NetworkManager.service" in item.command]
     assert bool(told) == red_hat
-    assert all("interface-name:cni0;interface-name:flannel.*;interface-name:cali*" in (text or "") for text in told)
+    assert all(
+        "interface-name:cni0;interface-name:flannel.*;interface-name:flannel0;interface-name:cali*" in (text or "")
+        for text in told
+    )
 
 
 def kubeadm_is_right(documents: dict[str, dict[str, object]], runtime: str, minor: int) -> None:

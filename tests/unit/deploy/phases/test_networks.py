@@ -15,7 +15,11 @@ from tests.unit.deploy.phases.test_deploy import CHANGES, TRACEBACK
 from tests.unit.networks import made_up, upstream
 
 FOLDER = "/var/lib/kubeproof-node/manifests"
-DAEMON_SETS = {"flannel": "kube-flannel/kube-flannel-ds", "canal": "kube-system/canal"}
+DAEMON_SETS = {
+    "flannel": "kube-flannel/kube-flannel-ds",
+    "canal": "kube-system/canal",
+    "calico": "kube-system/calico-node",
+}
 BOOT_GUARD = "/etc/tmpfiles.d/kubeproof-podnet.conf"
 PLUGINS = "bridge\nhost-local\nloopback\nportmap"
 
@@ -102,6 +106,18 @@ class TestDeploy:
         assert "applied as policy/v1beta1" in run.output
         assert not placed(run, BOOT_GUARD)
         assert run.ran("docker.io/calico/cni:v1 docker.io/calico/node:v1 docker.io/flannel/flannel:v1", "node1")
+
+    def test_calico(self, hosts: FakeCluster) -> None:
+        run = deployed(hosts, made_up.CALICO, "calico", cni_backend="ipip")
+        assert run.code == 0, run.output
+        objects = applied(run, "calico")
+        data = objects["ConfigMap"]["data"]
+        assert (data["CALICO_IPV4POOL_IPIP"], data["CALICO_IPV4POOL_VXLAN"]) == ("Always", "Never")
+        # What 20 bytes leave of the smallest interface.
+        assert data["veth_mtu"] == "1480"
+        (felix,) = objects["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+        assert {"name": "IP_AUTODETECTION_METHOD", "value": "kubernetes-internal-ip"} in felix["env"]
+        assert not placed(run, BOOT_GUARD)
 
     def test_canals_pods_fit_the_smallest_tunnel(self, hosts: FakeCluster) -> None:
         for name, mtu in (("master", 1500), ("node1", 1460), ("node2", 9000)):
