@@ -102,7 +102,7 @@ WAYS: dict[str, Ends | str] = {
     "pod with another default route": Ends(Place.NEIGHBOUR, "nobody answers ARP"),
     "pod's eth0 down": Ends(Place.ROUTE, "eth0 is down"),
     "pod without address": Ends(Place.ROUTE, "there is no route to", near),
-    "nft drop in a bridge": Ends(Place.FORWARD, "nft bridge kpfault", beside),
+    "nft drop in a bridge": Ends(Place.BRIDGE, "nft bridge kpfault", beside),
     "nft drop of kubelet's port": Ends(Place.INPUT, "nft inet kpfault", kubelet),
     "nft drop of what arrives from a node": Ends(Place.PREROUTING, "nft ip kpfault", near),
     "nft drop of DNS": Ends(Place.FORWARD, "nft inet kpfault", dns),
