@@ -242,7 +242,7 @@ class Walker:
         key = routing.Key(packet.destination, packet.source, self.mark, device)
         route = routing.lookup(space, key, self.chance)
         if route is None:
-            told = f"there is no route to {packet.destination}{_why_none(space, 'veth')}"
+            told = f"there is no route to {packet.destination}{_why_none(space, 'veth') if space.pod else ''}"
             self._end(space, Place.ROUTE, End.REFUSED, told, owner="pod network")
         if route.type in ("unreachable", "blackhole", "prohibit"):
             end = End.DROPPED if route.type == "blackhole" else End.REFUSED
@@ -464,7 +464,8 @@ class Walker:
         if bridge is not None and bridge.kind == "bridge":
             self._into_bridge(node, link, bridge, mac)
         if mac not in (link.mac, BROADCAST_MAC):
-            wrong = f"the frame is for {mac}, and {link.name} is {link.mac}, which is in no bridge"
+            why = ": it is another host's" if space.pod else ", which is in no bridge"
+            wrong = f"the frame is for {mac}, and {link.name} is {link.mac}{why}"
             self._end(space, Place.VETH, End.DROPPED, wrong, device=link.name)
         self._receive(space, link.name)
 
