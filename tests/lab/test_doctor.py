@@ -13,6 +13,7 @@ from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.tables import paths
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
 from kubeproof.doctor.report import to_json
+from kubeproof.proof.probes import TITLES
 from lab.paths import REPOSITORY
 from lab.wait import wait_until
 from tests.lab import breaking
@@ -43,8 +44,9 @@ def undo() -> Iterator[list[Callable[[], None]]]:
 
 
 def _failing(inventory: LoadedInventory) -> list[str]:
-    """Rows of the proof that do not hold."""
-    return [f"{row.name}@{row.node}: {row.found}" for row in rows(inventory) if row.is_failing]
+    """Rows of the proof that do not hold. Only a probe may have nothing to look at."""
+    found = [row for row in rows(inventory) if row.is_failing or not (row.ok or row.name in TITLES)]
+    return [f"{row.name}@{row.node}: {row.found}" for row in found]
 
 
 def _settles(inventory: LoadedInventory, *, but: str = "") -> None:
