@@ -16,7 +16,7 @@ from kubeproof.matrix.layout import Layout
 from kubeproof.matrix.plan import Attempt
 from kubeproof.matrix.policies import Policies, policies_path
 from kubeproof.matrix.result import CaseResult
-from kubeproof.matrix.table import Cell, Key, TruthTable, compare, known_differences
+from kubeproof.matrix.table import Cell, Key, Mark, TruthTable, compare, known_differences
 from kubeproof.networks.network import KnownDifference
 from kubeproof.policy import reading
 from kubeproof.policy.model import World
@@ -26,6 +26,10 @@ IN_FORCE_SECONDS = 20.0
 POLL_SECONDS = 0.05
 PROBE_SECONDS = 1.0
 """An answer that takes longer counts as none: all there is between two pods are a few devices of one machine or LAN."""
+LEAST_PROBE_SECONDS = 0.3
+SLOWER = 2.0
+"""How much longer than the slowest answer of all cells at once, which is the most that there can be, a silence lasts
+before it counts as one: PROBE_SECONDS at the most."""
 SECOND_PROBE_SECONDS = 2.0
 PAUSE_SECONDS = 0.5
 """Before cells that are not as expected are probed again."""
@@ -130,16 +134,25 @@ class Bench:
         self._attempts = attempts
         self._known = known
         self._not_probed: dict[Key, Cell] = {}
+        self._probe_seconds = PROBE_SECONDS
 
     def leave_out(self, cells: Mapping[Key, Cell]) -> None:
         """Cells that cannot be probed in this run."""
         self._not_probed.update(cells)
 
     def before(self) -> CaseResult:
-        """The trial without a policy of its own: repeated until it holds, since Services take a while."""
-        return self._run(
-            Trial("before-any-policy", "Without a policy every client reaches every pod"), patient(READY_SECONDS)
-        )
+        """The trial without a policy of its own: repeated until it holds, since Services take a while.
+
+        Then it is known how long the answers to all cells take here, and so how long to wait for those that are silent.
+        """
+        trial = Trial("before-any-policy", "Without a policy every client reaches every pod")
+        result = self._run(trial, patient(READY_SECONDS))
+        if not result.differences:
+            started = time.monotonic()
+            self._probe(self._probed(), PROBE_SECONDS)
+            slowest = time.monotonic() - started
+            self._probe_seconds = min(PROBE_SECONDS, max(LEAST_PROBE_SECONDS, SLOWER * slowest))
+        return result
 
     def run(self, trial: Trial) -> CaseResult:
         try:
@@ -210,20 +223,28 @@ class Bench:
         """The observed table, and how many cells were probed again.
 
         Cells that are not as expected are probed once more before they are believed; with ``patience`` (in seconds)
-        again and again, until they are or the time is up.
+        again and again, until they are or the time is up. Where an answer that is expected does not come in time, no
+        silence of that round is believed: all silent cells are probed again, and from then on for longer.
         """
         end = time.monotonic() + (patience or 0.0)
-        attempts = [attempt for attempt in self._attempts if attempt.key not in self._not_probed]
-        observed = TruthTable({**self._not_probed, **self._probe(attempts, PROBE_SECONDS)})
+        attempts = self._probed()
+        observed = TruthTable({**self._not_probed, **self._probe(attempts, self._probe_seconds)})
         retried: set[Key] = set()
         again = True
         while again and (differing := {item.key for item in compare(wanted, observed)}):
             retried |= differing
+            silent = {key for key, cell in observed.cells.items() if cell.mark is Mark.BLOCKED}
+            if differing & silent:
+                self._probe_seconds = min(PROBE_SECONDS, SLOWER * self._probe_seconds)
+                differing |= silent
             again = time.monotonic() < end
             time.sleep(PAUSE_SECONDS)
             second = [attempt for attempt in attempts if attempt.key in differing]
             observed = observed.replaced(self._probe(second, SECOND_PROBE_SECONDS))
         return observed, len(retried)
+
+    def _probed(self) -> list[Attempt]:
+        return [attempt for attempt in self._attempts if attempt.key not in self._not_probed]
 
     def _probe(self, attempts: Sequence[Attempt], timeout: float) -> dict[Key, Cell]:
         by_client = plan.by_client(attempts)

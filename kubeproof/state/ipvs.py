@@ -82,12 +82,17 @@ def _real(line: str) -> RealServer:
 
 
 def parse_ipsets(text: str) -> Mapping[str, tuple[str, ...]]:
-    """Entries by name, with the type first, from ``ipset save``; what follows an entry but "nomatch" is left out."""
+    """Entries by name, with the type first, from ``ipset save``; what follows an entry but "nomatch" is left out.
+
+    Raises ParseError.
+    """
     found: dict[str, list[str]] = {}
     for line in text.splitlines():
         match line.split():
             case ["create", name, kind, *_]:
                 found[name] = [kind]
             case ["add", name, entry, *rest]:
-                found.setdefault(name, [""]).append(" ".join((entry, *rest[: rest[:1] == ["nomatch"]])))
+                if name not in found:
+                    raise ParseError("ipset save", line, "is of a set that is not created")
+                found[name].append(" ".join((entry, *rest[: rest[:1] == ["nomatch"]])))
     return {name: tuple(entries) for name, entries in found.items()}

@@ -368,9 +368,13 @@ def _in_set(arguments: list[str], passing: Passing) -> bool | None:
     address = packet.source if sides[0] == "src" else packet.destination
     if kind in ("hash:ip", "hash:net") and len(sides) == 1:
         return _in_networks(address, entries)
-    if kind == "hash:ip,port" and len(sides) == 2:
+    port = packet.source_port if sides[-1] == "src" else packet.destination_port
+    if kind == "bitmap:port" and len(sides) == 1:
+        return str(port) in entries
+    if kind in ("hash:ip,port", "hash:ip,port,ip") and len(sides) == len(kind.split(",")):
         port = packet.source_port if sides[1] == "src" else packet.destination_port
-        return f"{address},{packet.protocol}:{port}" in entries
+        others = [f"{packet.source if side == 'src' else packet.destination}" for side in sides[2:]]
+        return ",".join((f"{address}", f"{packet.protocol}:{port}", *others)) in entries
     return None
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from kubeproof.trace import nft_rules
 from kubeproof.trace.collecting import Facts
 from kubeproof.trace.iptables_rules import Run
-from kubeproof.trace.model import Place
-from kubeproof.trace.passing import ESTABLISHED, Decision, Passing, undecided
+from kubeproof.trace.model import End, Outcome, Place
+from kubeproof.trace.passing import ESTABLISHED, Decision, EndedError, Passing, undecided
 from kubeproof.trace.world import Iptables, Space, UnknownError
 
 RAW, MANGLE, DNAT, FILTER, SECURITY, SNAT = -300, -150, -100, 0, 50, 100
@@ -23,8 +23,9 @@ _AT: Mapping[Place, Mapping[str, int]] = {
     Place.OUTPUT: {"raw": RAW, "mangle": MANGLE, "nat": DNAT, "filter": FILTER, "security": SECURITY},
     Place.POSTROUTING: {"mangle": MANGLE, "nat": SNAT},
 }
-BRIDGE_NETFILTER = 0
-"""Priority at which br_netfilter sends frames through iptables (netfilter_bridge.h, NF_BR_PRI_BRNF)."""
+_OF_IPVS: Mapping[Place, int] = {Place.INPUT: SNAT - 1, Place.OUTPUT: DNAT + 2}
+ROUND_ROBIN = "rr"
+KUBE_PROXY = "kube-proxy"
 BRIDGE_NETFILTER = 0
 """Priority at which br_netfilter sends frames through iptables (netfilter_bridge.h, NF_BR_PRI_BRNF)."""
 _TABLES = frozenset(("raw", "mangle", "nat", "filter", "security"))
@@ -47,19 +48,21 @@ class Firewall:
         steps = self._at(passing.hook)
         is_destination = passing.hook in (Place.PREROUTING, Place.OUTPUT)
         translation = 0 if passing.hook is Place.FORWARD else DNAT if is_destination else SNAT
-        is_translated = not translation
+        is_translated, was_scheduled = not translation, passing.is_scheduled
         for priority, is_nat, run in steps:
             if not is_translated and priority > translation:
                 _translate_back(passing, is_destination)
                 is_translated = True
             if not is_nat:
                 run(passing)
+                if passing.is_scheduled and not was_scheduled:
+                    return  # IPVS sends it on from here: chains of nat are asked for its source when it leaves
             elif passing.is_first and not _is_settled(passing, is_destination):
                 before = passing.packet
                 run(passing)
                 if passing.packet != before:
                     _settle(passing, is_destination)
-        if not is_translated:
+        if not is_translated or (passing.hook is Place.FORWARD and passing.is_scheduled):
             _translate_back(passing, is_destination)
         if translation:
             _settle(passing, is_destination)
@@ -79,7 +82,7 @@ class Firewall:
 
     def _at(self, hook: Place) -> list[_Step]:
         if hook not in self._steps:
-            steps = [*self._iptables(hook), *self._nft(hook.value, _FAMILIES)]
+            steps = [*self._iptables(hook), *self._nft(hook.value, _FAMILIES), *self._ipvs(hook)]
             self._steps[hook] = sorted(steps, key=lambda step: step[0])
         return self._steps[hook]
 
@@ -113,11 +116,34 @@ class Firewall:
     def _through_nft(table: nft_rules.Table, chain: str) -> Callable[[Passing], None]:
         return lambda passing: nft_rules.Run(table, passing).through(chain)
 
-    def check_ipvs(self, passing: Passing) -> None:
-        """IPVS takes packets to its virtual servers at INPUT; how it chooses is not modelled."""
+    def _ipvs(self, hook: Place) -> list[_Step]:
+        """IPVS takes what is for a virtual server (net/netfilter/ipvs/ip_vs_core.c, ip_vs_ops4)."""
+        if hook not in _OF_IPVS or not self.space.virtual_servers:
+            return []
+        return [(_OF_IPVS[hook], False, self._schedule)]
+
+    def _schedule(self, passing: Passing) -> None:
         packet = passing.packet
-        if (packet.protocol, packet.destination, packet.destination_port) in self.space.virtual_servers:
-            raise undecided("IPVS chooses the endpoint, which is not modelled", "/proc/net/ip_vs", "kube-proxy")
+        found = (packet.protocol, packet.destination, packet.destination_port)
+        server = self.space.virtual_servers.get(found)
+        if server is None or passing.is_reply or passing.is_scheduled:
+            return
+        if passing.tracked is None:
+            raise undecided("what IPVS does with a packet that conntrack does not follow is not modelled")
+        text, count = f"virtual server {server} {server.scheduler}", len(server.in_use)
+        if not count:
+            told = f"IPVS has no server for {packet.destination}: the kernel answers ICMP port unreachable"
+            raise EndedError(Outcome(End.REFUSED, told, text, KUBE_PROXY))
+        if count > 1 and server.scheduler != ROUND_ROBIN:
+            raise undecided(f"IPVS chooses by {server.scheduler}, which is not modelled", text, KUBE_PROXY)
+        chosen = server.in_use[passing.chance.choose([1 / count] * count) if count > 1 else 0]
+        if chosen.method != "Masq":
+            raise undecided(f"IPVS forwards by {chosen.method}, which is not modelled", text, KUBE_PROXY)
+        if server.persistent:
+            passing.notes.append("a client that has connected before stays with the endpoint that it had (IPVS)")
+        passing.send_to(chosen.address, chosen.port)
+        passing.tracked.is_scheduled = passing.tracked.destination_settled = True
+        passing.decisions.append(Decision(f"IPVS sends it to {chosen}", f"{text} -> {chosen}", KUBE_PROXY))
 
 
 def _devices(chain: Mapping[str, Any]) -> tuple[str, ...]:
@@ -150,7 +176,8 @@ def _translate_back(passing: Passing, is_destination: bool) -> None:
         what = f"back to {answer.destination}, which SNAT had changed"
     else:
         after = replace(before, source=answer.source, source_port=answer.source_port)
-        what = f"source back to {after.source}:{after.source_port}, which DNAT had changed"
+        by = "IPVS" if passing.is_scheduled else "DNAT"
+        what = f"source back to {after.source}:{after.source_port}, which {by} had changed"
     if after != before:
         passing.packet = after
         passing.decisions.append(Decision(what, "conntrack entry of the connection", "conntrack"))

@@ -62,10 +62,12 @@ class Tracked:
     destination_settled: bool = False
     source_settled: bool = False
     """Whether the chains of nat have had their say: they are asked once for each."""
+    is_scheduled: bool = False
+    """Whether IPVS has chosen its destination, which conntrack does not call DNAT (ip_vs_update_conntrack)."""
 
     @property
     def is_destination_translated(self) -> bool:
-        return (self.reply.source, self.reply.source_port) != (
+        return not self.is_scheduled and (self.reply.source, self.reply.source_port) != (
             self.original.destination,
             self.original.destination_port,
         )
@@ -127,6 +129,10 @@ class Passing:
     def is_first(self) -> bool:
         """Whether the chains of nat are asked."""
         return self.tracked is not None and self.state == NEW and not self.is_reply
+
+    @property
+    def is_scheduled(self) -> bool:
+        return self.tracked is not None and self.tracked.is_scheduled
 
     def send_to(self, address: IPv4Address, port: int | None) -> None:
         """DNAT."""

@@ -100,6 +100,8 @@ def _identity(route: Route) -> tuple[object, ...]:
 
 
 def _is_usable(space: Space, route: Route) -> bool:
+    if route.type == "local":
+        return True  # own addresses are reached with their link down, as kube-ipvs0 is (fib_sync_down_dev)
     link = space.network.link(route.device) if route.device else None
     return link is None or link.is_up
 

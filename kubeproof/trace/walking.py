@@ -183,17 +183,33 @@ class Walker:
         """Packets that the namespace sends itself."""
         route = self._route(space, "")
         before = self.packet, self.mark
-        self._hook(space, Place.OUTPUT, out_device=route.device or "")
+        if self._hook(space, Place.OUTPUT, out_device=route.device or ""):
+            self._from_ipvs(space)
         if (self.packet.destination, self.mark) != (before[0].destination, before[1]):
             route = self._route(space, "")
         if route.type == "local":
-            self._hook(space, Place.POSTROUTING, out_device="lo")
-            self._egress(space, "lo")
-            self._ingress(space, "lo")
-            self._hook(space, Place.PREROUTING, in_device="lo")
-            self._hook(space, Place.INPUT, in_device="lo")
-            self._deliver(space)
+            self._loop_back(space)
         self._leave(space, route)
+
+    def _loop_back(self, space: Space) -> NoReturn:
+        """What the namespace sends to itself."""
+        self._hook(space, Place.POSTROUTING, out_device="lo")
+        self._egress(space, "lo")
+        self._ingress(space, "lo")
+        self._hook(space, Place.PREROUTING, in_device="lo")
+        if self._hook(space, Place.INPUT, in_device="lo"):
+            self._from_ipvs(space, is_input=True)
+        self._deliver(space)
+
+    def _from_ipvs(self, space: Space, *, is_input: bool = False) -> NoReturn:
+        """To a real server by OUTPUT, whatever the hook was; to the node itself on as before (ip_vs_nat_xmit)."""
+        route = self._route(space, "")
+        if route.type != "local":
+            self._hook(space, Place.OUTPUT, out_device=route.device or "")
+            self._leave(space, route)
+        if is_input:
+            self._deliver(space)
+        self._loop_back(space)
 
     def _receive(self, space: Space, device: str, *, filtered: bool = False) -> NoReturn:
         """A packet that came in by a device; ``filtered`` is one that the bridge sent through prerouting already."""
@@ -208,7 +224,8 @@ class Walker:
             self._end(space, Place.RP_FILTER, End.DROPPED, reason, reason, device=device)
         route = self._route(space, device)
         if route.type == "local":
-            self._hook(space, Place.INPUT, in_device=device)
+            if self._hook(space, Place.INPUT, in_device=device):
+                self._from_ipvs(space, is_input=True)
             self._deliver(space)
         return route
 
@@ -247,9 +264,11 @@ class Walker:
         out_device: str = "",
         port_out: str = "",
         next_hop: IPv4Address | None = None,
-    ) -> None:
-        if hook in (Place.PREROUTING, Place.OUTPUT) and in_device != "lo":
+    ) -> bool:
+        """Whether IPVS took the packet there, and sends it on."""
+        if hook in (Place.PREROUTING, Place.OUTPUT) and in_device != "lo" and not self._is_scheduled:
             self._track(space)
+        was_scheduled = self._is_scheduled
         before = self.chance.probability
         passing = self._passing(space, hook, in_device, out_device)
         passing.port_in, passing.port_out = self.port_in, port_out
@@ -257,12 +276,15 @@ class Walker:
         firewall = self._firewall(space)
         with self._ending(passing, in_device):
             firewall.traverse(passing)
-            if hook is Place.INPUT:
-                firewall.check_ipvs(passing)
         self.packet, self.mark, self.tracked, self.state = (
             passing.packet, passing.mark, passing.tracked, passing.state,
         )  # fmt: skip
         self._hook_hop(passing, self.chance.probability / before)
+        return self._is_scheduled and not was_scheduled
+
+    @property
+    def _is_scheduled(self) -> bool:
+        return self.tracked is not None and self.tracked.is_scheduled
 
     def _passing(self, space: Space, hook: Place, in_device: str, out_device: str) -> Passing:
         passing = Passing(

@@ -159,11 +159,26 @@ def test_a_wrong_cell_is_named_with_the_rule_that_should_have_decided(stand: Sta
     assert stand.is_clean
 
 
+POLICIES = 3
+"""The probe of a cell that is the first with policies, after the one that shows that all is open and how fast."""
+
+
 def test_a_transient_is_no_difference_but_is_told(stand: Stand, denying: Path) -> None:
-    stand.settings["lies"] = lambda key, count: "blocked" if (key.source, count) == ("z/c", 2) else None
+    stand.settings["lies"] = lambda key, count: "blocked" if (key.source, count) == ("z/c", POLICIES) else None
     result = stand.run(denying)
     assert result.holds
     assert result.cases[1].retried > 0
+
+
+def test_no_silence_is_believed_where_an_expected_answer_is_late(stand: Stand, denying: Path) -> None:
+    """A machine that is too slow for the answers that should come is too slow for those that should not."""
+
+    def slow(key: Key, count: int) -> str | None:
+        leak = (key.source, key.target) == ("y/a", "x/b")
+        return "blocked" if count == POLICIES and (leak or key.source == "z/c") else "open" if leak else None
+
+    stand.settings["lies"] = slow
+    assert stand.run(denying).cases[1].wrong == 18
 
 
 def test_a_dead_channel_is_a_failed_probe_with_its_reason(stand: Stand, denying: Path) -> None:

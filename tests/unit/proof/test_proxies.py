@@ -85,7 +85,7 @@ ON_NODE_B = [
     ),
     (
         "ipvs-sets",
-        sets("add KUBE-NODE-PORT-TCP 31000", "add KUBE-NODE-PORT-UDP 31000"),
+        sets("add KUBE-NODE-PORT-TCP 31000\n", ""),
         "KUBE-NODE-PORT-TCP: expected 31000",
     ),
     ("ipvs-sets", sets("10.98.1.3,tcp:8080,10.98.1.3", "10.98.1.9,tcp:8080,10.98.1.9"), "10.98.1.3,tcp:8080,10.98.1.3"),

@@ -1,13 +1,27 @@
 """Prediction in a cluster of many Services: rules are parsed where a packet comes by."""
 
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from tests.unit.trace.lab import KUARD, NODE1, NODE2, changed, healthy, way, with_objects
 
 SERVICES, ENDPOINTS = 1000, 5
 MOST_SECONDS = 1.0
-"""Of the processor, for one prediction from the text of the rules."""
+"""Of the processor, for one prediction from the text of the rules and the objects of the API."""
 LAST = f"10.1.{(SERVICES - 1) // 250 + 2}.{(SERVICES - 1) % 250 + 1}"
+
+
+def objects() -> Iterator[dict[str, Any]]:
+    """Each Service and its endpoints, as the API has them."""
+    addresses = [{"ip": "10.244.3.10"}] * ENDPOINTS
+    for number in range(SERVICES):
+        metadata = {"name": f"s{number}", "namespace": "default", "labels": {}}
+        address = f"10.1.{number // 250 + 2}.{number % 250 + 1}"
+        spec = {"clusterIP": address, "selector": {"a": "b"}, "ports": [{"name": "http", "port": 80}]}
+        subsets = [{"addresses": addresses, "ports": [{"name": "http", "port": 80}]}]
+        yield {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec, "status": {}}
+        yield {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets}
 
 
 def rules() -> tuple[str, str]:
@@ -47,14 +61,7 @@ def test_one_of_a_thousand_services_is_predicted_within_a_second() -> None:
     state = healthy()
     for node in (NODE1, NODE2):
         state = changed(state, node, "iptables", grown)
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "last", "namespace": "default", "labels": {}},
-        "spec": {"clusterIP": LAST, "selector": {"a": "b"}, "ports": [{"name": "http", "port": 80}]},
-        "status": {},
-    }
-    state = with_objects(state, service)
+    state = with_objects(state, *objects())
     started = time.process_time()
     walk = way(state, KUARD, LAST)
     seconds = time.process_time() - started

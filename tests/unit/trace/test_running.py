@@ -12,8 +12,7 @@ from kubeproof.terminal.errors import UserError
 from kubeproof.trace import collecting, running
 from kubeproof.trace.collecting import Collected
 from kubeproof.trace.endpoints import Asked
-from kubeproof.trace.model import End
-from tests.unit.trace.lab import FAR, KUARD, NODE1, changed, healthy, predicted, way, without_lines
+from tests.unit.trace.lab import FAR, KUARD, NODE1, changed, healthy, predicted, without_lines
 
 
 def no_inventory() -> LoadedInventory:
@@ -65,32 +64,3 @@ def test_session_affinity_is_told_and_a_new_client_is_followed() -> None:
     prediction = predicted(changed(healthy(), NODE1, "iptables", with_affinity), KUARD, "httpd-svc")
     assert prediction.succeeds
     assert any("stays with the endpoint" in note for note in prediction.walks[0].notes)
-
-
-def test_what_ipvs_chooses_is_undecided() -> None:
-    def with_ipvs(text: str) -> str:
-        link = json.loads(text)[0] | {"ifindex": 99, "ifname": "kube-ipvs0", "flags": ["UP"]}
-        return json.dumps([*json.loads(text), link])
-
-    def with_address(text: str) -> str:
-        own = {"family": "inet", "local": "10.1.250.37", "prefixlen": 32, "scope": "global"}
-        return json.dumps([*json.loads(text), {"ifname": "kube-ipvs0", "addr_info": [own]}])
-
-    def with_route(text: str) -> str:
-        return json.dumps(
-            [*json.loads(text), {"type": "local", "dst": "10.1.250.37", "dev": "kube-ipvs0", "table": "local"}]
-        )
-
-    state = changed(healthy(), NODE1, "iptables", without_lines("10.1.250.37/32"))
-    for name, change in (("links", with_ipvs), ("addresses", with_address), ("routes", with_route)):
-        state = changed(state, NODE1, name, change)
-    state = changed(state, NODE1, "ipvs", lambda _text: "IP Virtual Server\nTCP  0A01FA25:1F90 rr\n")
-    walk = way(state, KUARD, "httpd-svc")
-    assert (walk.there.end, walk.there.reason) == (End.UNDECIDED, "IPVS chooses the endpoint, which is not modelled")
-
-
-def test_what_ipvs_chooses_for_a_node_port_is_undecided() -> None:
-    state = changed(healthy(), NODE1, "iptables", without_lines("KUBE-NODEPORTS"))
-    assert way(state, "outside", f"{NODE1}:33000").there.end is End.ARRIVED  # kube-proxy holds the port
-    state = changed(state, NODE1, "ipvs", lambda _text: "IP Virtual Server\nTCP  C0A8C80C:80E8 rr\n")
-    assert way(state, "outside", f"{NODE1}:33000").there.end is End.UNDECIDED
