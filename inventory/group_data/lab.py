@@ -25,7 +25,7 @@ pause_image_tag = references(load())["pause"].rpartition(":")[2]
 
 podnet_image = references(load())["podnet"]
 
-# Those of flannel or canal are there if `./inv mirror.add` has put them there.
+# Those of flannel, canal or calico are there if `./inv mirror.add` has put them there.
 cni_image_repository = load().registry
 httpd_image = references(load())["httpd"]
 kuard_image = references(load())["kuard"]

@@ -90,8 +90,8 @@ def _confirmed(
     return Confirmation(
         walk,
         sights,
-        confirming.arrived(walk, (start.node, start.pod), seen),
-        confirming.answer((start.node, start.pod), seen),
+        confirming.arrived(walk, start, seen),
+        confirming.answer(start, seen),
         sent.error,
         tuple(_moved(watched)),
         tuple(_entries(watched)),

@@ -7,7 +7,7 @@ from enum import Enum
 from kubeproof.state.errors import ParseError
 from kubeproof.state.packets import CookedPacket
 from kubeproof.trace.marked_packet import MarkedPacket
-from kubeproof.trace.model import OUTSIDE, Direction, End, Hop, Packet, Place, Prediction, Walk
+from kubeproof.trace.model import OUTSIDE, Direction, End, Hop, Packet, Place, Prediction, Start, Walk
 from kubeproof.trace.sightings import HOOKS, Passing, Traversal, passing, passings, traversals
 from kubeproof.trace.watching import Raw
 
@@ -95,11 +95,10 @@ def compare(prediction: Prediction, seen: Mapping[Where, Sightings]) -> tuple[Wa
     def fit(way: tuple[Walk, tuple[Sight, ...]]) -> int:
         return sum({Status.SEEN: 1, Status.UNWATCHED: 0}.get(sight.status, -1) for sight in way[1])
 
-    start = (prediction.start.node, prediction.start.pod)
-    return max(((walk, _sights(walk, start, seen)) for walk in prediction.walks), key=fit)
+    return max(((walk, _sights(walk, prediction.start, seen)) for walk in prediction.walks), key=fit)
 
 
-def _sights(walk: Walk, start: Where, seen: Mapping[Where, Sightings]) -> tuple[Sight, ...]:
+def _sights(walk: Walk, start: Start, seen: Mapping[Where, Sightings]) -> tuple[Sight, ...]:
     ends = {}
     for number, hop in enumerate(walk.hops):
         ends[hop.direction] = number
@@ -190,7 +189,7 @@ def fits(expected: Packet, seen: Packet) -> bool:
 # What became of it ----------------------------------------------------------------------------------------------------
 
 
-def arrived(walk: Walk, start: Where, seen: Mapping[Where, Sightings]) -> bool:
+def arrived(walk: Walk, start: Start, seen: Mapping[Where, Sightings]) -> bool:
     """Whether it was let in where the way ends; outside an answer has to tell."""
     if answer(start, seen) == ANSWERED:
         return True
@@ -201,8 +200,10 @@ def arrived(walk: Walk, start: Where, seen: Mapping[Where, Sightings]) -> bool:
     )
 
 
-def answer(start: Where, seen: Mapping[Where, Sightings]) -> str:
-    """What came back to the sender; "" if nothing did."""
-    here = seen.get(start, Sightings())
-    back = [one for one in here.interfaces if one.direction is Direction.REPLY and not one.is_outgoing]
+def answer(start: Start, seen: Mapping[Where, Sightings]) -> str:
+    """What came back to the sender; "" if nothing did, or only what comes from another address than was asked."""
+    here = seen.get((start.node, start.pod), Sightings())
+    incoming = (one for one in here.interfaces if one.direction is Direction.REPLY and not one.is_outgoing)
+    # What a node asked itself is translated back behind the interface.
+    back = [one for one in incoming if one.refusal or not start.pod or fits(start.packet.reply, one.packet)]
     return (back[0].refusal or ANSWERED) if back else ""

@@ -408,9 +408,18 @@ def _fib(value: Mapping[str, Any], passing: Passing) -> Any:
     return routing.type_of(passing.space, address)
 
 
+def _numgen(value: Mapping[str, Any], passing: Passing) -> int:
+    """A number by which kube-proxy's mode nftables chooses an endpoint."""
+    if value.get("mode") != "random":
+        raise _UnknownError
+    count = int(value["mod"])
+    return int(value.get("offset", 0)) + (passing.chance.choose([1 / count] * count) if count > 1 else 0)
+
+
 _READERS: dict[str, Callable[[Mapping[str, Any], Passing], Any]] = {
     "meta": _meta,
     "payload": _payload,
     "ct": _ct,
     "fib": _fib,
+    "numgen": _numgen,
 }

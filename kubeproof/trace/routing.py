@@ -9,11 +9,14 @@ from kubeproof.state.model import Route
 from kubeproof.trace.passing import Chance, undecided
 from kubeproof.trace.world import Space
 
+RULE = "ip rule"
 STRICT, LOOSE = 1, 2
 """Values of rp_filter (Documentation/networking/ip-sysctl)."""
 _KNOWN = {"priority", "src", "srclen", "dst", "dstlen", "fwmark", "fwmask", "iif", "table", "action", "protocol", "not"}
 _NOWHERE = ("unreachable", "blackhole", "prohibit")
-_DEAD = {"dead", "linkdown"}
+_DEAD = "dead"
+"""Flag of a route whose device is down. One without a carrier (linkdown) is taken all the same, as by default
+(ignore_routes_with_linkdown)."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def _candidates(space: Space, key: Key) -> list[Route]:
         if selected is inverted:
             continue
         if rule.get("action") in _NOWHERE:
-            return [Route(IPv4Network("0.0.0.0/0"), None, type=rule["action"], table=f"rule {rule['priority']}")]
+            return [Route(IPv4Network("0.0.0.0/0"), None, type=rule["action"], table=_text(rule))]
         found = _in_table(space, str(rule.get("table", "main")), key.destination)
         if found and found[0].type != "throw":
             return found
@@ -77,7 +80,14 @@ def _is_marked(rule: Mapping[str, Any], mark: int) -> bool:
 
 
 def _text(rule: Mapping[str, Any]) -> str:
-    return "ip rule " + " ".join(f"{name} {value}" for name, value in rule.items() if value is not None)
+    return f"{RULE} " + " ".join(f"{name} {value}" for name, value in rule.items() if value is not None)
+
+
+def text(route: Route) -> str:
+    """What decides, as its tool prints it: a rule of policy routing, or a route and the table that it is in."""
+    if route.table.startswith(RULE):
+        return route.table
+    return f"route {route}{f' table {route.table}' if route.table not in ('main', 'local') else ''}"
 
 
 def _in_table(space: Space, table: str, destination: IPv4Address) -> list[Route]:
@@ -85,7 +95,7 @@ def _in_table(space: Space, table: str, destination: IPv4Address) -> list[Route]
     fitting = [
         route
         for route in space.network.routes_in(table)
-        if destination in route.destination and not (route.flags & _DEAD) and _is_usable(space, route)
+        if destination in route.destination and _DEAD not in route.flags and _is_usable(space, route)
     ]
     if not fitting:
         return []

@@ -242,17 +242,17 @@ class Walker:
         key = routing.Key(packet.destination, packet.source, self.mark, device)
         route = routing.lookup(space, key, self.chance)
         if route is None:
-            self._end(
-                space, Place.ROUTE, End.REFUSED, f"there is no route to {packet.destination}", owner="pod network"
-            )
+            told = f"there is no route to {packet.destination}{_why_none(space, 'veth') if space.pod else ''}"
+            self._end(space, Place.ROUTE, End.REFUSED, told, owner="pod network")
         if route.type in ("unreachable", "blackhole", "prohibit"):
             end = End.DROPPED if route.type == "blackhole" else End.REFUSED
-            self._end(space, Place.ROUTE, end, f"the route to {packet.destination} leads nowhere", f"route {route}")
+            told = f"the route to {packet.destination} leads nowhere"
+            self._end(space, Place.ROUTE, end, told, routing.text(route))
         if route.type not in ("unicast", "local"):
-            raise undecided(f"{packet.destination} is a {route.type} address", f"route {route}")
+            raise undecided(f"{packet.destination} is a {route.type} address", routing.text(route))
         own = route.type == "local"
         what = f"{packet.destination} is an own address" if own else f"out by {route.device}{_via(route)}"
-        self._hop(space, Place.ROUTE, what, decided_by=f"route {route}", device=route.device or "")
+        self._hop(space, Place.ROUTE, what, decided_by=routing.text(route), device=route.device or "")
         return route
 
     def _hook(
@@ -432,6 +432,11 @@ class Walker:
         entry = _entry(space, link, next_hop)
         if entry is not None and entry.mac and entry.states & _RESOLVED:
             text = _neighbour_text(entry)
+            owners = set(_macs_of(node, space, next_hop))
+            if owners and entry.mac not in owners:
+                right = _owner_mac(node, space, next_hop)
+                wrong = f"{next_hop} is at {right}, not at {entry.mac}: the frame is for nobody"
+                self._end(space, Place.NEIGHBOUR, End.DROPPED, wrong, text, device=link.name)
             self._hop(space, Place.NEIGHBOUR, f"{next_hop} is at {entry.mac}", decided_by=text, device=link.name)
             return entry.mac
         mac = _owner_mac(node, space, next_hop)
@@ -459,7 +464,8 @@ class Walker:
         if bridge is not None and bridge.kind == "bridge":
             self._into_bridge(node, link, bridge, mac)
         if mac not in (link.mac, BROADCAST_MAC):
-            wrong = f"the frame is for {mac}, and {link.name} is {link.mac}: it is another host's"
+            why = ": it is another host's" if space.pod else ", which is in no bridge"
+            wrong = f"the frame is for {mac}, and {link.name} is {link.mac}{why}"
             self._end(space, Place.VETH, End.DROPPED, wrong, device=link.name)
         self._receive(space, link.name)
 
@@ -657,7 +663,8 @@ class Walker:
             self._end(sender, Place.NIC, End.DROPPED, told, owner="kube-proxy")
         tunnel = next((link.name for link in sender.network.links if link.kind == "vxlan"), "")
         if to in facts.pod_cidr and tunnel:
-            told = f"there is no route to {to} by {tunnel}: it leaves the cluster, where nobody knows it"
+            missing = f"there is no route to {to} by {tunnel}{_why_none(sender, 'bridge', 'vxlan')}"
+            told = f"{missing}: it leaves the cluster, where nobody knows it"
             self._end(sender, Place.ROUTE, End.DROPPED, told, owner="pod network")
         if to in facts.pod_cidr:
             raise undecided(f"whether hosts outside bring packets for {to} to its node is not known")
@@ -721,6 +728,12 @@ def _via(route: Route) -> str:
     return f" via {route.via}" if route.via else ""
 
 
+def _why_none(space: Space, *kinds: str) -> str:
+    """Routes go with their devices: which of such kinds are down."""
+    down = [link.name for link in space.network.links if link.kind in kinds and not link.is_up]
+    return f", as {' and '.join(down)} is down" if down else ""
+
+
 def _entry(space: Space, link: Link, address: IPv4Address) -> Neighbour | None:
     return next((e for e in space.network.neighbours if (e.device, e.address) == (link.name, address)), None)
 
@@ -751,6 +764,14 @@ def _owner_mac(node: Node, asking: Space, address: IPv4Address) -> str | None:
         if link is not None:
             return link.mac
     return None
+
+
+def _macs_of(node: Node, asking: Space, address: IPv4Address) -> Iterator[str]:
+    """What may answer ARP for an address on the links of a node: of the node's own addresses any device of it does."""
+    for space in node.spaces:
+        link = space.network.device_with(address) if space is not asking else None
+        if link is not None:
+            yield from (each.mac for each in space.network.links if each.mac and (space is node.host or each == link))
 
 
 def walks(world: World, start: Start, *, most: int = 5000) -> tuple[tuple[Walk, ...], bool]:

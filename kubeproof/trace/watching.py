@@ -30,6 +30,8 @@ from kubeproof.trace.sightings import ANSWER, END, HOOKS, REQUEST, TABLE
 
 LONGEST_SECONDS = 8
 """What a host watches at most, times ``patience``; 1.5 are usual, the others are for hosts under load."""
+PACKET_SECONDS = 0.25
+"""What each packet more than the first adds to that."""
 ANSWER_SECONDS = 0.6
 """How long this machine listens for answers where it is the sender; a host does until it sees nothing more."""
 TIMED_OUT = 124
@@ -209,7 +211,7 @@ class _Watcher:
         self._marker = secrets.token_hex(8)
         self._names = {f"n{number}": name for number, name in enumerate(spaces.inodes)}
         self._shorts = {name: short for short, name in self._names.items()}
-        seconds = patient(LONGEST_SECONDS)
+        seconds = patient(LONGEST_SECONDS + PACKET_SECONDS * (len(sendings) - 1))
         words = ["timeout", "-k", "1", f"{seconds:g}", "sh", "-c", self._script(sendings, tunnel_ports, seconds)]
         self._process = subprocess.Popen(
             _over_ssh(access, words),

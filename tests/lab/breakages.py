@@ -89,7 +89,8 @@ def iptables(name: str, rule: str, told: str, *, table: str = "filter", usual: b
 
 
 def static_pod_gone(name: str, *, usual: bool = False) -> Breakage:
-    made = f"mv {MANIFESTS}/{name}.yaml /root/ && sleep 12"
+    runs = f"docker ps -q --filter label=io.kubernetes.container.name={name} | grep -q ."
+    made = f"mv {MANIFESTS}/{name}.yaml /root/ && timeout 60 sh -c 'while {runs}; do sleep 0.2; done'"
     return Breakage(
         f"{name} gone",
         made,
@@ -429,8 +430,11 @@ def undo(breakage: Breakage, command: str) -> None:
     ssh(breakage.on().name, f"{{ {command}\n}} >/dev/null 2>&1; true")
 
 
-def renew() -> None:
-    """Have pods of the node that were restarted made anew: kubelet waits longer with each restart, up to 5 minutes."""
+def renew() -> bool:
+    """Have pods of the node that were restarted made anew: kubelet waits longer with each restart, up to 5 minutes.
+
+    Returns whether there were any.
+    """
     pods = kubectl(
         f"-n kube-system get pods --field-selector spec.nodeName={worker().name} -o jsonpath="
         "'{range .items[*]}{.metadata.name} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}'"
@@ -440,3 +444,4 @@ def renew() -> None:
     ]
     if restarted:
         kubectl(f"-n kube-system delete pod {' '.join(restarted)}")
+    return bool(restarted)

@@ -44,10 +44,10 @@ class Prover:
 
     def __init__(self, loaded: LoadedInventory) -> None:
         self._loaded = loaded
-        rows = self._rows()
-        wrong = [row for row in rows if row.is_failing]
+        found = rows(self._loaded)
+        wrong = [row for row in found if row.is_failing]
         assert not wrong, f"the proof does not hold to begin with:\n{_shown(wrong)}"
-        self._usual = {(row.node, row.name) for row in rows if row.status is Status.HOLDS}
+        self._usual = {(row.node, row.name) for row in found if row.status is Status.HOLDS}
 
     def wait(self, *, seconds: float) -> None:
         """Return when the whole proof holds. CommandError with what does not when ``seconds`` have passed."""
@@ -67,19 +67,20 @@ class Prover:
 
     def missing(self) -> str:
         """What does not hold that should, one line each; "" if all does."""
-        rows = self._rows()
-        holding = {(row.node, row.name) for row in rows if row.status is Status.HOLDS}
-        wrong = [row for row in rows if row.is_failing]
+        found = rows(self._loaded)
+        holding = {(row.node, row.name) for row in found if row.status is Status.HOLDS}
+        wrong = [row for row in found if row.is_failing]
         absent = [f"{node} {name}: not proven" for node, name in sorted(self._usual - holding)]
         return _shown(wrong) if wrong else "\n".join(absent[:SHOWN])
 
-    def _rows(self) -> list[CheckResult]:
-        """Probes are sent only where all checks hold: they cost most of a proof."""
-        snapshot = collect(self._loaded)
-        rows = checks(snapshot)
-        if any(row.is_failing for row in rows):
-            return rows
-        return [*rows, *run_matrix(probes.plan(snapshot), snapshot)]
+
+def rows(inventory: LoadedInventory) -> list[CheckResult]:
+    """The proof. Probes are sent only where all checks hold: they cost most of it."""
+    snapshot = collect(inventory)
+    found = checks(snapshot)
+    if any(row.is_failing for row in found):
+        return found
+    return [*found, *run_matrix(probes.plan(snapshot), snapshot)]
 
 
 def _shown(rows: list[CheckResult]) -> str:

@@ -4,6 +4,7 @@ Those marked as usual run each time; KUBEPROOF_EVERY_BREAKAGE=1 runs all of them
 """
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from tests.lab.proving import Prover, diagnosed, names_of
 from tests.lab.test_doctor import EVERY, apply_remedies, remedies_of
 
 pytestmark = pytest.mark.usefixtures("running_lab")
+SECONDS = 180
+"""For the proof to hold when nothing is broken any more: pods are made anew."""
 SHOWN = [breakage for breakage in BREAKAGES if EVERY or breakage.usual]
 
 
 @pytest.fixture(scope="module")
-def prover(inventory: LoadedInventory) -> Prover:
+def prover(inventory: LoadedInventory) -> Iterator[Prover]:
     proven: list[Prover] = []
 
     def holds() -> bool:
@@ -33,7 +36,8 @@ def prover(inventory: LoadedInventory) -> Prover:
         return bool(proven)
 
     wait_until(holds, seconds=400, what="the proof to hold to begin with")
-    return proven[0]
+    yield proven[0]
+    proven[0].wait(seconds=SECONDS)
 
 
 @pytest.mark.parametrize("breakage", SHOWN, ids=lambda breakage: breakage.name.replace(" ", "-"))
@@ -54,10 +58,10 @@ def test_a_breakage_is_named_and_repaired(
     finally:
         breakages.undo(breakage, undone)
         with suppress(AssertionError):  # the API may not answer yet
-            breakages.renew()
+            if breakages.renew():
+                prover.wait(seconds=SECONDS)
     shown = json.dumps(found, indent=1)
     assert report.evidence.failing, f"the proof does not see it: {shown}"
     assert not report.is_clear
     assert breakage.is_told(names_of(report)), shown
     assert bool(remedies_of(found)) == breakage.has_remedy, shown
-    prover.wait(seconds=breakage.seconds)

@@ -13,16 +13,14 @@ from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.tables import paths
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
 from kubeproof.doctor.report import to_json
-from kubeproof.proof.checks import run_all
-from kubeproof.proof.collect import collect
-from kubeproof.proof.proving import prove
+from kubeproof.proof.probes import TITLES
 from lab.paths import REPOSITORY
 from lab.wait import wait_until
 from tests.lab import breaking
 from tests.lab.breakages import BREAKAGES
 from tests.lab.breaking import FAULTS, Fault, console, leader, other, worker
 from tests.lab.commands import inv, succeed
-from tests.lab.proving import diagnosed, names_of
+from tests.lab.proving import diagnosed, names_of, rows
 from tests.lab.remote import kubectl, ssh
 
 SETTLE_SECONDS = 120
@@ -46,16 +44,9 @@ def undo() -> Iterator[list[Callable[[], None]]]:
 
 
 def _failing(inventory: LoadedInventory) -> list[str]:
-    """Rows of the proof that do not hold: checks first, probes only if all of these do."""
-    snapshot = collect(inventory)
-    rows = [*snapshot.reachability(), *run_all(snapshot.contexts())]
-    failing = [f"{row.name}@{row.node}: {row.found}" for row in rows if not row.ok]
-    return failing or [f"{row.name}@{row.node}: {row.found}" for row in _unheld(inventory)]
-
-
-def _unheld(inventory: LoadedInventory) -> list[Any]:
-    report = prove(inventory)
-    return [row for row in report.results if not row.ok and row.status.value != "not run"]
+    """Rows of the proof that do not hold. Only a probe may have nothing to look at."""
+    found = [row for row in rows(inventory) if row.is_failing or not (row.ok or row.name in TITLES)]
+    return [f"{row.name}@{row.node}: {row.found}" for row in found]
 
 
 def _settles(inventory: LoadedInventory, *, but: str = "") -> None:

@@ -47,6 +47,10 @@ cgroups = error_rule(
 @of_each_host
 def findings(inspection: Inspection, node: Node, facts: NodeState) -> Iterator[Finding]:
     yield from _machine(facts)
+    if inspection.cluster.settings.cni_backend == "udp" and facts.architecture not in ("", "amd64"):
+        # flannel, pkg/backend/udp/udp_network_amd64.go
+        found = f"is an {facts.architecture}, for which flannel has no udp"
+        yield architecture.finding(found, "use another cni_backend", breaks="so its pods do not start")
     yield from _size(node, facts)
     yield from _swap(facts)
     yield from _cgroups(inspection.cluster.settings, facts)

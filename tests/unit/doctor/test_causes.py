@@ -14,6 +14,7 @@ import pytest
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS, by_name
 from kubeproof.doctor.diagnosis import Diagnosis
 from kubeproof.doctor.evidence import Evidence, Token
+from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import removal
 from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.rules.api import Service, ServicePort
@@ -582,7 +583,10 @@ def test_a_healthy_cluster_has_nothing(settings: dict[str, Any]) -> None:
     assert patient.undecided(item) == []
 
 
-@pytest.mark.parametrize(("cni", "backend"), [("flannel", "vxlan"), ("flannel", "host-gw"), ("canal", "vxlan")])
+OTHERS = [(network.name, backend.name) for network in NETWORKS.values() for backend in network.backends][1:]
+
+
+@pytest.mark.parametrize(("cni", "backend"), OTHERS)
 def test_a_healthy_cluster_of_another_network_has_nothing(cni: str, backend: str) -> None:
     item = patient.evidence(**networks.settings(cni, backend))
     objects = replace(networks.api(cni), policies={})
@@ -771,6 +775,28 @@ def test_what_an_agent_does_not_set_again_by_itself_it_sets_when_it_starts(
     assert " kill" in remedy.command
 
 
+C_BLOCK = networks.blocks("node-c")[0]
+LOST_OF_CALICO: list[tuple[str, str, changes.Change]] = [
+    ("vxlan", "routes-to-blocks", changes.less("routes", lambda route: route.destination == C_BLOCK)),
+    ("ipip", "routes-to-blocks", changes.less("routes", lambda route: route.destination == C_BLOCK)),
+    ("none", "routes-to-blocks", changes.less("routes", lambda route: route.type == "blackhole")),
+    ("vxlan", "flannel-device", changes.without_link("vxlan.calico")),
+    ("ipip", "ipip-device", changes.link("tunl0", flags=frozenset())),
+]
+
+
+@pytest.mark.parametrize(("backend", "name", "change"), LOST_OF_CALICO)
+def test_what_calicos_agent_sets_when_it_starts(backend: str, name: str, change: changes.Change) -> None:
+    item = patient.evidence(**networks.settings("calico", backend))
+    states = {each: networks.state(each, "calico", backend) for each in good.NAMES}
+    objects = replace(networks.api("calico"), policies={})
+    item = replace(item, snapshot=replace(item.snapshot, states=states, objects=objects))
+    (found,) = patient.found(on_b(change)(item))
+    assert found.name == name
+    assert "io.kubernetes.container.name=calico-node | xargs --no-run-if-empty docker kill" in remedies(found)
+
+
+@pytest.mark.parametrize(("cni", "device"), [("canal", "flannel.1"), ("calico", "vxlan.calico")])
 @pytest.mark.parametrize(
     ("trouble", "event", "remedy"),
     [
@@ -779,16 +805,16 @@ def test_what_an_agent_does_not_set_again_by_itself_it_sets_when_it_starts(
     ],
 )
 def test_pods_of_the_network_that_do_not_run_come_first_and_hide_what_follows(
-    trouble: str, event: str, remedy: str
+    cni: str, device: str, trouble: str, event: str, remedy: str
 ) -> None:
     """Without Felix and flanneld no rule accepts pods: to add one by hand would repair nothing."""
-    item = patient.evidence(**networks.settings("canal", "vxlan"))
-    states = {each: networks.state(each, "canal", "vxlan") for each in good.NAMES}
-    objects = changes.pod("proxy-b", ready=False, phase="Pending", trouble=trouble)(networks.api("canal"))
+    item = patient.evidence(**networks.settings(cni, "vxlan"))
+    states = {each: networks.state(each, cni, "vxlan") for each in good.NAMES}
+    objects = changes.pod("proxy-b", ready=False, phase="Pending", trouble=trouble)(networks.api(cni))
     rules = states["node-b"].iptables
     closed = parse_iptables_save(f"{VARIANT}*filter\n:FORWARD DROP [0:0]\nCOMMIT\n").tables
     bare = replace(states["node-b"], iptables=replace(rules, tables={**rules.tables, **closed}))
-    states["node-b"] = changes.without_link("flannel.1")(bare)
+    states["node-b"] = changes.without_link(device)(bare)
     item = replace(item, snapshot=replace(item.snapshot, states=states, objects=replace(objects, policies={})))
     item = both(plane(events={"kube-system/proxy-b": event}), lost("pod-to-pod-other-node", "node-b"))(item)
     told = patient.found(item)

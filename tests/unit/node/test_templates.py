@@ -7,7 +7,7 @@ from jinja2 import UndefinedError
 
 from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import NAMES
-from kubeproof.config.tables.version_traits import BORDERS
+from kubeproof.config.tables.version_traits import BORDERS, PROXY_MODES
 from kubeproof.node import templates
 from kubeproof.node.joining import Credentials
 from kubeproof.node.kubeadm_config import ignored_errors, init_config, join_config
@@ -47,6 +47,10 @@ class TestInitConfiguration:
         found = documents(init_config(cluster()))
         assert "etcd" not in found["ClusterConfiguration"]
         assert "conntrack" not in found["KubeProxyConfiguration"]
+
+    @pytest.mark.parametrize("mode", PROXY_MODES)
+    def test_the_mode_of_kube_proxy(self, mode: str) -> None:
+        assert documents(init_config(cluster(kube_proxy_mode=mode)))["KubeProxyConfiguration"]["mode"] == mode
 
     def test_image_pull_is_ignored_only_without_coredns(self) -> None:
         assert ignored_errors(cluster()) == []

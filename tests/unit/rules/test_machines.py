@@ -40,6 +40,13 @@ def test_machine(host: str, facts: dict[str, Any], expected: tuple[str, str] | N
     assert found(machines.findings, inspection(**{host: facts})) == wanted
 
 
+def test_flannels_udp_is_for_amd64() -> None:
+    wanted = cluster(cni="flannel", cni_backend="udp")
+    assert found(machines.findings, inspection(wanted)) == []
+    looked_at = inspection(wanted, node1={"architecture": "arm64"})
+    assert found(machines.findings, looked_at) == [("architecture", "node1", "error")]
+
+
 @pytest.mark.parametrize("version", ["1.34.0", "1.35.0"])
 def test_cgroup_v1_is_refused_from_1_35_on(version: str) -> None:
     wanted = cluster(kubernetes_version=version)

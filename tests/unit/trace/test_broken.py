@@ -106,6 +106,22 @@ FAULTS: dict[str, tuple[str, str, Change, Place, End, str]] = {
         "flannel.1 has no ARP entry for 10.244.3.0",
     ),
     "no FDB entry": (NODE1, "fdb", fdb("flannel.1", "192.168.200.13"), Place.FDB, End.DROPPED, "no FDB entry"),
+    "a pod's ARP entry with another MAC": (
+        NODE2,
+        "neighbours",
+        neighbour("cni0", "10.244.3.10", lladdr="02:00:00:00:00:98", state=["PERMANENT"]),
+        Place.NEIGHBOUR,
+        End.DROPPED,
+        "not at 02:00:00:00:00:98",
+    ),
+    "a veth in no bridge": (
+        NODE1,
+        "links",
+        link("veth2d9704a6", master=None),
+        Place.VETH,
+        End.DROPPED,
+        "which is in no bridge",
+    ),
     "an FDB entry with another node": (
         NODE1,
         "fdb",

@@ -105,7 +105,7 @@ def test_a_drop_is_seen_at_its_hook_and_names_the_rule(seen: dict[Where, Sightin
 
 def test_the_answer_is_held_against_the_end() -> None:
     seen = sightings("refused")
-    assert confirming.answer(("k8s-master", POD), seen) == "ICMP destination unreachable"
+    assert confirming.answer(START, seen) == "ICMP destination unreachable"
     hop = Hop("k8s-node2", "", Place.SOCKET, "nobody listens", SERVICE)
     assert beside(hop, seen, End.REFUSED) == Sight(Status.SEEN, "answered by ICMP destination unreachable")
     assert beside(hop, seen, End.ARRIVED).status is Status.OTHERWISE
@@ -113,10 +113,11 @@ def test_the_answer_is_held_against_the_end() -> None:
 
 
 def test_an_answered_packet_has_arrived(seen: dict[Where, Sightings]) -> None:
-    start = ("k8s-master", POD)
-    assert confirming.answer(start, seen) == ANSWERED
-    assert confirming.arrived(Walk((), Outcome(End.ARRIVED)), start, seen)
-    assert not confirming.arrived(Walk((), Outcome(End.ARRIVED)), start, {})
+    assert confirming.answer(START, seen) == ANSWERED
+    assert confirming.arrived(Walk((), Outcome(End.ARRIVED)), START, seen)
+    assert not confirming.arrived(Walk((), Outcome(End.ARRIVED)), START, {})
+    # What another address answers, as without br_netfilter on one bridge, is nobody's.
+    assert confirming.answer(replace(START, packet=replace(SERVICE, destination=WORKER)), seen) == ""
 
 
 def test_of_several_ways_the_one_that_was_taken_is_chosen(seen: dict[Where, Sightings]) -> None:

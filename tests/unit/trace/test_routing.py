@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from kubeproof.trace.passing import Chance
-from kubeproof.trace.routing import Key, lookup, refusal, type_of
+from kubeproof.trace.routing import Key, lookup, refusal, text, type_of
 from kubeproof.trace.world import Space
 
 TO = IPv4Address("10.244.1.0")
@@ -51,6 +51,23 @@ def test_own_addresses_are_accepted_where_all_devices_accept_them() -> None:
     own = {"type": "local", "dst": str(TO), "dev": "eth0", "table": "local"}
     assert "martian source" in refusal(space(own), Key(HERE, TO, in_device="eth0"))
     assert refusal(space(own, kernel=of_kernel("all/accept_local")), Key(HERE, TO, in_device="eth0")) == ""
+
+
+def test_what_decides_is_named_with_its_table_or_is_the_rule_itself() -> None:
+    other = {"priority": 77, "src": "all", "dst": "10.244.0.0", "dstlen": 16, "table": "77"}
+    prohibit = {"priority": 70, "src": "all", "dst": "10.244.1.0", "dstlen": 24, "action": "prohibit"}
+    nowhere = {"type": "unreachable", "dst": "default", "table": "77"}
+    decided = [lookup(space(nowhere, rules=rules), Key(TO), Chance()) for rules in ((other, MAIN), (prohibit, MAIN))]
+    assert [route and text(route) for route in decided] == [
+        "route unreachable 0.0.0.0/0 table 77",
+        "ip rule priority 70 src all dst 10.244.1.0 dstlen 24 action prohibit",
+    ]
+
+
+def test_without_a_carrier_a_route_is_taken_all_the_same() -> None:
+    flags = (["linkdown"], ["dead", "linkdown"])
+    found = [lookup(space({"dst": "default", "dev": "eth0", "flags": each}), Key(TO), Chance()) for each in flags]
+    assert [route and route.device for route in found] == ["eth0", None]
 
 
 def test_a_rule_that_is_inverted_selects_what_does_not_fit() -> None:

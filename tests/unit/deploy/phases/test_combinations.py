@@ -78,9 +78,10 @@ NETWORKS: dict[str, dict[str, object]] = {
     "flannel": {"cni": "flannel"},
     "host-gw": {"cni": "flannel", "cni_backend": "host-gw"},
     "canal": {"cni": "canal"},
+    "calico": {"cni": "calico", "cni_backend": "ipip"},
 }
-MANIFESTS = {"flannel": made_up.FLANNEL, "canal": made_up.CANAL}
-DAEMON_SETS = ("kube-system/podnet", "kube-flannel/kube-flannel-ds", "kube-system/canal")
+MANIFESTS = {"flannel": made_up.FLANNEL, "canal": made_up.CANAL, "calico": made_up.CALICO}
+DAEMON_SETS = ("kube-system/podnet", "kube-flannel/kube-flannel-ds", "kube-system/canal", "kube-system/calico-node")
 
 
 def number(minor: str) -> int:
@@ -313,15 +314,19 @@ def network_is_right(run: Run, hosts: list[str], minor: int, network: str) -> No
         assert ("/etc/tmpfiles.d/kubeproof-podnet.conf" in placed) == (network == "podnet")
     if network == "podnet":
         return
-    backend = json.loads(applied["ConfigMap"]["data"]["net-conf.json"])["Backend"]
-    assert backend == {"Type": "host-gw" if network == "host-gw" else "vxlan"}
+    data = applied["ConfigMap"]["data"]
+    if network == "calico":
+        assert data["CALICO_IPV4POOL_IPIP"] == "Always"
+    else:
+        backend = json.loads(data["net-conf.json"])["Backend"]
+        assert backend == {"Type": "host-gw" if network == "host-gw" else "vxlan"}
     images = [item["image"] for item in applied["DaemonSet"]["spec"]["template"]["spec"]["containers"]]
     assert all(image.startswith("docker.example.net/") for image in images)
     for host in hosts:
         asked = " ".join(item.command for item in run.commands if item.host == host and "for image in" in item.command)
         assert all(image in asked for image in images)
-        # Canal's init container brings all that it calls.
-        assert run.ran("cd /opt/cni/bin", host) == (network != "canal")
+        # The init container of Calico's project brings all that it calls.
+        assert run.ran("cd /opt/cni/bin", host) == (network not in ("canal", "calico"))
     if network == "canal":
         assert applied["PodDisruptionBudget"]["apiVersion"] == ("policy/v1beta1" if minor < 21 else "policy/v1")
 
@@ -329,8 +334,9 @@ def network_is_right(run: Run, hosts: list[str], minor: int, network: str) -> No
 def system_is_right(run: Run, host: Host, network: str) -> None:
     red_hat = host.packages == "rpm"
     opened = run.ran("firewall-cmd .*--add-port=.*8472/udp", host.name)
-    assert opened == (red_hat and network != "host-gw")
-    assert run.ran("--zone=trusted --add-source=192.0.2.11", host.name) == (red_hat and network == "host-gw")
+    without_port = network in ("host-gw", "calico")
+    assert opened == (red_hat and not without_port)
+    assert run.ran("--zone=trusted --add-source=192.0.2.11", host.name) == (red_hat and without_port)
     assert run.ran("setenforce 0", host.name) == red_hat
     assert run.ran("firewall-cmd .*--add-port=10250/tcp", host.name) == red_hat
     assert run.ran("firewall-cmd --quiet --permanent --zone=trusted --add-source=10.244.0.0/16", host.name) == red_hat

@@ -349,7 +349,7 @@ class TestReset:
         monkeypatch.setenv("KUBEPROOF_KEEP_HOSTS", "1")
         hosts.flags = tuple(f"{name} remembered" for name in ADDRESSES)
         rules = "*filter\n:FORWARD DROP [0:0]\n:KUBE-FORWARD - [0:0]\n-A FORWARD -j KUBE-FORWARD\nCOMMIT"
-        hosts.answer("run ipv4", stdout=sections(ipv4=rules))
+        hosts.answer("run ip6tables", stdout=sections(iptables=rules))
         run = hosts.run("reset.py", "-y")
         assert run.code == 0, run.output
         plans = [item.stdin or "" for item in run.commands if "iptables-restore" in item.command]

@@ -33,3 +33,9 @@ def test_a_mirrors_key_is_where_the_projects_is(
 def test_apparmors_parser_comes_where_it_is_on(system: str, apparmor: bool, wanted: int) -> None:
     names = packages.wanted_packages(cluster().settings, SYSTEMS[system], apparmor=apparmor)
     assert list(names).count("apparmor") == wanted
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [("iptables", False), ("ipvs", True), ("nftables", False)])
+def test_tools_of_ipvs_come_with_its_mode(mode: str, wanted: bool) -> None:
+    names = packages.wanted_packages(cluster(kube_proxy_mode=mode).settings, SYSTEMS["debian 12"])
+    assert ({"ipset", "ipvsadm"} <= set(names)) is wanted
