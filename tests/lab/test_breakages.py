@@ -15,7 +15,7 @@ from kubeproof.config.cluster import LoadedInventory
 from kubeproof.doctor.examining import diagnose
 from kubeproof.doctor.report import to_json
 from lab.wait import wait_until
-from tests.lab import breakages
+from tests.lab import breakages, ends
 from tests.lab.breakages import BREAKAGES, Breakage
 from tests.lab.proving import Prover, diagnosed, names_of
 from tests.lab.test_doctor import EVERY, apply_remedies, remedies_of
@@ -40,6 +40,10 @@ def prover(inventory: LoadedInventory) -> Iterator[Prover]:
     proven[0].wait(seconds=SECONDS)
 
 
+def test_each_has_an_end_or_a_reason() -> None:
+    assert {breakage.name for breakage in BREAKAGES} == set(ends.WAYS)
+
+
 @pytest.mark.parametrize("breakage", SHOWN, ids=lambda breakage: breakage.name.replace(" ", "-"))
 def test_a_breakage_is_named_and_repaired(
     breakage: Breakage, inventory: LoadedInventory, prover: Prover, tmp_path: Path
@@ -49,6 +53,7 @@ def test_a_breakage_is_named_and_repaired(
         breakages.make(breakage)
         report = diagnosed(inventory, breakage.is_told)
         found: dict[str, Any] = to_json(report)
+        ends.check(breakage.name, inventory)
         apply_remedies(found, tmp_path)
         for _ in range(breakage.rounds - 1):
             if prover.holds(seconds=breakage.seconds):
