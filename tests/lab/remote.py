@@ -41,3 +41,15 @@ def python_in_pod(pod: str, script: str, *arguments: str) -> "subprocess.Popen[s
 def kubectl(words: str, *, stdin: str = "") -> str:
     """Run kubectl with shell words."""
     return ssh(load().nodes[0].name, f"{KUBECTL} {words}", stdin=stdin)
+
+
+def forget_attempts() -> None:
+    """Have the nodes forget connections that were begun and not answered.
+
+    What is sent to a Service while its rules are missing is not translated, and for two minutes
+    (nf_conntrack_tcp_timeout_syn_sent) nothing is that comes from the same port. Linux chooses other ports at random
+    every ten seconds (EPHEMERAL_PORT_SHUFFLE_PERIOD): now and then a client meets those again, and loses a third of
+    what it sends for some seconds.
+    """
+    for node in load().nodes:
+        ssh(node.name, "conntrack -D -p tcp --state SYN_SENT >/dev/null 2>&1 || true")
