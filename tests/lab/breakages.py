@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.settings import LabNode, load
 from tests.lab.breaking import leader, other, subnet, worker
-from tests.lab.remote import KUBECTL, kubectl, ssh
+from tests.lab.remote import KUBECTL, forget_attempts, kubectl, ssh
 
 AGENT = "docker ps -q --filter label=io.kubernetes.container.name=podnet"
 FROZEN = f"docker kill --signal STOP $({AGENT}) >/dev/null && "
@@ -428,6 +428,7 @@ def make(breakage: Breakage) -> None:
 def undo(breakage: Breakage, command: str) -> None:
     """Whether or not it has been mended; ``command`` is its own, filled in while the API answered."""
     ssh(breakage.on().name, f"{{ {command}\n}} >/dev/null 2>&1; true")
+    forget_attempts()
 
 
 def renew() -> bool:

@@ -1,4 +1,4 @@
-"""Where the trace of a packet has to end for each way to break a lab of breakages.py."""
+"""Where the trace of a packet has to end for each way to break a lab of breakages.py and breaking.py."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -147,6 +147,29 @@ WAYS: dict[str, Ends | str] = {
     "the demo scaled to 0": "there is no pod to ask from or for",
     "the demo's Service gone": NO_SERVICE,
     "cni0 too small": SMALL,
+    # The faults of breaking.py
+    "bridge-netfilter": Ends(Place.SOCKET, "was asked", web),
+    "ip-forward": Ends(Place.ROUTE, "ip_forward = 0"),
+    "swap": CONTROL,
+    "cgroup-driver": CONTROL,
+    "forward-accepts": Ends(Place.FORWARD, "policy is DROP"),
+    "udp-path": Ends(Place.INPUT, "--dport 8472 -j DROP", near),
+    "cni-mtu": SMALL,
+    "underlay-mtu-too-large": SMALL,
+    "vxlan-checksum-offload": "checksums are the hardware's: a trace shows where the packet was seen last",
+    "pod-cidr-mismatch": "pods keep their addresses, and packets go as before",
+    "cni0-address": Ends(Place.ROUTE, "there is no route to", near),
+    "cni-order": NEW_PODS,
+    "policies-in-force": "without a policy nothing is to be dropped",
+    "policy-chains-first": "the chain is about 203.0.113.7, which is nobody here",
+    "node-address": "both addresses are the node's; what packets do then was not looked at",
+    "clock-skew": HARMLESS,
+    "duplicate-hostname": HARMLESS,
+    "duplicate-machine-id": HARMLESS,
+    "duplicate-product-uuid": HARMLESS,
+    "iptables-mixed": "the rule is about 203.0.113.9, which is nobody here",
+    "cni-leftovers": "the chain is about 203.0.113.7, which is nobody here",
+    "reset-lost-ssh": "a node that cannot be read is told as undecided, with the reason",
 }
 """Or why no packet of a trace ends there."""
 

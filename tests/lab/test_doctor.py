@@ -16,7 +16,7 @@ from kubeproof.doctor.report import to_json
 from kubeproof.proof.probes import TITLES
 from lab.paths import REPOSITORY
 from lab.wait import wait_until
-from tests.lab import breaking
+from tests.lab import breaking, ends
 from tests.lab.breakages import BREAKAGES
 from tests.lab.breaking import FAULTS, Fault, console, leader, other, worker
 from tests.lab.commands import inv, succeed
@@ -115,6 +115,10 @@ def test_there_is_a_fault_for_each_diagnosis() -> None:
     assert {cause.name for cause in (*CAUSES, *SUSPECTS)} - {JOINING} <= made
 
 
+def test_each_has_an_end_of_a_trace_or_a_reason_for_none() -> None:
+    assert {fault.name for fault in FAULTS} | {breakage.name for breakage in BREAKAGES} == set(ends.WAYS)
+
+
 def test_a_healthy_cluster_has_nothing(tmp_path: Path, inventory: LoadedInventory) -> None:
     _settles(inventory)  # what came before may still be in motion
     file = tmp_path / "doctor.json"
@@ -135,6 +139,7 @@ def test_a_fault_is_named_and_repaired(
     else:
         assert _failing(inventory), "the proof does not see it"
     report = _report(inventory, fault.name)
+    ends.check(fault.name, inventory)
     if fault.by_command:
         _by_command(tmp_path / "doctor.json", fault.name)
     apply_remedies(report, tmp_path)

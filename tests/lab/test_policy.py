@@ -2,17 +2,27 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from kubeproof.config.cluster import LoadedInventory
+from kubeproof.terminal.errors import EXIT_OK
+from kubeproof.trace import collecting, world
+from kubeproof.trace.endpoints import Asked
+from kubeproof.trace.model import End, Prediction
+from kubeproof.walkthrough import attempting, playing
+from kubeproof.walkthrough.attempt import Attempt, FromHere, InPod, Outcome, Result
+from kubeproof.walkthrough.playing import LAST_STEP, POLICY
 from lab.paths import SSH_CONFIG
 from lab.settings import load
 from lab.wait import wait_until
 from tests.lab.agents import no_agents
 from tests.lab.commands import inv, succeed
 from tests.lab.remote import kubectl, kubectl_process, python_in_pod, ssh
+from tests.lab.tracing import predicted
 
 pytestmark = pytest.mark.usefixtures("running_lab")
 
@@ -101,11 +111,44 @@ def namespace(one_namespace: None) -> Iterator[None]:
     kubectl(f"-n {NAMESPACE} delete pods --all --grace-period=0 --force")
 
 
-def test_the_walk_through_comes_out_as_it_says_and_leaves_nothing() -> None:
-    output = succeed("policy")
-    assert "every attempt came out as it has to" in output
+def test_the_walk_through_comes_out_as_it_says_and_leaves_nothing(
+    inventory: LoadedInventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And in each of its steps a trace predicts what comes of each attempt, and names the policy that blocks it."""
+    make, untrue, steps = attempting.make, list[str](), list[int]()
+
+    def traced(loaded: LoadedInventory, attempts: Sequence[Attempt]) -> list[tuple[Attempt, Result, float]]:
+        results = make(loaded, attempts)
+        now = world.make(collecting.collect(loaded))
+        untrue.extend(told for attempt in attempts if (told := _untrue(attempt, predicted(now, _asked(attempt)))))
+        steps.append(len(attempts))
+        return results
+
+    monkeypatch.setattr(attempting, "make", traced)
+    assert playing.play(inventory) == EXIT_OK, "an attempt did not come out as it has to"
+    assert untrue == []
+    assert len(steps) == LAST_STEP + 1
     assert kubectl("get networkpolicies -A -o name") == ""
     assert kubectl("get pods,services,endpoints -l app.kubernetes.io/part-of=kubeproof-walkthrough -o name") == ""
+
+
+def _asked(attempt: Attempt) -> Asked:
+    """The question that its command is."""
+    way = attempt.way
+    words = ("curl", way.url) if isinstance(way, FromHere) else way.words
+    source = "outside" if isinstance(way, FromHere) else f"default/{way.pod}" if isinstance(way, InPod) else way.node
+    if words[0] == "ping":
+        return Asked(source, words[-1], "", "icmp")
+    url = urlsplit(words[-1])
+    return Asked(source, url.hostname or "", str(url.port or 80))
+
+
+def _untrue(attempt: Attempt, prediction: Prediction) -> str:
+    """What a prediction says otherwise than the attempt came out; "" for nothing."""
+    ends = [walk.outcome for walk in prediction.walks]
+    is_blocked = all(end.end is End.DROPPED and end.owner == "podnet" and POLICY in end.reason for end in ends)
+    right = prediction.succeeds if attempt.outcome is Outcome.OPEN else is_blocked
+    return "" if right else f"{attempt.who}: {attempt.outcome.value}, predicted {ends}"
 
 
 def test_a_step_can_be_kept_and_taken_away() -> None:

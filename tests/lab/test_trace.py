@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -67,22 +68,32 @@ def ends(world: World) -> Ends:
     return Ends(client[0], server[0], client[1], server[1])
 
 
+@pytest.fixture(scope="module")
+def seen(world: World) -> list[network_state.State]:
+    """What was last found of the nodes: what one test leaves is what the next begins with."""
+    return [remains(world)]
+
+
 @pytest.fixture
-def nothing_stays(world: World) -> Iterator[None]:
+def nothing_stays(world: World, seen: list[network_state.State]) -> Iterator[None]:
     """Rules, tables, programs and temporary folders of all nodes are before and after a test the same."""
-    before = remains(world)
     yield
+    before = seen[-1]
+
+    def same() -> bool:
+        seen.append(remains(world))
+        return seen[-1] == before
+
     with contextlib.suppress(CommandError):
-        wait_until(lambda: remains(world) == before, seconds=LONGEST_SECONDS + 2, what="nodes as before")
-    assert network_state.difference(before, remains(world)) == []
+        wait_until(same, seconds=LONGEST_SECONDS + 2, what="nodes as before")
+    assert network_state.difference(before, seen[-1]) == []
 
 
 def remains(world: World) -> network_state.State:
     """By node: rules in all namespaces without counters, programs that watch, and folders that they write to."""
-    return {
-        node.name: _remains(node.name, [space.inode for space in world.nodes[node.name].pods.values()])
-        for node in load().nodes
-    }
+    inodes = {node.name: [space.inode for space in world.nodes[node.name].pods.values()] for node in load().nodes}
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(inodes, pool.map(_remains, inodes, inodes.values()), strict=True))
 
 
 def _remains(name: str, inodes: list[str]) -> Counter[str]:
