@@ -52,7 +52,7 @@ def ensure(lab: LabSettings) -> Path:
             # Links, which stay when the cache is deleted; it may be on another file system.
             if not shell.succeeds(["cp", "--archive", "--link", folder / "shared", partial]):
                 # It made the folders. A copy into one that is there would end up below it.
-                shell.run(["rm", "-rf", "--one-file-system", partial])
+                cache.remove(partial)
                 trees.copy(folder / "shared", partial)
     return folder
 

@@ -177,8 +177,7 @@ def docker0_down(context: Context) -> Outcome:
 )
 def tun_device(context: Context) -> Outcome:
     """Without ARP and FDB: flanneld itself knows which node a packet is for."""
-    link = _link(context, UDP_DEVICE)
-    return same("tun, up", f"{link.kind}, {'up' if link.is_up else 'down'}")
+    return _of_kind(context, UDP_DEVICE, "tun")
 
 
 @rule(
@@ -191,8 +190,7 @@ def tun_device(context: Context) -> Outcome:
 )
 def ipip_device(context: Context) -> Outcome:
     """It has no ends of its own: routes name the nodes."""
-    link = _link(context, IPIP_DEVICE)
-    return same("ipip, up", f"{link.kind}, {'up' if link.is_up else 'down'}")
+    return _of_kind(context, IPIP_DEVICE, "ipip")
 
 
 @rule(
@@ -223,6 +221,12 @@ def no_tunnel(context: Context) -> Outcome:
 def bridge_expected(context: Context) -> bool:
     """Whether cni0 must be right: it is there, or pods run here. Only the API can say that none does."""
     return context.state.network.link(BRIDGE) is not None or bool(context.pods)
+
+
+def _of_kind(context: Context, name: str, kind: str) -> Outcome:
+    """Whether a device is of a kind, and up."""
+    link = _link(context, name)
+    return same(f"{kind}, up", f"{link.kind}, {'up' if link.is_up else 'down'}")
 
 
 def _link(context: Context, name: str) -> Link:

@@ -10,7 +10,7 @@ from kubeproof.rules.context import BRIDGE, Context
 from kubeproof.rules.devices import NO_BRIDGE_YET, bridge_expected
 from kubeproof.rules.outcome import Outcome, same_set
 from kubeproof.rules.pods import IS_CALICO_LINK, pod_links
-from kubeproof.rules.repair import agent_restart, kill_containers, route_deletion
+from kubeproof.rules.repair import agent_restart, restart_of, route_deletion
 from kubeproof.rules.rule import KUBECTL, rule
 from kubeproof.state.model import FdbEntry, Neighbour, Route
 
@@ -196,16 +196,12 @@ def _but_for(old: Iterable[str], outcome: Outcome) -> Outcome:
     )
 
 
-def _restart_felix(context: Context, _: Outcome) -> Iterator[str]:
-    yield kill_containers(context, FELIX)
-
-
 @rule(
     "the only routes into S, or by links of pods, are one to each pod, by its own link",
     meaning="a pod without its route is not reached, from this node or any other",
     needs=("network", "containers"),
     look=ROUTES,
-    remedies=_restart_felix,
+    remedies=restart_of(FELIX),
 )
 def routes_to_pods(context: Context) -> Outcome:
     """a.b.N.x dev caliXXX scope link, for each pod that runs here."""

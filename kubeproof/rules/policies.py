@@ -7,7 +7,7 @@ from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.filters import FELIX, flows, rules_of
 from kubeproof.rules.outcome import Outcome
 from kubeproof.rules.pods import pod_links
-from kubeproof.rules.repair import command_for, deletion, kill_containers, restart_agent
+from kubeproof.rules.repair import command_for, deletion, kill_containers, restart_agent, restart_of
 from kubeproof.rules.rule import rule
 from kubeproof.state.iptables import Rule
 from kubeproof.state.policies import POLICIES_FILE, POLICY_TABLE, PoliciesInForce
@@ -100,7 +100,7 @@ def _restart_felix(context: Context, outcome: Outcome) -> Iterator[str]:
     meaning="a pod without chains of its own is not policed",
     needs=("iptables", "network", "containers"),
     look="iptables-save -t filter | grep cali-",
-    remedies=lambda context, _: [kill_containers(context, FELIX_CONTAINER)],
+    remedies=restart_of(FELIX_CONTAINER),
 )
 def felix_chains(context: Context) -> Outcome:
     """Calico's agent makes cali-tw-LINK and cali-fw-LINK for each pod; a pod without them is not policed."""

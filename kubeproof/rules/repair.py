@@ -1,7 +1,7 @@
 """Shell text that remedies of several rules share. Pure."""
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.outcome import Outcome
@@ -22,6 +22,15 @@ def agent_restart(context: Context) -> str:
     Deleting the pod takes ten times as long, and a process that goes on does not look again at what it has set.
     """
     return kill_containers(context, context.cluster.settings.network.agent.container)
+
+
+def restart_of(name: str) -> Callable[[Context, Outcome], Iterator[str]]:
+    """A remedy: end the containers of a name, which set what is theirs anew when kubelet has started them again."""
+
+    def remedy(context: Context, _: Outcome) -> Iterator[str]:
+        yield kill_containers(context, name)
+
+    return remedy
 
 
 def kill_containers(context: Context, name: str) -> str:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from kubeproof.networks.artifacts import IPVS_LINK
 from kubeproof.rules.context import Context
 from kubeproof.rules.outcome import Outcome, all_of, same_sequence, same_set
-from kubeproof.rules.repair import kill_containers
+from kubeproof.rules.repair import restart_of
 from kubeproof.rules.rule import rule
 from kubeproof.rules.services import (
     ENTRANCES,
@@ -35,9 +35,8 @@ NODE_PORT_SETS = (("tcp", True), ("tcp", False), ("udp", True), ("udp", False))
 NO_SERVICE = "no Service (API)"
 
 
-def _again(context: Context, _: Outcome) -> Iterator[str]:
-    """kube-proxy sets all of it when it starts, and takes away what is no Service's any more."""
-    yield kill_containers(context, "kube-proxy")
+_again = restart_of("kube-proxy")
+"""It sets all of it when it starts, and takes away what is no Service's any more."""
 
 
 @rule(

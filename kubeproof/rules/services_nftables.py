@@ -4,13 +4,12 @@ They are what its sources and its own tests say; none was run: the mode is of Ku
 """
 
 import re
-from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from kubeproof.networks.artifacts import PROXY_TABLE
 from kubeproof.rules.context import Context
 from kubeproof.rules.outcome import Outcome, all_of, same_sequence, same_set
-from kubeproof.rules.repair import kill_containers
+from kubeproof.rules.repair import restart_of
 from kubeproof.rules.rule import rule
 from kubeproof.rules.services import MASQUERADE_MARK, NO_SERVICE, Served, served_ports
 from kubeproof.state.nftables import ProxyTable
@@ -22,9 +21,8 @@ MARK = "jump mark-for-masquerade"
 _TO_ENDPOINT = re.compile(r"\d+ : goto (endpoint-[^ ,]+)")
 
 
-def _again(context: Context, _: Outcome) -> Iterator[str]:
-    """kube-proxy writes its table as a whole when it starts."""
-    yield kill_containers(context, "kube-proxy")
+_again = restart_of("kube-proxy")
+"""It writes its table as a whole when it starts."""
 
 
 def _key(item: Served) -> str:

@@ -174,11 +174,8 @@ WAYS: dict[str, Ends | str] = {
 """Or why no packet of a trace ends there."""
 
 
-def where_it_ends(name: str, world: World) -> Prediction | None:
-    """The first prediction that does not succeed, which has to end where the table says. None where none has to."""
-    wanted = WAYS[name]
-    if isinstance(wanted, str):
-        return None
+def where_it_ends(wanted: Ends, world: World) -> Prediction:
+    """The first prediction that does not succeed, which has to end where the table says."""
     asked = list(wanted.asked(world))
     assert asked, "there is nobody to ask"
     predictions = [predicted(world, each, confirmed.source_port()) for each in asked]
@@ -195,10 +192,9 @@ def where_it_ends(name: str, world: World) -> Prediction | None:
 
 def check(name: str, inventory: LoadedInventory) -> None:
     """While the lab is broken: the trace ends there by its prediction, and a packet is seen to end there, too."""
-    if isinstance(WAYS[name], str):
+    wanted = WAYS[name]
+    if isinstance(wanted, str):
         return
     world = make(collecting.collect(inventory))
-    prediction = where_it_ends(name, world)
-    assert prediction
-    found = confirmed.confirm(prediction, world, inventory.ssh)
+    found = confirmed.confirm(where_it_ends(wanted, world), world, inventory.ssh)
     assert not disagreement(Asked("", name), found)

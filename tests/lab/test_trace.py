@@ -21,10 +21,9 @@ from kubeproof.config.cluster import LoadedInventory
 from kubeproof.terminal.errors import CommandError
 from kubeproof.trace import collecting, confirmed
 from kubeproof.trace.confirming import ANSWERED, Confirmation, Status, read
-from kubeproof.trace.endpoints import Asked, question
+from kubeproof.trace.endpoints import Asked
 from kubeproof.trace.marked_packet import MarkedPacket
 from kubeproof.trace.model import Direction, Packet
-from kubeproof.trace.predicting import predict
 from kubeproof.trace.sightings import ANSWER, REQUEST, TABLE
 from kubeproof.trace.watching import LONGEST_SECONDS, OWN, Sending, Spaces, watch
 from kubeproof.trace.world import World, make
@@ -33,6 +32,7 @@ from lab.settings import load
 from lab.wait import wait_until
 from tests.lab import network_state, snapshot
 from tests.lab.remote import ssh
+from tests.lab.tracing import predicted
 
 PROGRAMS = "nft -i|nft monitor|xtables-monitor|tcpdump -i any"
 FOLDERS = "/run/kubeproof_trace.*"
@@ -112,8 +112,7 @@ def _remains(name: str, inodes: list[str]) -> Counter[str]:
 @pytest.fixture
 def confirm(world: World, inventory: LoadedInventory) -> Callable[[Asked], Confirmation]:
     def run(asked: Asked) -> Confirmation:
-        asks = question(world, asked, look_up=lambda _name: None, source_port=confirmed.source_port())
-        return confirmed.confirm(predict(world, asks), world, inventory.ssh)
+        return confirmed.confirm(predicted(world, asked, confirmed.source_port()), world, inventory.ssh)
 
     return run
 
