@@ -43,9 +43,7 @@ _TOKENS = f"""cat {paths.KUBERNETES}/bootstrap-kubelet.conf {paths.JOIN_CONFIG} 
 sed -n 's/.*token: *"\\{{0,1\\}}\\([a-z0-9]\\{{6\\}}\\)\\.[a-z0-9]\\{{16\\}}.*/\\1/p'"""
 """Only what is no secret: the first half of a token names it."""
 _OWN_TABLES = (*foreign.OWN_TABLES, *(f"{family} {name}" for name in artifacts.NFT_TABLES for family in ("ip", "inet")))
-_NFT_RULES = f"""nft list tables | while read -r _ family name; do
-  case "$family $name" in {"|".join(f'"{table}"' for table in _OWN_TABLES)}|"ip6 "*) continue;; esac
-  nft -j list table "$family" "$name"; done"""
+_NFT_RULES = shell("nft", LEFT_OUT=f"({'|'.join(_OWN_TABLES)})$|ip6 |inet {foreign.TRACE_TABLE}")
 _PROXY_TABLE = f"nft -j list table ip {artifacts.PROXY_TABLE}"
 _DIRECTORIES = sorted({*(path for name in runtimes.NAMES for path in runtimes.DIRECTORIES[name]), *paths.GROWING})
 

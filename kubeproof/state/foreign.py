@@ -19,6 +19,8 @@ TRANSLATED = ("REDIRECT", "DNAT", "NETMAP", "TPROXY", "ACCEPT", "RETURN")
 """Targets before KUBE-SERVICES after which kube-proxy's rules do not see a packet, or see another one."""
 OWN_TABLES = ("ip filter", "ip nat", "ip mangle", "ip raw", "ip security", "inet firewalld")
 """nft tables that are iptables' or firewalld's, looked at in another way."""
+TRACE_TABLE = "kubeproof_trace_"
+"""Begins the name of the table by which a packet is watched (`./inv trace`). It does nothing else to packets."""
 OWN_PRIORITIES = (0, 32766, 32767)
 """Of the kernel's own rules: local, main, default (ip-rule(8))."""
 NO_WAY = ("unreachable", "blackhole", "prohibit")

@@ -19,6 +19,7 @@ from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof.hosts import COMMAND_SECONDS, UnreachableError, run_everywhere
 from kubeproof.rules.api import ASK
 from kubeproof.state.collector import Output, shell
+from kubeproof.state.foreign import TRACE_TABLE
 from kubeproof.terminal.errors import UserError
 
 VERSION = 1
@@ -34,6 +35,7 @@ KERNEL = " ".join(
         *(f"ipv4/conf/*/{name}" for name in ("rp_filter", "forwarding", "accept_local", "proxy_arp")),
     )
 )
+_NFT = shell("nft", LEFT_OUT=f"inet {TRACE_TABLE}")
 COMMANDS: Mapping[str, str] = {
     "links": "ip -j -d link show",
     "addresses": "ip -4 -j addr show",
@@ -43,12 +45,12 @@ COMMANDS: Mapping[str, str] = {
     "fdb": "bridge -j fdb show",
     "iptables": shell("iptables"),
     "other_iptables": shell("other_iptables"),
-    "nft": "! command -v nft >/dev/null || nft -j list ruleset",
+    "nft": _NFT,
     "kernel": f"grep -H . {KERNEL} 2>/dev/null; true",
     "sockets": "ss -Hlntu --sctp 2>/dev/null || ss -Hlntu",
     "ipsets": "! command -v ipset >/dev/null || ipset save",
     "ipvs": "cat /proc/net/ip_vs 2>/dev/null; true",
-    "namespaces": shell("namespaces", KERNEL=KERNEL),
+    "namespaces": shell("namespaces", KERNEL=KERNEL, NFT=_NFT),
 }
 """What is asked of each node, by name. All of them only read, and none of them prints a secret."""
 OUTSIDE_COMMANDS: Mapping[str, list[str]] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from kubeproof.state.errors import ParseError
+from kubeproof.state.foreign import TRACE_TABLE
 from kubeproof.state.packets import CookedPacket, Ipv4Packet, parse_cooked
 from kubeproof.trace.marked_packet import (
     ABORT,
@@ -22,7 +23,7 @@ from kubeproof.trace.marked_packet import (
 )
 from kubeproof.trace.model import Direction, Packet, Place
 
-TABLE = "kubeproof_trace_"
+TABLE = TRACE_TABLE
 """Name of the table of nft, followed by the nonce: two traces at once have their own."""
 REQUEST, ANSWER = "request_", "answer_"
 """Its chains that mark a packet, followed by the nonce: the first line of a trace tells which packet comes."""

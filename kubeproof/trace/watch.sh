@@ -37,11 +37,11 @@ within() { # PID PROGRAM…: becomes the program
     exec timeout "$SECONDS_LONG" "$@"
 }
 started() { pids="$pids $!"; }
-process_in() { # INODE: a process in that namespace, the oldest as far as numbers tell
+process_in() { # INODE: the oldest process in that namespace, as others may be short ones
     if [ "$1" = self ]; then
         echo self
     else
-        echo "$processes" | awk -F '[/ ]' -v inode="$1" '$NF == inode { print $3; exit }'
+        echo "$processes" | awk -v inode="$1" '$1 == inode { print $2; exit }'
     fi
 }
 each() { # COMMAND: with name and process of each namespace
@@ -170,7 +170,11 @@ report() { # NAME PID
     done
 }
 
-processes=$(stat -L -c '%n %i' /proc/[0-9]*/ns/net 2>/dev/null | sort -t / -k 3,3n)
+processes=$( # inode and number of each, by its start: the 20th word behind its name in stat (proc(5))
+    { grep -s . /proc/[0-9]*/stat; stat -L -c '%n %i' /proc/[0-9]*/ns/net 2>/dev/null; } | awk -F '[/ ]' '
+        $4 ~ /^stat:/ { pid = $3; sub(/.*\) /, ""); began[pid] = $20; next }
+        $3 in began { print began[$3], $NF, $3 }' | sort -n | cut -d ' ' -f 2-
+)
 spaces=
 for space in $SPACES; do spaces="$spaces ${space%%:*}:$(process_in "${space#*:}")"; done
 each arm

@@ -187,8 +187,8 @@ class Space:
 
     @cached_property
     def nft(self) -> tuple[Mapping[str, Any], ...]:
-        """Objects of ``nft -j list ruleset``."""
-        return self._read("nft", lambda text: tuple((_json(text) or {"nftables": ()})["nftables"]))
+        """Objects of ``nft -j list table``, of which a line has those of one."""
+        return self._read("nft", lambda text: tuple(_nft_objects(text)))
 
     @cached_property
     def ipsets(self) -> Mapping[str, tuple[str, ...]]:
@@ -203,6 +203,11 @@ class Space:
 
     def has_address(self, address: IPv4Address) -> bool:
         return any(each.ip == address for each in self.network.addresses)
+
+
+def _nft_objects(text: str) -> Iterator[Mapping[str, Any]]:
+    for line in text.splitlines():
+        yield from (_json(line) or {"nftables": ()})["nftables"]
 
 
 def _json(text: str) -> Any:
@@ -342,6 +347,8 @@ def _node(member: Member, outputs: Mapping[str, Output], by_address: Mapping[IPv
 
 def _pod_space(member: Member, parts: Mapping[str, Any]) -> Space:
     texts = {name: "\n".join(parts[name]) for name in ("kernel", "sockets")}
+    nft = parts["nft"]
+    texts["nft"] = "\n".join(nft) if isinstance(nft, list) else json.dumps(nft)  # what 0.1.0 collected is one document
     texts |= {name: json.dumps(value) for name, value in parts.items() if name not in texts}
     return Space(member.name, f"netns {parts['id']}", texts)
 

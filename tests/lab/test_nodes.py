@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from lab import nodes
+from lab import nodes, shell
 from lab.paths import SSH_CONFIG
 from lab.settings import load
 from lab.wait import wait_until
@@ -65,6 +65,8 @@ def test_apply_with_a_node_down_finishes_the_others_and_fails() -> None:
         assert verified.code == 1
         assert re.search(rf"{name}", verified.output)
     finally:
+        # As the network of a killed node leaves it behind for as long as it has connections.
+        shell.run(["ip", "link", "add", f"vb-{name}", "type", "dummy"])
         succeed("lab.start", name)
     wait_until(_holds, seconds=SETTLE_SECONDS, what="the proof to hold after the node's start")
 

@@ -40,6 +40,8 @@ TUNNEL_PORT = 8472
 FIRST, *_, LAST = (node.name for node in load().nodes)
 WATCHING = f"n=0; until nft list tables | grep -q {TABLE}; do n=$((n + 1)); [ $n -lt 600 ] || exit 1; sleep 0.05; done"
 """Waits on a node until the packet is watched there: that is a matter of a second."""
+NAMESPACES = "for pid in $(pgrep -x pause); do stat -L -c '%i %n' /proc/$pid/ns/net; done"
+"""Of pods, by the one process in each that lasts; Kubernetes' image names it so."""
 SECONDS = 5
 """What a confirmed trace may take."""
 
@@ -100,7 +102,7 @@ def _remains(name: str, inodes: list[str]) -> Counter[str]:
     found = snapshot.take(name, ["nftables"])["nftables"]
     saved = ssh(name, f"iptables-save; ip6tables-save; ls -d {FOLDERS} ~/.* 2>/dev/null; true")
     found += [re.sub(r"\[\d+:\d+\]", "", line) for line in saved.splitlines() if not line.startswith("#")]
-    inside = "stat -L -c '%i %n' /proc/[0-9]*/ns/net 2>/dev/null | sort -u -k 1,1 | while read -r id path; do "
+    inside = f"{NAMESPACES} | while read -r id path; do "
     inside += 'echo $id; nsenter --net="$path" nft --stateless list ruleset; done'
     wanted = False
     for line in ssh(name, inside).splitlines():
@@ -192,9 +194,7 @@ def inode(world: World, pod: str) -> str:
 def connections(ends: Ends, wanted: str, target: IPv4Address) -> Iterator[list[str]]:
     """Connections from a pod to a web server, one after the other, until the block ends; then how they went."""
     made: list[str] = []
-    path = ssh(
-        ends.client_node, f"stat -L -c '%i %n' /proc/[0-9]*/ns/net 2>/dev/null | grep -m 1 '^{wanted} '"
-    ).split()[1]
+    path = ssh(ends.client_node, f"{NAMESPACES} | grep -m 1 '^{wanted} '").split()[1]
     ended = threading.Event()
 
     def run() -> None:
@@ -216,11 +216,17 @@ def connections(ends: Ends, wanted: str, target: IPv4Address) -> Iterator[list[s
 
 @pytest.mark.usefixtures("nothing_stays")
 def test_two_at_once_keep_to_their_own_packets(ends: Ends) -> None:
-    """From one pod to the same Service: they differ by the port that they send from."""
+    """From one pod to the same Service: they differ by the port that they send from.
+
+    Numbers of processes begin anew, so that those of one are found in the pods before the pods' own by the other.
+    """
+    for node in (ends.client_node, ends.server_node):
+        ssh(node, "echo 100 >/proc/sys/kernel/ns_last_pid")
     words = ("trace", ends.client, "httpd-svc", "--port", "8080", "--json")
     with running(*words, stdout=subprocess.PIPE) as one, running(*words, stdout=subprocess.PIPE) as other:
         found = [json.loads(process.communicate(timeout=60)[0]) for process in (one, other)]
     assert len({each["packet"]["source_port"] for each in found}) == 2
+    assert [each["notes"] for each in found] == [[], []]
     for each in found:
         assert (each["seen"]["as_predicted"], each["seen"]["arrived"], each["seen"]["answer"]) == (True, True, ANSWERED)
         assert all(each["packet"]["source_port"] == source_port(line) for line in each["seen"]["conntrack"])
