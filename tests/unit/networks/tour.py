@@ -90,7 +90,7 @@ def is_proven() -> None:
     asked = texts(parts(Asker.DOCTOR))
     assert "mesh-system" in asked["last_lines"]
     assert "MESH-" in causes_foreign.KNOWN_CHAINS
-    assert '"inet mesh"' in asked["nft_rules"]
+    assert "|inet mesh" in asked["nft_rules"]
 
 
 def is_reset() -> None:
