@@ -66,7 +66,7 @@ def test_apply_with_a_node_down_finishes_the_others_and_fails() -> None:
         assert re.search(rf"{name}", verified.output)
     finally:
         # As the network of a killed node leaves it behind for as long as it has connections.
-        shell.run(["ip", "link", "add", f"vb-{name}", "type", "dummy"])
+        shell.run(["ip", "link", "add", f"vb-{name}", "type", "bridge"])
         succeed("lab.start", name)
     wait_until(_holds, seconds=SETTLE_SECONDS, what="the proof to hold after the node's start")
 
