@@ -5,7 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 ROOT = Path(__file__).resolve().parent
 INVENTORY_HELP = {"inventory": "inventory file (default: the lab's)"}
+LIMIT_HELP = {"limit": "only this host (may be repeated; default: all)"}
 
 # What a command needs is imported when it runs: listing them takes no time, and one part's fault stops no other part.
 
@@ -98,8 +99,11 @@ def _say_changes(what: str, number: int, noun: str = "change") -> None:
     say(f"{what}: {counted(number, noun)}")
 
 
-def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str] | None" = None) -> int:
-    """Check an inventory and run a deploy file on it; return the number of changes. CommandError if one fails."""
+def _deploy(
+    inventory: str, file: str, *, dry: bool = False, env: "dict[str, str] | None" = None, limit: Sequence[str] = ()
+) -> int:
+    """Check an inventory and run a deploy file on it, all hosts or those that ``limit`` names; return the number of
+    changes. CommandError if one fails."""
     from rich.markup import escape
 
     from kubeproof.access import host_names
@@ -108,24 +112,31 @@ def _deploy(inventory: str, file: str, *, dry: bool = False, env: "dict[str, str
     from kubeproof.terminal.summary import counted
 
     loaded = _loaded(inventory)
-    host_names.check(loaded)
-    outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env)
+    left_out = loaded.cluster.left_out(limit)
+    host_names.check(loaded, left_out)
+    outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env, limit=limit)
     for line in run_report.plan_lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
         console.print(escape(line), soft_wrap=True, highlight=False)
+    if left_out:
+        # Also where others fail: it says what has not been looked at.
+        say(run_report.left_out_line(left_out, loaded.cluster.leader.name))
     if outcome.failures:
         raise CommandError(f"failed on {outcome.failure} (full log: {outcome.log})")
     say(f"[bold]{counted(outcome.count, 'change')}[/bold]{' to make' if dry else ''} (full log: {outcome.log})")
     return outcome.count
 
 
-def _verify(inventory: str, json_file: str, html_file: str = "") -> int:
+def _verify(inventory: str, json_file: str, html_file: str = "", limit: Sequence[str] = ()) -> int:
     from kubeproof.proof import proving
     from kubeproof.proof.report import to_json
     from kubeproof.terminal.reporting import as_json
 
     loaded = _loaded(inventory)
+    left_out = frozenset(loaded.cluster.left_out(limit))
     if not html_file:
-        return proving.verify(loaded, [as_json(_file(json_file), to_json)])
+        return proving.verify(loaded, [as_json(_file(json_file), to_json)], left_out=left_out)
+    if limit:
+        raise UserError("--html: draws the whole cluster, leave out --limit")
     from kubeproof.pages import writing
 
     return writing.verify(loaded, _file(json_file), _path(html_file))
@@ -153,32 +164,34 @@ def up(_context: Context) -> int:
     return verdicts[0]
 
 
-@task(help=INVENTORY_HELP)
+@task(iterable=["limit"], help={**INVENTORY_HELP, **LIMIT_HELP})
 @command
-def plan(_context: Context, inventory: str = "") -> None:
+def plan(_context: Context, inventory: str = "", limit: Any = None) -> None:
     """Show what `apply` would change, changing nothing."""
-    _deploy(inventory, "deploy.py", dry=True)
+    _deploy(inventory, "deploy.py", dry=True, limit=limit or ())
 
 
-@task(help=INVENTORY_HELP)
+@task(iterable=["limit"], help={**INVENTORY_HELP, **LIMIT_HELP})
 @command
-def apply(_context: Context, inventory: str = "") -> None:
+def apply(_context: Context, inventory: str = "", limit: Any = None) -> None:
     """Make the hosts a cluster, or bring it to what is set."""
-    _deploy(inventory, "deploy.py")
+    _deploy(inventory, "deploy.py", limit=limit or ())
 
 
 @task(
     klass=Command,
+    iterable=["limit"],
     help={
         **INVENTORY_HELP,
+        **LIMIT_HELP,
         "json": "also write the results to this file",
         "html": "also write the page of `report` to this file",
     },
 )
 @command
-def verify(_context: Context, inventory: str = "", json: str = "", html: str = "") -> int:
+def verify(_context: Context, inventory: str = "", json: str = "", html: str = "", limit: Any = None) -> int:
     """Prove the cluster's network, all of it."""
-    return _verify(inventory, json, html)
+    return _verify(inventory, json, html, limit or ())
 
 
 @task(help={**INVENTORY_HELP, "file": "HTML file to write", "since": "an earlier page, to show what differs from it"})

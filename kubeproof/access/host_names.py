@@ -1,6 +1,7 @@
 """Whether ssh finds the hosts of an inventory by their names, asked before anybody connects."""
 
 import subprocess
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from kubeproof.access import ssh_options
@@ -12,9 +13,9 @@ RESOLVE_SECONDS = 10
 AT_ONCE = 16
 
 
-def check(loaded: LoadedInventory) -> None:
-    """Raise UserError with a line for each host whose name leads ssh nowhere."""
-    nodes = loaded.cluster.nodes
+def check(loaded: LoadedInventory, left_out: Collection[str] = ()) -> None:
+    """Raise UserError with a line for each host, of those that are not left out, whose name leads ssh nowhere."""
+    nodes = [node for node in loaded.cluster.nodes if node.name not in left_out]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         lines = pool.map(lambda node: _problem(node, loaded.ssh[node.name]), nodes)
         if problems := [line for line in lines if line]:

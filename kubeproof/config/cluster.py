@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -62,6 +62,13 @@ class Cluster:
             if node.name == name:
                 return node
         raise UserError(f"{name}: no such host in the inventory, use one of {', '.join(n.name for n in self.nodes)}")
+
+    def left_out(self, limit: Collection[str]) -> tuple[str, ...]:
+        """Names of the nodes that --limit leaves out, none if it is empty. Raises UserError for what names no node."""
+        names = [node.name for node in self.nodes]
+        if unknown := [name for name in limit if name not in names]:
+            raise UserError(f"--limit: no such host ({', '.join(unknown)}), use some of {', '.join(names)}")
+        return tuple(name for name in names if limit and name not in limit)
 
 
 @dataclass(frozen=True)

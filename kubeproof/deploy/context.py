@@ -11,7 +11,7 @@ from pyinfra import host
 from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
-from pyinfra.context import ctx_inventory
+from pyinfra.context import ctx_inventory, ctx_state
 
 from kubeproof.config.cluster import Cluster, Node, cluster_from, contents_of
 from kubeproof.config.tables.systems import System, system_of
@@ -77,8 +77,14 @@ def is_leader() -> bool:
     return bool(host.name == cluster().leader.name)
 
 
+def left_out() -> frozenset[str]:
+    """Names of hosts that --limit leaves out. Preflight asks them as well; nothing else is prepared for them."""
+    state = ctx_state.get()
+    return frozenset(each.name for each in state.inventory if not state.is_host_in_limit(each))
+
+
 def leader_host() -> Host:
-    """The leader as pyinfra's Host; under --limit it is not connected before ``connect()``."""
+    """The leader as pyinfra's Host; one that --limit leaves out may not be connected."""
     found: Host = ctx_inventory.get().get_host(cluster().leader.name)
     return found
 

@@ -73,6 +73,12 @@ def plan_lines(changes: Iterable[Change], hosts: Iterable[str]) -> Iterator[str]
             yield from (f"      {line}" for line in change.reasons.get(host, ()))
 
 
+def left_out_line(names: Sequence[str], leader: str) -> str:
+    """What it means that --limit has left hosts out."""
+    more = ", so objects of the cluster are not looked at and nodes not waited for" if leader in names else ""
+    return f"left out by --limit: {', '.join(names)}{more}; ./inv plan without it tells what they lack"
+
+
 def grouped(reasons_by_host: Mapping[str, str]) -> str:
     """Hosts with their reasons in one line, those with the same reason together."""
     together: dict[str, list[str]] = defaultdict(list)

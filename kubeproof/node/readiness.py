@@ -19,7 +19,7 @@ class Expectation:
     workloads: tuple[str, ...] = ()
     """Workloads that have to exist, as kind/namespace/name."""
     missing_nodes: frozenset[str] = frozenset()
-    """Nodes that are known to be away: neither they nor what should run on them is waited for."""
+    """Nodes that are away or left out: neither they nor what should run on them is waited for."""
 
     def without(self, nodes: frozenset[str]) -> "Expectation":
         return replace(self, nodes=tuple(n for n in self.nodes if n not in nodes), missing_nodes=nodes)
@@ -54,15 +54,15 @@ def _absent_workloads(objects: Sequence[Object], expected: Expectation) -> Itera
 
 
 def _workloads(objects: Sequence[Object], expected: Expectation) -> Iterator[str]:
-    if expected.missing_nodes:
-        # Their replicas may have been placed on a node that is away; the pods that can run are looked at one by one.
-        return
     for item in objects:
         if item["kind"] not in ("DaemonSet", "Deployment") or _namespace(item) not in expected.namespaces:
             continue
         status = item.get("status", {})
         if status.get("observedGeneration", 0) < item["metadata"].get("generation", 1):
             yield f"{_identity(item)} is not processed yet"
+            continue
+        if expected.missing_nodes:
+            # Replicas may have been placed on a node that is away; the pods that can run are looked at one by one.
             continue
         wanted, updated, ready = _replicas(item, status)
         if min(updated, ready) < wanted:

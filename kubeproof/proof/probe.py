@@ -75,6 +75,8 @@ class Probe:
     tool: Tool = DOCKER
     late: str = ""
     """What it says of the network if the command had to be ended; empty where it only says that the probe hung."""
+    to_node: str = ""
+    """Name of the node that it is sent to, or to a pod of; empty where it may go to any."""
 
     @property
     def text(self) -> str:

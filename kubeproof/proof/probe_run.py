@@ -102,7 +102,7 @@ class Batch:
 def _run_outside(snapshot: Snapshot, matrix: Matrix) -> list[CheckResult]:
     if any(row.name == NODE_PORT for row in matrix.not_run):
         return []
-    nodes = snapshot.loaded.cluster.nodes
+    nodes = snapshot.proven
     with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
         return list(pool.map(lambda node: _node_port(node, snapshot), nodes))
 

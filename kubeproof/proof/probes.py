@@ -73,10 +73,12 @@ class Client:
     pid: int
     container: str | None
 
-    def probe(self, name: str, *, to: str, command: str, expected: str, judge: Callable[[Output], str]) -> Probe:
+    def probe(
+        self, name: str, *, to: str, command: str, expected: str, judge: Callable[[Output], str], to_node: str = ""
+    ) -> Probe:
         """By a program of the node, in the pod's network namespace."""
         label = f"{self.pod.name} to {to}"
-        return Probe(name, self.pod.node, label, in_namespace(self.pid, command), expected, judge)
+        return Probe(name, self.pod.node, label, in_namespace(self.pid, command), expected, judge, to_node=to_node)
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ class Matrix:
 
 
 def plan(snapshot: Snapshot) -> Matrix:
-    """The probes of a cluster as it was read. Without the demo, or without the API, there are none."""
-    names = [node.name for node in snapshot.loaded.cluster.nodes]
+    """The probes of a cluster as it was read, those from and to the nodes that are not left out. Without the demo, or
+    without the API, there are none."""
+    names = [node.name for node in snapshot.proven]
     if not snapshot.loaded.cluster.settings.demo:
         return Matrix((), _rows(names, Status.NOT_RUN, "the demo is switched off (demo = False)"))
     if isinstance(snapshot.objects, str):
@@ -99,7 +102,10 @@ def plan(snapshot: Snapshot) -> Matrix:
         return Matrix((), _rows(names, Status.BROKEN, missing))
     planner = _Planner(snapshot, snapshot.objects)
     probes = tuple(planner.probes())
-    return Matrix(probes, tuple(planner.gaps(probes)))
+    return Matrix(
+        tuple(probe for probe in probes if probe.node in names or probe.to_node in names),
+        tuple(row for row in planner.gaps(probes) if row.node in names),
+    )
 
 
 def _rows(nodes: list[str], status: Status, reason: str) -> tuple[CheckResult, ...]:
@@ -234,6 +240,7 @@ class _Planner:
                 command=curl(self._url(server, "/whoami")),
                 expected=f"{server.name} answers and sees {client.pod.ip} with the client's own port",
                 judge=_judge_direct(server, client.pod.ip),
+                to_node=server.node,
             )
 
     def _from_pages(self) -> Iterator[Probe]:
@@ -251,6 +258,7 @@ class _Planner:
                 command=f"ping -n -c 1 -W {patient(REQUEST_SECONDS)} {node.address}",
                 expected="an echo reply",
                 judge=_judge_ping,
+                to_node=node.name,
             )
 
     def _to_services(self, client: Client) -> Iterator[Probe]:
@@ -324,15 +332,18 @@ class _Planner:
                     command=curl(self._url(server, "/whoami")),
                     expected=f"{server.name} answers and sees {_shown(sources)} with {port}",
                     judge=_judge_direct(server, *sources, any_port=rule is not None),
+                    to_node=server.node,
                 )
 
     # Across nodes -----------------------------------------------------------------------------------------------------
 
     def _pairs(self) -> Iterator[tuple[Client, Pod]]:
-        """For each node with a demo pod, one client there and one server elsewhere."""
+        """For each node with a demo pod, one client there and one server elsewhere; not both on nodes left out."""
+        without = self.snapshot.left_out
         for node in self.nodes:
             client = next((item for item in self.clients if item.pod.node == node.name), None)
-            server = next((pod for pod in self.servers if pod.node != node.name), None)
+            others = (pod for pod in self.servers if pod.node != node.name)
+            server = next((pod for pod in others if not {node.name, pod.node} <= without), None)
             if client and server:
                 yield client, server
 
@@ -346,6 +357,7 @@ class _Planner:
                 command=_large_transfer(client, self._url(server, f"/bytes/{LARGE_BYTES}")),
                 expected=f"{LARGE_BYTES} bytes, the same as the client's own /bytes gives over loopback",
                 judge=_judge_large,
+                to_node=server.node,
             )
             yield from self._path_mtu(client, server)
             yield from self._capture(client, server)
@@ -366,6 +378,7 @@ class _Planner:
             command="; ".join(f'{in_namespace(client.pid, command)} 2>&1; echo "code $?"' for command in commands),
             expected=f"packets of {mtu} bytes pass, {mtu + 1} bytes are refused as too long",
             judge=_judge_path_mtu(mtu, in_namespace(client.pid, "ip route flush cache")),
+            to_node=server.node,
         )
 
     def _capture(self, client: Client, server: Pod) -> Iterator[Probe]:
@@ -403,6 +416,7 @@ class _Planner:
                 port=settings.vxlan_port,
                 vni=settings.vxlan_vni,
             ),
+            to_node=there.name,
         )
 
     @property

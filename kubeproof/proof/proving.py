@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from kubeproof.config.cluster import LoadedInventory
@@ -19,20 +20,26 @@ from kubeproof.terminal.reporting import Output, reported
 PAUSE_SECONDS = 0.5
 
 
-def verify(loaded: LoadedInventory, outputs: Sequence[Output[Report]] = (), asker: Asker = Asker.PROOF) -> int:
+def verify(
+    loaded: LoadedInventory,
+    outputs: Sequence[Output[Report]] = (),
+    asker: Asker = Asker.PROOF,
+    left_out: frozenset[str] = frozenset(),
+) -> int:
     """Prove a cluster's network from live state, print the report, and return the exit code.
 
     0: everything that was run holds; 1: something does not, a probe did not work, or a node cannot be reached;
-    2: a file of ``outputs`` cannot be written. ``asker`` may ask for more than the proof needs.
+    2: a file of ``outputs`` cannot be written. ``asker`` may ask for more than the proof needs. Nodes that are
+    ``left_out`` (by name) are read, as the rows of the others need it, and have no rows of their own.
     """
-    return reported(lambda: prove(loaded, asker), show, lambda report: report.holds, outputs)
+    return reported(lambda: prove(loaded, asker, left_out), show, lambda report: report.holds, outputs)
 
 
-def prove(loaded: LoadedInventory, asker: Asker = Asker.PROOF) -> Report:
-    """All checks and probes; nothing is printed but progress."""
+def prove(loaded: LoadedInventory, asker: Asker = Asker.PROOF, left_out: frozenset[str] = frozenset()) -> Report:
+    """All checks and probes, but of nodes that are left out; nothing is printed but progress."""
     started, taken_at = time.monotonic(), datetime.now(UTC)
     with step(f"Reading {len(loaded.cluster.nodes)} nodes and the API"):
-        snapshot = collect(loaded, asker)
+        snapshot = replace(collect(loaded, asker), left_out=left_out)
     return Report(snapshot, rows(snapshot), taken_at, time.monotonic() - started)
 
 

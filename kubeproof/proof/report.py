@@ -70,6 +70,11 @@ class Report:
         parts += [f"{counts[Status.NOT_RUN]} not run"] if counts[Status.NOT_RUN] else []
         return ", ".join(parts)
 
+    @property
+    def left_out(self) -> list[str]:
+        """Names of nodes that nothing is proven of but what they send to the others."""
+        return [node.name for node in self.cluster.nodes if node.name in self.snapshot.left_out]
+
 
 def cni_line(cluster: Cluster) -> str:
     """What CNI is in force, and what it does not do."""
@@ -92,12 +97,15 @@ def show(report: Report, console: Console) -> None:
             _show_failure(result, report.loaded.ssh, console)
     _show_not_run(report, console)
     console.print(cni_line(report.cluster), markup=False)
+    if report.left_out:
+        _show_left_out(report, console)
     colour = "green" if report.holds else "red"
     console.print(f"[bold {colour}]{report.headline}[/bold {colour}] ({report.seconds:.1f}s)")
 
 
 def _table(report: Report) -> Table:
-    nodes = [node.name for node in report.cluster.nodes]
+    shown = {*(node.name for node in report.snapshot.proven), *(result.node for result in report.results)}
+    nodes = [node.name for node in report.cluster.nodes if node.name in shown]
     table = Table(
         title="Proof", caption="✓ holds  ✗ does not hold  ! the probe itself did not work  – nothing to look at"
     )
@@ -135,6 +143,15 @@ def _show_not_run(report: Report, console: Console) -> None:
         console.print()
 
 
+def _show_left_out(report: Report, console: Console) -> None:
+    names, unreachable = report.left_out, report.snapshot.unreachable
+    number = f"{len(names)} of {len(report.cluster.nodes)} nodes"
+    console.print(f"left out by --limit: {number} ({', '.join(names)})", markup=False)
+    for name in filter(unreachable.get, names):
+        console.print(f"{name}: cannot be read, nothing is sent from there ({unreachable[name]})", markup=False)
+    console.print("Only the other nodes are proven, and what is sent between them and these; not the cluster.")
+
+
 def to_json(report: Report) -> dict[str, object]:
     counts = report.counts
     return {
@@ -154,6 +171,7 @@ def to_json(report: Report) -> dict[str, object]:
                 {"name": node.name, "address": str(node.address), "role": node.role} for node in report.cluster.nodes
             ],
         },
+        "left_out": report.left_out,
         "results": [_result(result, report.loaded.ssh) for result in report.results],
     }
 

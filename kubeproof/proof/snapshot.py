@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kubeproof.config.cluster import LoadedInventory
+from kubeproof.config.cluster import LoadedInventory, Node
 from kubeproof.rules.api import ApiObjects
 from kubeproof.rules.context import NO_API, Context, UndecidedError
 from kubeproof.rules.result import CheckResult, Status
@@ -18,13 +18,20 @@ REACHABLE = "reachable"
 class Snapshot:
     """What was read at one time. Each node is in ``states`` or, with the reason and what to do, in ``unreachable``.
 
-    ``objects`` is a text where the API could not be read: the reason.
+    ``objects`` is a text where the API could not be read: the reason. Of nodes that are ``left_out`` (by name) nothing
+    is to be proven but what they send to the others.
     """
 
     loaded: LoadedInventory
     states: Mapping[str, NodeState]
     unreachable: Mapping[str, str]
     objects: ApiObjects | str
+    left_out: frozenset[str] = frozenset()
+
+    @property
+    def proven(self) -> list[Node]:
+        """Nodes that are not left out, in the order of the inventory."""
+        return [node for node in self.loaded.cluster.nodes if node.name not in self.left_out]
 
     @property
     def api(self) -> ApiObjects:
@@ -34,8 +41,8 @@ class Snapshot:
         return self.objects
 
     def contexts(self) -> list[Context]:
-        """What the checks of each node that could be read are given, in the order of the inventory."""
-        return [self.context(node.name) for node in self.loaded.cluster.nodes if node.name in self.states]
+        """What the checks of each node that could be read, and is not left out, are given."""
+        return [self.context(node.name) for node in self.proven if node.name in self.states]
 
     def context(self, name: str) -> Context:
         return Context(
@@ -51,8 +58,8 @@ class Snapshot:
         return self.loaded.ssh[name].line(text)
 
     def reachability(self) -> list[CheckResult]:
-        """A row for each node, and one for the API if it could not be read."""
-        rows = [self._reached(node.name) for node in self.loaded.cluster.nodes]
+        """A row for each node that is not left out, and one for the API if it could not be read."""
+        rows = [self._reached(node.name) for node in self.proven]
         leader = self.loaded.cluster.leader.name
         if isinstance(self.objects, str):
             look = self.line(leader, f"{KUBECTL} get nodes")

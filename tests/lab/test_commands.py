@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from kubeproof.proof.probes import BETWEEN_NODES
 from lab import shell
 from lab.mirror import additions
 from lab.settings import load
-from tests.lab.commands import changes, succeed
+from tests.lab.commands import changes, holds, succeed
 from tests.lab.remote import kubectl
 
 pytestmark = pytest.mark.usefixtures("running_lab")
@@ -23,6 +24,18 @@ def test_status_shows_lab_nodes_and_pods() -> None:
     for node in load().nodes:
         assert [line for line in lines if node.name in line and " Ready " in line], node.name
     assert [line for line in lines if "kube-apiserver" in line and "Running" in line]
+
+
+def test_one_node_is_proven_and_not_taken_for_the_cluster(tmp_path: Path) -> None:
+    *others, name = (node.name for node in load().nodes)
+    output = succeed("verify", "--limit", name, "--json", str(tmp_path / "proof.json"))
+    assert holds(output)
+    assert f"left out by --limit: {len(others)} of {len(others) + 1} nodes ({', '.join(others)})" in output
+    found = json.loads((tmp_path / "proof.json").read_text())
+    assert found["left_out"] == others
+    assert {row["node"] for row in found["results"] if row["kind"] == "check"} == {name}
+    towards = {row["name"] for row in found["results"] if row["node"] != name}
+    assert {"pod-to-node"} <= towards <= {*BETWEEN_NODES, "node-to-pod", "pod-to-node"}
 
 
 def test_the_demo_answers_on_every_node() -> None:

@@ -96,6 +96,13 @@ def test_plan_tells_what_would_change_on_which_host_and_why(planned: str) -> Non
             assert reason in found[host][operation], operation
 
 
+def test_a_plan_of_one_host_tells_of_no_other(planned: str) -> None:
+    output = succeed("plan", "--limit", DRIFTED)
+    assert {host: set(operations) for host, operations in told(output).items()} == {DRIFTED: set(EXPECTED[DRIFTED])}
+    others = ", ".join(node.name for node in load().nodes if node.name != DRIFTED)
+    assert f"left out by --limit: {others}, so objects of the cluster are not looked at" in " ".join(output.split())
+
+
 def test_plan_shows_no_secret(planned: str) -> None:
     secrets = Path("~/.kube/kubeproof").expanduser().read_text()
     keys = re.findall(r"(?:-data|token): (\S{16,})", secrets)

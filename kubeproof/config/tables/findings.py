@@ -9,4 +9,5 @@ FINDINGS = (
     *("docker-config", "containerd-config", "kubernetes-packages", "foreign-cluster", "cluster-version"),
     *("cluster-runtime", "changed-setting", "changed-address", "cni-manifest", "cni-untried", "cni-changed"),
     *("cni-leftovers", "cni-order", "cni-plugin", "cni-host-path", "cni-mtu", "cni-ports", "vxlan-in-use"),
+    *("control-plane-left-out", "left-out"),
 )

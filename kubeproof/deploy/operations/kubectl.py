@@ -84,7 +84,7 @@ def withdraw(path: str) -> Generator[str, None, None]:
 @operation()
 def wait_ready(expected: Expectation, seconds: float) -> Generator[PyinfraCommand, None, None]:
     """Wait until what is expected is ready. Fails after ``seconds``, naming what is not and why."""
-    expected = expected.without(_failed_nodes(host))
+    expected = expected.without(_away(host))
     objects: list[dict[str, Any]] = host.get_fact(Objects)
     if not unready(objects, expected):
         host.noop("all is ready")
@@ -142,6 +142,9 @@ class _Watch:
         return output if done else ""
 
 
-def _failed_nodes(host: Host) -> frozenset[str]:
-    """Hosts that already failed in this run and have been reported: waiting for them would only add a second error."""
-    return frozenset(failed.name for failed in host.state.failed_hosts)
+def _away(host: Host) -> frozenset[str]:
+    """Hosts that nothing is waited for on: those that --limit leaves out, and those that already failed in this run and
+    have been reported, so that waiting for them would only add a second error."""
+    state = host.state
+    left_out = (each.name for each in state.inventory if not state.is_host_in_limit(each))
+    return frozenset((*(failed.name for failed in state.failed_hosts), *left_out))

@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import gevent
+from gevent.pool import Pool
 from pyinfra import state
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host as PyinfraHost
 from pyinfra.context import ctx_host
 
+from kubeproof.access import connections, deadlines
 from kubeproof.config.cluster import Cluster
 from kubeproof.config.tables.systems import system_of
+from kubeproof.deploy.context import left_out
 from kubeproof.deploy.facts.features import Features
 from kubeproof.deploy.facts.files import Kinds
 from kubeproof.deploy.facts.hosts import Host
@@ -26,7 +29,25 @@ from kubeproof.state.node import NodeState
 T = TypeVar("T")
 
 
+def connect_left_out() -> None:
+    """Connect to the hosts that --limit leaves out: what they are decides about the others too, as MTU and names do.
+
+    Those that do not answer are left at that.
+    """
+    others = [host for host in state.inventory if not state.is_host_in_limit(host)]
+    # A pool of its own: that of pyinfra is full of hosts that wait for this.
+    Pool(state.config.PARALLEL).map(lambda host: host.connect(show_errors=False), others)
+
+
+def forget_failures() -> None:
+    """Nothing was to be done on hosts that --limit leaves out, so none of them has failed at it."""
+    state.failed_hosts -= {host for host in state.failed_hosts if not state.is_host_in_limit(host)}
+
+
 def hosts() -> dict[str, NodeState]:
+    for each in _reached():
+        connections.guard(each)
+        deadlines.hold(each)
     return _of_fact(Host)
 
 
@@ -35,10 +56,13 @@ def inspect(
 ) -> Inspection:
     """Everything else. What a node has shown by being one is asked of the other hosts only; most of it needs root.
 
-    ``images`` are those that nobody could be asked for from here.
+    ``images`` are those that nobody could be asked for from here. Hosts that are left out are asked what decides about
+    others; packets are sent with those of them that are nodes.
     """
+    without = left_out()
+    changed = {name: facts for name, facts in known.items() if name not in without}
     untold = [url for image in images for url in image_registry.places(cluster.settings, image)[:1]]
-    new = [name for name, facts in known.items() if not facts.kubelet_version and facts.uid == 0]
+    new = [name for name, facts in changed.items() if not facts.kubelet_version and facts.uid == 0]
     wanted = list(kernels.wanted(cluster.settings))
     paths = [path for path, _ in network.host_paths] if network else []
     return Inspection(
@@ -48,9 +72,12 @@ def inspect(
         clocks=_asked(clock.read, known),
         features=_asked(lambda host: host.get_fact(Features, wanted=wanted), new),
         sources=_asked(lambda host: _sources(cluster, network, known[host.name], host, untold), new),
-        host_paths=_asked(lambda host: host.get_fact(Kinds, candidates=paths), known if paths else ()),
-        arrivals=_packets(cluster, known),
+        host_paths=_asked(lambda host: host.get_fact(Kinds, candidates=paths), changed if paths else ()),
+        arrivals=_packets(
+            cluster, {name: facts for name, facts in known.items() if name in changed or facts.kubelet_version}
+        ),
         in_use=_of_fact(SettingsInUse),
+        left_out=without,
     )
 
 
@@ -76,13 +103,22 @@ def _packets(cluster: Cluster, known: Mapping[str, NodeState]) -> dict[str, Arri
 
 
 def _of_fact(fact: type[FactBase[T]]) -> dict[str, T]:
-    return _asked(lambda host: host.get_fact(fact), [host.name for host in state.inventory.get_active_hosts()])
+    return _asked(lambda host: host.get_fact(fact), [host.name for host in _reached()])
+
+
+def _reached() -> list[PyinfraHost]:
+    """Active hosts, and those that are left out and connected all the same."""
+    active = set(state.inventory.get_active_hosts())
+    return [
+        host
+        for host in state.inventory
+        if host in active or (host.connected and host not in state.failed_hosts and not state.is_host_in_limit(host))
+    ]
 
 
 def _asked(question: Callable[[PyinfraHost], T], names: Iterable[str]) -> dict[str, T]:
     wanted = set(names)
-    active = [host for host in state.inventory.get_active_hosts() if host.name in wanted]
-    asked = {host.name: gevent.spawn(_ask, host, question) for host in active}
+    asked = {host.name: gevent.spawn(_ask, host, question) for host in _reached() if host.name in wanted}
     gevent.joinall(list(asked.values()))
     # A host that could not be asked has been reported and is left out by pyinfra.
     failed = {host.name for host in state.failed_hosts}

@@ -7,15 +7,15 @@ from pyinfra import host, logger, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
-from kubeproof.access import connections, deadlines
 from kubeproof.config.cluster import Cluster
 from kubeproof.deploy import manifest_source
-from kubeproof.deploy.context import cluster, context
+from kubeproof.deploy.context import cluster, context, left_out
 from kubeproof.deploy.phases import inspecting
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry, images
 from kubeproof.node.finding import Finding
 from kubeproof.node.tunnel import tunnel_mtu
+from kubeproof.rules.before_deploy import left_out as left_out_rules
 from kubeproof.rules.before_deploy import networks, ownership
 from kubeproof.rules.before_deploy.evaluate import evaluate
 from kubeproof.rules.before_deploy.inspection import Inspection
@@ -27,8 +27,11 @@ from kubeproof.terminal.errors import UserError
 
 @deploy("Preflight")
 def check() -> None:
-    """Check settings, inventory, hosts and manifest. Raises DeployError with a line for each problem."""
-    _once(_findings, ignorable=True)
+    """Check settings, inventory, hosts and manifest. Raises DeployError with a line for each problem.
+
+    Hosts that --limit leaves out are asked too; of what is wrong with them only that counts which concerns the others.
+    """
+    _once(_findings, is_deploy=True)
 
 
 @deploy("Preflight")
@@ -38,7 +41,7 @@ def check_ownership() -> None:
     What a deploy was to ignore is no leave to take it away.
     """
     wanted = cluster()
-    _once(lambda hosts: ownership.findings(Inspection(wanted, hosts)), ignorable=False)
+    _once(lambda hosts: ownership.findings(Inspection(wanted, hosts)), is_deploy=False)
 
 
 def _findings(hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
@@ -60,7 +63,9 @@ def _images(
     """Of the images that hosts which are no nodes yet will pull: those that their registries lack, and those that could
     not be asked for from here. The pod network's from a repository of its own have been asked for."""
     of_network = network.images if network and not wanted.settings.cni_image_repository else ()
-    roles = {node.role for node in wanted.nodes if node.name in hosts and not hosts[node.name].kubelet_version}
+    without = left_out()
+    new = {name for name, facts in hosts.items() if name not in without and not facts.kubelet_version}
+    roles = {node.role for node in wanted.nodes if node.name in new}
     needed = [image for role in sorted(roles) for image in images.images_for(role, wanted.settings, of_network)]
     return image_registry.lacking(wanted.settings, needed)
 
@@ -76,12 +81,12 @@ def _network_plan(mtu: int | None) -> tuple[NetworkPlan | None, list[Finding]]:
     return network, image_registry.missing(settings, network)
 
 
-def _once(find: Callable[[Mapping[str, NodeState]], Iterable[Finding]], *, ignorable: bool) -> None:
+def _once(find: Callable[[Mapping[str, NodeState]], Iterable[Finding]], *, is_deploy: bool) -> None:
     """pyinfra prepares all hosts at once; the first to come here asks all of them, the others find it done."""
     known = context()
     with known.lock:
         if known.refusal is None:
-            known.refusal = _evaluated(find, ignorable=ignorable)
+            known.refusal = _evaluated(find, is_deploy=is_deploy)
         if known.refusal:
             # pyinfra writes the place in the code before it, on the same line.
             raise DeployError("\n".join(["", *known.refusal]))
@@ -90,13 +95,14 @@ def _once(find: Callable[[Mapping[str, NodeState]], Iterable[Finding]], *, ignor
         raise GreenletExit
 
 
-def _evaluated(find: Callable[[Mapping[str, NodeState]], Iterable[Finding]], *, ignorable: bool) -> list[str]:
-    ignored = cluster().settings.ignore_findings if ignorable else ()
-    for each in state.inventory.get_active_hosts():
-        connections.guard(each)
-        deadlines.hold(each)
+def _evaluated(find: Callable[[Mapping[str, NodeState]], Iterable[Finding]], *, is_deploy: bool) -> list[str]:
+    wanted, names = cluster(), [node.name for node in cluster().nodes]
+    if is_deploy:
+        inspecting.connect_left_out()
     context().hosts = hosts = inspecting.hosts()
-    reached = verdict(find(hosts), ignored, [node.name for node in cluster().nodes])
+    found = left_out_rules.heeded(find(hosts), wanted, left_out())
+    reached = verdict(found, wanted.settings.ignore_findings if is_deploy else (), names)
+    inspecting.forget_failures()
     for line in reached.shown():
         logger.warning(line)
-    return reached.refusal(ignorable=ignorable)
+    return reached.refusal(ignorable=is_deploy)

@@ -8,6 +8,7 @@ from kubeproof.rules.before_deploy import (
     disks,
     identity,
     kernels,
+    left_out,
     machines,
     network_obstacles,
     networks,
@@ -20,7 +21,7 @@ from kubeproof.rules.before_deploy import (
 from kubeproof.rules.before_deploy.inspection import Inspection
 
 FAMILIES = (
-    *(ownership, machines, versions, disks, clocks, identity, networks, kernels, runtimes, sources),
+    *(left_out, ownership, machines, versions, disks, clocks, identity, networks, kernels, runtimes, sources),
     *(network_obstacles, udp_paths),
 )
 

@@ -58,6 +58,8 @@ class Inspection:
     arrivals: Mapping[str, Arrivals] = field(default_factory=dict)
     in_use: Mapping[str, InUse] = field(default_factory=dict)
     """What a cluster that runs was made with."""
+    left_out: frozenset[str] = frozenset()
+    """Names of hosts that are not to be changed; what others depend on is asked of them all the same."""
 
     def answered(self) -> Iterator[tuple[Node, NodeState]]:
         """Hosts that answered, in the order of the inventory."""

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,12 @@ from invoke.exceptions import Exit
 import tasks
 from kubeproof.cli.command_line import as_typed, explain
 from kubeproof.config.settings import NAMES, examine
+from kubeproof.deploy.pyinfra_run import Outcome
 from kubeproof.terminal.errors import CommandError, UserError
 from kubeproof.terminal.exits import REPOSITORY
+from tests.unit.config.test_cluster import INVENTORY
+from tests.unit.proof import good
+from tests.unit.samples import SETTINGS
 
 COMMANDS = """apply bench collect demo docs doctor explain kubectl lab.down lab.reboot lab.restore lab.snapshot
 lab.snapshots lab.start lab.status lab.stop lab.up lint matrix mirror.add mirror.build mirror.status
@@ -211,6 +215,58 @@ def defaults() -> dict[str, object]:
 def test_paths_are_those_of_the_caller(tmp_path: Path) -> None:
     done = invoke("plan", "-i", "mine.py", KUBEPROOF_CALLER_FOLDER=str(tmp_path))
     assert done.stderr == f"error: {tmp_path}/mine.py: no such inventory file, use e.g. -i inventory/lab.py\n"
+
+
+@pytest.mark.parametrize("command", ["plan", "apply", "verify"])
+def test_a_limit_to_hosts_that_there_are_not(command: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(INVENTORY)
+    (tmp_path / "group_data").mkdir()
+    (tmp_path / "group_data/all.py").write_text("\n".join(f"{name} = {value!r}" for name, value in SETTINGS.items()))
+    done = invoke(command, "-i", str(tmp_path / "mine.py"), "--limit", "worker-1", "--limit", "x", "--limit=workers")
+    said = "error: --limit: no such host (x, workers), use some of control-1, worker-1\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What a deploy was limited to; nobody is asked anything."""
+    asked: list[tuple[str, ...]] = []
+
+    def run(*_: object, limit: Sequence[str], **__: object) -> Outcome:
+        asked.append(tuple(limit))
+        return Outcome((), {}, Path("log"))
+
+    monkeypatch.setattr("kubeproof.config.cluster.load", lambda _: good.loaded())
+    monkeypatch.setattr("kubeproof.access.host_names.check", lambda *_: None)
+    monkeypatch.setattr("kubeproof.deploy.pyinfra_run.run", run)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ([], ""),
+        (["node-a", "node-b"], "left out by --limit: node-c; ./inv plan without it tells what they lack"),
+        (["node-b"], "left out by --limit: node-a, node-c, so objects of the cluster are not looked at and nodes not"),
+    ],
+)
+def test_what_a_limit_leaves_out_is_told(
+    limit: list[str], said: str, limits: list[tuple[str, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (tasks.plan, tasks.apply):
+        command.body(Context(), limit=limit)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert said in printed
+        assert ("left out" in printed) == bool(limit)
+    assert limits == [tuple(limit)] * 2
+
+
+@pytest.mark.usefixtures("limits")
+def test_a_page_is_of_the_whole_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exit) as ended:
+        tasks.verify.body(Context(), html=str(tmp_path / "page.html"), limit=["node-b"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: --html: draws the whole cluster, leave out --limit\n"
 
 
 def raising(error: BaseException) -> Callable[[], None]:

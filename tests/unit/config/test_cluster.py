@@ -57,6 +57,15 @@ def test_unknown_node() -> None:
         cluster.node("worker-2")
 
 
+def test_a_limit_leaves_out_the_others() -> None:
+    cluster: Cluster = cluster_from(contents_of(inventory()))
+    assert cluster.left_out(["worker-1", "worker-1"]) == ("control-1",)
+    assert cluster.left_out([]) == cluster.left_out(["worker-1", "control-1"]) == ()
+    said = r"--limit: no such host \(\*, worker-2\), use some of control-1, worker-1"
+    with pytest.raises(UserError, match=said):
+        cluster.left_out(["*", "control-1", "worker-2"])
+
+
 INVENTORY = """
 control_plane = [("control-1", {"address": "192.168.200.11", "ssh_user": "admin", "ssh_port": 2222})]
 workers = [("worker-1", {"address": "192.168.200.12", "ssh_hostname": "198.51.100.7"})]

@@ -44,6 +44,9 @@ def test_node_that_is_known_to_be_away_is_not_waited_for() -> None:
     objects = [item for item in ready_objects() if item["metadata"]["name"] != "node1"]
     objects.append(pod("podnet-x", node="node1", phase="Running"))
     assert unready(objects, EXPECTED.without(frozenset({"node1"}))) == []
+    objects[-2]["status"] = {}
+    without = EXPECTED.without(frozenset({"node1"}))
+    assert unready(objects, without) == ["deployment/default/kuard is not processed yet"]
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,43 @@ def test_all_pods_on_one_node_prove_nothing_between_nodes() -> None:
     assert "all demo pods are on one node" in row.found
 
 
+# Of some nodes --------------------------------------------------------------------------------------------------------
+
+
+def limited(*left_out: str, **changes: Any) -> Matrix:
+    return planned(left_out=frozenset(left_out), **changes)
+
+
+def test_a_node_alone_is_probed_as_in_the_whole_proof_and_so_are_the_others_towards_it() -> None:
+    whole, part = planned(), limited("node-a", "node-b")
+    rows = {(probe.name, probe.label) for probe in part.probes if probe.node == "node-c"}
+    assert rows == {(probe.name, probe.label) for probe in whole.probes if probe.node == "node-c"}
+    towards = {(probe.node, probe.name, probe.label) for probe in part.probes if probe.node != "node-c"}
+    assert ("node-a", "node-to-pod", "node-a to web-c2") in towards
+    assert ("node-b", "node-to-pod", "node-b to web-c2") in towards
+    assert ("node-b", "pod-to-pod-other-node", "web-b2 to web-c2") in towards
+    assert {name for node, name, _ in towards if node == "node-b"} == {
+        *("pod-to-pod-other-node", "pod-to-node", "node-to-pod", "large-transfer", "path-mtu", "packet-on-the-wire")
+    }
+    assert not [label for _, name, label in towards if name.endswith(("to-pod", "-node")) and "to web-b" in label]
+    assert [(row.name, row.node) for row in part.not_run] == [("pod-to-pod-same-node", "node-c")]
+
+
+def test_nothing_is_sent_between_nodes_that_are_left_out() -> None:
+    part = limited("node-b", "node-c")
+    assert {probe.name for probe in part.probes if probe.node != "node-a"} == {"pod-to-node"}
+    assert {probe.name for probe in part.probes if probe.node == "node-a"} == {"node-to-pod"}
+    assert part.not_run == ()
+
+
+def test_a_node_left_out_that_cannot_be_reached_breaks_no_row() -> None:
+    states = {name: good.state(name) for name in ("node-a", "node-b")}
+    part = limited("node-c", states=states, unreachable={"node-c": "timed out"})
+    assert {probe.node for probe in part.probes} == {"node-a", "node-b"}
+    assert {row.node for row in part.not_run} <= {"node-a", "node-b"}
+    assert all(row.node != "node-c" for row in limited("node-c", objects="connection refused").not_run)
+
+
 # Policies -------------------------------------------------------------------------------------------------------------
 
 

@@ -114,6 +114,38 @@ def test_results_are_in_the_order_of_rows_and_nodes() -> None:
     ]
 
 
+def test_nodes_that_are_left_out_have_no_column_of_their_own_and_the_cluster_is_not_proven() -> None:
+    results = (result("pod-to-pod-other-node", "node-c"), result("swap", "node-b"))
+    made = replace(report(*results), snapshot=good.snapshot(left_out=frozenset({"node-a", "node-c"})))
+    text = shown(made)
+    (head,) = [line for line in text.splitlines() if " check " in line]
+    assert "node-a" not in head
+    assert "node-b" in head
+    assert "node-c" in head
+    assert "left out by --limit: 2 of 3 nodes (node-a, node-c)\nOnly the other nodes are proven" in text
+    assert to_json(made)["left_out"] == ["node-a", "node-c"]
+    assert "left out" not in shown(report(*results))
+    silent = replace(made.snapshot, unreachable={"node-a": "timed out", "node-b": "no route"})
+    text = shown(replace(made, snapshot=silent))
+    assert "node-a: cannot be read, nothing is sent from there (timed out)\n" in text
+    assert "node-b: cannot be read" not in text
+
+
+def test_a_proof_of_one_node_reads_all_of_them_and_has_its_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected = good.snapshot(unreachable={"node-c": "timed out"}, objects="connection refused")
+    monkeypatch.setattr(proving, "collect", lambda *_: collected)
+    made = proving.prove(good.loaded(), left_out=frozenset({"node-a", "node-c"}))
+    assert made.snapshot.states.keys() == set(good.NAMES)
+    by_node: dict[str, set[str]] = {}
+    for row in made.results:
+        by_node.setdefault(row.node, set()).add(row.name)
+    # Without the API nothing is known of the node that it is asked by, whoever is left out.
+    assert by_node.pop("node-a") == {"api"}
+    assert by_node.keys() == {"node-b"}
+    assert {"reachable", "swap", "node-port"} <= by_node["node-b"]
+    assert not made.holds
+
+
 # JSON -----------------------------------------------------------------------------------------------------------------
 
 
@@ -138,6 +170,7 @@ def test_the_json_form() -> None:
                 {"name": "node-c", "address": "10.99.0.13", "role": "worker"},
             ],
         },
+        "left_out": [],
         "results": [
             {
                 "node": "node-a",
