@@ -157,3 +157,16 @@ def test_objects_are_what_kubectl_takes(name: str) -> None:
 def test_variable_that_is_not_given() -> None:
     with pytest.raises(UndefinedError):
         templates.render("hosts.j2")
+
+
+@pytest.mark.parametrize("template", ["podnet.yaml.j2", "cluster-dns.yaml.j2", "httpd.yaml.j2", "kuard.yaml.j2"])
+def test_probes_that_start_a_process_leave_a_host_under_load_the_time_for_it(template: str) -> None:
+    pods = [
+        item["spec"]["template"]["spec"]
+        for item in yaml.safe_load_all(templates.objects(template, cluster()))
+        if item and item["kind"] in ("DaemonSet", "Deployment")
+    ]
+    assert pods
+    probes = [item for pod in pods for part in pod["containers"] for name, item in part.items() if "Probe" in name]
+    # More than ten seconds were seen in an emulated virtual machine.
+    assert all(probe.get("timeoutSeconds", 1) >= 30 for probe in probes if "exec" in probe)
