@@ -3,6 +3,7 @@
 Nothing of the lab names an archive of its own: what the machine reaches is what its administrator configured.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,7 +11,7 @@ from kubeproof.terminal.errors import UserError
 from lab import shell
 
 RELEASE = "bookworm"
-"""Debian 12, the release of the lab's machine and of its nodes."""
+"""Debian 12, the release of the lab's machine, and of its nodes unless their settings say otherwise."""
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _FORMAT = "$(TARGET_OF)|$(ORIGIN)|$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(RELEASE)"
 
@@ -25,6 +26,11 @@ class Source:
     def line(self, kind: str = "deb") -> str:
         """The source in one-line style, with signatures checked against Debian's keyring."""
         return f"{kind} [signed-by={KEYRING}] {self.uri} {self.suite} main"
+
+
+def sources_of(release: str) -> tuple[Source, ...]:
+    """The same suites of another release, from where this machine has its own. Raises UserError as :func:`sources`."""
+    return tuple(Source(each.uri, re.sub(f"^({RELEASE}|oldstable)", release, each.suite)) for each in sources())
 
 
 @cache

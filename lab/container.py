@@ -12,6 +12,7 @@ from kubeproof.terminal.errors import CommandError, UserError
 from lab import host, logs, node_files, process, shell
 from lab.paths import LOG_FILE, NODES, REPOSITORY, RUN
 from lab.settings import LabSettings
+from lab.systems import DEFAULT
 from lab.wait import wait_until
 
 STOP_SECONDS = 60
@@ -95,7 +96,15 @@ def nspawn(lab: LabSettings, name: str) -> list[str]:
         f"--network-bridge={lab.bridge}",
         # The kubelet watches the kernel log for out-of-memory kills and does not start without it.
         "--bind-ro=/dev/kmsg",
+        *_words_for_init(lab, name),
     ]
+
+
+def _words_for_init(lab: LabSettings, name: str) -> list[str]:
+    """What systemd takes for the kernel's command line: from 256 on it refuses cgroup v1 otherwise (its NEWS)."""
+    if host.cgroup_layout() is not host.CgroupLayout.V1 or lab.node(name).system is DEFAULT:
+        return []
+    return ["systemd.unified_cgroup_hierarchy=0", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"]
 
 
 def run_program(root: Path, program: Path, words: Sequence[str]) -> None:

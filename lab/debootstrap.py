@@ -18,6 +18,7 @@ def make(
     packages: Sequence[str],
     options: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    release: str = archive.RELEASE,
 ) -> None:
     """Install Debian with these packages to ``target``: a folder that is not there yet, or a file NAME.tar.
 
@@ -28,16 +29,18 @@ def make(
     with tempfile.NamedTemporaryFile("w", dir=target.parent, suffix=".conf") as settings:
         settings.write(apt_config.render(apt_config.read()))
         settings.flush()
-        words = command(target, variant, packages, [f"--aptopt={settings.name}", *options])
+        words = command(target, variant, packages, [f"--aptopt={settings.name}", *options], release)
         shell.run(
             words,
-            stdin="".join(f"{source.line()}\n" for source in archive.sources()),
+            stdin="".join(f"{source.line()}\n" for source in archive.sources_of(release)),
             env=env,
             timeout=shell.BUILD_SECONDS,
         )
 
 
-def command(target: Path, variant: str, packages: Sequence[str], options: Sequence[str]) -> list[str | Path]:
+def command(
+    target: Path, variant: str, packages: Sequence[str], options: Sequence[str], release: str
+) -> list[str | Path]:
     """The words of the command; it reads its sources.list from standard input."""
     return [
         *MOUNT_NAMESPACE,
@@ -46,6 +49,6 @@ def command(target: Path, variant: str, packages: Sequence[str], options: Sequen
         f"--include={','.join(packages)}",
         *options,
         f"--customize-hook={FORGET_SETTINGS}",
-        archive.RELEASE,
+        release,
         target,
     ]

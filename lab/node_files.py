@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab import shell, ssh, trees
 from lab.mirror import apt
-from lab.paths import DEBIAN_REPOSITORY, NODES, RESTORING, SHARED
+from lab.paths import APT_ROOT, NODES, RESTORING, SHARED
 from lab.settings import LabNode, LabSettings
 
 KUBELET_CONF = "etc/kubernetes/kubelet.conf"
@@ -61,7 +61,7 @@ def create(lab: LabSettings, node: LabNode, base: Path) -> None:
     authorized.write_text(ssh.ensure_key())
     authorized.chmod(0o600)
     ssh.ensure_host_key(making, node.name)
-    shutil.copy(DEBIAN_REPOSITORY / apt.KEY_FILE, making / APT_KEY)
+    shutil.copy(APT_ROOT / node.system.repository / apt.KEY_FILE, making / APT_KEY)
     _fingerprint_file(node.name).write_text(fingerprint(lab, node))
     making.rename(root_of(node.name))
 
@@ -90,7 +90,7 @@ def problems(lab: LabSettings) -> list[str]:
     lines += [_still_a_node(lab, name) for name in surplus(lab) if (root_of(name) / KUBELET_CONF).exists()]
     for name, node in wanted.items():
         if exists(name) and _made_for(name) != fingerprint(lab, node):
-            lines.append(f"{name}: was made with other addresses or sources than are set now; {mend}")
+            lines.append(f"{name}: was made with another system, other addresses or sources than are set now; {mend}")
     return lines
 
 
@@ -116,9 +116,9 @@ def _still_a_node(lab: LabSettings, name: str) -> str:
     return f"{what}; {mend} first, or take the settings back"
 
 
-def apt_source(lab: LabSettings, repository: Path) -> str:
+def apt_source(lab: LabSettings, repository: str) -> str:
     """The line by which a node's apt takes packages of one of the mirror's repositories."""
-    return f"deb [signed-by=/{APT_KEY}] {lab.apt_url}/{repository.name}/ /\n"
+    return f"deb [signed-by=/{APT_KEY}] {lab.apt_url}/{repository}/ /\n"
 
 
 def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:
@@ -128,7 +128,7 @@ def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:
         "etc/hosts": f"127.0.0.1 localhost\n{node.address} {node.name}\n",
         # No resolver: the lab has none, and names of nodes come from /etc/hosts.
         "etc/resolv.conf": "",
-        "etc/apt/sources.list": apt_source(lab, DEBIAN_REPOSITORY),
+        "etc/apt/sources.list": apt_source(lab, node.system.repository),
         # The default route exists because flanneld takes the interface that has it; the gateway forwards nothing.
         "etc/network/interfaces": (
             "auto lo\niface lo inet loopback\n\n"

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from kubeproof.terminal.console import step
 from kubeproof.terminal.errors import CommandError, UserError
@@ -13,6 +14,7 @@ from lab.container import is_running as is_running
 from lab.node_files import existing as existing
 from lab.paths import NODES, SSH_CONFIG
 from lab.settings import LabNode, LabSettings
+from lab.systems import NodeSystem
 from lab.wait import wait_until
 
 BOOT_SECONDS = 180
@@ -44,11 +46,15 @@ def up(lab: LabSettings) -> int:
     removed = _remove(node_files.surplus(lab))
     missing = [node for node in lab.nodes if not node_files.exists(node.name)]
     if missing:
-        base = prepared.ensure(lab) if lab.hosts == "prepared" else rootfs.ensure()
+        bases = {system: _base(lab, system) for system in dict.fromkeys(node.system for node in missing)}
         ssh.ensure_key()
         with step(f"root filesystems of {_names(missing)}"), ThreadPoolExecutor() as pool:
-            list(pool.map(lambda node: node_files.create(lab, node, base), missing))
+            list(pool.map(lambda node: node_files.create(lab, node, bases[node.system]), missing))
     return removed + len(missing) + start_all(lab)
+
+
+def _base(lab: LabSettings, system: NodeSystem) -> Path:
+    return prepared.ensure(lab, system) if lab.hosts == "prepared" else rootfs.ensure(system)
 
 
 def down() -> int:

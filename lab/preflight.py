@@ -93,7 +93,8 @@ def _disk_needed(lab: LabSettings) -> dict[Path, float]:
     made = nodes.existing()
     missing = sum(node.name not in made for node in lab.nodes)
     building = not _is_cached(BUILT)
-    preparing = missing and lab.hosts == "prepared" and not _is_cached(prepared.KIND)
+    kinds = [system.kind(prepared.KIND) for system in lab.systems]
+    preparing = missing and lab.hosts == "prepared" and not all(map(_is_cached, kinds))
     return {
         # What a build leaves free again is enough for the other.
         paths.CACHE: CACHE_GIB if building else SPARE_GIB + (PREPARED_GIB if preparing else 0),
@@ -125,18 +126,18 @@ def _loads(module: str) -> bool:
 
 def _service_problems(lab: LabSettings) -> list[str]:
     """The archive, the mirror's ports, and nodes of other settings. Without apt's lists only the first can be told."""
-    unreachable = _archive_problems() if _must_download() else []
+    unreachable = _archive_problems() if _must_download(lab) else []
     if unreachable and not _archive_uris():
         return unreachable
     return [*unreachable, *mirror.check(lab), *nodes.check(lab)]
 
 
-def _must_download() -> bool:
+def _must_download(lab: LabSettings) -> bool:
     """Whether anything is missing that comes from Debian's archive."""
     if missing_packages() or not all(_is_cached(kind) for kind in DOWNLOADED):
         return True
     try:
-        return not rootfs.is_cached()
+        return not all(map(rootfs.is_cached, lab.systems))
     except UserError:
         # Without apt's lists nobody can tell.
         return True

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables.runtimes import references
-from kubeproof.config.tables.systems import SYSTEMS
 from kubeproof.deploy import manifest_source
 from kubeproof.node.images import images_for
 from lab import container, group_data, node_files, rootfs, shell, trees
 from lab.mirror import apt, cache, registry
-from lab.paths import APT_REPOSITORY, DEBIAN_REPOSITORY, REPOSITORY, SHARED
+from lab.paths import APT_REPOSITORY, APT_ROOT, REPOSITORY, SHARED
 from lab.settings import LabSettings
+from lab.systems import NodeSystem
 
 KIND = "prepared"
 PROGRAM = REPOSITORY / "lab" / "prepare-node"
@@ -28,7 +28,7 @@ _RECIPE = 4
 APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 
-def ensure(lab: LabSettings) -> Path:
+def ensure(lab: LabSettings, system: NodeSystem) -> Path:
     """Return its folder, with what each node has a copy of, making it first if the cache has none for the mirror.
 
     What is shared is where nodes look for it then, by the folder's name: below SHARED.
@@ -39,14 +39,13 @@ def ensure(lab: LabSettings) -> Path:
     wanted = {*images_for("control-plane", settings, network), *images_for("worker", settings, network)}
     # The others cannot be had; the deploy says so.
     images = {image: held[image] for image in sorted(wanted) if image in held}
-    words = [settings.runtime.name, lab.registry, " ".join(_packages(settings))]
-    indexes = [
-        hashlib.sha256((folder / "Packages").read_bytes()).hexdigest() for folder in (APT_REPOSITORY, DEBIAN_REPOSITORY)
-    ]
-    key = cache.key(_RECIPE, rootfs.key(), words, images, indexes, PROGRAM.read_text())
+    words = [settings.runtime.name, lab.registry, " ".join(_packages(settings, system))]
+    folders = (APT_REPOSITORY, APT_ROOT / system.repository)
+    indexes = [hashlib.sha256((folder / "Packages").read_bytes()).hexdigest() for folder in folders]
+    key = cache.key(_RECIPE, rootfs.key(system), words, images, indexes, PROGRAM.read_text())
     words.append(" ".join(references(settings.runtime, tuple(images))))
-    title = "node root filesystem with packages and images"
-    folder, _ = cache.ensure(KIND, key, title, lambda partial: _make(lab, partial, words))
+    title = f"node root filesystem of {system.name} with packages and images"
+    folder, _ = cache.ensure(system.kind(KIND), key, title, lambda partial: _make(lab, system, partial, words))
     if not (SHARED / key).exists():
         with cache.creating(SHARED / key) as partial:
             # Links, which stay when the cache is deleted; it may be on another file system.
@@ -57,24 +56,24 @@ def ensure(lab: LabSettings) -> Path:
     return folder
 
 
-def _packages(settings: Settings) -> list[str]:
+def _packages(settings: Settings, system: NodeSystem) -> list[str]:
     # It brings all of pyinfra along, and is needed for new nodes only.
     from kubeproof.deploy.phases.packages import wanted_packages
 
     apparmor = APPARMOR.exists() and APPARMOR.read_text().startswith("Y")
-    wanted = wanted_packages(settings, SYSTEMS["debian 12"], apparmor=apparmor)
+    wanted = wanted_packages(settings, system.packages, apparmor=apparmor)
     return [f"{name}={version}" if version else name for name, version in wanted.items()]
 
 
-def _make(lab: LabSettings, folder: Path, words: list[str]) -> None:
+def _make(lab: LabSettings, system: NodeSystem, folder: Path, words: list[str]) -> None:
     root = folder / "root"
     folder.mkdir()
     folder.parent.chmod(0o700)
-    trees.copy(rootfs.ensure(), root)
-    shutil.copy(DEBIAN_REPOSITORY / apt.KEY_FILE, root / node_files.APT_KEY)
+    trees.copy(rootfs.ensure(system), root)
+    shutil.copy(APT_REPOSITORY / apt.KEY_FILE, root / node_files.APT_KEY)
     # Each node gets its own.
     (root / "etc/apt/sources.list").write_text(
-        "".join(node_files.apt_source(lab, repository) for repository in (APT_REPOSITORY, DEBIAN_REPOSITORY))
+        "".join(node_files.apt_source(lab, repository) for repository in (APT_REPOSITORY.name, system.repository))
     )
     container.run_program(root, PROGRAM, words)
     for path in [root / "usr", *(path for pattern in LAYERS for path in root.glob(pattern))]:

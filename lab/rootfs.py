@@ -1,4 +1,4 @@
-"""The root filesystem that every lab node starts from: Debian 12 with systemd and OpenSSH, and nothing of Kubernetes.
+"""The root filesystem that a lab node starts from: Debian with systemd and OpenSSH, and nothing of Kubernetes.
 
 Made once by mmdebstrap and kept in the cache by content: the package list, the archive and the files of
 lab/node_image decide its key.
@@ -12,6 +12,7 @@ from pathlib import Path
 from lab import archive, debootstrap, host, shell
 from lab.mirror import cache
 from lab.paths import REPOSITORY
+from lab.systems import NodeSystem
 
 KIND = "rootfs"
 NODE_PACKAGES = (
@@ -28,17 +29,18 @@ SHIM = REPOSITORY / "lab" / "runc_shim" / "runc"
 _RECIPE_VERSION = 1
 
 
-def ensure() -> Path:
+def ensure(system: NodeSystem) -> Path:
     """Return the root filesystem's folder, making it first if the cache has none for this recipe."""
-    return cache.ensure(KIND, key(), "node root filesystem (mmdebstrap)", _build)[0]
+    title = f"node root filesystem of {system.name} (mmdebstrap)"
+    return cache.ensure(system.kind(KIND), key(system), title, lambda folder: _build(folder, system))[0]
 
 
-def is_cached() -> bool:
-    return cache.entry(KIND, key()).exists()
+def is_cached(system: NodeSystem) -> bool:
+    return cache.entry(system.kind(KIND), key(system)).exists()
 
 
-def key() -> str:
-    sources = tuple(source.line() for source in archive.sources())
+def key(system: NodeSystem) -> str:
+    sources = tuple(source.line() for source in archive.sources_of(system.release))
     digest = hashlib.sha256(repr((_RECIPE_VERSION, NODE_PACKAGES, MASKED_UNITS, sources)).encode())
     for file in _image_files():
         digest.update(file.relative_to(REPOSITORY).as_posix().encode() + file.read_bytes())
@@ -51,10 +53,10 @@ def _image_files() -> Iterator[Path]:
     yield SHIM
 
 
-def _build(folder: Path) -> None:
+def _build(folder: Path, system: NodeSystem) -> None:
     # Its setuid programs grow old without updates; no user of this machine shall run them.
     folder.parent.chmod(0o700)
-    debootstrap.make(folder, "minbase", NODE_PACKAGES, _hooks())
+    debootstrap.make(folder, "minbase", NODE_PACKAGES, _hooks(), release=system.release)
     _add_image_files(folder)
 
 

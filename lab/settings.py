@@ -17,6 +17,7 @@ from kubeproof.config.reading import Reader, RefusedError, problem
 from kubeproof.config.tables.runtimes import NAMES as RUNTIMES
 from kubeproof.terminal.errors import UserError
 from lab.paths import REPOSITORY
+from lab.systems import DEFAULT, SYSTEMS, NodeSystem
 
 FILE = REPOSITORY / "lab" / "lab.toml"
 ENVIRONMENT_PREFIX = "KUBEPROOF_LAB_"
@@ -45,6 +46,7 @@ class LabNode:
     name: str
     address: IPv4Address
     role: Role
+    system: NodeSystem = DEFAULT
 
 
 def _setting(read: Reader[T]) -> T:
@@ -83,6 +85,15 @@ def _private_network(value: object) -> IPv4Network:
     return network
 
 
+def _systems(value: object) -> tuple[NodeSystem, ...]:
+    """Of the first node, of the second …; the last one is that of all that follow."""
+    names = str(value).split()
+    if not names or not all(name in SYSTEMS for name in names):
+        what = f"is not {' or '.join(SYSTEMS)}"
+        raise RefusedError(what, "name one for all nodes, or one for each, the last for all that follow")
+    return tuple(SYSTEMS[name] for name in names)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabSettings:
     """What lab.toml says. ``first_node`` is the control plane host's offset in the node network; workers follow."""
@@ -99,6 +110,7 @@ class LabSettings:
     apt_port: int = _setting(reading.port)
     container_runtime: str = _setting(reading.one_of(*RUNTIMES))
     hosts: str = _setting(reading.one_of("prepared", "bare"))
+    system: tuple[NodeSystem, ...] = _setting(_systems)
 
     @property
     def gateway(self) -> IPv4Address:
@@ -106,8 +118,13 @@ class LabSettings:
 
     @property
     def nodes(self) -> tuple[LabNode, ...]:
-        leader = LabNode(self.control_plane_name, self.node_network[self.first_node], "control-plane")
+        leader = LabNode(self.control_plane_name, self.node_network[self.first_node], "control-plane", self.system[0])
         return (leader, *(self._worker(number) for number in range(1, self.workers + 1)))
+
+    @property
+    def systems(self) -> tuple[NodeSystem, ...]:
+        """Those that there are nodes of."""
+        return tuple(dict.fromkeys(node.system for node in self.nodes))
 
     @property
     def registry(self) -> str:
@@ -130,7 +147,9 @@ class LabSettings:
         raise UserError(f"{name}: no such node in the lab, {hint}")
 
     def _worker(self, number: int) -> LabNode:
-        return LabNode(f"{self.worker_prefix}{number}", self.node_network[self.first_node + number], "worker")
+        address = self.node_network[self.first_node + number]
+        system = self.system[min(number, len(self.system) - 1)]
+        return LabNode(f"{self.worker_prefix}{number}", address, "worker", system)
 
 
 @cache

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from kubeproof.config.tables.systems import SYSTEMS
 from kubeproof.terminal.console import say, step
 from kubeproof.terminal.errors import CommandError
 from lab import archive, shell
 from lab.mirror import cache, control, source
+from lab.systems import NodeSystem
 
 KIND = "node-packages"
 FOR_PEOPLE = ("apparmor", "bind9-dnsutils", "ethtool", "ipset", "ipvsadm", "netcat-openbsd", "strace", "vim-tiny")
@@ -29,31 +29,30 @@ _ASKED = "asked"
 _RECIPE = 1
 
 
-def wanted() -> tuple[str, ...]:
+def wanted(system: NodeSystem) -> tuple[str, ...]:
     """What nodes install for either runtime, by name, sorted; what that depends on comes along."""
-    system = SYSTEMS["debian 12"]
     own = {package.name for package in control.PACKAGES}
     depends = {relation.split()[0] for package in control.PACKAGES for relation in package.depends}
-    runtimes = {system.docker_package, system.containerd_package}
-    return tuple(sorted({*runtimes, *system.tools, *FOR_PEOPLE, *(depends - own)}))
+    runtimes = {system.packages.docker_package, system.packages.containerd_package}
+    return tuple(sorted({*runtimes, *system.packages.tools, *FOR_PEOPLE, *(depends - own)}))
 
 
-def ensure(root: Path, name: str, *, refresh: bool) -> tuple[tuple[Path, ...], int]:
+def ensure(system: NodeSystem, root: Path, name: str, *, refresh: bool) -> tuple[tuple[Path, ...], int]:
     """The .deb files that the root filesystem ``root``, of the key ``name``, needs for them; and what changed (0 or 1).
 
     With ``refresh`` those that are a day old are held against the archive again; where that fails, they stay. Raises
     CommandError if there are none yet and the archive does not give them.
     """
-    entry = cache.key(_RECIPE, name, wanted(), [item.line() for item in archive.sources()])
-    folder = cache.entry(KIND, entry)
+    entry = cache.key(_RECIPE, name, wanted(system), [item.line() for item in archive.sources_of(system.release)])
+    folder = cache.entry(system.kind(KIND), entry)
     changed = 0
     if not folder.is_dir():
-        with step("Debian packages for the nodes"):
-            _fetch(root, folder)
-        cache.prune(KIND, keep=entry)
+        with step(f"packages of {system.name} for the nodes"):
+            _fetch(system, root, folder)
+        cache.prune(system.kind(KIND), keep=entry)
         changed = 1
     elif refresh and time.time() - (folder / _ASKED).stat().st_mtime > REFRESH_SECONDS:
-        changed = _refresh(root, folder)
+        changed = _refresh(system, root, folder)
     return tuple(sorted(folder.glob("*.deb"))), changed
 
 
@@ -62,21 +61,21 @@ def file_names(uris: str) -> tuple[str, ...]:
     return tuple(sorted(re.findall(r"^'[^']+' (\S+\.deb) \d+ ", uris, re.MULTILINE)))
 
 
-def _refresh(root: Path, folder: Path) -> int:
+def _refresh(system: NodeSystem, root: Path, folder: Path) -> int:
     try:
-        with step("Debian packages for the nodes: what is new in the archive"):
-            return _fetch(root, folder)
+        with step(f"packages of {system.name} for the nodes: what is new in the archive"):
+            return _fetch(system, root, folder)
     except CommandError as error:
         say(f"[yellow]nodes install the packages that are there: {escape(str(error).splitlines()[0])}[/yellow]")
         return 0
 
 
-def _fetch(root: Path, folder: Path) -> int:
+def _fetch(system: NodeSystem, root: Path, folder: Path) -> int:
     """Have apt choose as it would in ``root`` by the archive's present state, and fetch; 0 if that is there already."""
     with cache.creating(folder) as partial:
         work, archives = partial / "apt", partial / "apt" / "archives"
-        options = [*source.updated(work, "deb"), _WITHOUT_RECOMMENDS, *_places(work, root)]
-        install = ["apt-get", *options, "--yes", "--quiet", "install", *wanted()]
+        options = [*source.updated(work, "deb", system.release), _WITHOUT_RECOMMENDS, *_places(work, root)]
+        install = ["apt-get", *options, "--yes", "--quiet", "install", *wanted(system)]
         # Nothing is there yet, so it names everything.
         names = file_names(shell.run([*install, "--print-uris"]))
         there = {deb.name for deb in folder.glob("*.deb")}

@@ -28,6 +28,7 @@ from lab.mirror.catalogue import catalogue
 from lab.mirror.daemons import Daemon
 from lab.mirror.images import Image
 from lab.mirror.registry import Shelf
+from lab.systems import NodeSystem
 from lab.wait import wait_until
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ def build(lab: "LabSettings") -> int:
 
     Returns how many things were built or served anew.
     """
-    content, built = _build(refresh=False)
+    content, built = _build(lab, refresh=False)
     serves = daemons.running_pid(registry.daemon(lab))
     return built + (_fill(lab, content) if serves else 0)
 
 
 def up(lab: "LabSettings") -> int:
     """Build what is missing or old, start what does not run, fill the registry; returns how many changes that made."""
-    content, built = _build(refresh=True)
+    content, built = _build(lab, refresh=True)
     started = sum(daemons.start(daemon) for daemon in _daemons(lab))
     return built + started + _fill(lab, content)
 
@@ -89,19 +90,22 @@ def check(lab: "LabSettings") -> list[str]:
     return problems
 
 
-def _build(*, refresh: bool) -> tuple[tuple[Image, ...], int]:
+def _build(lab: "LabSettings", *, refresh: bool) -> tuple[tuple[Image, ...], int]:
     with _alone():
         # mmdebstrap mostly waits for downloads and the disk while Go keeps the processors busy.
         with ThreadPoolExecutor(max_workers=1) as pool:
             base_future, pause_future = pool.submit(_base), pool.submit(pause.ensure)
-            nodes_future = pool.submit(_for_nodes, refresh=refresh)
+            of_systems = [pool.submit(_for_nodes, system, refresh=refresh) for system in lab.systems]
             programs, built_programs = kubernetes.ensure()
             debs, built_debs = packages.ensure(programs)
             published = apt.ensure(debs, paths.APT_REPOSITORY)
             base, built_base = base_future.result()
             pause_program, built_pause = pause_future.result()
-            node_debs, fetched = nodes_future.result()
-            published += apt.ensure(node_debs, paths.DEBIAN_REPOSITORY)
+            fetched = 0
+            for system, future in zip(lab.systems, of_systems, strict=True):
+                node_debs, changed = future.result()
+                fetched += changed
+                published += apt.ensure(node_debs, paths.APT_ROOT / system.repository)
         content = catalogue(programs, pause_program, base)
         assembled = assembly.ensure(content)
         return content, built_programs + built_debs + fetched + published + built_base + built_pause + assembled
@@ -113,10 +117,10 @@ def _base() -> tuple[Path, int]:
     return layer, built + assembly.ensure_base(layer)
 
 
-def _for_nodes(*, refresh: bool) -> tuple[tuple[Path, ...], int]:
+def _for_nodes(system: NodeSystem, *, refresh: bool) -> tuple[tuple[Path, ...], int]:
     """The root filesystem of nodes, and the packages that can be installed on it."""
-    made = int(not rootfs.is_cached())
-    debs, fetched = node_packages.ensure(rootfs.ensure(), rootfs.key(), refresh=refresh)
+    made = int(not rootfs.is_cached(system))
+    debs, fetched = node_packages.ensure(system, rootfs.ensure(system), rootfs.key(system), refresh=refresh)
     return debs, made + fetched
 
 

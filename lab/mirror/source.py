@@ -95,10 +95,10 @@ def apt_options(folder: Path) -> list[str]:
     return [f"--option={name}={value}" for name, value in settings.items()]
 
 
-def updated(folder: Path, kind: str) -> list[str]:
+def updated(folder: Path, kind: str, release: str = archive.RELEASE) -> list[str]:
     """Those options, once the lists of this machine's archive are there; ``kind`` is deb or deb-src."""
     (folder / "lists" / "partial").mkdir(parents=True)
-    lines = [source.line(kind) for source in archive.sources()]
+    lines = [source.line(kind) for source in archive.sources_of(release)]
     (folder / "sources.list").write_text("\n".join(lines) + "\n")
     options = apt_options(folder)
     shell.run(["apt-get", *options, "--error-on=any", "update"])

@@ -19,6 +19,14 @@ def test_only_debians_main_of_this_release_counts_and_the_release_comes_first() 
     assert found[0].uri == "http://archive.example/debian"
 
 
+def test_another_release_has_the_same_suites(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        archive, "sources", lambda: (*archive.parse(TARGETS), archive.Source("http://old", "oldstable"))
+    )
+    found = archive.sources_of("trixie")
+    assert [source.suite for source in found] == ["trixie", "trixie-updates", "trixie-security", "trixie"]
+
+
 def test_a_line_names_the_keyring_that_must_have_signed_the_suite() -> None:
     line = archive.parse(TARGETS)[0].line("deb-src")
     assert line == f"deb-src [signed-by={archive.KEYRING}] http://archive.example/debian bookworm main"

@@ -25,6 +25,22 @@ def test_a_node_is_on_the_labs_bridge_and_boots_its_own_root() -> None:
 
 
 @pytest.mark.parametrize(
+    ("system", "layout", "is_forced"),
+    [
+        ("debian-12", host.CgroupLayout.V1, False),
+        ("debian-13", host.CgroupLayout.V1, True),
+        ("debian-13", host.CgroupLayout.V2_SYSTEMD, False),
+    ],
+)
+def test_a_newer_systemd_is_made_to_take_the_old_control_groups(
+    system: str, layout: host.CgroupLayout, is_forced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.host.cgroup_layout", lambda: layout)
+    words = container.nspawn(parse(read_file(FILE), {"KUBEPROOF_LAB_SYSTEM": system}), "k8s-node1")
+    assert ("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1" in words) is is_forced
+
+
+@pytest.mark.parametrize(
     ("layout", "start"), [(host.CgroupLayout.V1, []), (host.CgroupLayout.V2_SYSTEMD, ["systemd-run", "--scope"])]
 )
 def test_systemd_delegates_the_one_tree_that_it_owns(

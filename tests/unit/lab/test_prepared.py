@@ -9,6 +9,7 @@ import pytest
 from kubeproof.node.images import images_for
 from lab import container, group_data, prepared, rootfs, trees
 from lab.settings import FILE, parse, read_file
+from lab.systems import DEFAULT
 
 LAB = parse(read_file(FILE), {})
 
@@ -26,12 +27,12 @@ class Mirror:
         for place in ("etc/apt", "usr/lib"):
             (folder / "plain" / place).mkdir(parents=True)
         monkeypatch.setattr(prepared, "APT_REPOSITORY", folder / "kubernetes")
-        monkeypatch.setattr(prepared, "DEBIAN_REPOSITORY", folder / "debian")
+        monkeypatch.setattr(prepared, "APT_ROOT", folder)
         (folder / "plain/usr/lib/os-release").touch()
         monkeypatch.setattr(prepared, "SHARED", folder / "shared")
         monkeypatch.setattr("lab.paths.CACHE", folder / "cache")
-        monkeypatch.setattr(rootfs, "key", lambda: "abc")
-        monkeypatch.setattr(rootfs, "ensure", lambda: folder / "plain")
+        monkeypatch.setattr(rootfs, "key", lambda _: "abc")
+        monkeypatch.setattr(rootfs, "ensure", lambda _: folder / "plain")
         monkeypatch.setattr("lab.mirror.registry.held_by", lambda _: self.held)
         monkeypatch.setattr(container, "run_program", self.run)
 
@@ -53,8 +54,8 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mirror:
 def test_it_is_made_once_with_what_the_deploy_wants_and_the_mirror_has(mirror: Mirror) -> None:
     missing = mirror.wanted()[0]
     del mirror.held[missing]
-    folder = prepared.ensure(LAB)
-    assert prepared.ensure(LAB) == folder
+    folder = prepared.ensure(LAB, DEFAULT)
+    assert prepared.ensure(LAB, DEFAULT) == folder
     ((runtime, registry, packages, images),) = mirror.runs
     assert (runtime, registry) == ("docker", LAB.registry)
     assert {"docker.io", "kubelet=1.20.2-*", "tcpdump"} <= set(packages.split())
@@ -67,32 +68,32 @@ def test_it_is_made_once_with_what_the_deploy_wants_and_the_mirror_has(mirror: M
 def test_other_content_makes_it_anew_and_the_old_one_goes(
     mirror: Mirror, change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    old = prepared.ensure(LAB)
+    old = prepared.ensure(LAB, DEFAULT)
     if change == "packages":
         (mirror.folder / "debian/Packages").write_text("newer")
     elif change == "images":
         mirror.held[mirror.wanted()[0]] = "sha256:other"
     elif change == "root":
-        monkeypatch.setattr(rootfs, "key", lambda: "def")
+        monkeypatch.setattr(rootfs, "key", lambda _: "def")
     else:
         monkeypatch.setattr(prepared, "PROGRAM", tmp_path / "program")
         (tmp_path / "program").write_text("other")
-    assert prepared.ensure(LAB) != old
+    assert prepared.ensure(LAB, DEFAULT) != old
     assert not old.exists()
 
 
 def test_what_others_have_in_the_registry_makes_no_difference(mirror: Mirror) -> None:
-    folder = prepared.ensure(LAB)
+    folder = prepared.ensure(LAB, DEFAULT)
     mirror.held[f"{LAB.registry}/other:1"] = "sha256:other"
-    assert prepared.ensure(LAB) == folder
+    assert prepared.ensure(LAB, DEFAULT) == folder
 
 
 def test_it_is_closed_to_other_users(mirror: Mirror) -> None:
-    assert prepared.ensure(LAB).parent.stat().st_mode & 0o777 == 0o700
+    assert prepared.ensure(LAB, DEFAULT).parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_its_usr_is_shared_and_stays_when_the_cache_goes(mirror: Mirror) -> None:
-    folder = prepared.ensure(LAB)
+    folder = prepared.ensure(LAB, DEFAULT)
     assert [path.name for path in (folder / "root/usr").rglob("*")] == ["lib", "os-release"]
     trees._remove(mirror.folder / "cache")
     assert (mirror.folder / "shared" / folder.name / "usr/lib/os-release").is_file()
@@ -104,6 +105,6 @@ def test_what_is_shared_may_lie_on_another_file_system_than_the_cache(
     with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
         monkeypatch.setattr(prepared, "SHARED", Path(other))
         assert Path(other).stat().st_dev != mirror.folder.stat().st_dev
-        folder = prepared.ensure(LAB)
+        folder = prepared.ensure(LAB, DEFAULT)
         assert sorted(path.name for path in (Path(other) / folder.name).iterdir()) == ["usr"]
         assert (Path(other) / folder.name / "usr/lib/os-release").is_file()

@@ -45,6 +45,21 @@ def test_documented_addresses() -> None:
     assert lab.apt_url == "http://192.168.200.1:3142"
 
 
+@pytest.mark.parametrize(
+    ("system", "found"),
+    [
+        ("debian-12", ["bookworm"] * 3),
+        ("debian-13", ["trixie"] * 3),
+        ("debian-12 debian-13", ["bookworm", "trixie", "trixie"]),
+        ("debian-12 debian-12 debian-13 debian-12", ["bookworm", "bookworm", "trixie"]),
+    ],
+)
+def test_each_node_has_its_system_and_those_that_follow_the_last(system: str, found: list[str]) -> None:
+    lab = parse(DEFAULTS, {"KUBEPROOF_LAB_SYSTEM": system})
+    assert [node.system.release for node in lab.nodes] == found
+    assert [each.release for each in lab.systems] == list(dict.fromkeys(found))
+
+
 def test_unknown_node_is_refused_with_the_one_that_was_meant() -> None:
     with pytest.raises(UserError, match="k8s-nod1: no such node in the lab, did you mean k8s-node1"):
         parse(DEFAULTS, {}).node("k8s-nod1")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.config.tables.systems import SYSTEMS
 from kubeproof.deploy.phases.packages import wanted_packages
 from kubeproof.terminal.errors import CommandError
 from lab import archive, group_data, paths, shell
 from lab.archive import Source
 from lab.mirror import control, node_packages
+from lab.systems import DEFAULT, SYSTEMS, NodeSystem
 
 URIS = """\
 Reading package lists...
@@ -62,7 +62,7 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
 @pytest.fixture
 def ensure(tmp_path: Path) -> Callable[..., tuple[list[str], int]]:
     def call(*, refresh: bool = True, key: str = "k") -> tuple[list[str], int]:
-        debs, changed = node_packages.ensure(tmp_path / "root", key, refresh=refresh)
+        debs, changed = node_packages.ensure(DEFAULT, tmp_path / "root", key, refresh=refresh)
         return [deb.name for deb in debs], changed
 
     return call
@@ -75,12 +75,14 @@ def grow_old(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["docker", "containerd"])
-def test_nodes_can_install_what_the_deploy_installs(runtime: str) -> None:
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
+def test_nodes_can_install_what_the_deploy_installs(system: NodeSystem, runtime: str) -> None:
     settings = replace(group_data.settings(), container_runtime=runtime)
-    wanted = wanted_packages(settings, SYSTEMS["debian 12"])
+    wanted = wanted_packages(settings, system.packages)
     own = {package.name for package in control.PACKAGES}
-    assert set(wanted) - own <= set(node_packages.wanted())
-    assert {"socat", "ebtables", "conntrack", "containernetworking-plugins", "apparmor"} <= set(node_packages.wanted())
+    there = set(node_packages.wanted(system))
+    assert set(wanted) - own <= there
+    assert {"socat", "ebtables", "conntrack", "containernetworking-plugins", "apparmor"} <= there
 
 
 def test_names_of_files_in_what_apt_says() -> None:

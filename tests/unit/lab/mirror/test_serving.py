@@ -44,7 +44,7 @@ def test_what_is_built_is_served_at_once_if_the_registry_runs(
 ) -> None:
     filled: list[str] = []
     monkeypatch.setattr(daemons, "running_pid", lambda _daemon: runs)
-    monkeypatch.setattr(service, "_build", lambda *, refresh: ((), 1 + refresh))
+    monkeypatch.setattr(service, "_build", lambda _, *, refresh: ((), 1 + refresh))
 
     def fill(*_shelves: object) -> int:
         filled.append("filled")
@@ -99,7 +99,7 @@ def test_several_requests_go_by_one_connection(served: str) -> None:
 def test_the_server_knows_the_folder_of_the_repositories(lab: LabSettings) -> None:
     daemon = server.daemon(lab)
     assert daemon.command[-3:] == ("192.168.200.1", "3142", str(paths.APT_ROOT))
-    assert paths.APT_REPOSITORY.parent == paths.DEBIAN_REPOSITORY.parent == paths.APT_ROOT
+    assert paths.APT_REPOSITORY.parent == paths.APT_ROOT
 
 
 def test_the_registry_keeps_to_the_gateway() -> None:
