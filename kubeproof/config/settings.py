@@ -97,6 +97,7 @@ _RUNTIME_FILE = applied("the runtime's configuration is written anew, and it res
 _PACKAGE = applied("the package of that name and version is installed; runtime-conflict says what it would take away")
 _HELD_AGAINST = nothing("a key is held against it before any host is given it")
 _DEMO_PODS = applied("the demo's pods are replaced")
+_PATIENCE = nothing("each command reads it; kubelets keep what they were told when the cluster was made")
 _EACH_TIME = nothing("each command reads it, and nothing keeps it")
 
 
@@ -214,7 +215,7 @@ class Settings:
     kubeconfig: str = _setting(reading.path, applied("the copy is put there"))
     ignore_preflight_errors: tuple[str, ...] = _setting(reading.list_of(_preflight_check), _EACH_TIME)
     ignore_findings: tuple[str, ...] = _setting(reading.list_of(_finding), _EACH_TIME)
-    patience: float = _setting(reading.number(patience.LOWEST, patience.HIGHEST), _EACH_TIME, otherwise=1.0)
+    patience: float = _setting(reading.number(patience.LOWEST, patience.HIGHEST), _PATIENCE, otherwise=1.0)
 
     @property
     def kubernetes_minor(self) -> str:

@@ -70,7 +70,8 @@ def test_commands_on_hosts() -> None:
 def test_kubeadm(version: str) -> None:
     usual, slow = (cluster(kubernetes_version=version, patience=factor) for factor in (1.0, 2.5))
     assert not re.search("(?i)timeout", init_config(usual) + join_config(usual, usual.nodes[1], MADE))
-    init, of_cluster, *_ = yaml.safe_load_all(init_config(slow))
+    init, of_cluster, kubelet, _ = yaml.safe_load_all(init_config(slow))
+    assert kubelet["runtimeRequestTimeout"] == "300s"
     join = yaml.safe_load(join_config(slow, slow.nodes[1], MADE))
     if version == "1.31.0":
         assert init["timeouts"] == join["timeouts"]
