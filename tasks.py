@@ -84,6 +84,14 @@ def _loaded(inventory: str) -> "LoadedInventory":
     return cluster.load(_path(inventory) if inventory else cluster.LAB)
 
 
+def _entered(inventory: str, *, leader_only: bool = False) -> "LoadedInventory":
+    """That inventory, with the passwords that sudo asks for on its hosts, or on the control plane host."""
+    from kubeproof.access import sudo
+
+    loaded = _loaded(inventory)
+    return sudo.ready(loaded, [loaded.cluster.leader.name] if leader_only else ())
+
+
 def _lab(*, as_root: bool = False) -> "LabSettings":
     from lab import lifecycle, settings
 
@@ -131,7 +139,7 @@ def _verify(inventory: str, json_file: str, html_file: str = "", limit: Sequence
     from kubeproof.proof.report import to_json
     from kubeproof.terminal.reporting import as_json
 
-    loaded = _loaded(inventory)
+    loaded = _entered(inventory)
     left_out = frozenset(loaded.cluster.left_out(limit))
     if not html_file:
         return proving.verify(loaded, [as_json(_file(json_file), to_json)], left_out=left_out)
@@ -200,7 +208,7 @@ def report(_context: Context, file: str, inventory: str = "", since: str = "") -
     """Draw the network and its proof as a page of HTML."""
     from kubeproof.pages import writing
 
-    writing.report(_loaded(inventory), _path(file), _file(since))
+    writing.report(_entered(inventory), _path(file), _file(since))
 
 
 @task(help={**INVENTORY_HELP, "json": "also write the diagnoses to this file"})
@@ -209,7 +217,7 @@ def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
     """Say what is wrong with a cluster, and what to do about it."""
     from kubeproof.doctor import examining
 
-    return examining.examine(_loaded(inventory), _file(json))
+    return examining.examine(_entered(inventory), _file(json))
 
 
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})
@@ -227,11 +235,13 @@ def reset(_context: Context, inventory: str = "", keep_hosts: bool = False) -> N
 @command
 def node_remove(_context: Context, name: Any = None, inventory: str = "") -> int:
     """Take workers out of the cluster for good."""
+    from kubeproof.access import sudo
     from kubeproof.deploy import node_removal
     from lab import inventory as of_lab
 
     loaded, names = _loaded(inventory), list(name or ())
     node_removal.check(loaded.cluster, names)
+    loaded = sudo.ready(loaded, [loaded.cluster.leader.name])
     advice = node_removal.advice(inventory, names) if inventory else of_lab.advice(_lab(), names)
     return 0 if node_removal.remove(loaded, names, advice) else EXIT_NOT_HOLDING
 
@@ -251,7 +261,7 @@ def policy(_context: Context, inventory: str = "", step: str = "", keep: bool = 
     """Show NetworkPolicy at work on the demo, step by step."""
     from kubeproof import walkthrough
 
-    return walkthrough.play(_loaded(inventory), step=step, keep=keep)
+    return walkthrough.play(_entered(inventory), step=step, keep=keep)
 
 
 @task(
@@ -282,7 +292,7 @@ def matrix(
 
     files, json_file, junit_file = [_path(name) for name in file or ()], _file(json), _file(junit)
     options = truth.Options(files, json_file, junit_file, only or None, verbose, keep)
-    return truth.run(_loaded(inventory), options)
+    return truth.run(_entered(inventory), options)
 
 
 @task(
@@ -311,7 +321,7 @@ def explain(
     from kubeproof.policy import explain as engine
 
     files = [_path(name) for name in file or ()]
-    load = None if files else functools.partial(_loaded, inventory)
+    load = None if files else functools.partial(_entered, inventory, leader_only=True)
     return engine.run(load, source=from_, destination=to, port=port, protocol=protocol, files=files)
 
 
@@ -353,7 +363,7 @@ def trace(
 
         draw = writing.drawing(_path(html), live=not file)
     return running.trace(
-        functools.partial(_loaded, inventory),
+        functools.partial(_entered, inventory),
         Asked(source, destination, port, protocol),
         folder=_path(file) if file else None,
         as_json=json,
@@ -371,7 +381,7 @@ def collect(_context: Context, folder: str, inventory: str = "") -> int:
     """Write the nodes' network state into a folder."""
     from kubeproof.trace import running
 
-    return running.collect(_loaded(inventory), _path(folder))
+    return running.collect(_entered(inventory), _path(folder))
 
 
 @task(help=INVENTORY_HELP)
@@ -384,7 +394,7 @@ def status(_context: Context, inventory: str = "") -> int:
         from lab import lifecycle
 
         lifecycle.show_status(_lab())
-    loaded = _loaded(inventory)
+    loaded = _entered(inventory, leader_only=True)
     codes = [remote_kubectl.run(loaded, ["get", what, "-A", "-o", "wide"]) for what in ("nodes", "pods")]
     return max(codes)
 
@@ -397,7 +407,9 @@ def kubectl(_context: Context, inventory: str = "") -> int:
 
     # invoke joins the words with spaces, which would tear quoted ones apart.
     words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-    return remote_kubectl.run(_loaded(inventory), words)
+    if remote_kubectl.has_terminal():
+        return remote_kubectl.run(_loaded(inventory), words, terminal=True)
+    return remote_kubectl.run(_entered(inventory, leader_only=True), words)
 
 
 @task(

@@ -1,10 +1,15 @@
 """kubectl on the control plane host, over ssh: the user's machine needs none, nor a route to the API server."""
 
+import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO, cast
 
+from kubeproof.access import sudo
 from kubeproof.config.cluster import LoadedInventory, SshAccess
 from kubeproof.config.tables import paths
 from kubeproof.terminal.errors import CommandError
@@ -14,6 +19,7 @@ SSH_FAILED = 255
 
 CAPTURE_SECONDS = 120
 """For what asks, applies or waits for a minute; what takes longer says so."""
+FEED_BYTES = 65536
 
 
 def command(loaded: LoadedInventory, words: Sequence[str], *, terminal: bool) -> list[str]:
@@ -23,9 +29,19 @@ def command(loaded: LoadedInventory, words: Sequence[str], *, terminal: bool) ->
 
 
 def over_ssh(access: SshAccess, words: Sequence[str], *, terminal: bool = False) -> list[str]:
-    """The ssh command that runs words, each quoted, as root on a host."""
-    ssh, hostname = access.command()[:-1], access.hostname
-    return [*ssh, *(["-t"] if terminal else []), hostname, shlex.join([*(["sudo"] if access.sudo else []), *words])]
+    """The ssh command that runs words, each quoted, as root on a host.
+
+    With a terminal sudo asks there itself, if it does; otherwise `sudo.given_as_input` comes before the words' input.
+    """
+    *ssh, hostname = access.command()
+    if terminal:
+        return [*ssh, "-t", hostname, shlex.join([*(["sudo"] if access.sudo else []), *words])]
+    return [*ssh, hostname, shlex.join(sudo.as_root(access, words))]
+
+
+def leader_input(loaded: LoadedInventory) -> str:
+    """What comes before the input of kubectl without a terminal."""
+    return sudo.given_as_input(loaded.ssh[loaded.cluster.leader.name].sudo_password)
 
 
 def capture(loaded: LoadedInventory, words: Sequence[str], *, stdin: str = "", seconds: float = CAPTURE_SECONDS) -> str:
@@ -34,6 +50,7 @@ def capture(loaded: LoadedInventory, words: Sequence[str], *, stdin: str = "", s
     So does one that has not ended after ``seconds``.
     """
     words_of_ssh = command(loaded, words, terminal=False)
+    stdin = leader_input(loaded) + stdin
     try:
         done = subprocess.run(words_of_ssh, input=stdin, capture_output=True, text=True, check=False, timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -45,11 +62,31 @@ def capture(loaded: LoadedInventory, words: Sequence[str], *, stdin: str = "", s
     raise CommandError(f"{what}: {last}")
 
 
-def run(loaded: LoadedInventory, words: Sequence[str]) -> int:
+def has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def run(loaded: LoadedInventory, words: Sequence[str], *, terminal: bool = False) -> int:
     """Run kubectl with this process's own input and output; return its exit code. Raises CommandError without ssh."""
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
     sys.stdout.flush()
-    code = subprocess.run(command(loaded, words, terminal=terminal), check=False).returncode
+    words_of_ssh, first = command(loaded, words, terminal=terminal), leader_input(loaded)
+    code = _run_with(words_of_ssh, first) if first and not terminal else subprocess.call(words_of_ssh)
     if code == SSH_FAILED:
         raise CommandError(f"ssh: cannot reach {loaded.cluster.leader.name}, see the message above; is the host up?")
     return code
+
+
+def _run_with(command: Sequence[str], first: str) -> int:
+    """Run a command whose input is a text and then this process's own."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        # As a daemon: it may wait for more when the command has ended.
+        threading.Thread(target=_feed, args=(process, first.encode()), daemon=True).start()
+        return process.wait()
+
+
+def _feed(process: "subprocess.Popen[bytes]", content: bytes) -> None:
+    with suppress(OSError), cast("IO[bytes]", process.stdin) as stdin:
+        while content:
+            stdin.write(content)
+            stdin.flush()
+            content = os.read(0, FEED_BYTES)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import IO, Literal, cast
@@ -81,6 +81,8 @@ class SshAccess:
     port: int | None = None
     key: Path | None = None
     sudo: bool = False
+    sudo_password: str = field(default="", repr=False)
+    """What sudo is given (kubeproof.access.sudo); empty if it asks for none, or if that is not known."""
 
     def command(self) -> list[str]:
         """`ssh` and its options up to the host's name; the remote command follows. Never asks for a password."""
@@ -92,8 +94,13 @@ class SshAccess:
         return [*words, self.hostname]
 
     def line(self, text: str) -> str:
-        """A line to paste on this machine, which runs shell text as root on the host: quoted for both shells."""
-        return shlex.join([*self.command(), f"sudo sh -c {shlex.quote(text)}" if self.sudo else text])
+        """A line to paste on this machine, which runs shell text as root on the host: quoted for both shells.
+
+        Where sudo asks for a password it gets a terminal to do so.
+        """
+        *words, hostname = self.command()
+        words += ["-t"] if self.sudo_password else []
+        return shlex.join([*words, hostname, f"sudo sh -c {shlex.quote(text)}" if self.sudo else text])
 
 
 @dataclass(frozen=True)
@@ -303,4 +310,5 @@ def _ssh_access(host: HostEntry) -> SshAccess:
         port=port if isinstance(port, int) else None,
         key=Path(str(key)).expanduser() if key else None,
         sudo=bool(data.get("_sudo")),
+        sudo_password=str(data.get("_sudo_password") or "") if data.get("_sudo") else "",
     )

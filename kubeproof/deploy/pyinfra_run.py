@@ -9,13 +9,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from rich.markup import escape
 
-from kubeproof.access import host_keys
+from kubeproof.access import host_keys, sudo
 from kubeproof.config import patience
 from kubeproof.config.cluster import load
 from kubeproof.deploy import run_report
@@ -92,34 +93,41 @@ def log_file(name: str) -> Path:
 
 
 def _watched(command: list[str], log: IO[str], env: Mapping[str, str]) -> tuple[int, Report]:
-    """Run, showing progress; return the exit code and what was told."""
+    """Run, showing progress and answering what is asked; return the exit code and what was told."""
     reading, writing = os.pipe()
+    asking, answering = os.pipe()
     with (
         os.fdopen(reading) as events,
+        os.fdopen(answering, "w") as answers,
         subprocess.Popen(
             command,
             cwd=REPOSITORY,
-            env={**os.environ, **env, run_report.FILE: f"/dev/fd/{writing}"},
+            env={**os.environ, **env, run_report.FILE: f"/dev/fd/{writing}", run_report.ANSWERS: str(asking)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            pass_fds=[writing],
+            pass_fds=[writing, asking],
         ) as process,
     ):
         os.close(writing)
+        os.close(asking)
         try:
-            report = run_report.read(_shown(events))
+            report = run_report.read(_shown(events, answers))
             return process.wait(), report
         except KeyboardInterrupt:
             _end(process)
             raise
 
 
-def _shown(events: Iterable[str]) -> Iterator[str]:
-    """Show what is said to people; the other events go on."""
+def _shown(events: Iterable[str], answers: IO[str]) -> Iterator[str]:
+    """Show what is said to people, and answer what is asked; the other events go on."""
     for line in events:
         event = json.loads(line)
-        if event["event"] != "said":
+        if event["event"] == run_report.ASKED:
+            with suppress(OSError):  # it may have ended meanwhile
+                answers.write(f"{sudo.typed(event['hosts'])}\n")
+                answers.flush()
+        elif event["event"] != "said":
             yield line
         for text in event.get("text", "").splitlines():
             say(escape(text.strip()))

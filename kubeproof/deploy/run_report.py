@@ -8,6 +8,10 @@ from typing import Any
 
 FILE = "KUBEPROOF_EVENTS"
 """Environment variable with the path of the file that events are written to; a line of JSON for each."""
+ANSWERS = "KUBEPROOF_ANSWERS"
+"""Environment variable with the number of the descriptor that the parent process answers on."""
+ASKED = "asked for a sudo password"
+"""The event that is answered with a line: the password, or nothing."""
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,10 @@ class Asked(Protocol):
 class Channel:
     """One process, started when it is first asked and once more after it has died."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], log: Path, first: str = "") -> None:
+        """``first`` is written before the first request of each process, and not logged."""
         self.name = name
+        self._first = first
         self._command = command
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,7 +84,7 @@ class Channel:
             self._start()
         except OSError as error:
             raise ChannelError(f"channel to {self.name}: {error}") from None
-        self._exchange({"do": "hello"}, patient(OPEN_SECONDS))
+        self._exchange({"do": "hello"}, patient(OPEN_SECONDS), self._first)
 
     def close(self) -> None:
         """End the process for good; the client in the pod ends with its input."""
@@ -116,9 +118,10 @@ class Channel:
         if process.stdout is not None:
             process.stdout.close()
 
-    def _exchange(self, request: Json, seconds: float) -> Json:
+    def _exchange(self, request: Json, seconds: float, first: str = "") -> Json:
+        text = f"{first}{json.dumps(request, separators=(',', ':'))}\n"
         try:
-            self._write(json.dumps(request, separators=(",", ":")).encode() + b"\n", time.monotonic() + seconds)
+            self._write(text.encode(), time.monotonic() + seconds)
             answer = json.loads(self._line(time.monotonic() + seconds))
         except (OSError, ValueError, ChannelError) as error:
             self._end()
@@ -187,7 +190,11 @@ class Channels:
     def to(cls, loaded: LoadedInventory, clients: Sequence[str]) -> "Channels":
         """Channels to the clients of a layout, not open yet."""
         logs = {name: pyinfra_run.log_file(f"matrix-{name.replace('/', '-')}") for name in clients}
-        return cls([Channel(name, client_command(loaded, name), log) for name, log in logs.items()])
+        given = {OUTSIDE: ""}
+        of_leader = remote_kubectl.leader_input(loaded)
+        return cls(
+            [Channel(name, client_command(loaded, name), log, given.get(name, of_leader)) for name, log in logs.items()]
+        )
 
     def open(self) -> dict[str, str]:
         """Open all, a few at a time; name -> why, for those that did not open."""

@@ -1,13 +1,12 @@
-"""Running a script on nodes, through testinfra, one round trip for each, all nodes at once."""
+"""Running a script on nodes, one round trip by ssh for each, all nodes at once."""
 
 import secrets
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import testinfra
-from testinfra.host import Host
-
-from kubeproof.access import host_keys
+from kubeproof.access import host_keys, sudo
+from kubeproof.access.remote_kubectl import SSH_FAILED, over_ssh
 from kubeproof.config.cluster import SshAccess
 from kubeproof.config.patience import patient, patiently
 from kubeproof.state import collector
@@ -17,7 +16,7 @@ from kubeproof.state.errors import ParseError
 CONNECT_SECONDS = 5
 COMMAND_SECONDS = 8
 """Longest time of one command of a script; none that reads state needs a tenth of it."""
-KEEPALIVE = "-o BatchMode=yes -o ServerAliveInterval=2"
+ALIVE_SECONDS = 2
 """With three of them at most a node that falls silent after the connection is given up after six seconds."""
 
 
@@ -29,31 +28,30 @@ class UnreachableError(Exception):
         self.advice = advice
 
 
-def connect(access: SshAccess) -> Host:
-    """A testinfra host for a node, with the SSH settings of its inventory. Does not connect yet."""
-    name = f"{access.user}@{access.hostname}" if access.user else access.hostname
-    name = f"{name}:{access.port}" if access.port else name
-    return testinfra.get_host(
-        f"ssh://{name}",
-        ssh_config=str(access.config_file) if access.config_file else None,
-        ssh_identity_file=str(access.key) if access.key else None,
-        sudo=access.sudo,
-        timeout=patient(CONNECT_SECONDS),
-        controlpersist=0,
-        ssh_extra_args=f"{KEEPALIVE} -o ServerAliveCountMax={patient(3)}",
-    )
+def command(access: SshAccess, words: Sequence[str]) -> list[str]:
+    """The ssh command that runs words as root on a node, and that ends where the node does not answer.
+
+    Its input begins with `sudo.given_as_input` of the node's password.
+    """
+    ssh, *rest = over_ssh(access, words)
+    options = [
+        f"ConnectTimeout={patient(CONNECT_SECONDS):g}",
+        f"ServerAliveInterval={ALIVE_SECONDS}",
+        f"ServerAliveCountMax={patient(3):g}",
+    ]
+    return [ssh, *(word for option in options for word in ("-o", option)), *rest]
 
 
 def run(access: SshAccess, commands: Mapping[str, str], *, seconds: float = COMMAND_SECONDS) -> dict[str, Output]:
     """Run all commands (name -> shell text) on a node at once, each at most ``seconds``. Raises UnreachableError."""
     marker = secrets.token_hex(8)
     text = patiently(collector.build(commands, marker=marker, timeout=patient(seconds)))
+    given = sudo.given_as_input(access.sudo_password).encode()
+    done = subprocess.run(command(access, ["sh", "-c", text]), input=given, capture_output=True, check=False)
+    if done.returncode == SSH_FAILED:
+        raise _unreachable(_text(done.stderr), access)
     try:
-        done = connect(access).run(text)
-        # A comment or a file may be of any bytes; testinfra's own decoding fails as a whole for one that is no UTF-8.
-        return collector.read(_text(done.stdout_bytes), commands, marker=marker)
-    except RuntimeError as error:
-        raise _unreachable(error, access) from error
+        return collector.read(_text(done.stdout), commands, marker=marker)
     except ParseError as error:
         raise UnreachableError(str(error)) from error
 
@@ -76,13 +74,12 @@ def run_everywhere(
 
 
 def _text(printed: bytes) -> str:
+    """A comment or a file may be of any bytes."""
     return printed.decode(errors="backslashreplace")
 
 
-def _unreachable(error: RuntimeError, access: SshAccess) -> UnreachableError:
-    """ssh's last words, or what they mean; testinfra raises with the whole result of the command."""
-    result = error.args[0] if error.args else error
-    said = _text(getattr(result, "stderr_bytes", str(result).encode())).strip()
+def _unreachable(said: str, access: SshAccess) -> UnreachableError:
+    """ssh's last words, or what they mean."""
     if host_keys.CHANGED in said:
         return UnreachableError(host_keys.explanation(access), advice="")
-    return UnreachableError(said.splitlines()[-1] if said else "ssh ended without a word")
+    return UnreachableError(said.strip().splitlines()[-1] if said.strip() else "ssh ended without a word")

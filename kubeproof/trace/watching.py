@@ -18,10 +18,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, cast
 
-from kubeproof.access.remote_kubectl import over_ssh
+from kubeproof.access import sudo
 from kubeproof.config.cluster import SshAccess
 from kubeproof.config.patience import patient
-from kubeproof.proof.hosts import CONNECT_SECONDS
+from kubeproof.proof.hosts import CONNECT_SECONDS, command
 from kubeproof.state import collector
 from kubeproof.state.errors import ParseError
 from kubeproof.state.packets import ETHERTYPE_IPV4, SNAPSHOT_BYTES, CookedPacket, Ipv4Packet, parse_ipv4
@@ -214,7 +214,7 @@ class _Watcher:
         seconds = patient(LONGEST_SECONDS + PACKET_SECONDS * (len(sendings) - 1))
         words = ["timeout", "-k", "1", f"{seconds:g}", "sh", "-c", self._script(sendings, tunnel_ports, seconds)]
         self._process = subprocess.Popen(
-            _over_ssh(access, words),
+            command(access, words),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -224,6 +224,7 @@ class _Watcher:
         self._input, self._output, self._errors = (
             cast("IO[str]", stream) for stream in (self._process.stdin, self._process.stdout, self._process.stderr)
         )
+        self._write(sudo.given_as_input(access.sudo_password))
         self._deadline = threading.Timer(seconds + patient(CONNECT_SECONDS), self._process.kill)
         self._deadline.start()
 
@@ -289,8 +290,11 @@ class _Watcher:
         return self._output.readline().rstrip("\n")
 
     def _tell(self, word: str) -> None:
+        self._write(f"{word}\n")
+
+    def _write(self, text: str) -> None:
         with suppress(OSError):  # where it has ended, what it printed tells
-            self._input.write(f"{word}\n")
+            self._input.write(text)
             self._input.flush()
 
     def _last_words(self) -> str:
@@ -311,13 +315,3 @@ def _words(marked: MarkedPacket) -> str:
     packet = marked.packet
     held = packet.source_port if packet.protocol == "udp" else 0
     return f"{marked.content.hex()} {packet.destination} {held}"
-
-
-def _over_ssh(access: SshAccess, words: list[str]) -> list[str]:
-    ssh, *rest = over_ssh(access, words)
-    options = [
-        f"ConnectTimeout={patient(CONNECT_SECONDS):g}",
-        "ServerAliveInterval=2",
-        f"ServerAliveCountMax={patient(3):g}",
-    ]
-    return [ssh, *(word for option in options for word in ("-o", option)), *rest]

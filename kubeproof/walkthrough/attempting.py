@@ -8,7 +8,7 @@ from http.client import HTTPException
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from kubeproof.access import remote_kubectl
+from kubeproof.access import remote_kubectl, sudo
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.patience import patient
 from kubeproof.proof.demo_client import summary
@@ -46,12 +46,14 @@ def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
         return together([_get(way.url) for _ in range(way.times)])
     if isinstance(way, InPod):
         command = remote_kubectl.command(loaded, ["exec", way.pod, "--", *way.words], terminal=False)
+        given = remote_kubectl.leader_input(loaded)
     else:
         command = remote_kubectl.over_ssh(loaded.ssh[way.node], way.words)
+        given = sudo.given_as_input(loaded.ssh[way.node].sudo_password)
     try:
         done = subprocess.run(
             command,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             text=True,
             errors="backslashreplace",

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 from rich.markup import escape
 
-from kubeproof.access import remote_kubectl
+from kubeproof.access import remote_kubectl, sudo
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.network_conflicts import no_enforcement
 from kubeproof.config.patience import patient
@@ -148,11 +148,11 @@ def _own_source(loaded: LoadedInventory, node: str, pod: IPv4Address) -> tuple[s
     settings = loaded.cluster.settings
     if settings.network.source_of_node(settings.cni_backend, own_pod=True) is Source.BRIDGE:
         return None
-    command = remote_kubectl.over_ssh(loaded.ssh[node], ["ip", "-4", "-o", "route", "get", str(pod)])
+    access = loaded.ssh[node]
+    command = remote_kubectl.over_ssh(access, ["ip", "-4", "-o", "route", "get", str(pod)])
+    given = sudo.given_as_input(access.sudo_password)
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=ROUTE_SECONDS
-        )
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=ROUTE_SECONDS)
         found = re.search(r" src (\d+\.\d+\.\d+\.\d+)", done.stdout)
     except subprocess.TimeoutExpired:
         found = None

@@ -11,6 +11,7 @@ from kubeproof.access.deadlines import KUBEADM_SECONDS
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.config.patience import patient
 from kubeproof.config.tables import paths
+from kubeproof.deploy import sudo_passwords
 from kubeproof.deploy.facts.kubernetes import ApiHealthy, ControlPlaneState, MembershipState
 from kubeproof.deploy.operations import last_errors
 from kubeproof.deploy.operations.leaving import forget_network, leave_cluster
@@ -28,6 +29,7 @@ from kubeproof.deploy.operations.remote import (
 from kubeproof.deploy.run_events import because
 from kubeproof.node.joining import Credentials, credentials
 from kubeproof.node.kubeadm_config import init_command, join_config
+from kubeproof.terminal.errors import UserError
 
 API_SECONDS = 240
 """kubeadm's own patience for a control plane (DefaultControlPlaneTimeout)."""
@@ -112,6 +114,10 @@ def _require(leader: Host) -> None:
     if leader in leader.state.failed_hosts:
         raise NodeError(f"needs the control plane host {leader.name}, which failed; see its error above")
     leader.connect(show_errors=False, raise_exceptions=True)
+    try:
+        sudo_passwords.settle([leader])
+    except UserError as error:
+        raise NodeError("; ".join(error.problems)) from None
 
 
 @operation()

@@ -13,6 +13,7 @@ from pyinfra.context import ctx_host
 from kubeproof.access import connections, deadlines
 from kubeproof.config.cluster import Cluster
 from kubeproof.config.tables.systems import system_of
+from kubeproof.deploy import sudo_passwords
 from kubeproof.deploy.context import left_out
 from kubeproof.deploy.facts.features import Features
 from kubeproof.deploy.facts.files import Kinds
@@ -44,10 +45,16 @@ def forget_failures() -> None:
     state.failed_hosts -= {host for host in state.failed_hosts if not state.is_host_in_limit(host)}
 
 
-def hosts() -> dict[str, NodeState]:
+def enter() -> None:
+    """Have connections and commands end in time, and sudo given what it asks for. Raises UserError if it is not."""
     for each in _reached():
         connections.guard(each)
+        sudo_passwords.hold(each)
         deadlines.hold(each)
+    sudo_passwords.settle(_reached())
+
+
+def hosts() -> dict[str, NodeState]:
     return _of_fact(Host)
 
 

@@ -99,6 +99,10 @@ def _evaluated(find: Callable[[Mapping[str, NodeState]], Iterable[Finding]], *, 
     wanted, names = cluster(), [node.name for node in cluster().nodes]
     if is_deploy:
         inspecting.connect_left_out()
+    try:
+        inspecting.enter()
+    except UserError as error:
+        return list(error.problems)
     context().hosts = hosts = inspecting.hosts()
     found = left_out_rules.heeded(find(hosts), wanted, left_out())
     reached = verdict(found, wanted.settings.ignore_findings if is_deploy else (), names)

@@ -34,13 +34,13 @@ def test_another_port_is_part_of_the_name(tmp_path: Path) -> None:
 
 
 def test_the_proof_says_it_instead_of_sshs_last_words(access: SshAccess) -> None:
-    error = hosts._unreachable(RuntimeError(SAID), access)
+    error = hosts._unreachable(SAID, access)
     assert str(error) == host_keys.explanation(access)
     assert error.advice == ""
 
 
 def test_other_words_of_ssh_stay_with_advice(access: SshAccess) -> None:
-    error = hosts._unreachable(RuntimeError("a\nConnection refused"), access)
+    error = hosts._unreachable("a\nConnection refused", access)
     assert str(error) == "Connection refused"
     assert "start the node" in error.advice
 

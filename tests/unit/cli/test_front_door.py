@@ -160,16 +160,40 @@ def test_only_root_changes_the_lab(
 def test_words_for_kubectl_stay_as_they_were_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
 
-    def note(_loaded: object, words: list[str]) -> int:
+    def note(_loaded: object, words: list[str], **_options: bool) -> int:
         asked.append(words)
         return 0
 
-    monkeypatch.setattr("kubeproof.config.cluster.load", lambda _: None)
+    monkeypatch.setattr(tasks, "_loaded", lambda _: None)
+    monkeypatch.setattr(tasks, "_entered", lambda _, **_options: None)
     monkeypatch.setattr("kubeproof.access.remote_kubectl.run", note)
     for arguments in (["kubectl", "--", "exec", "x", "--", "sh", "-c", "echo 'a b'"], ["kubectl"]):
         monkeypatch.setattr("sys.argv", ["tasks.py", *arguments])
         tasks.kubectl.body(Context())
     assert asked == [["exec", "x", "--", "sh", "-c", "echo 'a b'"], []]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        *((name, ()) for name in ("verify", "doctor", "policy", "matrix", "status", "kubectl")),
+        *((name, ("x",)) for name in ("report", "collect")),
+        ("trace", ("a", "b")),
+    ],
+)
+def test_a_password_of_sudo_is_settled_before_anything_else(
+    name: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_loaded: object, _names: object = ()) -> None:
+        raise UserError("node-a: sudo asks for a password")
+
+    monkeypatch.setattr("kubeproof.access.sudo.ready", refuse)
+    monkeypatch.setattr("kubeproof.config.cluster.load", lambda _: good.loaded())
+    monkeypatch.setattr("lab.lifecycle.show_status", lambda _: True)
+    with pytest.raises(Exit) as ended:
+        getattr(tasks, name).body(Context(), *words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: node-a: sudo asks for a password\n"
 
 
 @pytest.mark.parametrize(("fast", "runs"), [(True, ["tests/unit -m not netns"]), (False, ["tests/unit", "tests/lab"])])

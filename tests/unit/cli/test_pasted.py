@@ -22,10 +22,11 @@ from tests.unit.proof import good
 
 ROOT = {name: SshAccess(name, user="root") for name in good.NAMES}
 SUDO = {name: SshAccess(name, user="debian", port=2222, key=Path("/keys/a b"), sudo=True) for name in good.NAMES}
+ASKED = {name: replace(access, sudo_password="x") for name, access in SUDO.items()}
 TRICKY = ("don't", "costs $HOME", "a`id`b", 'say "x" \\ y', "two\nlines", "a; b | c && d > e", "*", "-n", "ü!")
 TOOLS = {
     # As ssh(1): options and the host, then the rest joined with spaces for the host's shell.
-    "ssh": 'while :; do case $1 in -o|-l|-p|-i|-F) shift 2;; *) break;; esac; done; shift; exec sh -c "$*"',
+    "ssh": 'while :; do case $1 in -o|-l|-p|-i|-F) shift 2;; -t) shift;; *) break;; esac; done; shift; exec sh -c "$*"',
     "sudo": 'AS_ROOT=yes exec "$@"',
     "date": 'case $1 in +%s) echo 1234;; *) echo "$AS_ROOT $*";; esac',
 }
@@ -34,7 +35,7 @@ TOOLS = {
 def told(access: SshAccess, line: str) -> str:
     """The shell text that a line runs on the host, having gone through this machine's shell and the host's."""
     words = shlex.split(line)
-    begin = access.command()
+    begin = [*access.command()[:-1], *(["-t"] if access.sudo_password else []), access.hostname]
     assert words[: len(begin)] == begin
     (text,) = words[len(begin) :]
     if not access.sudo:
@@ -58,7 +59,7 @@ def run(line: str, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("access", [ROOT["node-b"], SUDO["node-b"]])
+@pytest.mark.parametrize("access", [ROOT["node-b"], SUDO["node-b"], ASKED["node-b"]])
 def test_a_pasted_line_runs_as_it_was_meant(access: SshAccess, tools: dict[str, str]) -> None:
     for text in TRICKY:
         printed = run(access.line(f"echo \"$AS_ROOT\"; printf '%s' {shlex.quote(text)}"), tools)
@@ -67,7 +68,7 @@ def test_a_pasted_line_runs_as_it_was_meant(access: SshAccess, tools: dict[str, 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
 def test_any_text_is_quoted_for_both_shells(text: str) -> None:
-    for access in (ROOT["node-b"], SUDO["node-b"]):
+    for access in (ROOT["node-b"], SUDO["node-b"], ASKED["node-b"]):
         assert told(access, access.line(text)) == text
 
 
@@ -86,7 +87,7 @@ def test_every_row_of_the_proof(ssh: dict[str, SshAccess]) -> None:
         subprocess.run(["sh", "-n", "-c", told(ssh[row.node], row.look_further)], check=True)
 
 
-@pytest.mark.parametrize("ssh", [ROOT, SUDO])
+@pytest.mark.parametrize("ssh", [ROOT, SUDO, ASKED])
 def test_every_remedy_of_the_doctor(ssh: dict[str, SshAccess], tools: dict[str, str]) -> None:
     remedies: list[Remedy] = []
     for _, change, *_ in BAD:
@@ -102,7 +103,8 @@ def test_every_remedy_of_the_doctor(ssh: dict[str, SshAccess], tools: dict[str, 
                 if remedy.where == "node":
                     assert told(ssh[remedy.node], line) == remedy.command
                 if "date --set" in line:
-                    assert run(line, tools).split() == [*(["yes"] if ssh is SUDO else []), "--set=@1234"]
+                    assert run(line, tools).split() == [*(["yes"] if ssh is not ROOT else []), "--set=@1234"]
+                    assert line.count("sudo ") == (ssh is not ROOT)  # what is taken from another host has no terminal
     assert len(remedies) > 40
     assert any("date --set" in remedy.command for remedy in remedies)
 

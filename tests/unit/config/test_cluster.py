@@ -94,6 +94,18 @@ def test_load_reads_groups_data_and_ssh_without_connecting(folder: Path) -> None
     assert loaded.ssh["worker-1"] == SshAccess("198.51.100.7", config, sudo=True)
 
 
+def test_a_password_of_sudo_is_taken_where_sudo_is(folder: Path) -> None:
+    (folder / "group_data/workers.py").write_text("_sudo_password = 'a b'\n")
+    loaded = load(folder / "production.py")
+    assert [loaded.ssh[name].sudo_password for name in ("control-1", "worker-1")] == ["", "a b"]
+    (folder / "group_data/workers.py").write_text("_sudo_password = 'a b'\n_sudo = False\n")
+    assert load(folder / "production.py").ssh["worker-1"].sudo_password == ""
+    (folder / "group_data/workers.py").write_text("_sudo_password = 'a b\\n'\n")
+    with pytest.raises(UserError, match="worker-1: _sudo_password: has spaces around it or control") as error:
+        load(folder / "production.py")
+    assert "a b" not in str(error.value)
+
+
 def test_ssh_command() -> None:
     access = SshAccess("198.51.100.7", Path("/x/config"), user="admin", port=2222, key=Path("/x/key"))
     words = "ssh -o BatchMode=yes -F /x/config -l admin -p 2222 -i /x/key 198.51.100.7"
