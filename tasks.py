@@ -135,16 +135,18 @@ def _deploy(
 
 
 def _verify(inventory: str, json_file: str, html_file: str = "", limit: Sequence[str] = ()) -> int:
+    from kubeproof.access import sudo
     from kubeproof.proof import proving
     from kubeproof.proof.report import to_json
     from kubeproof.terminal.reporting import as_json
 
-    loaded = _entered(inventory)
+    loaded = _loaded(inventory)
     left_out = frozenset(loaded.cluster.left_out(limit))
+    if html_file and limit:
+        raise UserError("--html: draws the whole cluster, leave out --limit")
+    loaded = sudo.ready(loaded)
     if not html_file:
         return proving.verify(loaded, [as_json(_file(json_file), to_json)], left_out=left_out)
-    if limit:
-        raise UserError("--html: draws the whole cluster, leave out --limit")
     from kubeproof.pages import writing
 
     return writing.verify(loaded, _file(json_file), _path(html_file))

@@ -36,8 +36,8 @@ The hosts run one of Debian 12 and 13, Ubuntu 22.04 and 24.04, RHEL, Rocky or Al
 differ; README.md tells what goes together. They are reached by ssh with a key, and their host keys are in your
 known_hosts. ssh connects to a host's name, which has to resolve: by DNS, /etc/hosts, or a Host of ~/.ssh/config. Where
 it does not, say what does: {"address": "192.0.2.11", "ssh_hostname": "192.0.2.11"}. These may be set for each host too:
-ssh_port, ssh_user, ssh_key, ssh_config_file. That user becomes root by sudo, without a password. Hosts that you enter
-as root may have no sudo:
+ssh_port, ssh_user, ssh_key, ssh_config_file. That user becomes root by sudo; a password is asked for on the
+terminal where sudo wants one (docs/how-to.md). Hosts that you enter as root may have no sudo:
 
     _sudo = False
 """

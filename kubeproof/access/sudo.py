@@ -65,6 +65,11 @@ def ready(loaded: LoadedInventory, names: Iterable[str] = ()) -> LoadedInventory
     return replace(loaded, ssh={**loaded.ssh, **changed})
 
 
+def asks(access: SshAccess) -> bool:
+    """Whether sudo on a host asks for a password; one that cannot be reached does not."""
+    return access.sudo and _asks(_try(access, ""))
+
+
 def passwords(known: Mapping[str, str], attempt: Try, ask: Callable[[Sequence[str]], str]) -> dict[str, str]:
     """The password of each host that needs one, tried there. ``known`` is by host; "" is to be found out.
 

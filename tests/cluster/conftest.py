@@ -18,6 +18,7 @@ import pytest
 import testinfra
 from testinfra.host import Host
 
+from kubeproof.access import sudo
 from kubeproof.config.cluster import LoadedInventory, Node, SshAccess, load
 from kubeproof.config.settings import Settings
 from kubeproof.terminal.errors import UserError
@@ -51,6 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
     chosen = getattr(config.option, "chosen", None) or (config.option.hosts or ",".join(loaded.ssh)).split(",")
     if unknown := [name for name in chosen if name not in loaded.ssh]:
         raise pytest.UsageError(f"--hosts: {', '.join(unknown)}: not in the inventory, use {', '.join(loaded.ssh)}")
+    if asking := [name for name in chosen if sudo.asks(loaded.ssh[name])]:
+        why = (
+            "sudo asks for a password, which testinfra cannot give; let its user run sudo without, or use ./inv verify"
+        )
+        raise pytest.UsageError("\n".join(f"{name}: {why}" for name in asking))
     config.stash[INVENTORY] = loaded
     config.stash[FOLDER] = tempfile.TemporaryDirectory(prefix="kubeproof-ssh-")
     config.stash[HOSTSPECS] = {name: _hostspec(name, config) for name in loaded.ssh}

@@ -18,7 +18,7 @@ exec sh -c "$*"
 SUDO = """#!/bin/sh
 # As sudo(8) 1.9: -n must not ask, -S reads up to three lines, and what is left is the command's.
 mode=
-while :; do case $1 in -n) mode=n; shift;; -S) mode=S; shift;; -p|-u) shift 2;; -H|-k) shift;; *) break;; esac; done
+while :; do case $1 in -n) mode=n; shift;; -S) mode=S; shift;; -p|-u) shift 2;; -H|-k|-E) shift;; *) break;; esac; done
 folder=$(dirname "$0")
 case " $(cat "$folder/asking") " in *" ${KP_HOST:-here} "*) ;; *) exec "$@";; esac
 [ "$mode" = S ] || { echo "sudo: a password is required" >&2; exit 1; }

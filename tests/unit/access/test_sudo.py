@@ -16,6 +16,8 @@ from kubeproof.proof import hosts as proof_hosts
 from kubeproof.terminal.errors import CommandError, UserError
 from tests.unit import sudo_hosts
 from tests.unit.access.test_clients import CLUSTER
+from tests.unit.config.test_cluster import INVENTORY
+from tests.unit.samples import SETTINGS
 from tests.unit.sudo_hosts import PASSWORD, Hosts
 
 ACCESS = SshAccess("control-1", sudo=True, sudo_password=PASSWORD)
@@ -188,6 +190,21 @@ def test_kubectl_gets_this_process_s_input_after_it(
         os.dup2(kept, 0)
         os.close(kept)
     assert capfd.readouterr().out == f"--kubeconfig=/etc/kubernetes/admin.conf apply\n{many}"
+
+
+def test_testinfra_s_tests_refuse_such_hosts(hosts: Hosts, tmp_path: Path) -> None:
+    hosts.ask("worker-1")
+    (tmp_path / "mine.py").write_text(INVENTORY.replace(', "ssh_hostname": "198.51.100.7"', ""))
+    (tmp_path / "group_data").mkdir()
+    lines = [f"{name} = {value!r}" for name, value in SETTINGS.items()]
+    (tmp_path / "group_data/all.py").write_text("\n".join([*lines, "_sudo = True"]))
+    words = [sys.executable, "-m", "pytest", "tests/cluster", "--inventory", str(tmp_path / "mine.py"), "--co", "-q"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (
+        4,
+        "ERROR: worker-1: sudo asks for a password, which testinfra cannot give; let its user run sudo without, or use "
+        "./inv verify",
+    )
 
 
 # The terminal ---------------------------------------------------------------------------------------------------------

@@ -42,6 +42,16 @@ def test_lines_are_answered_by_one_process(client: Channel) -> None:
     assert client._process is process
 
 
+def test_what_comes_first_is_read_before_requests_and_not_logged(log: Path) -> None:
+    words = [sys.executable, "-c", "x = input()\nwhile input(): print('{\"x\": \"' + x + '\"}', flush=True)"]
+    made = Channel("x/a", words, log, "secret\n")
+    for _ in range(2):
+        assert made.ask({"do": "x"}) == {"x": "secret"}
+        made._end()
+    made.close()
+    assert "secret" not in log.read_text()
+
+
 def test_a_process_that_ended_is_started_again(log: Path) -> None:
     with_two = Channel("x/a", ONCE, log)
     assert with_two.ask({"do": "x"}) == {"once": 1}
