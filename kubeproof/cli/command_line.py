@@ -1,6 +1,8 @@
 """./inv's command line: invoke's own, but what is mistyped gets one line that says what to do, and exit code 2."""
 
+import os
 import re
+import signal
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -60,6 +62,18 @@ class Command(Task[Callable[..., int | None]]):
 
 
 class CommandLine(Program):
+    def run(self, argv: list[str] | None = None, exit: bool = True) -> None:
+        """Where nobody reads the output any more (`| head`), end in silence, as other programs do."""
+        try:
+            try:
+                super().run(argv, exit)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # Or the interpreter tries to write the rest when it ends, and complains.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(128 + signal.SIGPIPE) from None
+
     def print_version(self) -> None:
         project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
         print(f"{project['name']} {project['version']}")

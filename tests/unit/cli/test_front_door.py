@@ -83,6 +83,24 @@ def test_the_version_is_that_of_the_project() -> None:
     assert f"## [{version}]" in (REPOSITORY / "CHANGELOG.md").read_text()
 
 
+@pytest.mark.parametrize("words", [("--list",), ("trace", "--help"), ("--version",)])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_nobody_reads_any_more_ends_in_silence(words: tuple[str, ...], unbuffered: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "tasks.py", *words],
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_lint_says_what_it_runs() -> None:
     done = invoke("lint")
     said = [line.removeprefix("$ ") for line in done.stdout.splitlines() if line.startswith("$ ")]
