@@ -1,18 +1,20 @@
 """A list-and-watch client of the Kubernetes API for the agents, on the standard library.
 
 Debian's python3-kubernetes needs 44 MiB resident for its import alone, in every agent on every node; this needs 8.
-The API's own contract is all that is used: list, watch from a resourceVersion, bookmarks, 410 Gone, merge patch
-(Kubernetes documentation, "Kubernetes API Concepts").
+The API's own contract is all that is used: list by pages, watch from a resourceVersion, bookmarks, 410 Gone, merge
+patch (Kubernetes documentation, "Kubernetes API Concepts").
 """
 
 import http.client
 import json
 import logging
 import os
+import random
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
@@ -26,10 +28,12 @@ Connect = Callable[[], http.client.HTTPConnection]
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where kubelet mounts a pod's token and the cluster's CA."""
 REQUEST_SECONDS = 30
-WATCH_SECONDS = 240
-"""How long the API server is asked to keep a watch open; after that it is opened again where it ended."""
+PAGE = 500
+"""Objects in one answer to a list, as client-go asks for: a list of all pods of a large cluster fits in no agent."""
+WATCH_SECONDS = 480
+"""How long at most the API server is asked to keep a watch open; after that it is opened again where it ended."""
 RETRY_SECONDS = (0.5, 1, 2, 5)
-"""Waits after the first, second … failure in a row; the last one repeats."""
+"""Longest waits after the first, second … failure in a row; the last one repeats."""
 GONE = 410
 
 
@@ -63,13 +67,28 @@ class Api:
 
         return cls(connect, SERVICE_ACCOUNT / "token", f"{host}:{port}")
 
-    def get(self, path: str) -> Json:
-        """The object or list at an API path such as ``/api/v1/nodes``."""
-        return self._whole("GET", path)
+    def list(self, path: str, take: Callable[[Json], None]) -> str:
+        """Hand over all objects of a collection, one after the other; no more than a page of them is held at a time.
+
+        Returns the resourceVersion that all of them are of. ApiError with status 410 if that is too old for the rest.
+        """
+        query = {"limit": str(PAGE)}
+        with self._connected(f"GET {path} at {self.where}") as connection:
+            while True:
+                answer = json.load(self._send(connection, "GET", f"{path}?{urlencode(query)}"))
+                for item in answer.pop("items", None) or ():
+                    take(item)
+                metadata: Json = answer["metadata"]
+                if not metadata.get("continue"):
+                    return str(metadata["resourceVersion"])
+                query["continue"] = metadata["continue"]
 
     def merge_patch(self, path: str, body: Json) -> Json:
         """Change the named fields of an object (RFC 7386)."""
-        return self._whole("PATCH", path, json.dumps(body), {"Content-Type": "application/merge-patch+json"})
+        kind = {"Content-Type": "application/merge-patch+json"}
+        with self._connected(f"PATCH {path} at {self.where}") as connection:
+            answer: Json = json.load(self._send(connection, "PATCH", path, json.dumps(body), kind))
+            return answer
 
     def watch(self, path: str, version: str) -> Iterator[Json]:
         """Events after ``version`` until the server ends the watch; ApiError with status 410 if that is too old."""
@@ -77,10 +96,9 @@ class Api:
             "watch": "1",
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(WATCH_SECONDS),
+            "timeoutSeconds": str(round(_spread(WATCH_SECONDS))),
         }
-        connection = self._connect()
-        try:
+        with self._connected(f"watch of {path} at {self.where} ended") as connection:
             connection.connect()
             _notice_a_dead_peer(connection.sock)
             for line in self._send(connection, "GET", f"{path}?{urlencode(query)}"):
@@ -89,18 +107,15 @@ class Api:
                     status = event.get("object", {})
                     raise ApiError(f"watch of {path}: {status.get('message', status)}", int(status.get("code", 0)))
                 yield event
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ApiError(f"watch of {path} at {self.where} ended: {_reason(error)}") from error
-        finally:
-            connection.close()
 
-    def _whole(self, method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None) -> Json:
+    @contextmanager
+    def _connected(self, what: str) -> Iterator[http.client.HTTPConnection]:
+        """A connection for as long as it is used; ApiError with ``what`` and the reason if it fails."""
         connection = self._connect()
         try:
-            answer: Json = json.load(self._send(connection, method, path, body, headers))
-            return answer
+            yield connection
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ApiError(f"{method} {path} at {self.where}: {_reason(error)}") from error
+            raise ApiError(f"{what}: {_reason(error)}") from error
         finally:
             connection.close()
 
@@ -137,6 +152,8 @@ class Follower(Generic[T]):
         self._read = read
         self._changed = changed
         self._objects: dict[str, T] | None = None
+        self._version = ""
+        self._failures = 0
         self._stopped = threading.Event()
 
     def objects(self) -> Mapping[str, T] | None:
@@ -150,52 +167,76 @@ class Follower(Generic[T]):
         self._stopped.set()
 
     def run(self) -> None:
-        """Follow until stopped: list, watch, and again whenever the connection or the resourceVersion is lost."""
-        failures = 0
+        """Follow until stopped: list, then watch, each time from where the last watch ended.
+
+        A connection that broke is no reason to list again, which costs an API server most: there may be hundreds of
+        agents. A resourceVersion that is lost is one; so are two failures in a row, since nobody knows whether the
+        server that comes back then has the same history.
+        """
         while not self._stopped.is_set():
             try:
-                version = self._list()
-                failures = 0
-                while not self._stopped.is_set():
-                    version = self._follow(version)
+                if not self._version:
+                    self._list()
+                self._follow()
+                self._failures = 0
+                continue
             except ApiError as error:
                 if error.status == GONE:
                     log.info("%s: resourceVersion is too old, listing again", self._path)
+                    self._version = ""
                     continue
                 log.warning("%s; trying again", error)
+                if self._failures:
+                    self._version = ""
             except Exception:
                 # Whatever it was: a follower that ends would leave its agent with stale data, and nobody would know.
                 log.exception("%s: trying again", self._path)
-            self._stopped.wait(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
-            failures += 1
+                self._version = ""
+            self._stopped.wait(_spread(RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]))
+            self._failures += 1
 
-    def _list(self) -> str:
-        answer = self._api.get(self._path)
-        self._publish({key(item): self._read(item) for item in answer.get("items") or ()})
-        return str(answer["metadata"]["resourceVersion"])
+    def _list(self) -> None:
+        objects: dict[str, T] = {}
 
-    def _follow(self, version: str) -> str:
-        for event in self._api.watch(self._path, version):
-            item = event["object"]
-            version = str(item["metadata"]["resourceVersion"])
-            if event["type"] == "DELETED":
-                self._publish({name: value for name, value in (self._objects or {}).items() if name != key(item)})
+        def take(item: Json) -> None:
+            objects[key(item)] = self._read(item)
+
+        version = self._api.list(self._path, take)
+        self._failures = 0
+        if objects != self._objects:
+            self._publish(objects)
+        self._version = version
+
+    def _follow(self) -> None:
+        """One watch, to its end."""
+        for event in self._api.watch(self._path, self._version):
+            item, known = event["object"], self._objects or {}
+            if event["type"] == "DELETED" and key(item) in known:
+                self._publish({name: value for name, value in known.items() if name != key(item)})
             elif event["type"] in {"ADDED", "MODIFIED"}:
-                self._publish({**(self._objects or {}), key(item): self._read(item)})
+                # Compared by itself: most of what changes does not matter, and there may be thousands of others.
+                name, value = key(item), self._read(item)
+                if name not in known or known[name] != value:
+                    self._publish({**known, name: value})
+            self._version = str(item["metadata"]["resourceVersion"])
+            self._failures = 0
             if self._stopped.is_set():
                 break
-        return version
 
     def _publish(self, objects: dict[str, T]) -> None:
-        if objects != self._objects:
-            self._objects = objects
-            self._changed()
+        self._objects = objects
+        self._changed()
 
 
 def key(item: Json) -> str:
     """Name of an object in its collection: ``namespace/name``, or ``name`` for those without a namespace."""
     metadata = item["metadata"]
     return "/".join(part for part in (metadata.get("namespace"), metadata["name"]) if part)
+
+
+def _spread(seconds: float) -> float:
+    """Half of that time at least, so that all agents of a cluster do not come at once."""
+    return random.uniform(seconds / 2, seconds)  # noqa: S311 (nothing is secret)
 
 
 def _notice_a_dead_peer(connection: socket.socket) -> None:

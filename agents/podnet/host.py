@@ -1,5 +1,6 @@
 """The node itself: reads its links, addresses, routes, neighbours and FDB by netlink, and changes them."""
 
+import errno
 import secrets
 import socket
 from collections.abc import Iterable, Iterator
@@ -39,8 +40,9 @@ class Host:
         """The interface that carries ``address``; PodnetError if none does."""
         with _refused("cannot read this node's addresses"):
             for message in self._ipr.get_addr(family=socket.AF_INET):
-                link = self._link(index=message["index"])
-                if link is not None and message.get_attr("IFA_LOCAL") == str(address):
+                if message.get_attr("IFA_LOCAL") != str(address):
+                    continue
+                if (link := self._link(index=message["index"])) is not None:
                     return Underlay(message["index"], _name(link), address, link.get_attr("IFLA_MTU"))
         raise PodnetError(
             f"no interface of this node has its InternalIP {address}: give kubelet --node-ip=ADDRESS with an address "
@@ -49,7 +51,7 @@ class Host:
 
     def observe(self) -> do.Observed:
         with _refused("cannot read this node's network"):
-            device, bridge = self._link(name=DEVICE), self._link(name=BRIDGE)
+            device, bridge = self._link(ifname=DEVICE), self._link(ifname=BRIDGE)
             return do.Observed(
                 device=None if device is None else self._device(device),
                 bridge=None if bridge is None else self._bridge(bridge),
@@ -57,7 +59,7 @@ class Host:
 
     def device_mac(self) -> str:
         """MAC of the VXLAN device; PodnetError if somebody deleted it meanwhile."""
-        link = self._link(name=DEVICE)
+        link = self._link(ifname=DEVICE)
         if link is None:
             raise PodnetError(f"{DEVICE} has just been deleted; podnet makes it again")
         return str(link.get_attr("IFLA_ADDRESS"))
@@ -175,16 +177,20 @@ class Host:
                 yield do.FdbEntry(message.get_attr("NDA_LLADDR"), IPv4Address(node), permanent)
 
     def _index(self, name: str = DEVICE) -> int:
-        link = self._link(name=name)
-        if link is None:
-            raise PodnetError(f"{name} has just been deleted; podnet mends this next time")
-        return int(link["index"])
+        # By the kernel's own look-up: this is asked once for each entry, and a list of links has one for each pod.
+        try:
+            return socket.if_nametoindex(name)
+        except OSError:
+            raise PodnetError(f"{name} has just been deleted; podnet mends this next time") from None
 
-    def _link(self, *, name: str = "", index: int = 0) -> Any | None:
-        for link in self._ipr.get_links():
-            if link["index"] == index or _name(link) == name:
-                return link
-        return None
+    def _link(self, **which: str | int) -> Any | None:
+        """The link with this ``ifname`` or ``index``."""
+        try:
+            return next(iter(self._ipr.link("get", **which)), None)
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                return None
+            raise
 
 
 @contextmanager

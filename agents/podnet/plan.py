@@ -1,6 +1,7 @@
 """What a node's network should be, from the Node objects, the node's underlay and the configuration. Pure."""
 
 import json
+from bisect import bisect, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -152,29 +153,54 @@ def choose_peers(config: Config, subnet: IPv4Network, nodes: Mapping[str, Node])
     """The other nodes that can be reached, and for each of the rest one line that says why it is left out."""
     peers: list[Peer] = []
     skipped: list[str] = []
+    taken = _Taken()
     for node in sorted(nodes.values(), key=lambda node: node.name):
         if node.name == config.node_name:
             continue
         try:
-            peers.append(_peer(config, subnet, node, peers))
+            peers.append(_peer(config, subnet, node, taken, peers))
         except PodnetError as problem:
             skipped.append(str(problem))
+        else:
+            taken.add(peers[-1])
     return peers, skipped
 
 
-def _peer(config: Config, subnet: IPv4Network, node: Node, others: Iterable[Peer]) -> Peer:
+class _Taken:
+    """Subnets, which do not overlap, and MACs of the peers so far: with 500 of them a look at each costs seconds."""
+
+    def __init__(self) -> None:
+        self._macs: set[str] = set()
+        self._subnets: list[tuple[int, int]] = []
+
+    def add(self, peer: Peer) -> None:
+        self._macs.add(peer.mac)
+        insort(self._subnets, _ends(peer.subnet))
+
+    def has(self, subnet: IPv4Network, mac: str) -> bool:
+        """Whether one of them has the MAC, or a subnet that overlaps this one."""
+        first, last = _ends(subnet)
+        place = bisect(self._subnets, (last, last))
+        return mac in self._macs or (place > 0 and self._subnets[place - 1][1] >= first)
+
+
+def _ends(subnet: IPv4Network) -> tuple[int, int]:
+    return int(subnet.network_address), int(subnet.broadcast_address)
+
+
+def _peer(config: Config, subnet: IPv4Network, node: Node, taken: _Taken, others: Iterable[Peer]) -> Peer:
     if node.pod_cidr is None or node.public_ip is None or node.vtep_mac is None:
         raise PodnetError(f"node {node.name} is left out until it has a podCIDR and its podnet has published its VTEP")
     if not node.pod_cidr.subnet_of(config.pod_cidr):
         raise PodnetError(f"node {node.name} is left out: its podCIDR {node.pod_cidr} is not part of {config.pod_cidr}")
     if node.pod_cidr.overlaps(subnet):
         raise PodnetError(f"node {node.name} is left out: its podCIDR {node.pod_cidr} overlaps this node's {subnet}")
-    for other in others:
-        if other.subnet.overlaps(node.pod_cidr) or other.mac == node.vtep_mac:
-            raise PodnetError(
-                f"node {node.name} is left out: it has the podCIDR or VTEP MAC of {other.name}; "
-                "were the two cloned from one machine? Delete the Node object of the one that is gone"
-            )
+    if taken.has(node.pod_cidr, node.vtep_mac):
+        names = (other.name for other in others if other.mac == node.vtep_mac or other.subnet.overlaps(node.pod_cidr))
+        raise PodnetError(
+            f"node {node.name} is left out: it has the podCIDR or VTEP MAC of {next(names)}; "
+            "were the two cloned from one machine? Delete the Node object of the one that is gone"
+        )
     return Peer(node.name, node.pod_cidr, node.public_ip, node.vtep_mac)
 
 

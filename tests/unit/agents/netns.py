@@ -1,14 +1,16 @@
 """A little cluster of network namespaces: nodes on one bridge, a pod on each, an agent in each."""
 
+import ctypes
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 POD_CIDR = "10.99.64.0/18"
@@ -16,6 +18,9 @@ NODES = {"one": 11, "two": 12, "three": 13}
 """Name -> last byte of the node's address in 10.99.0.0/24; its podCIDR is 10.99.(53 + that).0/24."""
 PREFIX = f"podnet-test-{os.getpid()}"
 DEADLINE_SECONDS = 10.0
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+T = TypeVar("T")
 RECEIVE = """
 import socket
 receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -42,6 +47,18 @@ def run(*words: str, check: bool = True) -> str:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0 or not check, f"{' '.join(words)}: {done.stderr}"
     return done.stdout
+
+
+def enter(namespace: str) -> None:
+    """Move the calling thread into a namespace, with all that it starts from now on."""
+    with Path("/run/netns", namespace).open() as file:
+        assert LIBC.setns(file.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+
+def inside(namespace: str, do: Callable[[], T]) -> T:
+    """Do something in a namespace, in a thread that ends with it."""
+    with ThreadPoolExecutor(1, initializer=enter, initargs=(namespace,)) as thread:
+        return thread.submit(do).result()
 
 
 def add_bridge(namespace: str, gateway: str, mtu: int = 1500) -> None:

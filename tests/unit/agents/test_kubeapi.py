@@ -131,6 +131,10 @@ def follow(api: Api) -> Iterator[Callable[[], tuple[Follower[str], Count]]]:
 Follow = Callable[[], tuple[Follower[str], Count]]
 
 
+def ignore(_: Json) -> None:
+    pass
+
+
 def event(kind: str, thing: Json) -> Json:
     return {"type": kind, "object": thing}
 
@@ -185,7 +189,7 @@ def test_survives_an_object_it_does_not_understand(server: FakeServer, follow: F
 def test_errors_name_request_and_reason(server: FakeServer, api: Api) -> None:
     server.failures = 1
     with pytest.raises(ApiError, match=r"GET /api/v1/things at .*: 503 etcd is away") as caught:
-        api.get("/api/v1/things")
+        api.list("/api/v1/things", ignore)
     assert caught.value.status == 503
 
 
@@ -193,7 +197,7 @@ def test_unreachable_server_is_an_api_error(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("x")
     api = Api(lambda: http.client.HTTPConnection("127.0.0.1", 1, timeout=1), tmp_path / "token")
     with pytest.raises(ApiError, match="refused"):
-        api.get("/api/v1/things")
+        api.list("/api/v1/things", ignore)
     with pytest.raises(ApiError, match="refused"):
         next(api.watch("/api/v1/things", "1"))
 

@@ -1,7 +1,6 @@
 """One node of namespaces with pods on its bridge and a routed outside, and sockets inside of them."""
 
 import contextlib
-import ctypes
 import os
 import select
 import socket
@@ -9,15 +8,12 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
-from tests.unit.agents.netns import add_bridge, connect, ip, run
+from tests.unit.agents.netns import add_bridge, connect, enter, inside, ip, run
 
 T = TypeVar("T")
 PREFIX = f"policy-test-{os.getpid()}"
-CLONE_NEWNET = 0x40000000
 PODS = {"a": "10.99.128.2", "b": "10.99.128.3", "c": "10.99.128.4"}
 """Pods on this node's bridge; the last one is a spare for a pod that comes later."""
 GATEWAY, SUBNET = "10.99.128.1", "10.99.128.0/24"
@@ -28,7 +24,6 @@ SERVICE = "10.99.130.10"
 """A Service's address: nobody has it."""
 WAIT_SECONDS = 0.3
 """How long a packet that should not come is waited for."""
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Wire:
@@ -68,13 +63,11 @@ class Wire:
 
     def enter(self, name: str) -> None:
         """Move the calling thread into a namespace, with all that it starts from now on."""
-        with Path("/run/netns", self.name(name)).open() as namespace:
-            assert LIBC.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        enter(self.name(name))
 
     def inside(self, name: str, do: Callable[[], T]) -> T:
         """Do something in a namespace, in a thread that ends with it."""
-        with ThreadPoolExecutor(1, initializer=self.enter, initargs=(name,)) as thread:
-            return thread.submit(do).result()
+        return inside(self.name(name), do)
 
     def socket(self, name: str, kind: int, protocol: int = 0, family: int = socket.AF_INET) -> socket.socket:
         """A socket inside a namespace. Only its making happens there: a socket stays where it was made."""
