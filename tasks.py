@@ -418,15 +418,18 @@ def kubectl(_context: Context, inventory: str = "") -> int:
     help={
         "rounds": "how often both are timed (default: 3)",
         "hosts": "instead, what a plan and a deploy cost with so many scripted hosts, e.g. 10,100,1000",
+        "agent": "instead, what one podnet costs with so many generated nodes and a stand-in of the API, e.g. 100,500",
     }
 )
 @command
-def bench(_context: Context, rounds: str = "", hosts: str = "") -> int:
+def bench(_context: Context, rounds: str = "", hosts: str = "", agent: str = "") -> int:
     """Time the deploy beside the bare commands, on the lab."""
     from lab import bench
 
     if hosts:
-        return _run_all([["tests.scale.hosts", *map(str, bench.sizes_of(hosts))]])
+        return _run_all([["tests.scale.hosts", *map(str, bench.sizes_of("--hosts", hosts))]])
+    if agent:
+        return _run_all([["tests.scale.agent", *map(str, bench.nodes_of(agent))]])
     return bench.run(_lab(), bench.rounds_of(rounds) if rounds else bench.ROUNDS)
 
 

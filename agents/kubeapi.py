@@ -133,9 +133,8 @@ class Api:
         )
         response = connection.getresponse()
         if response.status >= http.client.BAD_REQUEST:
-            raise ApiError(
-                f"{method} {path} at {self.where}: {response.status} {_message(response.read())}", response.status
-            )
+            what = f"{method} {path.partition('?')[0]} at {self.where}"
+            raise ApiError(f"{what}: {response.status} {_message(response.read())}", response.status)
         return response
 
 

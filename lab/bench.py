@@ -24,12 +24,13 @@ from kubeproof.node.kubeadm_config import init_command, init_config, join_config
 from kubeproof.terminal.console import console, say, step
 from kubeproof.terminal.errors import EXIT_NOT_HOLDING, EXIT_OK, CommandError, UserError
 from kubeproof.terminal.summary import counted
+from lab.host import is_root
 from lab.paths import REPOSITORY
 from lab.settings import LabSettings
 
 ROUNDS = 3
 MOST_HOSTS = 4000
-"""What the networks of `tests.scale.hosts` have room for."""
+"""What the networks of `tests.scale.hosts` and `tests.scale.objects` have room for."""
 COMMAND_SECONDS = 300
 INVENTORY = REPOSITORY / "inventory" / "lab.py"
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
@@ -63,12 +64,22 @@ def rounds_of(written: str) -> int:
     return int(written)
 
 
-def sizes_of(written: str) -> list[int]:
-    """The numbers of hosts that are asked for, separated by commas. Raises UserError."""
+def sizes_of(option: str, written: str) -> list[int]:
+    """The numbers of hosts that an option asks for, separated by commas. Raises UserError."""
     numbers = [int(word) if word.isascii() and word.isdigit() else 0 for word in written.split(",")]
     if not all(0 < number <= MOST_HOSTS for number in numbers):
-        raise UserError([f"--hosts: is {written!r}, give numbers from 1 to {MOST_HOSTS}, e.g. 10,100,1000"])
+        raise UserError([f"{option}: is {written!r}, give numbers from 1 to {MOST_HOSTS}, e.g. 10,100,1000"])
     return numbers
+
+
+def nodes_of(written: str) -> list[int]:
+    """As :func:`sizes_of`, of what only root can measure: it needs a network namespace. Raises UserError."""
+    sizes = sizes_of("--agent", written)
+    if min(sizes) < 2:
+        raise UserError([f"--agent: is {written!r}, give at least 2 nodes"])
+    if not is_root():
+        raise UserError(["--agent: makes a network namespace: run it as root"])
+    return sizes
 
 
 def run(lab: LabSettings, rounds: int = ROUNDS) -> int:

@@ -9,7 +9,6 @@ ask of an API server is computed from the one. Needs root.
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -35,13 +34,15 @@ DEBIAN_PYTHON = "/usr/bin/python3"
 CONVERGED_SECONDS = 300.0
 IDLE_SECONDS = 30.0
 CHANGES_SECONDS = 15.0
+SETTLED_SECONDS = 5.0
 TICKS = os.sysconf("SC_CLK_TCK")
 START = """
+exec > "$1/log" 2>&1
 mount -t tmpfs none /run
 mkdir -p /run/etc /run/work /run/secrets/kubernetes.io
 mount -t overlay none -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/work /etc
 ln -s "$1" /run/secrets/kubernetes.io/serviceaccount
-exec "$2" -m agents.podnet > "$1/log" 2>&1
+exec "$2" -m agents.podnet
 """
 """In the mount namespace that `ip netns exec` makes: what the agent writes is gone with it."""
 
@@ -58,30 +59,6 @@ class Spent:
         return Spent(self.cpu - other.cpu, self.requests - other.requests, self.bytes_sent - other.bytes_sent)
 
 
-@dataclass(frozen=True)
-class Change:
-    """One kind of change: how many were made, until when the node was as the cluster again, and what that cost."""
-
-    title: str
-    count: int
-    spent: Spent
-    settled: float
-
-
-@dataclass(frozen=True)
-class Result:
-    nodes: int
-    python: str
-    seconds: float
-    start: Spent
-    lists: int
-    most_mebibytes: float
-    mebibytes: float
-    idle: Spent
-    watch_seconds: float
-    changes: tuple[Change, ...]
-
-
 class Cluster:
     """The objects of the stand-in, and what the agent's node has to be like by them."""
 
@@ -96,6 +73,10 @@ class Cluster:
             NAMESPACES, ({"metadata": {"name": f"n{each}", "labels": {"name": f"n{each}"}}} for each in namespaces)
         )
         api.fill(POLICIES, (policy_scale.make_policy(number, pods) for number in policies))
+
+    def __str__(self) -> str:
+        pods, policies = len(self.api.items(PODS)), len(self.api.items(POLICIES))
+        return f"{self.nodes} nodes, {pods} pods, {policies} policies"
 
     def pod_gets_another_address(self, number: int) -> None:
         """A pod of another node is deleted, and one of the same name comes, as a StatefulSet's does."""
@@ -152,7 +133,7 @@ class Agent:
         self.folder = folder
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        self._process.kill()
         self._process.wait()
 
     def cpu(self) -> float:
@@ -165,10 +146,18 @@ class Agent:
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name)) / 1024
 
-    def state(self) -> tuple[Any, ...] | None:
-        """The node, as :meth:`Cluster.wanted` has it; None until the agent is ready."""
+    def log(self) -> str:
+        """The end of what it has written."""
+        return (self.folder / "log").read_text()[-1000:]
+
+    def is_as(self, cluster: Cluster) -> bool:
+        """Whether it is ready, and the node as it has to be."""
+        state = self._state()
+        return state is not None and state == cluster.wanted()
+
+    def _state(self) -> tuple[Any, ...] | None:
         if self._process.poll() is not None:
-            raise RuntimeError(f"podnet has ended: {(self.folder / 'log').read_text()[-2000:]}")
+            raise RuntimeError(f"podnet has ended:\n{self.log()}")
         files = Path(f"/proc/{self._process.pid}/root/run/podnet")
         if not (files / "ready").exists() or not (files / "policies.json").exists():
             return None
@@ -210,8 +199,11 @@ def _pair(name: str, peer: str) -> None:
         ip("link", "set", each, "up", namespace=NAMESPACE)
 
 
-def measured(nodes: int, agents: Path = REPOSITORY) -> Result:
-    """Have the agent in the folder ``agents`` converge and follow changes, with that many nodes."""
+def measured(nodes: int, agents: Path = REPOSITORY) -> Iterator[str]:
+    """Have the agent in the folder ``agents`` converge and follow changes, with 2 or more nodes; tell what that cost.
+
+    Raises RuntimeError with the agent's log if it does not.
+    """
     python = DEBIAN_PYTHON if _has_pyroute2(DEBIAN_PYTHON) else sys.executable
     with tempfile.TemporaryDirectory() as name, node_namespace():
         folder = Path(name)
@@ -220,99 +212,90 @@ def measured(nodes: int, agents: Path = REPOSITORY) -> Result:
         api = inside(NAMESPACE, lambda: StandIn((ADDRESS, PORT), files, TOKEN))
         with serving(api):
             cluster = Cluster(api, nodes)
-            started = time.monotonic()
             agent = Agent(folder, python, agents)
             try:
-                return _follow(cluster, agent, python, started)
+                yield f"{cluster}: podnet by {python} against a stand-in of the API"
+                yield from Measurement(cluster, agent).lines()
             finally:
                 agent.stop()
 
 
-def _follow(cluster: Cluster, agent: Agent, python: str, started: float) -> Result:
-    api = cluster.api
+class Measurement:
+    """What an agent that has just been started costs."""
 
-    def spent() -> Spent:
-        return Spent(agent.cpu(), len(api.asked), api.bytes_sent)
+    def __init__(self, cluster: Cluster, agent: Agent) -> None:
+        self._cluster, self._api, self._agent = cluster, cluster.api, agent
+        self._idle = 0.0
 
-    def change(title: str, do: Callable[[int], None], rate: float) -> Change:
-        before, begun, number = spent(), time.monotonic(), 0
-        while time.monotonic() < begun + CHANGES_SECONDS:
-            do(number)
-            number += 1
-            time.sleep(max(0.0, begun + number / rate - time.monotonic()))
-        settled = eventually(lambda: agent.state() == cluster.wanted(), CONVERGED_SECONDS)
-        return Change(title, number, spent() - before, settled)
+    def lines(self) -> Iterator[str]:
+        yield f"  converged after {self._settled():.1f} s"
+        # The round that follows on the agent's own changes belongs to it, too.
+        time.sleep(SETTLED_SECONDS)
+        start = self._spent()
+        mebibytes = start.bytes_sent / 2**20
+        yield f"  {start.cpu:.1f} s of CPU time, memory {self._agent.mebibytes('VmRSS'):.0f} MiB by then"
+        yield f"  {start.requests} requests, {self._api.count('list')} of them lists, {mebibytes:.1f} MiB read"
+        time.sleep(IDLE_SECONDS)
+        idle = self._spent() - start
+        self._idle = idle.cpu / IDLE_SECONDS
+        minute = 60 / IDLE_SECONDS
+        yield f"  no changes: {60 * self._idle:.2f} s of CPU time, {minute * idle.requests:.0f} requests a minute"
+        yield self._change("a pod's status", self._cluster.pod_status, 10)
+        yield self._change("a node's heartbeat", self._cluster.node_heartbeat, 10)
+        yield self._change("a pod replaced", self._cluster.pod_gets_another_address, 10)
+        yield self._change("a node goes or comes", self._cluster.node_goes_or_comes, 2)
+        yield f"  memory {self._agent.mebibytes('VmHWM'):.0f} MiB at the most"
+        nodes = self._cluster.nodes
+        watches = [float(asked.query["timeoutSeconds"]) for asked in self._api.asked if asked.kind == "watch"]
+        yield (
+            f"  computed, not run: {nodes} such agents that start at once ask {nodes * start.requests} times and read "
+            f"{nodes * mebibytes / 1024:.1f} GiB; then they open {nodes * 4 * len(watches) / sum(watches):.0f} watches "
+            "a second"
+        )
 
-    eventually(lambda: agent.state() is not None, CONVERGED_SECONDS)
-    seconds = time.monotonic() - started
-    eventually(lambda: agent.state() == cluster.wanted(), CONVERGED_SECONDS)
-    # The round that followed on the agent's own changes is over, too.
-    time.sleep(5)
-    start = spent()
-    most, lists = agent.mebibytes("VmHWM"), api.count("list")
-    time.sleep(IDLE_SECONDS)
-    idle = spent() - start
-    watches = [float(asked.query["timeoutSeconds"]) for asked in api.asked if asked.kind == "watch"]
-    changes = (
-        change("a pod's status", cluster.pod_status, 10),
-        change("a node's heartbeat", cluster.node_heartbeat, 10),
-        change("a pod replaced", cluster.pod_gets_another_address, 10),
-        change("a node goes or comes", cluster.node_goes_or_comes, 2),
-    )
-    return Result(
-        cluster.nodes,
-        python,
-        seconds,
-        start,
-        lists,
-        most,
-        agent.mebibytes("VmRSS"),
-        idle,
-        sum(watches) / len(watches),
-        changes,
-    )
+    def _spent(self) -> Spent:
+        return Spent(self._agent.cpu(), len(self._api.asked), self._api.bytes_sent)
+
+    def _change(self, title: str, do: Callable[[int], None], rate: float) -> str:
+        """Make changes, so many a second, and tell what each of them costs beyond what nothing costs."""
+        before, begun, number = self._spent(), time.monotonic(), 0
+        while (passed := time.monotonic() - begun) < CHANGES_SECONDS:
+            if passed * rate >= number:
+                do(number)
+                number += 1
+            time.sleep(0.01)
+        settled = self._settled()
+        spent = self._spent() - before
+        cpu = spent.cpu - (time.monotonic() - begun) * self._idle
+        return (
+            f"  {title}: {number} in {CHANGES_SECONDS:.0f} s, {1000 * cpu / number:.1f} ms of CPU time and "
+            f"{spent.bytes_sent / number / 1024:.1f} KiB each, {spent.requests} requests, "
+            f"in force {settled:.1f} s after the last"
+        )
+
+    def _settled(self) -> float:
+        """Seconds until the node is as the cluster."""
+        try:
+            return eventually(lambda: self._agent.is_as(self._cluster), CONVERGED_SECONDS)
+        except AssertionError:
+            raise RuntimeError(f"not as the cluster after {CONVERGED_SECONDS:.0f} s:\n{self._agent.log()}") from None
 
 
 def _has_pyroute2(python: str) -> bool:
     return Path(python).exists() and not subprocess.run([python, "-c", "import pyroute2"], check=False).returncode
 
 
-def main(sizes: Sequence[int], agents: Path = REPOSITORY) -> None:
-    """Print what was measured for each number of nodes."""
+def main(sizes: Sequence[int], agents: Path = REPOSITORY) -> int:
+    """Print what was measured for each number of nodes; 1 where that could not be."""
     for size in sizes:
-        print("\n".join(_lines(measured(size, agents))), flush=True)
-
-
-def _lines(result: Result) -> Iterator[str]:
-    pods = result.nodes * objects.PODS_OF_A_NODE
-    yield (
-        f"{result.nodes} nodes, {pods} pods, {pods // PODS_OF_A_POLICY} policies: podnet by {result.python} "
-        "against a stand-in of the API"
-    )
-    yield f"  converged after {result.seconds:.1f} s, with {result.start.cpu:.1f} s of CPU time"
-    yield f"  memory {result.mebibytes:.0f} MiB, {result.most_mebibytes:.0f} MiB at the most while it converged"
-    yield (
-        f"  requests {result.start.requests}, {result.lists} of them for lists; "
-        f"{result.start.bytes_sent / 2**20:.1f} MiB read"
-    )
-    yield (
-        f"  without changes: {60 * result.idle.cpu / IDLE_SECONDS:.2f} s of CPU time and "
-        f"{60 * result.idle.requests / IDLE_SECONDS:.0f} requests a minute"
-    )
-    background = result.idle.cpu / IDLE_SECONDS * CHANGES_SECONDS
-    for each in result.changes:
-        yield (
-            f"  {each.title}: {each.count} in {CHANGES_SECONDS:.0f} s, for each "
-            f"{1000 * (each.spent.cpu - background) / each.count:.1f} ms of CPU time and "
-            f"{each.spent.bytes_sent / each.count / 1024:.1f} KiB; {each.spent.requests} requests; "
-            f"followed {each.settled:.1f} s after the last"
-        )
-    yield (
-        f"  computed, not run: {result.nodes} such agents ask {result.nodes * result.start.requests} times and read "
-        f"{result.nodes * result.start.bytes_sent / 2**30:.1f} GiB as all start, then open "
-        f"{4 * result.nodes / result.watch_seconds:.1f} watches a second"
-    )
+        try:
+            for line in measured(size, agents):
+                print(line, flush=True)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            print(f"podnet with {size} nodes: {error}", file=sys.stderr)
+            return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main([int(word) for word in sys.argv[1:]] or SIZES)
+    sys.exit(main([int(word) for word in sys.argv[1:]] or SIZES))

@@ -2,11 +2,12 @@
 
 Lists come in pages (``limit``, ``continue``) of one moment; watches begin at a resourceVersion, send bookmarks where
 they are asked for, end after ``timeoutSeconds``, and are told 410 where that version is forgotten; a merge patch
-changes an object ("Kubernetes API Concepts"). It is no API server: no etcd, no watch cache and no admission is behind it,
-so that only its client is measured. Objects are encoded once.
+changes an object ("Kubernetes API Concepts"). It is no API server: no etcd, no watch cache and no admission is behind
+it, so that only its client is measured. Objects are encoded once.
 """
 
 import json
+import socket
 import ssl
 import subprocess
 import threading
@@ -74,11 +75,13 @@ class StandIn(ThreadingHTTPServer):
         self.token = token
         self.asked: list[Asked] = []
         self.connections = 0
+        self.refused = 0
         self.bytes_sent = 0
         self.bookmark_seconds = BOOKMARK_SECONDS
         self._collections: dict[str, Collection] = {}
         self._version = 0
         self._pages: dict[str, tuple[int, list[bytes]]] = {}
+        self._open: set[socket.socket] = set()
         self._changed = threading.Condition()
 
     def fill(self, path: str, items: Iterable[Json]) -> None:
@@ -108,13 +111,20 @@ class StandIn(ThreadingHTTPServer):
             return item
 
     def forget(self, path: str) -> None:
-        """What happened until now is no longer known: watches from before are too old, and open ones end."""
+        """What happened until now is no longer known: watches and pages from before are too old, and open ones end."""
         with self._changed:
             self._version += 1
             collection = self._collections[path]
             collection.oldest = self._version
             collection.events = []
+            self._pages = {}
             self._changed.notify_all()
+
+    def hang_up(self) -> None:
+        """Break all watches, as a server does that dies or a network that does."""
+        with self._changed:
+            for connection in self._open:
+                connection.shutdown(socket.SHUT_RDWR)
 
     def item(self, path: str, name: str) -> Json:
         return self._collections[path].items[name]
@@ -164,6 +174,14 @@ class StandIn(ThreadingHTTPServer):
                 self._changed.wait(remaining)
             return None
 
+    def opened(self, connection: socket.socket) -> None:
+        with self._changed:
+            self._open.add(connection)
+
+    def ended(self, connection: socket.socket) -> None:
+        with self._changed:
+            self._open.discard(connection)
+
     def _store(self, collection: Collection, item: Json) -> bytes:
         self._version += 1
         item["metadata"]["resourceVersion"] = str(self._version)
@@ -212,6 +230,7 @@ class Handler(BaseHTTPRequestHandler):
     def _allowed(self) -> bool:
         allowed = self.headers["Authorization"] == f"Bearer {self.server.token}"
         if not allowed:
+            self.server.refused += 1
             self._send(UNAUTHORIZED, encode({"kind": "Status", "code": UNAUTHORIZED, "message": "Unauthorized"}))
         return allowed
 
@@ -224,6 +243,7 @@ class Handler(BaseHTTPRequestHandler):
         version = int(query["resourceVersion"])
         end = time.monotonic() + float(query["timeoutSeconds"])
         bookmarks = query.get("allowWatchBookmarks") == "true"
+        self.server.opened(self.connection)
         try:
             while (now := time.monotonic()) < end:
                 found = self.server.news(path, version, min(end, now + self.server.bookmark_seconds))
@@ -237,6 +257,8 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
         except OSError:
             self.close_connection = True  # whoever watched has gone
+        finally:
+            self.server.ended(self.connection)
 
     def _chunk(self, events: list[bytes]) -> None:
         for event in events:

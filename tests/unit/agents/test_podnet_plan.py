@@ -105,6 +105,32 @@ def test_own_node_without_a_usable_pod_cidr(changes: dict[str, Any], advice: str
         planned({"one": node("one", 0, **changes)})
 
 
+@given(st.lists(st.tuples(st.integers(0, 63), st.integers(22, 27), st.integers(0, 20)), max_size=30))
+def test_peers_that_are_left_out_are_those_that_meet_one_before(found: list[tuple[int, int, int]]) -> None:
+    nodes = {
+        name: node(name, 0, pod_cidr=IPv4Network((0x0AF41000 + part * 32, prefix), strict=False), vtep_mac=mac)
+        for number, (part, prefix, last) in enumerate(found)
+        for name, mac in [(f"n{number:02}", f"02:00:00:00:01:{last:02x}")]
+    }
+    kept: dict[str, Node] = {}
+    expected = []
+    for name, other in nodes.items():
+        assert other.pod_cidr is not None
+        clashes = [
+            before
+            for before, peer in kept.items()
+            if peer.vtep_mac == other.vtep_mac or (peer.pod_cidr is not None and peer.pod_cidr.overlaps(other.pod_cidr))
+        ]
+        if clashes:
+            expected.append((name, clashes[0]))
+        else:
+            kept[name] = other
+    plan = planned({"one": NODES["one"], **nodes})
+    assert {route.destination for route in plan.routes} == {peer.pod_cidr for peer in kept.values()}
+    told = [line.split("; ")[0] for line in plan.skipped]
+    assert told == [f"node {name} is left out: it has the podCIDR or VTEP MAC of {first}" for name, first in expected]
+
+
 def test_own_node_missing() -> None:
     with pytest.raises(PodnetError, match="no Node object"):
         planned({})

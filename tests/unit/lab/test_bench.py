@@ -106,14 +106,25 @@ def test_rounds() -> None:
     assert bench.rounds_of("2") == 2
 
 
+@pytest.mark.parametrize("option", ["--hosts", "--agent"])
 @pytest.mark.parametrize("written", ["0", "x", "10,", "4001", "10 100", "-1"])
-def test_hosts_that_are_no_numbers_of_hosts(written: str) -> None:
+def test_hosts_that_are_no_numbers_of_hosts(written: str, option: str) -> None:
     with pytest.raises(UserError) as refused:
-        bench.sizes_of(written)
-    assert list(refused.value.problems) == [f"--hosts: is {written!r}, give numbers from 1 to 4000, e.g. 10,100,1000"]
+        bench.sizes_of(option, written)
+    assert list(refused.value.problems) == [f"{option}: is {written!r}, give numbers from 1 to 4000, e.g. 10,100,1000"]
+
+
+def test_an_agent_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "is_root", lambda: True)
+    assert bench.nodes_of("100,500") == [100, 500]
+    with pytest.raises(UserError, match="at least 2"):
+        bench.nodes_of("100,1")
+    monkeypatch.setattr(bench, "is_root", lambda: False)
+    with pytest.raises(UserError, match="run it as root"):
+        bench.nodes_of("100")
 
 
 def test_hosts_that_do_not_exist_are_planned_and_deployed(capsys: pytest.CaptureFixture[str]) -> None:
-    hosts.main(bench.sizes_of("2"))
+    hosts.main(bench.sizes_of("--hosts", "2"))
     line = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(r" +2 +[0-9.]+ s +[0-9.]+ s +[0-9.]+ +[0-9]+ +[0-9.]+ s +[0-9]+", line)
