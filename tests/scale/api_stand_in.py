@@ -10,6 +10,7 @@ import json
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -83,6 +84,11 @@ class StandIn(ThreadingHTTPServer):
         self._pages: dict[str, tuple[int, list[bytes]]] = {}
         self._open: set[socket.socket] = set()
         self._changed = threading.Condition()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever asked has gone; anything else is an error of the stand-in's."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def fill(self, path: str, items: Iterable[Json]) -> None:
         """Have these objects from the beginning."""

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import Any, Literal
 
@@ -139,6 +140,7 @@ def read_labels(labels: Mapping[str, str] | None) -> Labels:
     return tuple(sorted((sys.intern(key), sys.intern(value)) for key, value in pairs))
 
 
+@lru_cache(4096)
 def labels_hash(labels: Labels) -> str:
     """Twelve hexadecimal digits that others can compute from an object's labels, to compare them with what is here."""
     text = json.dumps(dict(labels), sort_keys=True, separators=(",", ":"))

@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -298,8 +298,10 @@ class FakeApi(Api):
         self.lists = lists
         self.events: dict[str, queue.Queue[Item]] = {path: queue.Queue() for path in lists}
 
-    def get(self, path: str) -> Item:
-        return {"metadata": {"resourceVersion": "1"}, "items": self.lists[path]}
+    def list(self, path: str, take: Callable[[Item], None]) -> str:
+        for item in self.lists[path]:
+            take(item)
+        return "1"
 
     def watch(self, path: str, version: str) -> Iterator[Item]:
         yield self.events[path].get()
