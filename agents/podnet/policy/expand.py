@@ -1,5 +1,6 @@
 """Which pods a selector, a peer or a port's name stands for. Pure."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -44,22 +45,32 @@ class Expansion:
 
     def targets(self, port: PortMatch, pods: Iterable[Pod] | None, peers: Spans) -> list[Target]:
         """Where a port's name leads to, at the given pods (None: at all of them) whose address is among the peers."""
-        candidates = self._named.get((port.protocol, port.name or ""), [])
-        wanted = None if pods is None else {id(pod) for pod in pods}
-        found = {
-            (int(pod.address), number)
-            for pod, number in candidates
-            if pod.address is not None and (wanted is None or id(pod) in wanted)
-        }
-        return sorted(target for target in found if spans.contains(peers, target[0]))
+        if pods is not None:
+            return sorted(
+                {
+                    (int(pod.address), each.number)
+                    for pod in pods
+                    if pod.address is not None and spans.contains(peers, int(pod.address))
+                    for each in pod.ports
+                    if (each.protocol, each.name) == (port.protocol, port.name)
+                }
+            )
+        everywhere = self._named.get((port.protocol, port.name or ""), [])
+        return [
+            target
+            for first, last in peers
+            for target in everywhere[bisect_left(everywhere, (first, 0)) : bisect_left(everywhere, (last + 1, 0))]
+        ]
 
     @cached_property
-    def _named(self) -> dict[tuple[str, str], list[tuple[Pod, int]]]:
-        found: dict[tuple[str, str], list[tuple[Pod, int]]] = defaultdict(list)
+    def _named(self) -> dict[tuple[str, str], list[Target]]:
+        """Where names of ports lead to, sorted: with thousands of pods, peers are few of them."""
+        found: dict[tuple[str, str], set[Target]] = defaultdict(set)
         for pod in self.pods:
-            for port in pod.ports:
-                found[port.protocol, port.name].append((pod, port.number))
-        return found
+            if pod.address is not None:
+                for port in pod.ports:
+                    found[port.protocol, port.name].add((int(pod.address), port.number))
+        return {key: sorted(targets) for key, targets in found.items()}
 
     @cached_property
     def _groups(self) -> dict[str, dict[Group, list[Pod]]]:
