@@ -180,7 +180,7 @@ class _Taken:
     def has(self, subnet: IPv4Network, mac: str) -> bool:
         """Whether one of them has the MAC, or a subnet that overlaps this one."""
         first, last = _ends(subnet)
-        place = bisect(self._subnets, (last, last))
+        place = bisect(self._subnets, (last + 1, 0))
         return mac in self._macs or (place > 0 and self._subnets[place - 1][1] >= first)
 
 

@@ -266,7 +266,7 @@ class Measurement:
             time.sleep(0.01)
         settled = self._settled()
         spent = self._spent() - before
-        cpu = spent.cpu - (time.monotonic() - begun) * self._idle
+        cpu = max(0.0, spent.cpu - (time.monotonic() - begun) * self._idle)
         return (
             f"  {title}: {number} in {CHANGES_SECONDS:.0f} s, {1000 * cpu / number:.1f} ms of CPU time and "
             f"{spent.bytes_sent / number / 1024:.1f} KiB each, {spent.requests} requests, "

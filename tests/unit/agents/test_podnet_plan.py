@@ -105,10 +105,10 @@ def test_own_node_without_a_usable_pod_cidr(changes: dict[str, Any], advice: str
         planned({"one": node("one", 0, **changes)})
 
 
-@given(st.lists(st.tuples(st.integers(0, 63), st.integers(22, 27), st.integers(0, 20)), max_size=30))
+@given(st.lists(st.tuples(st.integers(0, 63), st.integers(22, 32), st.integers(0, 20)), max_size=30))
 def test_peers_that_are_left_out_are_those_that_meet_one_before(found: list[tuple[int, int, int]]) -> None:
     nodes = {
-        name: node(name, 0, pod_cidr=IPv4Network((0x0AF41000 + part * 32, prefix), strict=False), vtep_mac=mac)
+        name: node(name, 0, pod_cidr=IPv4Network((0x0AF41000 + part * 8, prefix), strict=False), vtep_mac=mac)
         for number, (part, prefix, last) in enumerate(found)
         for name, mac in [(f"n{number:02}", f"02:00:00:00:01:{last:02x}")]
     }
