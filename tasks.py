@@ -222,11 +222,40 @@ def doctor(_context: Context, inventory: str = "", json: str = "") -> int:
     return examining.examine(_entered(inventory), _file(json))
 
 
+@task(help={**INVENTORY_HELP, "name": "what the context is called (default: as the inventory file)"})
+@command
+def kubeconfig(_context: Context, inventory: str = "", name: str = "") -> None:
+    """Merge the cluster into your kubeconfig, for kubectl here."""
+    from rich.markup import escape
+
+    from kubeproof.access import user_kubeconfig
+
+    loaded = _loaded(inventory)
+    name = name or loaded.file.stem
+    path, changed = user_kubeconfig.merge(loaded, name, _path("."))
+    _say_changes(escape(f"context {name} in {path}"), int(changed))
+
+
+def _forget_kubeconfig(inventory: str) -> None:
+    """Take the cluster, which is gone, out of the user's kubeconfig; what keeps it in there is only told."""
+    from rich.markup import escape
+
+    from kubeproof.access import user_kubeconfig
+    from kubeproof.terminal.console import say
+
+    try:
+        for path in user_kubeconfig.forget(_loaded(inventory), _path(".")):
+            say(f"the cluster was taken out of {escape(str(path))}")
+    except UserError as error:
+        print(f"warning: kubeconfig: {error}", file=sys.stderr)
+
+
 @task(help={**INVENTORY_HELP, "keep_hosts": "take only the cluster away; Docker, packages and images stay"})
 @command
 def reset(_context: Context, inventory: str = "", keep_hosts: bool = False) -> None:
     """Tear the cluster down; the hosts are as before it."""
     _deploy(inventory, "reset.py", env={"KUBEPROOF_KEEP_HOSTS": "1"} if keep_hosts else None)
+    _forget_kubeconfig(inventory)
 
 
 @task(
@@ -660,7 +689,7 @@ def mirror_status(_context: Context) -> int:
 
 namespace = Collection(
     *(up, plan, apply, verify, report, doctor, reset, demo, policy, matrix, explain),
-    *(trace, collect, status, kubectl, bench, lint, docs, run_tests),
+    *(trace, collect, status, kubectl, kubeconfig, bench, lint, docs, run_tests),
 )
 LAB = (lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_snapshot, lab_restore, lab_snapshots, lab_status)
 namespace.add_collection(Collection("lab", *LAB))

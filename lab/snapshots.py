@@ -235,7 +235,6 @@ def _hurry_kubelet(loaded: LoadedInventory, name: str) -> None:
 def _copy_kubeconfig(loaded: LoadedInventory) -> None:
     """The user's copy is of this cluster again; a file that has other clusters' too stays, as in a deploy."""
     path = Path(loaded.cluster.settings.kubeconfig).expanduser()
-    server = f"https://{loaded.cluster.leader.address}:{loaded.cluster.settings.api_port}"
-    if not path.exists() or kubeconfigs.read(path.read_text().splitlines()).is_only_of(server):
+    if not path.exists() or kubeconfigs.read(path.read_text().splitlines()).is_only_of(loaded.cluster.api_url):
         admin = node_files.root_of(loaded.cluster.leader.name) / paths.ADMIN_CONF.lstrip("/")
         atomic_files.write(path, admin.read_text())

@@ -53,6 +53,10 @@ class Cluster:
         return self.nodes[0]
 
     @property
+    def api_url(self) -> str:
+        return f"https://{self.leader.address}:{self.settings.api_port}"
+
+    @property
     def workers(self) -> tuple[Node, ...]:
         return tuple(node for node in self.nodes if node.role == "worker")
 

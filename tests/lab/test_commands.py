@@ -61,6 +61,17 @@ def test_a_packet_is_followed_live_and_in_a_state_that_was_collected(tmp_path: P
         assert round(sum(way["probability"] for way in prediction["ways"]), 5) == 1
 
 
+def test_the_cluster_is_in_a_kubeconfig_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config"
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    assert changes(succeed("kubeconfig", "--name", "tried")) == 1
+    assert changes(succeed("kubeconfig", "--name", "tried")) == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    if shutil.which("kubectl"):
+        found = shell.run(["kubectl", f"--kubeconfig={file}", "--context=tried", "get", "nodes", "--output=name"])
+        assert sorted(found.split()) == sorted(f"node/{node.name}" for node in load().nodes)
+
+
 def test_the_mirror_runs_and_lacks_nothing() -> None:
     rows = succeed("mirror.status").splitlines()
     assert len(rows) == 2

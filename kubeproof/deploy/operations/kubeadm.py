@@ -90,24 +90,20 @@ def _wait_for_own_api(host: Host, cluster: Cluster) -> None:
 
 @operation()
 def wait_for_api(cluster: Cluster, leader: Host) -> Generator[PyinfraCommand, None, None]:
-    if host.get_fact(ApiHealthy, url=api_url(cluster)):
+    if host.get_fact(ApiHealthy, url=cluster.api_url):
         host.noop("the API server answers")
         return
     yield from read_only(host, _wait_for_api, cluster, leader)
 
 
 def _wait_for_api(host: Host, cluster: Cluster, leader: Host) -> None:
-    url = api_url(cluster)
+    url = cluster.api_url
 
     def problem() -> str:
         _require(leader)
         return "" if host.get_fact(ApiHealthy, url=url) else f"the API server at {url} cannot be reached from here"
 
     wait_until(host, problem, patient(API_SECONDS))
-
-
-def api_url(cluster: Cluster) -> str:
-    return f"https://{cluster.leader.address}:{cluster.settings.api_port}"
 
 
 def _require(leader: Host) -> None:

@@ -16,7 +16,7 @@ def initialise() -> None:
         name="Write kubeadm's configuration", path=paths.INIT_CONFIG, text=init_config(wanted), mode="600"
     )
     kubeadm.init(name="Initialise the control plane", cluster=wanted)
-    server = kubeadm.api_url(wanted)
+    server = wanted.api_url
     kubeconfig.for_root(name="Give root the admin kubeconfig", server=server)
     kubeconfig.fetch(
         name="Copy the admin kubeconfig for the user", destination=wanted.settings.kubeconfig, server=server

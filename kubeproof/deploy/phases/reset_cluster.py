@@ -6,7 +6,7 @@ from pyinfra.api import deploy
 from kubeproof.deploy.context import cluster
 from kubeproof.deploy.facts.files import Text
 from kubeproof.deploy.facts.hosts import Remembered
-from kubeproof.deploy.operations import kubeadm, kubeconfig, resetting
+from kubeproof.deploy.operations import kubeconfig, resetting
 from kubeproof.networks import artifacts
 from kubeproof.node import leftovers
 from kubeproof.node.removal import Owners, pod_cidrs
@@ -22,7 +22,7 @@ def leave() -> None:
 def forget_kubeconfig() -> None:
     """Remove the copies of this cluster's kubeconfig: the user's, and root's on this host."""
     wanted = cluster()
-    server = kubeadm.api_url(wanted)
+    server = wanted.api_url
     kubeconfig.forget(name="Remove the user's copy", destination=wanted.settings.kubeconfig, server=server)
     kubeconfig.forget_roots(name="Remove root's copy", server=server)
 

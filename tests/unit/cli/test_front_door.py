@@ -20,12 +20,13 @@ from kubeproof.config.settings import NAMES, examine
 from kubeproof.deploy.pyinfra_run import Outcome
 from kubeproof.terminal.errors import CommandError, UserError
 from kubeproof.terminal.exits import REPOSITORY
+from tests.unit.access.test_user_kubeconfig import ADMIN
 from tests.unit.config.test_cluster import INVENTORY
 from tests.unit.proof import good
 from tests.unit.samples import SETTINGS
 
-COMMANDS = """apply bench collect demo docs doctor explain kubectl lab.down lab.reboot lab.restore lab.snapshot
-lab.snapshots lab.start lab.status lab.stop lab.up lint matrix mirror.add mirror.build mirror.status
+COMMANDS = """apply bench collect demo docs doctor explain kubeconfig kubectl lab.down lab.reboot lab.restore
+lab.snapshot lab.snapshots lab.start lab.status lab.stop lab.up lint matrix mirror.add mirror.build mirror.status
 node.remove plan policy report reset status test trace up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
@@ -274,7 +275,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """What a deploy was limited to; nobody is asked anything."""
     asked: list[tuple[str, ...]] = []
 
-    def run(*_: object, limit: Sequence[str], **__: object) -> Outcome:
+    def run(*_: object, limit: Sequence[str] = (), **__: object) -> Outcome:
         asked.append(tuple(limit))
         return Outcome((), {}, Path("log"))
 
@@ -301,6 +302,39 @@ def test_what_a_limit_leaves_out_is_told(
         assert said in printed
         assert ("left out" in printed) == bool(limit)
     assert limits == [tuple(limit)] * 2
+
+
+@pytest.fixture
+def merged(limits: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kubeconfig of the user's with the cluster in it."""
+    path = tmp_path / "config"
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    copy = tmp_path / "copy"
+    copy.write_text(ADMIN.format(key="a2V5", server=good.cluster().api_url))
+    monkeypatch.setattr("kubeproof.config.cluster.load", lambda _: good.loaded(kubeconfig=str(copy)))
+    tasks.kubeconfig.body(Context(), name="[mine]")
+    return path
+
+
+def test_a_cluster_is_merged_and_a_reset_takes_it_out(capsys: pytest.CaptureFixture[str], merged: Path) -> None:
+    assert f"context [mine] in {merged}: 1 change" in capsys.readouterr().out
+    assert 'name: "[mine]"' in merged.read_text()
+    tasks.kubeconfig.body(Context(), name="[mine]")
+    assert f"context [mine] in {merged}: 0 changes" in capsys.readouterr().out
+    tasks.reset.body(Context())
+    assert f"the cluster was taken out of {merged}" in capsys.readouterr().out
+    assert "mine" not in merged.read_text()
+    tasks.reset.body(Context())
+    assert "taken out" not in capsys.readouterr().out
+
+
+def test_a_reset_has_not_failed_where_the_kubeconfig_cannot_be_read(
+    merged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    merged.write_text("- a\n")
+    tasks.reset.body(Context())
+    assert capsys.readouterr().err.startswith(f"warning: kubeconfig: {merged}: is no kubeconfig")
+    assert merged.read_text() == "- a\n"
 
 
 @pytest.mark.usefixtures("limits")
