@@ -41,11 +41,12 @@ def collect_with(
     unreachable: dict[str, str] = {}
     objects: ApiObjects | str = ""
     answers: dict[str, Mapping[str, Output]] = {}
-    for name, answer in run_everywhere(asked, loaded.ssh, seconds=seconds).items():
+    took: dict[str, float] = {}
+    for name, answer in run_everywhere(asked, loaded.ssh, seconds=seconds, took=took).items():
         if isinstance(answer, UnreachableError):
             unreachable[name] = f"{answer}; {answer.advice}" if answer.advice else str(answer)
         else:
-            states[name] = state_of(name, parts_of[name], answer)
+            states[name] = replace(state_of(name, parts_of[name], answer), clock_within=took[name])
             answers[name] = answer
         if name == leader:
             objects = _objects(answer)

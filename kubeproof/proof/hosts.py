@@ -2,6 +2,7 @@
 
 import secrets
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -57,15 +58,26 @@ def run(access: SshAccess, commands: Mapping[str, str], *, seconds: float = COMM
 
 
 def run_everywhere(
-    commands: Mapping[str, Mapping[str, str]], access: Mapping[str, SshAccess], *, seconds: float = COMMAND_SECONDS
+    commands: Mapping[str, Mapping[str, str]],
+    access: Mapping[str, SshAccess],
+    *,
+    seconds: float = COMMAND_SECONDS,
+    took: dict[str, float] | None = None,
 ) -> dict[str, dict[str, Output] | UnreachableError]:
-    """Run a script on each node (node -> name -> shell text), all nodes in parallel. A failure is the node's own."""
+    """Run a script on each node (node -> name -> shell text), all nodes in parallel. A failure is the node's own.
+
+    ``took`` is told when each node's answer was there, in seconds after all were asked.
+    """
+    started = time.monotonic()
 
     def ask(node: str) -> dict[str, Output] | UnreachableError:
         try:
             return run(access[node], commands[node], seconds=seconds)
         except UnreachableError as error:
             return error
+        finally:
+            if took is not None:
+                took[node] = time.monotonic() - started
 
     if not commands:
         return {}

@@ -155,18 +155,25 @@ def clock_skew(context: Context) -> Outcome:
     )
 
 
-def _clocks(context: Context) -> Mapping[str, float]:
-    return {name: state.clock for name, state in context.states.items() if state.clock is not None}
+def _clocks(context: Context) -> Mapping[str, tuple[float, float]]:
+    """What each node's clock showed when all were asked: between these, as it was read at an unknown time later."""
+    read = {name: (state.clock, state.clock_within) for name, state in context.states.items()}
+    return {name: (clock - within, clock) for name, (clock, within) in read.items() if clock is not None}
 
 
 def _ahead(context: Context, name: str) -> float:
-    """Seconds by which a clock is ahead of the median; of two nodes the control plane's is the one that counts."""
+    """Seconds that a clock is ahead of the median, at least; 0 if it may be right.
+
+    Of two nodes the control plane's is the one that counts.
+    """
     known = _clocks(context)
     if name not in known:
         raise UndecidedError("the node's clock was not read")
-    leader = known.get(context.cluster.leader.name)
-    middle = leader if len(known) == 2 and leader is not None else statistics.median(known.values())
-    return known[name] - middle
+    leader = context.cluster.leader.name
+    others = [known[leader]] if len(known) == 2 and leader in known else list(known.values())
+    earliest = statistics.median(first for first, _ in others)
+    latest = statistics.median(last for _, last in others)
+    return max(known[name][0] - latest, 0.0) + min(known[name][1] - earliest, 0.0)
 
 
 def _one_variant(context: Context, _: Outcome) -> Iterator[str]:

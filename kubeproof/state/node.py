@@ -78,6 +78,8 @@ class NodeState:
     """Devices and files in use as swap (/proc/swaps)."""
     clock: float | None = None
     """What the node's clock showed when it was read, in seconds since 1970."""
+    clock_within: float = 0.0
+    """Seconds after the nodes were asked, all at once, within which it was read: on a node under load many."""
     cgroups: str = ""
     """Kind of file system at /sys/fs/cgroup: "cgroup2fs", or "tmpfs" for version 1."""
     controllers: tuple[str, ...] = ()

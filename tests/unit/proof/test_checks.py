@@ -352,6 +352,8 @@ ON_NODE_B: list[tuple[str, Change, str]] = [
     ("duplicate-product-uuid", identity(product_uuid="uuid-node-c"), "product_uuid uuid-node-c is that of node-c too"),
     ("clock-skew", lambda s: replace(s, clock=1_800_000_000.0 - 40), "40 seconds behind"),
     ("clock-skew", lambda s: replace(s, clock=1_800_000_000.0 + 400), "398 seconds ahead"),
+    ("clock-skew", lambda s: replace(s, clock=1_800_000_000.0 + 400, clock_within=20.0), "378 seconds ahead"),
+    ("clock-skew", lambda s: replace(s, clock=1_800_000_000.0 - 40, clock_within=60.0), "40 seconds behind"),
     (
         "policy-chains-first",
         rules(("-A FORWARD -d 10.98.0.0/16 -j ACCEPT\n", AFTER_ACCEPT)),
@@ -390,6 +392,17 @@ IN_API: list[tuple[str, ApiChange, str]] = [
     ("policies-in-force", lambda api: replace(api, policies={**api.policies, "default/new": "18"}), "default/new"),
     ("policies-in-force", lambda api: replace(api, policies={"elsewhere/deny": "99"}), "resourceVersion 99"),
 ]
+
+
+@pytest.mark.parametrize("slow", good.NAMES)
+@pytest.mark.parametrize("name", good.NAMES)
+def test_a_clock_that_was_read_late_is_none_that_is_wrong(name: str, slow: str) -> None:
+    context = good.context(name)
+    late = replace(context.states[slow], clock=1_800_000_000.0 + 28, clock_within=29.0)
+    states = {**context.states, slow: late}
+    (check,) = (item for item in CHECKS if item.id == "clock-skew")
+    result = check.check(replace(context, states=states))
+    assert result.ok, result.found
 
 
 @pytest.mark.parametrize("name", good.NAMES)

@@ -17,8 +17,11 @@ Asked = Mapping[str, Mapping[str, str]]
 def test_what_is_asked_beside_the_proof_comes_back_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Asked, float]] = []
 
-    def answer(asked: Asked, _: object, *, seconds: float) -> dict[str, dict[str, Output] | UnreachableError]:
+    def answer(
+        asked: Asked, _: object, *, seconds: float, took: dict[str, float]
+    ) -> dict[str, dict[str, Output] | UnreachableError]:
         seen.append((asked, seconds))
+        took.update({"node-a": 1.5, "node-b": 30.0, "node-c": 6.0})
         answers: dict[str, dict[str, Output] | UnreachableError] = {
             name: {part: Output(1, "", "no") for part in of_node} for name, of_node in asked.items()
         }
@@ -35,5 +38,5 @@ def test_what_is_asked_beside_the_proof_comes_back_apart(monkeypatch: pytest.Mon
     assert answers["node-a"]["mine"] == Output(1, "", "no")
     assert snapshot.unreachable.keys() == {"node-c"}
     assert snapshot.unreachable["node-c"].startswith("gone")
-    assert snapshot.states.keys() == {"node-a", "node-b"}
+    assert {name: state.clock_within for name, state in snapshot.states.items()} == {"node-a": 1.5, "node-b": 30.0}
     assert snapshot.objects == "kubectl: exit code 1: no"

@@ -242,7 +242,14 @@ def answering(monkeypatch: pytest.MonkeyPatch, **answers: Any) -> Snapshot:
     api = {"api": Output(0, json.dumps(LIST), ""), "kubelets": Output(0, "node-a=ok 200\n", "")}
     plain: dict[str, Any] = {"node-a": outputs() | api, "node-b": outputs(), "node-c": outputs()}
 
-    def ask(commands: dict[str, dict[str, str]], access: dict[str, SshAccess], *, seconds: float) -> dict[str, Any]:
+    def ask(
+        commands: dict[str, dict[str, str]],
+        access: dict[str, SshAccess],
+        *,
+        seconds: float,
+        took: dict[str, float],
+    ) -> dict[str, Any]:
+        took.update(dict.fromkeys(commands, 0.1))
         assert commands.keys() == access.keys() == plain.keys()
         assert ["api" in commands[name] for name in good.NAMES] == [True, False, False]
         return plain | answers
@@ -294,7 +301,9 @@ def test_a_host_that_ssh_cannot_reach_is_named_with_sshs_own_words(tmp_path: Pat
     config = tmp_path / "config"
     config.write_text("Host gone\n  HostName 127.0.0.1\n  Port 1\n  StrictHostKeyChecking yes\n")
     access = {"gone": SshAccess("gone", config_file=config)}
-    (answer,) = hosts.run_everywhere({"gone": {"x": "true"}}, access).values()
+    took: dict[str, float] = {}
+    (answer,) = hosts.run_everywhere({"gone": {"x": "true"}}, access, took=took).values()
+    assert took["gone"] > 0
     assert isinstance(answer, hosts.UnreachableError)
     assert "Connection refused" in str(answer)
 
