@@ -5,6 +5,7 @@ import os
 from pyinfra import config
 from pyinfra.context import ctx_state
 
+from kubeproof.access import jumps
 from kubeproof.deploy import pyinfra_lookups, run_events
 
 # A host that fails does not stop the others: they finish what does not need it, and the exit code is 1. What does need
@@ -18,4 +19,5 @@ config.REQUIRE_PYINFRA_VERSION = "~=3.10"
 config.CONNECT_TIMEOUT = round(10 * float(os.environ.get("KUBEPROOF_PATIENCE", "1")))
 
 pyinfra_lookups.remember()
+jumps.follow_ssh()
 run_events.listen(ctx_state.get())

@@ -1,5 +1,7 @@
 """What it means that a host answers with another key than is known of it, and what to do."""
 
+import shlex
+
 from kubeproof.access import ssh_options
 from kubeproof.config.cluster import SshAccess
 
@@ -11,8 +13,12 @@ DEFAULT_FILE = "~/.ssh/known_hosts"
 def explanation(access: SshAccess) -> str:
     """One line, without the host's name."""
     name = access.hostname if access.port in (None, 22) else f"[{access.hostname}]:{access.port}"
+    jump = ssh_options.effective(access).get("proxyjump", "none")
+    who = (
+        "it" if jump == "none" else f"it, or its jump host {jump} (`{shlex.join(access.command())} true` tells which),"
+    )
     return (
-        "it answers with another host key than known_hosts has, so nothing was sent to it: the host was installed "
+        f"{who} answers with another host key than known_hosts has, so nothing was sent to it: the host was installed "
         "anew, or there is somebody in between. If it was installed anew, compare the fingerprint at its console "
         f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub) and replace the old key: ssh-keygen -R {name} -f "
         f"{_known_hosts(access)}"

@@ -29,6 +29,14 @@ def test_the_remedy_names_the_host_and_the_file_that_ssh_uses(access: SshAccess,
     assert said.endswith(f"ssh-keygen -R node-a -f {tmp_path}/known")
 
 
+def test_a_jump_host_may_be_the_one(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("Host node-a\n    ProxyJump bastion\n")
+    access = SshAccess("node-a", config_file=tmp_path / "config")
+    assert host_keys.explanation(access).startswith(
+        f"it, or its jump host bastion (`ssh -o BatchMode=yes -F {tmp_path}/config node-a true` tells which), answers"
+    )
+
+
 def test_another_port_is_part_of_the_name(tmp_path: Path) -> None:
     assert "ssh-keygen -R [node-a]:2222 -f " in host_keys.explanation(SshAccess("node-a", port=2222))
 
