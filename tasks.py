@@ -230,7 +230,7 @@ def kubeconfig(_context: Context, inventory: str = "", name: str = "") -> None:
 
     from kubeproof.access import user_kubeconfig
 
-    loaded = _loaded(inventory)
+    loaded = _entered(inventory, leader_only=True)
     name = name or loaded.file.stem
     path, changed = user_kubeconfig.merge(loaded, name, _path("."))
     _say_changes(escape(f"context {name} in {path}"), int(changed))

@@ -195,7 +195,7 @@ def test_words_for_kubectl_stay_as_they_were_quoted(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        *((name, ()) for name in ("verify", "doctor", "policy", "matrix", "status", "kubectl")),
+        *((name, ()) for name in ("verify", "doctor", "policy", "matrix", "status", "kubectl", "kubeconfig")),
         *((name, ("x",)) for name in ("report", "collect")),
         ("trace", ("a", "b")),
     ],
