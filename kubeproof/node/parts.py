@@ -21,6 +21,7 @@ from kubeproof.state.policies import POLICIES_FILE, parse_nft_tables, parse_poli
 
 DEPLOY, RECORD, PROOF, DOCTOR, PAGE = Asker
 NAME_SECONDS = 3
+HEALTH_SECONDS = 5
 
 _OS_RELEASE = "(file=/etc/os-release; [ -e $file ] || file=/usr/lib/os-release; . $file; echo {}); true"
 """In a shell of its own, which would end with a file that is not there, or is none for a shell."""
@@ -124,7 +125,9 @@ def _of_cluster(tool: Tool) -> tuple[Part, ...]:
     namespaces = dict.fromkeys(name for network in NETWORKS.values() for name in network.agent.namespaces)
     last_lines = shell("last_lines", NAMESPACES=" ".join(namespaces))
     certificates = shell("certificates", KUBERNETES=paths.KUBERNETES, KUBELET=paths.KUBELET_PKI)
-    control_plane = shell("control_plane", ADMIN_CONF=paths.ADMIN_CONF, PARTS=ports)
+    control_plane = shell(
+        "control_plane", WITHIN=str(patient(HEALTH_SECONDS)), ADMIN_CONF=paths.ADMIN_CONF, PARTS=ports
+    )
     return (
         _file("docker_config", paths.DOCKER_CONFIG, str, DEPLOY),
         Part("docker_flags", shell("docker_flags"), plaintext.words, DEPLOY),
@@ -146,7 +149,7 @@ def _of_cluster(tool: Tool) -> tuple[Part, ...]:
         Part("foreign", f"test -e {paths.RECORD} || ls -d {' '.join(paths.REMAINS)}; true", plaintext.lines, DEPLOY),
         Part("joined", f"ls {paths.KUBELET_CONF}; true", plaintext.is_there, DOCTOR),
         Part("token_ids", _TOKENS, plaintext.lines, DOCTOR),
-        Part("kubelet", shell("kubelet"), hostfiles.parse_kubelet, PROOF),
+        Part("kubelet", shell("kubelet", WITHIN=str(patient(HEALTH_SECONDS))), hostfiles.parse_kubelet, PROOF),
         Part("kubelet_version", f"[ ! -e {paths.KUBELET_CONF} ] || kubelet --version", _version, DEPLOY),
         Part("kubelet_words", _KUBELET_WORDS, _words_of_kubelet, DOCTOR),
         Part(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
+from kubeproof.config.patience import patient
 from kubeproof.config.tables import paths
 from kubeproof.policy.model import DIRECTIONS, World
 from kubeproof.policy.reading import read_cluster
@@ -33,7 +34,7 @@ def command(blocks: str = "") -> str:
 def kubelets_command(addresses: Mapping[str, IPv4Address]) -> str:
     """Shell text for the control plane host: ask each node's kubelet (name -> address) as the API server does."""
     pki = "/etc/kubernetes/pki/apiserver-kubelet-client"
-    curl = f"curl --silent --show-error --insecure --noproxy '*' --max-time {KUBELET_SECONDS} --cert {pki}.crt"
+    curl = f"curl --silent --show-error --insecure --noproxy '*' --cert {pki}.crt --max-time {patient(KUBELET_SECONDS)}"
     ask = f"""ask() {{ printf '%s=%s\\n' "$1" "$({curl} --key {pki}.key --write-out ' %{{http_code}}' \\
   "https://$2:10250/healthz" 2>&1 | head -n 1)"; }}"""
     return "\n".join([ask, *(f"ask {name} {address} &" for name, address in addresses.items()), "wait"])

@@ -16,9 +16,11 @@ from kubeproof.deploy.operations.remote import exclusively
 from kubeproof.deploy.probing import packets
 from kubeproof.node.joining import Credentials
 from kubeproof.node.kubeadm_config import init_config, join_config
+from kubeproof.node.parts import parts
 from kubeproof.proof import probe
 from kubeproof.rules import api
 from kubeproof.state import collector
+from kubeproof.state.part import Asker
 from kubeproof.terminal.errors import UserError
 from kubeproof.walkthrough import attempt
 from tests.unit.node.example import RAW, cluster
@@ -59,6 +61,9 @@ def test_commands_on_hosts() -> None:
     patience.use(3.0)
     assert exclusively(["true"])[:3] == ["flock", "--wait", "900"]
     assert "--request-timeout 30s" in Objects().command()
+    assert api.kubelets_command({}).count("--max-time 12 ") == 1
+    asked = {part.field: part.text for part in parts(Asker.PROOF | Asker.DOCTOR)}
+    assert all("WITHIN=15\n" in asked[name] for name in ("kubelet", "control_plane"))
     assert "--max-time 12 " in probe.curl("http://192.0.2.11/")
     assert attempt.ping("192.0.2.11")[-2] == "6"
     assert "--request-timeout=24s" in patiently(collector.build({"api": api.command()}, marker="x", timeout=patient(8)))
