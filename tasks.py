@@ -485,7 +485,7 @@ PROGRAMS = ("lint-imports", "shellcheck")
 
 
 def _lint_commands() -> list[list[str]]:
-    scripts = ["inv", "lab/launch-node", "lab/prepare-node"]
+    scripts = ["inv", "lab/attach-tap", "lab/launch-node", "lab/prepare-node"]
     scripts += [str(file.relative_to(ROOT)) for file in sorted((ROOT / "kubeproof").rglob("*.sh"))]
     return [
         ["ruff", "format", "--check", "."],

@@ -35,7 +35,7 @@ def launch(lab: LabSettings, name: str) -> None:
             cwd="/",
             env={**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"},
         )
-        process.remember(_pid_file(name), started.pid)
+        process.remember(pid_file(name), started.pid)
 
 
 def is_running(name: str) -> bool:
@@ -71,7 +71,7 @@ def kill(name: str) -> None:
     if launcher is not None:
         _kill(name, launcher)
     _remove_control_groups(name)
-    _pid_file(name).unlink(missing_ok=True)
+    pid_file(name).unlink(missing_ok=True)
 
 
 def console_log(name: str) -> Path:
@@ -169,10 +169,11 @@ def _host_link(init: int) -> str:
 
 
 def _launcher(name: str) -> int | None:
-    return process.alive(_pid_file(name))
+    return process.alive(pid_file(name))
 
 
-def _pid_file(name: str) -> Path:
+def pid_file(name: str) -> Path:
+    """What remembers the node's process."""
     return RUN / f"{name}.json"
 
 

@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from kubeproof.terminal.errors import UserError
 from kubeproof.terminal.exits import ending_cleanly
 from lab import settings
-from lab.settings import LabSettings, Role
+from lab.settings import LabNode, LabSettings, Role
 
 INTERFACES = Path("/sys/class/net")
 
 
 class HostData(TypedDict):
     address: str
+    _sudo: NotRequired[bool]
 
 
 def hosts(role: Role) -> list[tuple[str, HostData]]:
@@ -21,7 +22,12 @@ def hosts(role: Role) -> list[tuple[str, HostData]]:
     with ending_cleanly():
         lab = settings.load()
         require_up(lab)
-    return [(node.name, {"address": str(node.address)}) for node in lab.nodes if node.role == role]
+    return [(node.name, host_data(node)) for node in lab.nodes if node.role == role]
+
+
+def host_data(node: LabNode) -> HostData:
+    """What is a node's own. Virtual machines are entered by a user with sudo. Pure."""
+    return {"address": str(node.address), **({"_sudo": True} if node.vm else {})}  # type: ignore[typeddict-item]
 
 
 def advice(lab: LabSettings, names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from lab.settings import LabSettings
 def up(lab: LabSettings, summary: Summary) -> None:
     """Bring up whatever is not; safe to repeat, also after an interruption. Raises UserError, CommandError."""
     summary.check("preflight", lambda: preflight.check(lab))
-    summary.change("system packages", preflight.install_packages)
+    summary.change("system packages", lambda: preflight.install_packages(preflight.packages_for(lab)))
     summary.change("lab network", lambda: network.up(lab))
     summary.change("mirror", lambda: mirror.up(lab))
     summary.change("nodes", lambda: nodes.up(lab))

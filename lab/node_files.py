@@ -35,6 +35,19 @@ def is_prepared(name: str) -> bool:
     return _key_file(name).exists()
 
 
+def disk_of(name: str) -> Path:
+    """A virtual machine's disk; its ``root_of`` has only what makes it this node. Containers have none."""
+    return NODES / name / "disk.qcow2"
+
+
+def is_vm(name: str) -> bool:
+    """Only root may look; to others there is none."""
+    try:
+        return disk_of(name).exists()
+    except PermissionError:
+        return False
+
+
 def _key_file(name: str) -> Path:
     return NODES / name / "shared"
 
@@ -44,10 +57,7 @@ def create(lab: LabSettings, node: LabNode, base: Path) -> None:
 
     What an interrupted call left is made anew.
     """
-    making = NODES / node.name / "making"
-    shell.run(["rm", "-rf", "--one-file-system", making])
-    making.parent.mkdir(parents=True, exist_ok=True)
-    making.parent.chmod(0o700)
+    making = begin(node.name)
     prepared = (base / "shared").exists()
     trees.copy(base / "root" if prepared else base, making)
     if prepared:
@@ -55,15 +65,40 @@ def create(lab: LabSettings, node: LabNode, base: Path) -> None:
         _key_file(node.name).write_text(base.name)
         # Layers of images, which Docker and containerd write once and then only read.
         shell.run(["cp", "--archive", "--link", SHARED / base.name / "var", making])
+    identify(lab, node, making)
+    authorize(making / "root")
+    finish(lab, node)
+
+
+def begin(name: str) -> Path:
+    """The folder in which the node's files are made; it is not there yet. What an interrupted call left is removed."""
+    making = NODES / name / "making"
+    shell.run(["rm", "-rf", "--one-file-system", making, disk_of(name)])
+    making.parent.mkdir(parents=True, exist_ok=True)
+    making.parent.chmod(0o700)
+    return making
+
+
+def identify(lab: LabSettings, node: LabNode, making: Path) -> None:
+    """Write what makes a root filesystem this node's and no other's, but for who may log in."""
     _write(making, {**identity(lab, node), "etc/machine-id": f"{uuid.uuid4().hex}\n"})
-    authorized = making / "root/.ssh/authorized_keys"
-    authorized.parent.mkdir(mode=0o700, exist_ok=True)
-    authorized.write_text(ssh.ensure_key())
-    authorized.chmod(0o600)
+    (making / "etc/ssh").mkdir(exist_ok=True)
     ssh.ensure_host_key(making, node.name)
     shutil.copy(APT_ROOT / node.system.repository / apt.KEY_FILE, making / APT_KEY)
+
+
+def authorize(home: Path) -> None:
+    """Let the lab's key log in as the user of a home directory."""
+    authorized = home / ".ssh/authorized_keys"
+    authorized.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    authorized.write_text(ssh.ensure_key())
+    authorized.chmod(0o600)
+
+
+def finish(lab: LabSettings, node: LabNode) -> None:
+    """From now on the node exists."""
     _fingerprint_file(node.name).write_text(fingerprint(lab, node))
-    making.rename(root_of(node.name))
+    (NODES / node.name / "making").rename(root_of(node.name))
 
 
 def exists(name: str) -> bool:
@@ -88,6 +123,8 @@ def problems(lab: LabSettings) -> list[str]:
     mend = "run `./inv lab.down` first, or take the settings back"
     lines = unfinished()
     lines += [_still_a_node(lab, name) for name in surplus(lab) if (root_of(name) / KUBELET_CONF).exists()]
+    # Nobody looks into its disk.
+    lines += [f"{name}: is a virtual machine and maybe still a node; {mend}" for name in surplus(lab) if is_vm(name)]
     for name, node in wanted.items():
         if exists(name) and _made_for(name) != fingerprint(lab, node):
             lines.append(f"{name}: was made with another system, other addresses or sources than are set now; {mend}")
@@ -123,6 +160,7 @@ def apt_source(lab: LabSettings, repository: str) -> str:
 
 def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:
     """Text of the files that differ from node to node, by path below the root."""
+    link = "eth0" if node.vm else "host0"
     return {
         "etc/hostname": f"{node.name}\n",
         "etc/hosts": f"127.0.0.1 localhost\n{node.address} {node.name}\n",
@@ -132,7 +170,7 @@ def identity(lab: LabSettings, node: LabNode) -> dict[str, str]:
         # The default route exists because flanneld takes the interface that has it; the gateway forwards nothing.
         "etc/network/interfaces": (
             "auto lo\niface lo inet loopback\n\n"
-            "auto host0\niface host0 inet static\n"
+            f"auto {link}\niface {link} inet static\n"
             f"    address {node.address}/{lab.node_network.prefixlen}\n"
             f"    gateway {lab.gateway}\n"
             # kubelet asks there for credentials whenever it starts (its provider for Amazon's registries), and would

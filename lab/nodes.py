@@ -1,14 +1,15 @@
-"""The lab's nodes: system containers with their own network stack, init, SSH server and identity."""
+"""The lab's nodes, containers or virtual machines: each with its own network stack, init, SSH server and identity."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from kubeproof.terminal.console import step
 from kubeproof.terminal.errors import CommandError, UserError
-from lab import container, kernel_settings, node_files, prepared, rootfs, shell, ssh
+from lab import container, kernel_settings, node_files, prepared, rootfs, shell, ssh, vm, vm_image
 from lab.container import init_pid as init_pid
 from lab.container import is_running as is_running
 from lab.node_files import existing as existing
@@ -18,6 +19,7 @@ from lab.systems import NodeSystem
 from lab.wait import wait_until
 
 BOOT_SECONDS = 180
+CONNECT_SECONDS = 2
 SSH_SECONDS = 20
 """One of the tries to reach a node."""
 
@@ -33,6 +35,20 @@ class NodeStatus:
     disk_mib: int | None
 
 
+class Driver(Protocol):
+    """What runs a node: lab/container.py, or lab/vm.py."""
+
+    def launch(self, lab: LabSettings, name: str) -> None: ...
+    def stop(self, name: str) -> None: ...
+    def kill(self, name: str) -> None: ...
+    def memory_mib(self, name: str) -> int | None: ...
+
+
+def _driver(name: str) -> Driver:
+    """By what the node is, also if the settings have changed since."""
+    return vm if node_files.is_vm(name) else container
+
+
 def check(lab: LabSettings) -> list[str]:
     """Nodes that are there and do not fit the settings; one line each."""
     return node_files.problems(lab)
@@ -46,10 +62,18 @@ def up(lab: LabSettings) -> int:
     removed = _remove(node_files.surplus(lab))
     missing = [node for node in lab.nodes if not node_files.exists(node.name)]
     if missing:
-        bases = {system: _base(lab, system) for system in dict.fromkeys(node.system for node in missing)}
+        bases = {system: _base(lab, system) for system in dict.fromkeys(node.system for node in missing if not node.vm)}
+        images = {system: vm_image.ensure(lab, system) for system in {node.system for node in missing if node.vm}}
         ssh.ensure_key()
+
+        def create(node: LabNode) -> None:
+            if node.vm:
+                vm.create(lab, node, images[node.system])
+            else:
+                node_files.create(lab, node, bases[node.system])
+
         with step(f"root filesystems of {_names(missing)}"), ThreadPoolExecutor() as pool:
-            list(pool.map(lambda node: node_files.create(lab, node, bases[node.system]), missing))
+            list(pool.map(create, missing))
     return removed + len(missing) + start_all(lab)
 
 
@@ -80,14 +104,14 @@ def stop_all() -> int:
     running = [name for name in existing() if is_running(name)]
     if running:
         with step(f"stopping {', '.join(running)}"), ThreadPoolExecutor() as pool:
-            list(pool.map(container.stop, running))
+            list(pool.map(lambda name: _driver(name).stop(name), running))
     return len(running)
 
 
 def kill_all() -> None:
     """End every node at once: for those whose files are to be deleted or replaced."""
     with ThreadPoolExecutor() as pool:
-        list(pool.map(container.kill, existing()))
+        list(pool.map(lambda name: _driver(name).kill(name), existing()))
 
 
 def start(lab: LabSettings, name: str) -> int:
@@ -107,7 +131,7 @@ def stop(lab: LabSettings, name: str) -> int:
     if not is_running(name):
         return 0
     with step(f"stopping {name}"):
-        container.stop(name)
+        _driver(name).stop(name)
     return 1
 
 
@@ -129,7 +153,7 @@ def _remove(names: list[str]) -> int:
 
 def _delete(name: str) -> None:
     """Without a shutdown, since nothing of it is kept."""
-    container.kill(name)
+    _driver(name).kill(name)
     shell.run(["rm", "-rf", "--one-file-system", NODES / name])
 
 
@@ -149,7 +173,7 @@ def _launch(lab: LabSettings, nodes: Iterable[LabNode]) -> None:
         raise UserError(problems)
     kernel_settings.remember()
     for node in nodes:
-        container.launch(lab, node.name)
+        _driver(node.name).launch(lab, node.name)
 
 
 def _wait_for_ssh(nodes: Iterable[LabNode]) -> None:
@@ -158,14 +182,17 @@ def _wait_for_ssh(nodes: Iterable[LabNode]) -> None:
 
 
 def _wait_for_one(node: LabNode) -> None:
-    command = ["ssh", "-F", str(SSH_CONFIG), "-o", "ConnectTimeout=2", "-o", "BatchMode=yes", node.name, "true"]
+    connect, seconds = (vm.CONNECT_SECONDS, vm.BOOT_SECONDS) if node.vm else (CONNECT_SECONDS, BOOT_SECONDS)
+    options = ["-o", f"ConnectTimeout={connect}", "-o", "BatchMode=yes"]
+    command = ["ssh", "-F", str(SSH_CONFIG), *options, node.name, "true"]
+    log = container.console_log(node.name)
 
     def answers() -> bool:
         if not is_running(node.name):
-            raise CommandError(f"{node.name}: ended while it started; see {container.console_log(node.name)}")
+            raise CommandError(f"{node.name}: ended while it started; see {log}")
         return shell.succeeds(command, SSH_SECONDS)
 
-    wait_until(answers, seconds=BOOT_SECONDS, what=f"{node.name} to answer by SSH at {node.address}")
+    wait_until(answers, seconds=seconds, what=f"{node.name} to answer by SSH at {node.address}; see {log}")
 
 
 def _status(node: LabNode) -> NodeStatus:
@@ -173,4 +200,4 @@ def _status(node: LabNode) -> NodeStatus:
     state = "running" if is_running(node.name) else ("stopped" if made else "not made")
     size = shell.run(["du", "-sm", NODES / node.name], check=False).split() if made else []
     disk = int(size[0]) if size else None
-    return NodeStatus(node.name, str(node.address), state, container.memory_mib(node.name), disk)
+    return NodeStatus(node.name, str(node.address), state, _driver(node.name).memory_mib(node.name), disk)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kubeproof.terminal.console import say, step
 from kubeproof.terminal.errors import CommandError, UserError
-from lab import archive, host, machine, mirror, network, nodes, paths, prepared, rootfs, shell
+from lab import archive, host, machine, mirror, network, nodes, paths, prepared, rootfs, shell, vm, vm_image
 from lab.mirror import kubernetes, node_packages
 from lab.mirror.cache import PARTIAL
 from lab.settings import LabSettings
@@ -23,6 +23,10 @@ PACKAGES_GIB = 0.7
 """The Debian packages of the lab, of which Go is the largest, and their downloads."""
 SPARE_GIB = 0.2
 """Logs, and what a repeated `up` downloads."""
+VM_DISK_GIB = 1.6
+"""The image of virtual machines, with packages and images, was measured at 1.2 GiB; what one writes comes to that."""
+VM_MEMORY_GIB = vm.MEMORY_MIB / 1024 + 0.3
+"""What it has, and what qemu needs for itself; an estimate."""
 NODE_MEMORY_GIB = 0.7
 """Three nodes with a cluster were measured at 1.7 GiB resident."""
 BUILD_MEMORY_GIB = 3.0
@@ -84,21 +88,22 @@ def _resource_problems(lab: LabSettings) -> list[str]:
 
 def _memory_needed(lab: LabSettings) -> float:
     """GiB. The nodes start when the build is over."""
-    to_start = sum(not nodes.is_running(node.name) for node in lab.nodes)
-    return max(NODE_MEMORY_GIB * to_start, 0 if _is_cached(BUILT) else BUILD_MEMORY_GIB)
+    to_start = [node for node in lab.nodes if not nodes.is_running(node.name)]
+    running = sum(VM_MEMORY_GIB if node.vm else NODE_MEMORY_GIB for node in to_start)
+    return max(running, 0 if _is_cached(BUILT) else BUILD_MEMORY_GIB)
 
 
 def _disk_needed(lab: LabSettings) -> dict[Path, float]:
     """GiB for each folder that grows."""
     made = nodes.existing()
-    missing = sum(node.name not in made for node in lab.nodes)
+    missing = [node for node in lab.nodes if node.name not in made]
     building = not _is_cached(BUILT)
     kinds = [system.kind(prepared.KIND) for system in lab.systems]
     preparing = missing and lab.hosts == "prepared" and not all(map(_is_cached, kinds))
     return {
         # What a build leaves free again is enough for the other.
         paths.CACHE: CACHE_GIB if building else SPARE_GIB + (PREPARED_GIB if preparing else 0),
-        paths.STATE: NODE_DISK_GIB * missing,
+        paths.STATE: sum(VM_DISK_GIB if node.vm else NODE_DISK_GIB for node in missing),
         Path("/usr"): PACKAGES_GIB if building else 0,
     }
 
@@ -132,12 +137,18 @@ def _service_problems(lab: LabSettings) -> list[str]:
     return [*unreachable, *mirror.check(lab), *nodes.check(lab)]
 
 
+def packages_for(lab: LabSettings) -> tuple[str, ...]:
+    """Debian packages that this lab needs beside those of every lab."""
+    return vm.PACKAGES if lab.vm_workers else ()
+
+
 def _must_download(lab: LabSettings) -> bool:
     """Whether anything is missing that comes from Debian's archive."""
-    if missing_packages() or not all(_is_cached(kind) for kind in DOWNLOADED):
+    if missing_packages(packages_for(lab)) or not all(_is_cached(kind) for kind in DOWNLOADED):
         return True
     try:
-        return not all(map(rootfs.is_cached, lab.systems))
+        cached = all(map(rootfs.is_cached, lab.systems))
+        return not cached or not all(vm_image.is_cached(node.system) for node in lab.nodes if node.vm)
     except UserError:
         # Without apt's lists nobody can tell.
         return True

@@ -7,6 +7,7 @@ Docker unmounts whatever is below its folder. The deploy finds what a host has t
 
 import hashlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from kubeproof.config.settings import Settings
@@ -28,11 +29,29 @@ _RECIPE = 4
 APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What a root filesystem is prepared with: the words of PROGRAM, and everything that decides its content."""
+
+    words: list[str]
+    parts: tuple[object, ...]
+
+
 def ensure(lab: LabSettings, system: NodeSystem) -> Path:
     """Return its folder, with what each node has a copy of, making it first if the cache has none for the mirror.
 
     What is shared is where nodes look for it then, by the folder's name: below SHARED.
     """
+    made = recipe(lab, system)
+    key = cache.key(_RECIPE, rootfs.key(system), *made.parts)
+    title = f"node root filesystem of {system.name} with packages and images"
+    folder, _ = cache.ensure(system.kind(KIND), key, title, lambda partial: _make(lab, system, partial, made.words))
+    share(folder / "shared", key)
+    return folder
+
+
+def recipe(lab: LabSettings, system: NodeSystem) -> Recipe:
+    """The deploy's packages and images, as far as the mirror has them now."""
     settings = group_data.settings()
     held = registry.held_by(lab.registry)
     network = manifest_source.plan_network(settings).images
@@ -42,18 +61,30 @@ def ensure(lab: LabSettings, system: NodeSystem) -> Path:
     words = [settings.runtime.name, lab.registry, " ".join(_packages(settings, system))]
     folders = (APT_REPOSITORY, APT_ROOT / system.repository)
     indexes = [hashlib.sha256((folder / "Packages").read_bytes()).hexdigest() for folder in folders]
-    key = cache.key(_RECIPE, rootfs.key(system), words, images, indexes, PROGRAM.read_text())
-    words.append(" ".join(references(settings.runtime, tuple(images))))
-    title = f"node root filesystem of {system.name} with packages and images"
-    folder, _ = cache.ensure(system.kind(KIND), key, title, lambda partial: _make(lab, system, partial, words))
-    if not (SHARED / key).exists():
-        with cache.creating(SHARED / key) as partial:
-            # Links, which stay when the cache is deleted; it may be on another file system.
-            if not shell.succeeds(["cp", "--archive", "--link", folder / "shared", partial]):
-                # It made the folders. A copy into one that is there would end up below it.
-                cache.remove(partial)
-                trees.copy(folder / "shared", partial)
-    return folder
+    parts = (words, images, indexes, PROGRAM.read_text())
+    return Recipe([*words, " ".join(references(settings.runtime, tuple(images)))], parts)
+
+
+def share(folder: Path, key: str) -> None:
+    """Have a folder of the cache below SHARED, by its key, where nodes look for it."""
+    if (SHARED / key).exists():
+        return
+    with cache.creating(SHARED / key) as partial:
+        # Links, which stay when the cache is deleted; it may be on another file system.
+        if not shell.succeeds(["cp", "--archive", "--link", folder, partial]):
+            # It made the folders. A copy into one that is there would end up below it.
+            cache.remove(partial)
+            trees.copy(folder, partial)
+
+
+def install(lab: LabSettings, system: NodeSystem, root: Path, words: list[str]) -> None:
+    """Have packages and images in a root filesystem, by the words of a recipe."""
+    shutil.copy(APT_REPOSITORY / apt.KEY_FILE, root / node_files.APT_KEY)
+    # Each node gets its own.
+    (root / "etc/apt/sources.list").write_text(
+        "".join(node_files.apt_source(lab, repository) for repository in (APT_REPOSITORY.name, system.repository))
+    )
+    container.run_program(root, PROGRAM, words)
 
 
 def _packages(settings: Settings, system: NodeSystem) -> list[str]:
@@ -70,12 +101,7 @@ def _make(lab: LabSettings, system: NodeSystem, folder: Path, words: list[str]) 
     folder.mkdir()
     folder.parent.chmod(0o700)
     trees.copy(rootfs.ensure(system), root)
-    shutil.copy(APT_REPOSITORY / apt.KEY_FILE, root / node_files.APT_KEY)
-    # Each node gets its own.
-    (root / "etc/apt/sources.list").write_text(
-        "".join(node_files.apt_source(lab, repository) for repository in (APT_REPOSITORY.name, system.repository))
-    )
-    container.run_program(root, PROGRAM, words)
+    install(lab, system, root, words)
     for path in [root / "usr", *(path for pattern in LAYERS for path in root.glob(pattern))]:
         shared = folder / "shared" / path.relative_to(root)
         shared.parent.mkdir(parents=True, exist_ok=True)

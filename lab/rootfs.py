@@ -49,8 +49,12 @@ def key(system: NodeSystem) -> str:
 
 
 def _image_files() -> Iterator[Path]:
-    yield from sorted(file for file in IMAGE.rglob("*") if file.is_file())
+    yield from files_below(IMAGE)
     yield SHIM
+
+
+def files_below(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
 def _build(folder: Path, system: NodeSystem) -> None:

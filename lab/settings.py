@@ -47,6 +47,8 @@ class LabNode:
     address: IPv4Address
     role: Role
     system: NodeSystem = DEFAULT
+    vm: bool = False
+    """A virtual machine, and no container."""
 
 
 def _setting(read: Reader[T]) -> T:
@@ -99,6 +101,7 @@ class LabSettings:
     """What lab.toml says. ``first_node`` is the control plane host's offset in the node network; workers follow."""
 
     workers: int = _setting(reading.integer(1, MAX_WORKERS))
+    vm_workers: int = _setting(reading.integer(0, MAX_WORKERS))
     node_network: IPv4Network = _setting(_node_network)
     first_node: int = _setting(reading.integer(GATEWAY_INDEX + 1, 2 ** (32 - SHORTEST_PREFIX) - 2))
     pod_cidr: IPv4Network = _setting(_private_network)
@@ -149,7 +152,8 @@ class LabSettings:
     def _worker(self, number: int) -> LabNode:
         address = self.node_network[self.first_node + number]
         system = self.system[min(number, len(self.system) - 1)]
-        return LabNode(f"{self.worker_prefix}{number}", address, "worker", system)
+        is_vm = number > self.workers - self.vm_workers
+        return LabNode(f"{self.worker_prefix}{number}", address, "worker", system, is_vm)
 
 
 @cache
@@ -199,6 +203,9 @@ def _conflicts(values: Mapping[str, object]) -> Iterator[str]:
     match values:
         case {"registry_port": int() as registry, "apt_port": int() as apt} if registry == apt:
             yield problem("apt_port", "is registry_port too", apt, "give each its own port")
+    match values:
+        case {"workers": int() as workers, "vm_workers": int() as vms} if vms > workers:
+            yield problem("vm_workers", "is more than there are workers", vms, f"use at most {workers}")
     for name in ("registry_port", "apt_port"):
         port = values.get(name)
         if isinstance(port, int) and port in RESERVED_PORTS:

@@ -78,7 +78,7 @@ def restore(lab: LabSettings, name: str, summary: Summary) -> int:
     Returns the proof's exit code. One that is interrupted is completed by the next one: until then no node starts.
     Raises UserError before anything is changed, CommandError.
     """
-    inventory.require_up(lab)
+    _require_containers(lab)
     about = _about(name)
     if problems := _problems(lab, name, about):
         raise UserError(problems)
@@ -111,8 +111,14 @@ def show_all() -> None:
         console.print(f"{name}: {about.taken}, {what}, {about.mib} MiB", markup=False)
 
 
-def _check_new(lab: LabSettings, name: str) -> None:
+def _require_containers(lab: LabSettings) -> None:
     inventory.require_up(lab)
+    if lab.vm_workers:
+        raise UserError("nodes: a lab with virtual machines has no snapshots; set vm_workers to 0 for a lab that has")
+
+
+def _check_new(lab: LabSettings, name: str) -> None:
+    _require_containers(lab)
     if not NAME.fullmatch(name):
         raise UserError(f"{name}: is no name for a snapshot, use lower-case letters, digits, '.', '_' and '-'")
     if name in names():

@@ -11,6 +11,9 @@ from lab import shell
 from lab.paths import SSH_CONFIG, SSH_DIR, SSH_KEY, SSH_KNOWN_HOSTS
 from lab.settings import LabNode
 
+VM_USER = "admin"
+"""Who logs in to virtual machines, which have sudo; to containers it is root."""
+
 
 def ensure_key() -> str:
     """Make the lab's own key pair if there is none; return the public key's line."""
@@ -39,13 +42,14 @@ def render(nodes: Iterable[LabNode]) -> str:
     return "".join(
         f"Host {node.name} {node.address}\n"
         f"    HostName {node.address}\n"
-        "    User root\n"
+        f"    User {VM_USER if node.vm else 'root'}\n"
         f"    IdentityFile {SSH_KEY}\n"
         "    IdentitiesOnly yes\n"
         f"    UserKnownHostsFile {SSH_KNOWN_HOSTS}\n"
         "    GlobalKnownHostsFile /dev/null\n"
         "    StrictHostKeyChecking yes\n"
-        "    ConnectTimeout 10\n"
+        # Which the exchange of keys has to be done in too.
+        f"    ConnectTimeout {30 if node.vm else 10}\n"
         "    LogLevel ERROR\n\n"
         for node in nodes
     )

@@ -37,8 +37,11 @@ cluster_dns_image = references(load())["cluster-dns"]
 
 container_runtime = load().container_runtime
 
-# The default in a container that is not alone under systemd's tree.
-cgroup_driver = "cgroupfs"
+# cgroupfs is the default in a container that is not alone under systemd's tree; a virtual machine is.
+cgroup_driver = "systemd" if load().vm_workers else "cgroupfs"
+
+# Emulated virtual machines take their time.
+patience = 10.0 if load().vm_workers else 1.0
 
 # nf_conntrack_max is not writable in a container.
 conntrack_max_per_core = 0

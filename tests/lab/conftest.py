@@ -53,6 +53,10 @@ MAY_SKIP = ("test_golden",)
 """Modules about captures that are no part of the project; in CI nothing else may skip."""
 
 
+collect_ignore = [] if settings.load().vm_workers else ["test_vm.py"]
+"""What needs virtual machines runs in a lab that has them, which is set by KUBEPROOF_LAB_VM_WORKERS."""
+
+
 def why_not_up() -> str | None:
     """What is missing of the lab, or None if it is up."""
     lab = settings.load()

@@ -123,6 +123,13 @@ def test_a_lab_with_other_settings_is_refused_and_nothing_is_done(files: Files) 
     restore(lab=parse(read_file(FILE), {"KUBEPROOF_LAB_HOSTS": "bare"}))
 
 
+def test_a_lab_with_virtual_machines_has_none(files: Files) -> None:
+    lab = parse(read_file(FILE), {"KUBEPROOF_LAB_VM_WORKERS": "1"})
+    assert "virtual machines has no snapshots" in refused(lambda: take(lab=lab))
+    take()
+    assert "virtual machines has no snapshots" in refused(lambda: restore(lab=lab))
+
+
 def test_nodes_that_the_settings_do_not_name_are_no_lab_to_keep(files: Files) -> None:
     (files.nodes / "k8s-node3/root").mkdir(parents=True)
     assert "`./inv lab.up`" in refused(take)
