@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from paramiko import SSHException
 from pyinfra.connectors.sshuserclient import client
 from pyinfra.connectors.sshuserclient.config import SSHConfig
 
@@ -18,10 +19,14 @@ def follow_ssh() -> None:
 
 class _Config(SSHConfig):
     def lookup(self, hostname: str) -> Any:
-        """Values of a host by option."""
+        """Values of a host by option. Raises SSHException for one that is its own jump host."""
         found: Any = super().lookup(hostname)
         if found.get("proxyjump", "").lower() == "none":
             del found["proxyjump"]
+        ways = found.get("proxyjump", "").split(",")
+        if hostname in (way.rpartition("@")[2].partition(":")[0] for way in ways):
+            # Followed, it would end in a RecursionError; ssh itself hangs.
+            raise SSHException(f"{hostname} is its own jump host, set `ProxyJump none` for it in ssh's configuration")
         if "port" in found:
             found["port"] = int(found["port"])
         return found

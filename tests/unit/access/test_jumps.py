@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paramiko import SSHException
 from pyinfra.connectors.sshuserclient import client
 
 from kubeproof.access import jumps
@@ -64,6 +65,12 @@ def test_two_jumps_with_ports(config: str, went: list[tuple[Any, ...]]) -> None:
 def test_a_host_that_is_no_jump_away(config: str, went: list[tuple[Any, ...]]) -> None:
     _, found, *_ = client.SSHClient().parse_config("first", ssh_config_file=config)
     assert (found["port"], "sock" in found, went) == (2201, False, [])
+
+
+def test_a_host_that_is_its_own_jump_host(config: str) -> None:
+    Path(config).write_text("Host *\n    ProxyJump root@bastion:2201\n")
+    with pytest.raises(SSHException, match="bastion is its own jump host"):
+        client.SSHClient().parse_config("near", ssh_config_file=config)
 
 
 def test_a_changed_key_of_a_jump_host_can_be_told(config: str) -> None:
