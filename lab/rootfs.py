@@ -60,18 +60,23 @@ def files_below(folder: Path) -> list[Path]:
 def _build(folder: Path, system: NodeSystem) -> None:
     # Its setuid programs grow old without updates; no user of this machine shall run them.
     folder.parent.chmod(0o700)
-    debootstrap.make(folder, "minbase", NODE_PACKAGES, _hooks(), release=system.release)
+    debootstrap.make(folder, "minbase", NODE_PACKAGES, hooks(*_diverting()), release=system.release)
     _add_image_files(folder)
 
 
-def _hooks() -> list[str]:
-    hooks = [f'chroot "$1" systemctl mask {" ".join(MASKED_UNITS)}']
-    if host.lacks_sys_resource():
-        # Diverted before runc is ever installed, so that Docker's and containerd's runc is the shim from the start.
-        hooks.append('chroot "$1" dpkg-divert --quiet --add --no-rename --divert /usr/sbin/runc.distrib /usr/sbin/runc')
+def hooks(*more: str) -> list[str]:
+    """Options of mmdebstrap for what is done in every node's root filesystem, and more."""
+    masking = f'chroot "$1" systemctl mask {" ".join(MASKED_UNITS)}'
     # Keys made here would be shared by all nodes; each node gets its own.
-    hooks.append('rm -f "$1"/etc/ssh/ssh_host_*')
-    return [f"--customize-hook={hook}" for hook in hooks]
+    without_keys = 'rm -f "$1"/etc/ssh/ssh_host_*'
+    return [f"--customize-hook={hook}" for hook in (masking, *more, without_keys)]
+
+
+def _diverting() -> list[str]:
+    if not host.lacks_sys_resource():
+        return []
+    # Diverted before runc is ever installed, so that Docker's and containerd's runc is the shim from the start.
+    return ['chroot "$1" dpkg-divert --quiet --add --no-rename --divert /usr/sbin/runc.distrib /usr/sbin/runc']
 
 
 def _add_image_files(root: Path) -> None:

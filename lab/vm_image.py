@@ -43,7 +43,11 @@ def is_cached(system: NodeSystem) -> bool:
 
 def _root_key(system: NodeSystem) -> str:
     sources = [source.line() for source in archive.sources_of(system.release)]
-    files = [(str(file), file.read_text()) for folder in COPIED for file in rootfs.files_below(folder)]
+    files = [
+        (str(file.relative_to(REPOSITORY)), file.read_text())
+        for folder in COPIED
+        for file in rootfs.files_below(folder)
+    ]
     return cache.key(PACKAGES, rootfs.MASKED_UNITS, sources, files)
 
 
@@ -68,18 +72,8 @@ def _root(system: NodeSystem) -> Path:
 
 def _make_root(folder: Path, system: NodeSystem) -> None:
     folder.parent.chmod(0o700)
-    debootstrap.make(
-        folder, "minbase", PACKAGES, [f"--customize-hook={hook}" for hook in _hooks()], release=system.release
-    )
+    adding = f'chroot "$1" useradd --create-home --shell /bin/bash --uid {USER_ID} {ssh.VM_USER}'
+    debootstrap.make(folder, "minbase", PACKAGES, rootfs.hooks(adding), release=system.release)
     for copied in COPIED:
         shutil.copytree(copied, folder, dirs_exist_ok=True)
     (folder / "etc/sudoers.d/kubeproof").chmod(0o440)
-
-
-def _hooks() -> list[str]:
-    return [
-        f'chroot "$1" systemctl mask {" ".join(rootfs.MASKED_UNITS)}',
-        f'chroot "$1" useradd --create-home --shell /bin/bash --uid {USER_ID} {ssh.VM_USER}',
-        # Keys made here would be shared by all nodes; each node gets its own.
-        'rm -f "$1"/etc/ssh/ssh_host_*',
-    ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from kubeproof.terminal.errors import CommandError
-from lab import container, node_files, nodes, process, shell, vm, vm_image
+from lab import archive, container, node_files, nodes, process, shell, vm, vm_image
 from lab.inventory import host_data
+from lab.paths import REPOSITORY
 from lab.settings import FILE, parse, read_file
+from lab.systems import DEFAULT
 
 LAB = parse(read_file(FILE), {"KUBEPROOF_LAB_VM_WORKERS": "1"})
 CONTAINER, NODE = LAB.nodes[1:]
@@ -180,3 +183,15 @@ def test_one_that_the_settings_no_longer_name_may_be_a_node(folders: Path) -> No
     node_files.disk_of("k8s-node3").touch()
     (line,) = node_files.problems(LAB)
     assert line.startswith("k8s-node3: is a virtual machine and maybe still a node; run `./inv lab.down` first")
+
+
+def test_another_clone_of_the_repository_makes_the_same_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "sources", lambda: (archive.Source("http://a.example", "bookworm"),))
+    here = vm_image._root_key(DEFAULT)
+    for folder in vm_image.COPIED:
+        shutil.copytree(folder, tmp_path / folder.relative_to(REPOSITORY))
+    monkeypatch.setattr(vm_image, "COPIED", tuple(tmp_path / each.relative_to(REPOSITORY) for each in vm_image.COPIED))
+    monkeypatch.setattr(vm_image, "REPOSITORY", tmp_path)
+    assert vm_image._root_key(DEFAULT) == here
+    (tmp_path / "lab/vm_files/etc/fstab").write_text("other")
+    assert vm_image._root_key(DEFAULT) != here
