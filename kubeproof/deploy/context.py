@@ -79,8 +79,13 @@ def is_leader() -> bool:
 
 def left_out() -> frozenset[str]:
     """Names of hosts that --limit leaves out. Preflight asks them as well; nothing else is prepared for them."""
+    return frozenset(each.name for each in left_out_hosts())
+
+
+def left_out_hosts() -> list[Host]:
+    """The same, as pyinfra's hosts."""
     state = ctx_state.get()
-    return frozenset(each.name for each in state.inventory if not state.is_host_in_limit(each))
+    return [each for each in state.inventory if not state.is_host_in_limit(each)]
 
 
 def leader_host() -> Host:

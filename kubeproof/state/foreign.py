@@ -20,7 +20,8 @@ TRANSLATED = ("REDIRECT", "DNAT", "NETMAP", "TPROXY", "ACCEPT", "RETURN")
 OWN_TABLES = ("ip filter", "ip nat", "ip mangle", "ip raw", "ip security", "inet firewalld")
 """nft tables that are iptables' or firewalld's, looked at in another way."""
 TRACE_TABLE = "kubeproof_trace_"
-"""Begins the name of the table by which a packet is watched (`./inv trace`). It does nothing else to packets."""
+"""Begins the name of the table by which a packet is watched (`./inv trace`); its nonce follows, as two traces at once
+have their own. It does nothing else to packets."""
 OWN_PRIORITIES = (0, 32766, 32767)
 """Of the kernel's own rules: local, main, default (ip-rule(8))."""
 NO_WAY = ("unreachable", "blackhole", "prohibit")

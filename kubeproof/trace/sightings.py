@@ -23,10 +23,8 @@ from kubeproof.trace.marked_packet import (
 )
 from kubeproof.trace.model import Direction, Packet, Place
 
-TABLE = TRACE_TABLE
-"""Name of the table of nft, followed by the nonce: two traces at once have their own."""
 REQUEST, ANSWER = "request_", "answer_"
-"""Its chains that mark a packet, followed by the nonce: the first line of a trace tells which packet comes."""
+"""Chains that mark a packet, followed by the nonce: the first line of a trace tells which packet comes."""
 HOOKS = {
     "prerouting": Place.PREROUTING,
     "input": Place.INPUT,
@@ -125,7 +123,7 @@ class _Group:
 
     @property
     def is_own(self) -> bool:
-        return self.table.startswith(TABLE)
+        return self.table.startswith(TRACE_TABLE)
 
     @property
     def marked(self) -> re.Match[str] | None:

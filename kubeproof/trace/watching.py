@@ -24,9 +24,10 @@ from kubeproof.config.patience import patient
 from kubeproof.proof.hosts import CONNECT_SECONDS, command
 from kubeproof.state import collector
 from kubeproof.state.errors import ParseError
+from kubeproof.state.foreign import TRACE_TABLE
 from kubeproof.state.packets import ETHERTYPE_IPV4, SNAPSHOT_BYTES, CookedPacket, Ipv4Packet, parse_ipv4
 from kubeproof.trace.marked_packet import MarkedPacket, capture_filter, is_met, nft_matches
-from kubeproof.trace.sightings import ANSWER, END, HOOKS, REQUEST, TABLE
+from kubeproof.trace.sightings import ANSWER, END, HOOKS, REQUEST
 
 LONGEST_SECONDS = 8
 """What a host watches at most, times ``patience``; 1.5 are usual, the others are for hosts under load."""
@@ -230,7 +231,7 @@ class _Watcher:
 
     def _script(self, sendings: Sequence[Sending], tunnel_ports: tuple[int, ...], seconds: float) -> str:
         packets = [one.marked for one in sendings]
-        table = f"{TABLE}{packets[0].nonce.hex()}"
+        table = f"{TRACE_TABLE}{packets[0].nonce.hex()}"
         given = {
             "SECONDS_LONG": f"{seconds:g}",
             "TABLE": table,

@@ -18,13 +18,14 @@ from ipaddress import IPv4Address
 import pytest
 
 from kubeproof.config.cluster import LoadedInventory
+from kubeproof.state.foreign import TRACE_TABLE
 from kubeproof.terminal.errors import CommandError
 from kubeproof.trace import collecting, confirmed
 from kubeproof.trace.confirming import ANSWERED, Confirmation, Status, read
 from kubeproof.trace.endpoints import Asked
 from kubeproof.trace.marked_packet import MarkedPacket
 from kubeproof.trace.model import Direction, Packet
-from kubeproof.trace.sightings import ANSWER, REQUEST, TABLE
+from kubeproof.trace.sightings import ANSWER, REQUEST
 from kubeproof.trace.watching import LONGEST_SECONDS, OWN, Sending, Spaces, watch
 from kubeproof.trace.world import World, make
 from lab.paths import REPOSITORY
@@ -38,7 +39,9 @@ PROGRAMS = "nft -i|nft monitor|xtables-monitor|tcpdump -i any"
 FOLDERS = "/run/kubeproof_trace.*"
 TUNNEL_PORT = 8472
 FIRST, *_, LAST = (node.name for node in load().nodes)
-WATCHING = f"n=0; until nft list tables | grep -q {TABLE}; do n=$((n + 1)); [ $n -lt 600 ] || exit 1; sleep 0.05; done"
+WATCHING = (
+    f"n=0; until nft list tables | grep -q {TRACE_TABLE}; do n=$((n + 1)); [ $n -lt 600 ] || exit 1; sleep 0.05; done"
+)
 """Waits on a node until the packet is watched there: that is a matter of a second."""
 NAMESPACES = "for pid in $(pgrep -x pause); do stat -L -c '%i %n' /proc/$pid/ns/net; done"
 """Of pods, by the one process in each that lasts; Kubernetes' image names it so."""
@@ -171,7 +174,7 @@ def test_no_other_packet_is_traced(world: World, inventory: LoadedInventory, end
     assert found.refused == {}
     for raw in found.raw.values():
         for pod, outputs in raw.outputs.items():
-            begun = re.findall(rf"inet {TABLE}\w+ ({REQUEST}|{ANSWER})\w+ packet:.*", outputs["trace"])
+            begun = re.findall(rf"inet {TRACE_TABLE}\w+ ({REQUEST}|{ANSWER})\w+ packet:.*", outputs["trace"])
             # In a node's own namespace it is traced anew when it is wrapped, or unwrapped.
             assert sorted(begun) == sorted([REQUEST, ANSWER] * (1 if pod else 2))
     seen = read(found.raw, marked, (), (TUNNEL_PORT,))
@@ -244,7 +247,7 @@ def test_nothing_stays_of_one_that_is_killed(ends: Ends, number: signal.Signals)
         ssh(node, WATCHING)
         process.send_signal(number)
         process.wait(timeout=10)
-        wait_until(lambda: TABLE not in ssh(node, "nft list tables"), seconds=2, what="no watch")
+        wait_until(lambda: TRACE_TABLE not in ssh(node, "nft list tables"), seconds=2, what="no watch")
 
 
 @pytest.mark.usefixtures("nothing_stays")
@@ -254,7 +257,7 @@ def test_nothing_stays_where_a_host_cannot_clean_up(ends: Ends) -> None:
     with running("trace", ends.client, ends.server, "--port", "80") as process:
         ssh(node, f"{WATCHING} && kill -KILL $(pgrep -f '[s]h -c SECONDS_LONG=')")
         process.wait(timeout=30)
-    wait_until(lambda: TABLE not in ssh(node, "nft list tables"), seconds=LONGEST_SECONDS + 1, what="no watch")
+    wait_until(lambda: TRACE_TABLE not in ssh(node, "nft list tables"), seconds=LONGEST_SECONDS + 1, what="no watch")
     ssh(node, f"rm -rf {FOLDERS}")
 
 

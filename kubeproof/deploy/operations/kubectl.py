@@ -13,6 +13,7 @@ from pyinfra.api.host import Host
 from pyinfra.facts.files import Sha256File
 
 from kubeproof.access.downloads import sha256
+from kubeproof.deploy.context import left_out
 from kubeproof.deploy.facts.files import Existing
 from kubeproof.deploy.facts.kubernetes import KUBECTL, REQUEST_SECONDS, LiveObjects, ManifestDifference, Objects
 from kubeproof.deploy.operations.remote import NodeError, read_only, try_run, wait_until
@@ -145,6 +146,4 @@ class _Watch:
 def _away(host: Host) -> frozenset[str]:
     """Hosts that nothing is waited for on: those that --limit leaves out, and those that already failed in this run and
     have been reported, so that waiting for them would only add a second error."""
-    state = host.state
-    left_out = (each.name for each in state.inventory if not state.is_host_in_limit(each))
-    return frozenset((*(failed.name for failed in state.failed_hosts), *left_out))
+    return left_out() | {failed.name for failed in host.state.failed_hosts}

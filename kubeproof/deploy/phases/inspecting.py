@@ -14,7 +14,7 @@ from kubeproof.access import connections, deadlines
 from kubeproof.config.cluster import Cluster
 from kubeproof.config.tables.systems import system_of
 from kubeproof.deploy import sudo_passwords
-from kubeproof.deploy.context import left_out
+from kubeproof.deploy.context import left_out, left_out_hosts
 from kubeproof.deploy.facts.features import Features
 from kubeproof.deploy.facts.files import Kinds
 from kubeproof.deploy.facts.hosts import Host
@@ -35,14 +35,13 @@ def connect_left_out() -> None:
 
     Those that do not answer are left at that.
     """
-    others = [host for host in state.inventory if not state.is_host_in_limit(host)]
     # A pool of its own: that of pyinfra is full of hosts that wait for this.
-    Pool(state.config.PARALLEL).map(lambda host: host.connect(show_errors=False), others)
+    Pool(state.config.PARALLEL).map(lambda host: host.connect(show_errors=False), left_out_hosts())
 
 
 def forget_failures() -> None:
     """Nothing was to be done on hosts that --limit leaves out, so none of them has failed at it."""
-    state.failed_hosts -= {host for host in state.failed_hosts if not state.is_host_in_limit(host)}
+    state.failed_hosts.difference_update(left_out_hosts())
 
 
 def enter() -> None:
@@ -115,12 +114,9 @@ def _of_fact(fact: type[FactBase[T]]) -> dict[str, T]:
 
 def _reached() -> list[PyinfraHost]:
     """Active hosts, and those that are left out and connected all the same."""
-    active = set(state.inventory.get_active_hosts())
-    return [
-        host
-        for host in state.inventory
-        if host in active or (host.connected and host not in state.failed_hosts and not state.is_host_in_limit(host))
-    ]
+    others = [host for host in left_out_hosts() if host.connected and host not in state.failed_hosts]
+    wanted = {*state.inventory.get_active_hosts(), *others}
+    return [host for host in state.inventory if host in wanted]
 
 
 def _asked(question: Callable[[PyinfraHost], T], names: Iterable[str]) -> dict[str, T]:
