@@ -1,12 +1,13 @@
 """What a deploy costs with many hosts: ``python -m tests.scale.hosts [10 100 1000]``, which `./inv bench --hosts` runs.
 
 The hosts are scripted: pyinfra's own commands and facts, this project's checks and operations, and no ssh, so that only
-what happens on the machine that deploys is measured. "plan" is `deploy.py --dry` on blank hosts, "deploy" all of it.
-Each is a process of its own; times are its processor time, with the import of pyinfra. "as pyinfra is" leaves out what
-kubeproof/deploy/pyinfra_lookups.py remembers for it.
+what happens on the machine that deploys is measured. "plan" is `deploy.py --dry` on blank hosts, "deploy" all of it,
+and "no change" another one after it. Each is a process of its own; times are its processor time, with the import of
+pyinfra. "as pyinfra is" leaves out what kubeproof/deploy/pyinfra_lookups.py remembers for it.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,9 +17,13 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import IO
 
-from tests.unit.deploy.phases.fake_cluster import FakeCluster, blank_hosts, host_facts
+from tests.scale import sampling
+from tests.unit.deploy.phases.fake_cluster import FakeCluster, Run, blank_hosts, host_facts
+from tests.unit.deploy.phases.settled import settle
 
 SIZES = (10, 100, 1000)
+FUNCTIONS = 8
+"""So many are named in a profile."""
 FIRST = IPv4Address("172.16.0.1")
 SETTINGS: dict[str, object] = {"node_network": "172.16.0.0/16", "pod_cidr": "10.64.0.0/12"}
 """Room for 4,096 nodes; by default there is room for 256."""
@@ -42,30 +47,58 @@ class Process:
         return os.waitstatus_to_exitcode(status)
 
 
-def measured(size: int, *words: str, before: str = "") -> Process:
-    """Run the deploy on that many blank hosts. Raises RuntimeError with its output if it fails."""
-    addresses = {"master" if not number else f"node{number}": str(FIRST + number) for number in range(size)}
-    process = Process(before)
+def measured(size: int) -> tuple[Process, Process, Process, Process]:
+    """What these cost on that many hosts: a plan as pyinfra is, a plan, a deploy, and a deploy that has no change.
+
+    Raises RuntimeError with its output for what fails, or changes a host that it need not.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        rules = blank_hosts([host_facts(name, address) for name, address in addresses.items()], names=addresses)
-        cluster = FakeCluster(Path(folder), rules, addresses=addresses, settings=SETTINGS, start=process)
-        run = cluster.run("deploy.py", *words)
+        cluster = hosts(Path(folder), size)
+        plain, plan, deploy, again = Process(FORGET), Process(), Process(), Process()
+        finished(cluster, plain, "--dry")
+        finished(cluster, plan, "--dry")
+        settle(cluster, finished(cluster, deploy, "-y"))
+        _without_change(finished(cluster, again, "-y"))
+    return plain, plan, deploy, again
+
+
+def hosts(folder: Path, size: int) -> FakeCluster:
+    addresses = {"master" if not number else f"node{number}": str(FIRST + number) for number in range(size)}
+    rules = blank_hosts([host_facts(name, address) for name, address in addresses.items()], names=addresses)
+    return FakeCluster(folder, rules, addresses=addresses, settings=SETTINGS)
+
+
+def finished(cluster: FakeCluster, process: Process, *words: str) -> Run:
+    cluster.start = process
+    run = cluster.run("deploy.py", *words)
     if run.code:
-        raise RuntimeError(f"{size} hosts: {' '.join(words)}: exit code {run.code}\n{run.output[-2000:]}")
-    return process
+        raise RuntimeError(f"{len(cluster.addresses)} hosts: {words}: exit code {run.code}\n{run.output[-2000:]}")
+    return run
+
+
+def _without_change(run: Run) -> None:
+    if not re.search(r"Grand total +[0-9]+ +- +- +[0-9]+", run.output):  # hosts, changes, errors, neither
+        raise RuntimeError(f"a deploy with nothing to do changes something:\n{run.output[-6000:]}")
+
+
+def profile(size: int) -> list[tuple[float, str]]:
+    """Whose the processor time of a plan of that many blank hosts is."""
+    with tempfile.TemporaryDirectory() as folder:
+        samples = Path(folder) / "samples"
+        sampled = Process(f"from tests.scale import sampling; sampling.start({str(samples)!r}); ")
+        finished(hosts(Path(folder), size), sampled, "--dry")
+        return sampling.shares(samples.read_text(), FUNCTIONS)
 
 
 def main(sizes: Sequence[int]) -> None:
-    """Print a line for each number of hosts."""
-    print("hosts   plan: as pyinfra is   with lookups remembered   ratio     MiB   deploy     MiB", flush=True)
+    """Print a line for each number of hosts, and the profile of the largest plan."""
+    print(f"hosts{'plan, as pyinfra is':>26}{'plan':>16}{'deploy':>22}{'no change':>20}", flush=True)
     for size in sizes:
-        plain, plan = measured(size, "--dry", before=FORGET), measured(size, "--dry")
-        deploy = measured(size, "-y")
-        print(
-            f"{size:5} {plain.seconds:19.1f} s {plan.seconds:23.1f} s {plain.seconds / plan.seconds:7.1f}"
-            f" {plan.mebibytes:7} {deploy.seconds:6.1f} s {deploy.mebibytes:7}",
-            flush=True,
-        )
+        costs = measured(size)
+        print(f"{size:5}" + "".join(f"{cost.seconds:9.1f} s {cost.mebibytes:5} MiB" for cost in costs), flush=True)
+    print(f"\nWhose a plan of {sizes[-1]} hosts is:")
+    for share, name in profile(sizes[-1]):
+        print(f"{share:6.0%}  {name}")
 
 
 if __name__ == "__main__":

@@ -124,7 +124,11 @@ def test_an_agent_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
         bench.nodes_of("100")
 
 
-def test_hosts_that_do_not_exist_are_planned_and_deployed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_hosts_that_do_not_exist_are_planned_deployed_and_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     hosts.main(bench.sizes_of("--hosts", "2"))
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert re.fullmatch(r" +2 +[0-9.]+ s +[0-9.]+ s +[0-9.]+ +[0-9]+ +[0-9.]+ s +[0-9]+", line)
+    _, line, _, title, *shares = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r" +2( +[0-9.]+ s +[0-9]+ MiB){4}", line)
+    assert title == "Whose a plan of 2 hosts is:"
+    owned = {name: int(share.rstrip("%")) for share, name in (line.split(maxsplit=1) for line in shares)}
+    assert owned["pyinfra"] > 0
+    assert owned["this project"] > 0

@@ -210,6 +210,7 @@ class FakeCluster:
         words = [str(world), str(log), str(HERE / "inventory" / "fake.py"), deploy, *arguments, "--fail-percent", "100"]
         with tempfile.TemporaryFile("w+") as output:
             code = self.start("tests.unit.deploy.phases.fake_pyinfra", words, environment, output)
+            output.seek(0)
             said = output.read()
         commands = [Command(**json.loads(line)) for line in log.read_text().splitlines()]
         return Run(code, said, commands)
