@@ -51,6 +51,7 @@ from kubeproof.terminal.exits import started_from_repository
 
 started_from_repository()
 
+# Hosts that Terraform or Ansible knows are taken from there: docs/how-to.md, Hosts from Terraform or Ansible.
 # The name becomes the host's name in the cluster. The address is the one at which the other nodes reach it.
 control_plane = [
     ("control-1", {"address": "192.0.2.11", "ssh_user": "admin"}),

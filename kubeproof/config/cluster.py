@@ -171,6 +171,9 @@ def _not_an_inventory(written: Path, file: Path) -> str:
     if file.is_dir():
         return f"{written}: is a folder, name an inventory file, e.g. -i inventory/lab.py"
     if not file.is_file():
+        if any(part.startswith("@") for part in written.parts):
+            hint = "hosts of Terraform or Ansible are taken by a file: docs/how-to.md, Hosts from Terraform or Ansible"
+            return f"{written}: no such inventory file, and no connector of pyinfra's is taken; {hint}"
         with_suffix = written.with_name(f"{written.name}.py")
         hint = f"did you mean {with_suffix}?" if with_suffix.is_file() else "use e.g. -i inventory/lab.py"
         return f"{written}: no such inventory file, {hint}"

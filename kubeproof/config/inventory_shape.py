@@ -83,7 +83,7 @@ def _of_host(where: str, item: object) -> Iterator[str]:
 def _name(where: str, host: str) -> Iterator[str]:
     if host.startswith("@"):
         wrong = f"host {host}: is a connector of pyinfra's, and the hosts of a cluster are reached by ssh"
-        yield f"{wrong}; write {HOST_FORM}"
+        yield f"{wrong}; write {HOST_FORM}, or take them by kubeproof.config.other_tools"
     elif "@" in host:
         user, _, rest = host.rpartition("@")
         yield f"host {host}: is no name of a host, write {_shown(rest)} and set ssh_user to {_shown(user)}"

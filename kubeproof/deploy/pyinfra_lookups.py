@@ -24,7 +24,7 @@ def remember() -> None:
     """Have the types of global arguments found once, and the rest with less work.
 
     An operation's line pyinfra finds by the whole stack with all that `inspect` knows of each frame, its source by
-    default, and uses only files and lines. Global arguments it looks for in all data of the host, nearly always in vain.
+    default, and uses only files and lines. Global arguments it looks for in all data of a host, mostly in vain.
     """
     arguments.all_global_arguments = functools.cache(arguments.all_global_arguments)
     util.stack = frames  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Scripted hosts as a deploy has left them: what it put there is what they answer, so that the next one has no change."""
+"""Scripted hosts as a deploy has left them: they answer with what it put there, so that the next one has no change."""
 
 import re
 import shlex
