@@ -8,6 +8,7 @@ machine's ip_forward says, and lets nodes reach only the mirror on the gateway.
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ MARK = "kubeproof-lab"
 GUARD_METRIC = 4294967295
 """The least preferred metric there is: any real route wins."""
 PROC_ROUTES = Path("/proc/net/route")
+PROC_LOCAL = Path("/proc/net/fib_trie")
 REJECTING_ROUTE = 0x200
 """RTF_REJECT of linux/route.h."""
 
@@ -90,7 +92,8 @@ def check(lab: LabSettings) -> list[str]:
     ]
     if _link_exists(lab.bridge) and lab.bridge not in own:
         problems.append(f"{lab.bridge}: is a network device of this machine; set another bridge in lab/lab.toml")
-    return problems + overlaps(lab, parse_routes(PROC_ROUTES.read_text()))
+    routes = parse_routes(PROC_ROUTES.read_text())
+    return [*problems, *overlaps(lab, routes), *_taken(lab, routes, PROC_LOCAL.read_text())]
 
 
 def _own_bridges() -> list[str]:
@@ -108,6 +111,23 @@ def overlaps(lab: LabSettings, routes: Iterable[Route]) -> list[str]:
         for network in guarded(lab)
         if route.device != lab.bridge and network.overlaps(route.to)
     ]
+
+
+def _taken(lab: LabSettings, routes: Iterable[Route], local: str) -> list[str]:
+    """A line for each address of this machine that is one of the lab's and that no route tells of, as on lo. Pure."""
+    networks = [route.to for route in routes]
+    return [
+        f"{network} of the lab has an address of this machine in it ({address}); set another range in lab/lab.toml"
+        for address in parse_local(local)
+        for network in guarded(lab)
+        if address in network and address != lab.gateway and not any(address in other for other in networks)
+    ]
+
+
+def parse_local(text: str) -> list[IPv4Address]:
+    """This machine's own addresses from /proc/net/fib_trie, which shows some twice."""
+    found = re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", text)
+    return [IPv4Address(word) for word in dict.fromkeys(found)]
 
 
 def parse_routes(text: str) -> list[Route]:

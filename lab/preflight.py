@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kubeproof.terminal.console import say, step
 from kubeproof.terminal.errors import CommandError, UserError
-from lab import archive, host, machine, mirror, network, nodes, paths, prepared, rootfs, shell, vm, vm_image
+from lab import archive, firewalls, host, machine, mirror, network, nodes, paths, prepared, rootfs, shell, vm, vm_image
 from lab.mirror import kubernetes, node_packages
 from lab.mirror.cache import PARTIAL
 from lab.settings import LabSettings
@@ -72,7 +72,7 @@ def check(lab: LabSettings) -> None:
     problems = [*unfit, *_resource_problems(lab)]
     if not unfit:
         # These run commands, which an unprivileged user may not, and which another system may not have.
-        problems += [*_kernel_problems(), *network.check(lab), *_service_problems(lab)]
+        problems += [*_kernel_problems(), *network.check(lab), *firewalls.check(lab.bridge), *_service_problems(lab)]
     if problems:
         raise UserError(problems)
 

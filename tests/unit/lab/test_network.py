@@ -39,6 +39,33 @@ def test_a_wide_route_overlaps_every_range_in_it() -> None:
     assert len(network.overlaps(LAB, [Route(IPv4Network("10.0.0.0/8"), "vpn0")])) == 2
 
 
+LOCAL = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     +-- 10.96.0.0/24 2 0 2
+        |-- 10.96.0.1
+           /32 host LOCAL
+        |-- 10.96.0.255
+           /32 link BROADCAST
+     |-- 192.168.200.1
+        /32 host LOCAL
+     |-- 192.168.200.77
+        /32 host LOCAL
+Local:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 10.96.0.1
+        /32 host LOCAL
+     |-- 10.244.3.4
+        /32 host LOCAL
+"""
+
+
+def test_addresses_of_the_machine_that_are_the_labs_too() -> None:
+    """But its gateway's, and those that a route has told of already."""
+    (line,) = network._taken(LAB, FOUND[:1] + FOUND[2:], LOCAL)
+    assert line.startswith("10.244.0.0/16 of the lab has an address of this machine in it (10.244.3.4)")
+
+
 def rules(chain: str) -> list[str]:
     """The lines of a chain, without its head."""
     body = network.render_table(LAB).partition(f"chain {chain} {{")[2].partition("}\n    chain")[0]

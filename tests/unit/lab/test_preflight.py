@@ -47,6 +47,7 @@ class Machine:
             "machine.disk_problems": [],
             "_kernel_problems": [],
             "network.check": [],
+            "firewalls.check": [],
             "mirror.check": [],
             "nodes.check": [],
             "nodes.existing": [node.name for node in LAB.nodes],
@@ -97,7 +98,7 @@ def test_a_fit_machine_with_everything_cached_is_asked_and_left_alone(fake: Mach
 
 def test_all_problems_come_together(fake: Machine) -> None:
     names = [f"machine.{kind}_problems" for kind in ("swap", "memory", "disk")]
-    names += ["_kernel_problems", "network.check", "mirror.check", "nodes.check"]
+    names += ["_kernel_problems", "network.check", "firewalls.check", "mirror.check", "nodes.check"]
     for name in names:
         fake.answers(name, [f"{name}: wrong"])
     fake.answers("host.cgroup_layout", host.CgroupLayout.UNSUPPORTED)
