@@ -9,6 +9,10 @@ Object = Mapping[str, Any]
 MIRROR = "kubernetes.io/config.mirror"
 """Annotation of pods that kubelet runs from files, as kubeadm has it run the control plane."""
 
+PASSING_TAINTS = tuple(f"node.kubernetes.io/{word}" for word in ("not-ready", "unreachable", "network-unavailable"))
+"""What keeps pods from a node until the controller manager has seen that it works (well-known taints): it takes these
+away a moment after the node is Ready, and pods that are placed meanwhile are all on the other nodes."""
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -38,12 +42,20 @@ def unready(objects: Sequence[Object], expected: Expectation) -> list[str]:
 
 
 def _nodes(objects: Sequence[Object], expected: Expectation) -> Iterator[str]:
-    conditions = {item["metadata"]["name"]: _condition(item, "Ready") for item in objects if item["kind"] == "Node"}
+    nodes = {item["metadata"]["name"]: item for item in objects if item["kind"] == "Node"}
     for name in expected.nodes:
-        if name not in conditions:
+        if name not in nodes:
             yield f"node {name} is not registered"
-        elif conditions[name].get("status") != "True":
-            yield f"node {name} is not Ready: {_told(conditions[name])}"
+            continue
+        condition = _condition(nodes[name], "Ready")
+        if condition.get("status") != "True":
+            yield f"node {name} is not Ready: {_told(condition)}"
+        elif taints := [taint for taint in _taints(nodes[name]) if taint in PASSING_TAINTS]:
+            yield f"node {name} is Ready, but still gets no pods: it has the taint {', '.join(taints)}"
+
+
+def _taints(node: Object) -> list[str]:
+    return [str(taint.get("key", "")) for taint in node.get("spec", {}).get("taints") or ()]
 
 
 def _absent_workloads(objects: Sequence[Object], expected: Expectation) -> Iterator[str]:

@@ -13,7 +13,7 @@ SECONDS = 300
 
 @deploy("Readiness")
 def wait() -> None:
-    """Wait until every node is Ready and every pod of the system runs."""
+    """Wait until every node is Ready and gets pods, and every pod of the system runs."""
     nodes = tuple(node.name for node in cluster().nodes)
     network = network_plan()
     expected = Expectation(

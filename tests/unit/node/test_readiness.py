@@ -36,6 +36,16 @@ def test_node_with_its_condition() -> None:
     assert unready(objects, EXPECTED) == ["node node1 is not Ready: KubeletNotReady cni config uninitialized"]
 
 
+def test_node_that_is_ready_and_not_yet_free_for_pods() -> None:
+    objects = ready_objects()
+    objects[0]["spec"] = {"taints": [{"key": "node-role.kubernetes.io/master", "effect": "NoSchedule"}]}
+    objects[1]["spec"] = {"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]}
+    objects[2]["spec"] = {"taints": None}
+    told = "node node1 is Ready, but still gets no pods: it has the taint node.kubernetes.io/not-ready"
+    assert unready(objects, EXPECTED) == [told]
+    assert unready(objects, EXPECTED.without(frozenset({"node1"}))) == []
+
+
 def test_node_that_is_not_there() -> None:
     assert unready(ready_objects()[1:], EXPECTED) == ["node master is not registered"]
 

@@ -17,6 +17,7 @@ from tests.unit.deploy.phases.fake_cluster import (
     FakeCluster,
     Run,
     host_facts,
+    ready_objects,
     sections,
 )
 
@@ -113,6 +114,17 @@ class TestBlankHosts:
         assert hosts.kubeconfig.stat().st_mode & 0o777 == 0o600
         assert hosts.kubeconfig.parent.stat().st_mode & 0o777 == 0o700
         assert "not-to-be-seen" not in output
+
+    def test_the_demo_waits_until_new_nodes_get_pods(self, hosts: FakeCluster) -> None:
+        """Or all of it would be on the others: the taint of a node that joins stays a moment longer than Ready."""
+        tainted = ready_objects()
+        tainted[1]["spec"] = {"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]}
+        hosts.answer("get nodes,", stdout=json.dumps({"items": tainted}), sets=["@looked"], when=["@api"])
+        hosts.answer("get nodes,", stdout=json.dumps({"items": ready_objects()}), when=["@looked"])
+        run = hosts.run("deploy.py", "-y")
+        assert run.code == 0, run.output
+        first, second = run.places("get nodes,", "master")[:2]
+        assert first < second < run.places("kubectl .* apply .*httpd", "master")[0]
 
 
 class TestBadLuck:
