@@ -58,10 +58,12 @@ def findings(inspection: Inspection, node: Node, facts: NodeState) -> Iterator[F
             severity="warning",
         )
         return
+    known = {node.name, *heard.hosts}
     missed = [
         name
         for name, other in inspection.arrivals.items()
-        if not (other.trouble or name in (node.name, *heard.hosts))
+        if name not in known
+        and not other.trouble
         and not (facts.kubelet_version and inspection.hosts[name].kubelet_version)
     ]
     if apart := [name for name in missed if not _met(inspection, node.name, name)]:
