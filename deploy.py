@@ -10,15 +10,12 @@ from kubeproof.deploy.context import is_leader
 from kubeproof.deploy.phases import (
     cluster_dns,
     container_runtime,
-    control_plane,
     demo,
     host_preparation,
-    images,
+    kubernetes,
     network_setup,
     packages,
     preflight,
-    readiness,
-    workers,
 )
 
 preflight.check()
@@ -27,20 +24,20 @@ container_runtime.configure()
 packages.install()
 container_runtime.start()
 network_setup.require_plugins()
-images.pull()
+container_runtime.pull()
 
 if is_leader():
-    control_plane.initialise()
+    kubernetes.initialise()
     network_setup.apply()
 
-workers.wait_for_api()
+kubernetes.wait_for_api()
 
 if not is_leader():
-    workers.join()
+    kubernetes.join()
 
-workers.keep_kubelet()
+kubernetes.keep_kubelet()
 
 if is_leader():
     cluster_dns.apply()
-    readiness.wait()
+    kubernetes.wait()
     demo.apply()

@@ -9,16 +9,16 @@ Workers leave first: each of the two `leave` is one operation, and pyinfra runs 
 import os
 
 from kubeproof.deploy.context import is_leader
-from kubeproof.deploy.phases import preflight, reset_cluster, reset_host
+from kubeproof.deploy.phases import preflight, taking_away
 
 preflight.check_ownership()
 
 if not is_leader():
-    reset_cluster.leave()
+    taking_away.leave()
 if is_leader():
-    reset_cluster.leave()
-    reset_cluster.forget_kubeconfig()
+    taking_away.leave()
+    taking_away.forget_kubeconfig()
 
-reset_cluster.remove_network()
+taking_away.remove_network()
 if not os.environ.get("KUBEPROOF_KEEP_HOSTS"):
-    reset_host.restore()
+    taking_away.restore()

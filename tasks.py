@@ -114,14 +114,14 @@ def _deploy(
     changes. CommandError if one fails."""
     from rich.markup import escape
 
-    from kubeproof.access import host_names
+    from kubeproof.access import openssh
     from kubeproof.deploy import pyinfra_run, run_report
     from kubeproof.terminal.console import console, say
     from kubeproof.terminal.summary import counted
 
     loaded = _loaded(inventory)
     left_out = loaded.cluster.left_out(limit)
-    host_names.check(loaded, left_out)
+    openssh.check(loaded, left_out)
     outcome = pyinfra_run.run(loaded.file, ROOT / file, dry=dry, env=env, limit=limit)
     for line in run_report.plan_lines(outcome.changes, [node.name for node in loaded.cluster.nodes]) if dry else ():
         console.print(escape(line), soft_wrap=True, highlight=False)

@@ -16,7 +16,7 @@ from typing import IO
 
 from rich.markup import escape
 
-from kubeproof.access import host_keys, sudo
+from kubeproof.access import openssh, sudo
 from kubeproof.config import patience
 from kubeproof.config.cluster import load
 from kubeproof.deploy import run_report
@@ -78,7 +78,7 @@ def run(
 def changed_host_keys(report: Report, inventory: Path) -> list[str]:
     """What it means, and what to do, for each host that has another host key than is known."""
     access = load(inventory).ssh if report.changed_keys else {}
-    return [f"{host}: {host_keys.explanation(access[host])}" for host in report.changed_keys if host in access]
+    return [f"{host}: {openssh.explanation(access[host])}" for host in report.changed_keys if host in access]
 
 
 def log_file(name: str) -> Path:

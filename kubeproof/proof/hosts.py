@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from kubeproof.access import host_keys, sudo
+from kubeproof.access import openssh, sudo
 from kubeproof.access.remote_kubectl import SSH_FAILED, over_ssh
 from kubeproof.config.cluster import SshAccess
 from kubeproof.config.patience import patient, patiently
@@ -92,6 +92,6 @@ def _text(printed: bytes) -> str:
 
 def _unreachable(said: str, access: SshAccess) -> UnreachableError:
     """ssh's last words, or what they mean."""
-    if host_keys.CHANGED in said:
-        return UnreachableError(host_keys.explanation(access), advice="")
+    if openssh.CHANGED in said:
+        return UnreachableError(openssh.explanation(access), advice="")
     return UnreachableError(said.strip().splitlines()[-1] if said.strip() else "ssh ended without a word")

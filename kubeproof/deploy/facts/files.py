@@ -4,7 +4,7 @@ import shlex
 
 from pyinfra.api.facts import FactBase
 
-from kubeproof.deploy.facts.lines import Lines
+from kubeproof.deploy.facts.questions import Lines
 
 HOST_PATH_KINDS = {"Directory": "d", "File": "f", "Socket": "S", "CharDevice": "c", "BlockDevice": "b"}
 """Types of a hostPath that have to be there (Kubernetes API, HostPathType), with the option of test(1) for each."""

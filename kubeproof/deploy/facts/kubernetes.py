@@ -12,8 +12,7 @@ from pyinfra.api.facts import FactBase
 from kubeproof.config.patience import patient
 from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import ALL_LIST_PODS
-from kubeproof.deploy.facts.lines import Lines
-from kubeproof.deploy.facts.questions import Answers, Questions
+from kubeproof.deploy.facts.questions import Answers, Lines, Questions
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node.changed_settings import DEFAULT, InUse
 from kubeproof.node.kubeconfigs import OUTLINE, Kubeconfig, read

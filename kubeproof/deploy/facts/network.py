@@ -2,8 +2,7 @@
 
 from pyinfra.api.facts import FactBase
 
-from kubeproof.deploy.facts.lines import Lines
-from kubeproof.deploy.facts.questions import Answers, Questions
+from kubeproof.deploy.facts.questions import Answers, Lines, Questions
 from kubeproof.networks import artifacts
 from kubeproof.networks.plugins import FOLDER
 

@@ -1,4 +1,4 @@
-"""Facts that ask several questions in one round trip."""
+"""What facts are made of: lines, or several questions that are asked in one round trip."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -47,3 +47,12 @@ def answers(output: list[str]) -> dict[str, Output]:
         return collector.read("\n".join(["", *output]), marker=MARKER)
     except ValueError as error:
         raise FactProcessError(f"unexpected answer: {error}") from error
+
+
+class Lines(FactBase[list[str]]):
+    """The lines that a command prints, without empty ones and the spaces around them."""
+
+    default = list
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line.strip() for line in output if line.strip()]

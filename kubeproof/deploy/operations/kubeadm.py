@@ -1,6 +1,8 @@
 """kubeadm init, join and reset: begun with a marker, so that one that was interrupted is seen and made good."""
 
+import re
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -10,11 +12,11 @@ from pyinfra.api.host import Host
 from kubeproof.access.deadlines import KUBEADM_SECONDS
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.config.patience import patient
+from kubeproof.config.settings import Settings
 from kubeproof.config.tables import paths
+from kubeproof.config.tables.runtimes import Runtime
 from kubeproof.deploy import sudo_passwords
 from kubeproof.deploy.facts.kubernetes import ApiHealthy, ControlPlaneState, MembershipState
-from kubeproof.deploy.operations import last_errors
-from kubeproof.deploy.operations.leaving import forget_network, leave_cluster
 from kubeproof.deploy.operations.remote import (
     NodeError,
     fail,
@@ -22,13 +24,16 @@ from kubeproof.deploy.operations.remote import (
     on_host,
     read_only,
     run,
+    shell,
     try_run,
     wait_until,
     write_private,
 )
 from kubeproof.deploy.run_events import because
+from kubeproof.networks import artifacts
 from kubeproof.node.joining import Credentials, credentials
-from kubeproof.node.kubeadm_config import init_command, join_config
+from kubeproof.node.kubeadm_config import init_command, join_config, reset_command
+from kubeproof.state.hostfiles import SUBNET_ENV
 from kubeproof.terminal.errors import UserError
 
 API_SECONDS = 240
@@ -75,8 +80,8 @@ def _run_kubeadm(host: Host, command: Sequence[str], cluster: Cluster, marker: s
     """kubeadm only waits for what kubelet and the runtime do: if it fails, what those said is the reason."""
     done, output = try_run(host, command, exclusive=True, seconds=KUBEADM_SECONDS)
     if not done:
-        said = last_errors.of(host, cluster.settings.runtime, marker)
-        raise failure(host, command, last_errors.without_advice(output) if said else output, said)
+        said = of(host, cluster.settings.runtime, marker)
+        raise failure(host, command, without_advice(output) if said else output, said)
 
 
 def _wait_for_own_api(host: Host, cluster: Cluster) -> None:
@@ -164,3 +169,78 @@ def _make_token(leader: Host, cluster: Cluster, node: Node) -> Credentials:
     if made is None:
         raise NodeError(f"kubeadm on {leader.name} made no token that can be read; try `kubeadm token create` there")
     return made
+
+
+SECONDS = 20
+"""How long the journal may take to answer."""
+LONGEST = 500
+"""Characters of a line that are shown."""
+NOISE = (
+    r"connection refused|node .* not found|no such host|node lease|ensure lease exists|TLS handshake timeout|"
+    r"Unable to (register|write event)|cni config uninitialized|No networks found"
+)
+"""What kubelet says as long as there is no API server or pod network, whatever the reason."""
+SCRIPT = Path(__file__).with_name("last_errors.sh").read_text()
+_ADVICE = re.compile(
+    r"^\s*(Unfortunately, an error has occurred|This error is likely caused|(Additionally, a|A) control plane)"
+)
+"""How kubeadm's general advice begins (cmd/kubeadm/app/cmd/phases, kubeletFailMsg and its like)."""
+_END_OF_ADVICE = re.compile(r"^(error |\[)")
+
+
+def of(host: Host, runtime: Runtime, marker: str) -> list[str]:
+    """A line for each program that has failed since the file ``marker`` was written; empty if none has, or tells."""
+    units = ["kubelet.service", runtime.service, *(["cri-docker.service"] if runtime.cri_dockerd else [])]
+    asked = dict.fromkeys((*units, "containerd.service"))
+    _, output = try_run(host, ["sh", "-c", SCRIPT, "sh", marker, str(SECONDS), NOISE, *asked])
+    return [line.strip()[:LONGEST] for line in output.splitlines() if line.strip()]
+
+
+def without_advice(output: str) -> str:
+    """What kubeadm wrote, without what it advises whatever the reason. Pure."""
+    kept: list[str] = []
+    advising = False
+    for line in output.splitlines():
+        advising = (advising or bool(_ADVICE.match(line))) and not _END_OF_ADVICE.match(line)
+        if not advising and line.strip():
+            kept.append(line)
+    return "\n".join(kept)
+
+
+ETCD_DATA = "/var/lib/etcd/member"
+"""kubeadm finds it by etcd's manifest, and leaves it if an earlier reset has removed that; the next init refuses it."""
+KUBELET_DATA = "/var/lib/kubelet"
+"""kubeadm deletes what is in it, below mounts too if it could not unmount them, of which it only warns."""
+UNMOUNT_BELOW = Path(__file__).with_name("unmount_below.sh").read_text()
+REMOVE_CONTROL_GROUPS = "find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2>/dev/null"
+"""kubelet makes them below kubepods or kubepods.slice; after it and its pods nobody takes them away. One with a process
+in it stays."""
+FORGET_NETWORK = Path(__file__).with_name("forget_network.sh").read_text()
+"""A node that comes back has pods of its name at once, before its network's agent: kubelet would plug them in with the
+configuration of its earlier subnet."""
+MARKERS = (paths.INIT_MARKER, paths.JOIN_MARKER, paths.JOIN_CONFIG)
+
+
+def leave_cluster(host: Host, settings: Settings) -> None:
+    """Undo what `kubeadm init` or `join` did, finished or not. The host can join again."""
+    # Before kubeadm does: it stops one container after the other, with up to ten seconds for each.
+    try_run(host, ["systemctl", "stop", "kubelet.service"])
+    try_run(host, shell(settings.runtime.remove_pods))
+    unmount_below(host, KUBELET_DATA)
+    if try_run(host, shell("command -v kubeadm"))[0]:
+        run(host, reset_command(settings), exclusive=True, seconds=KUBEADM_SECONDS)
+    try_run(host, shell(REMOVE_CONTROL_GROUPS))
+    run(host, ["rm", "-rf", "--one-file-system", ETCD_DATA, *MARKERS])
+
+
+def forget_network(host: Host) -> None:
+    """Remove the pod network's configuration and links from a host that is no node (any more) and runs no pods."""
+    run(host, [*shell(FORGET_NETWORK), "sh", *artifacts.CONFIGURATION_FILES, SUBNET_ENV, "--", *artifacts.LINKS])
+
+
+def unmount_below(host: Host, *directories: str) -> None:
+    """Unmount everything below directories that are to be emptied: volumes are not the directories' own."""
+    done, output = try_run(host, [*shell(UNMOUNT_BELOW), "sh", *directories])
+    if not done:
+        said = " ".join(output.split())
+        raise NodeError(f"what is mounted stays mounted ({said}): unmount it yourself and reset again")

@@ -1,18 +1,26 @@
-"""Files and services of the deploy, by pyinfra's own operations, with the reason for a plan."""
+"""Files and services of a host: the deploy's own, its blocks in those of others, and what has to be there."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from io import StringIO
 
 from pyinfra import host
 from pyinfra.api import operation
 from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.host import Host
 from pyinfra.facts.files import File
 from pyinfra.facts.systemd import SystemdStatus
 from pyinfra.operations import files, systemd
 
+from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.files import Text
-from kubeproof.deploy.run_events import explained
+from kubeproof.deploy.facts.hosts import Before, Remembered
+from kubeproof.deploy.facts.network import Plugins
+from kubeproof.deploy.operations.remote import NodeError, on_host, read_only, run, shell, write_private
+from kubeproof.deploy.run_events import because, explained
+from kubeproof.networks.plugins import FOLDER
+from kubeproof.node.blocks import with_block, without_block
 from kubeproof.node.differences import difference
+from kubeproof.node.record import Record
 
 PRIVATE = ("600",)
 
@@ -60,3 +68,91 @@ def why_run(service: str) -> Iterator[str]:
         yield f"{service} runs, but would not be started at boot"
     else:
         yield f"{service} does not run"
+
+
+@operation()
+def have_block(path: str, text: str) -> Generator[PyinfraCommand, None, None]:
+    """Have these lines in a marked block at the end of a file that is there."""
+    done, why = f"{path} has these lines", f"{path} differs:"
+    yield from _rewrite(path, lambda now: with_block(now, text), done, why, _write)
+
+
+@operation()
+def remove_block(path: str) -> Generator[PyinfraCommand, None, None]:
+    """Remove the block from a file and leave all other lines as they are."""
+    yield from _rewrite(
+        path, without_block, "there is no block", f"{path} has lines that are not wanted any more:", _write
+    )
+
+
+@operation()
+def configure_service(path: str, text: str, service: str) -> Generator[PyinfraCommand, None, None]:
+    """Have a file of these lines, and have the running service that reads it read it anew."""
+    done, why = f"{service} is configured", f"{path} differs:"
+    yield from _rewrite(path, lambda _: text, done, why, _configure, service)
+
+
+def _rewrite(
+    path: str, make: Callable[[str], str], done: str, why: str, write: Callable[..., None], *more: str
+) -> Generator[PyinfraCommand, None, None]:
+    """Write what ``make`` makes of a file's text, if that is another, by ``write(host, path, text, *more)``."""
+    now = host.get_fact(Text, path=path)
+    wanted = make(now)
+    if wanted == now:
+        host.noop(done)
+        return
+    because(why, *difference(now, wanted))
+    yield on_host(write, path, wanted, *more)
+
+
+def _write(host: Host, path: str, text: str) -> None:
+    # In place: /etc/hosts may be a mount of its own, as in a container.
+    run(host, ["sh", "-ec", 'cat > "$0"', path], stdin=text)
+
+
+def _configure(host: Host, path: str, text: str, service: str) -> None:
+    command = 'mkdir -p "${0%/*}"; cat > "$0"; systemctl try-reload-or-restart "$1"'
+    run(host, ["sh", "-ec", command, path, service], stdin=text)
+
+
+PRESENT = f'cd {FOLDER} 2>/dev/null && for name; do if [ -x "$name" ]; then echo "$name"; fi; done; true'
+
+
+@operation()
+def require(plugins: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
+    """Fail this host unless it has the plugins; a package of the deploy brings them, so they may come only now."""
+    present: list[str] = host.get_fact(Plugins)
+    if set(plugins) <= set(present):
+        host.noop("the plugins are there")
+        return
+    yield from read_only(host, _require, tuple(plugins))
+
+
+def _require(host: Host, plugins: tuple[str, ...]) -> None:
+    present = run(host, [*shell(PRESENT), "sh", *plugins]).split()
+    missing = [name for name in plugins if name not in present]
+    if missing:
+        raise NodeError(
+            f"{FOLDER} lacks {', '.join(missing)}, which the pod network calls for every pod: install the package "
+            "kubernetes-cni (or put them there) and run this again"
+        )
+
+
+@operation()
+def remember_host(replaced_files: Sequence[str]) -> Generator[PyinfraCommand, None, None]:
+    """Write down what a reset has to put back, and copy the files that the deploy replaces. Once for a host."""
+    if host.get_fact(Remembered) is not None:
+        host.noop("the host before the first deploy is remembered")
+        return
+    because("no deploy has been on this host")
+    yield on_host(_remember, tuple(replaced_files))
+
+
+def _remember(host: Host, replaced_files: tuple[str, ...]) -> None:
+    record = Record.of(host.get_fact(Before))
+    keep = (
+        'umask 077; mkdir -p "$1"; shift; for file in "$@"; do [ ! -e "$file" ] || cp -a --parents "$file" "$0"; done'
+    )
+    run(host, ["sh", "-ec", keep, paths.ORIGINALS, paths.ORIGINALS, *replaced_files])
+    # Last, so that an interruption before it starts over: nothing has been changed yet.
+    write_private(host, paths.RECORD, record.json())

@@ -15,7 +15,7 @@ from kubeproof.access.deadlines import PACKAGES_SECONDS
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.files import Existing, NotEmpty
-from kubeproof.deploy.facts.kernel import Sysctls
+from kubeproof.deploy.facts.hosts import Sysctls
 from kubeproof.deploy.facts.kubernetes import Remains
 from kubeproof.deploy.facts.network import (
     AddressSets,
@@ -26,9 +26,8 @@ from kubeproof.deploy.facts.network import (
     RoutesInto,
     VirtualServers,
 )
-from kubeproof.deploy.operations.leaving import leave_cluster, unmount_below
-from kubeproof.deploy.operations.package_managers import MANAGERS, PackageManager
-from kubeproof.deploy.operations.packages import simulate
+from kubeproof.deploy.operations.kubeadm import leave_cluster, unmount_below
+from kubeproof.deploy.operations.packages import MANAGERS, PackageManager, simulate
 from kubeproof.deploy.operations.remote import NodeError, on_host, run, shell
 from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.removal import (

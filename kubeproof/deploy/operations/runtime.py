@@ -16,7 +16,7 @@ from kubeproof.access.downloads import sha256
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import references
-from kubeproof.deploy.facts.runtime import KubeadmImages, MissingImages, RunsOldConfig
+from kubeproof.deploy.facts.packages import KubeadmImages, MissingImages, RunsOldConfig
 from kubeproof.deploy.operations.remote import on_host, run, shell
 from kubeproof.deploy.run_events import because
 from kubeproof.node.differences import named

@@ -3,7 +3,7 @@
 from pyinfra.api import deploy
 
 from kubeproof.deploy.context import cluster, network_plan
-from kubeproof.deploy.operations import plugins
+from kubeproof.deploy.operations import managed_files
 from kubeproof.deploy.phases import manifests
 
 
@@ -12,7 +12,7 @@ def require_plugins() -> None:
     """Make sure that this host has the CNI plugins that the network does not bring itself. Packages come before it."""
     wanted = network_plan().host_plugins
     if wanted:
-        plugins.require(name="Find the CNI plugins", plugins=wanted)
+        managed_files.require(name="Find the CNI plugins", plugins=wanted)
 
 
 @deploy("Pod network")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.access import host_keys
+from kubeproof.access import openssh
 from kubeproof.config.cluster import LoadedInventory, SshAccess
 from kubeproof.deploy import pyinfra_run
 from kubeproof.deploy.run_report import Report
@@ -24,7 +24,7 @@ def access(tmp_path: Path) -> SshAccess:
 
 
 def test_the_remedy_names_the_host_and_the_file_that_ssh_uses(access: SshAccess, tmp_path: Path) -> None:
-    said = host_keys.explanation(access)
+    said = openssh.explanation(access)
     assert "\n" not in said
     assert said.endswith(f"ssh-keygen -R node-a -f {tmp_path}/known")
 
@@ -32,18 +32,18 @@ def test_the_remedy_names_the_host_and_the_file_that_ssh_uses(access: SshAccess,
 def test_a_jump_host_may_be_the_one(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("Host node-a\n    ProxyJump bastion\n")
     access = SshAccess("node-a", config_file=tmp_path / "config")
-    assert host_keys.explanation(access).startswith(
+    assert openssh.explanation(access).startswith(
         f"it, or its jump host bastion (`ssh -o BatchMode=yes -F {tmp_path}/config node-a true` tells which), answers"
     )
 
 
 def test_another_port_is_part_of_the_name(tmp_path: Path) -> None:
-    assert "ssh-keygen -R [node-a]:2222 -f " in host_keys.explanation(SshAccess("node-a", port=2222))
+    assert "ssh-keygen -R [node-a]:2222 -f " in openssh.explanation(SshAccess("node-a", port=2222))
 
 
 def test_the_proof_says_it_instead_of_sshs_last_words(access: SshAccess) -> None:
     error = hosts._unreachable(SAID, access)
-    assert str(error) == host_keys.explanation(access)
+    assert str(error) == openssh.explanation(access)
     assert error.advice == ""
 
 
@@ -58,5 +58,5 @@ def test_pyinfras_hosts_are_explained_too(access: SshAccess, monkeypatch: pytest
     loaded = LoadedInventory(inventory, None, {"node-a": access})  # type: ignore[arg-type]
     monkeypatch.setattr(pyinfra_run, "load", lambda _file: loaded)
     changed = Report(changed_keys=("node-a",))
-    assert pyinfra_run.changed_host_keys(changed, inventory) == [f"node-a: {host_keys.explanation(access)}"]
+    assert pyinfra_run.changed_host_keys(changed, inventory) == [f"node-a: {openssh.explanation(access)}"]
     assert pyinfra_run.changed_host_keys(Report(), inventory) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.access import host_names
+from kubeproof.access import openssh
 from kubeproof.config.cluster import Cluster, LoadedInventory, Node, SshAccess
 from kubeproof.terminal.errors import UserError
 from tests.unit.node.example import cluster
@@ -40,11 +40,11 @@ def test_names(tmp_path: Path, hostname: str, fine: bool) -> None:
     access = SshAccess(hostname, tmp_path / "config", user="admin")
     loaded = LoadedInventory(Path("mine.py"), Cluster(cluster().settings, (node,)), {"worker-1": access})
     if fine:
-        host_names.check(loaded)
+        openssh.check(loaded)
         return
     with pytest.raises(UserError) as error:
-        host_names.check(loaded)
+        openssh.check(loaded)
     (line,) = error.value.problems
-    host_names.check(loaded, left_out=("worker-1",))
+    openssh.check(loaded, left_out=("worker-1",))
     assert line.startswith(f"worker-1: ssh finds no address of {hostname}, have it resolve")
     assert '"ssh_hostname": "192.0.2.21"' in line

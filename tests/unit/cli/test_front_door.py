@@ -280,7 +280,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         return Outcome((), {}, Path("log"))
 
     monkeypatch.setattr("kubeproof.config.cluster.load", lambda _: good.loaded())
-    monkeypatch.setattr("kubeproof.access.host_names.check", lambda *_: None)
+    monkeypatch.setattr("kubeproof.access.openssh.check", lambda *_: None)
     monkeypatch.setattr("kubeproof.deploy.pyinfra_run.run", run)
     return asked
 

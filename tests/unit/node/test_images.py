@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.deploy.facts.runtime import MissingImages
+from kubeproof.deploy.facts.packages import MissingImages
 from kubeproof.node.images import answered, asks_kubeadm, has_present_image, images_for, list_command
 from tests.unit.node.example import cluster
 from tests.unit.serving import serving

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.deploy.operations.leaving import UNMOUNT_BELOW, unmount_below
+from kubeproof.deploy.operations.kubeadm import UNMOUNT_BELOW, unmount_below
 from kubeproof.deploy.operations.remote import NodeError
 from kubeproof.deploy.operations.resetting import EMPTY, TIDY
 from tests.unit.deploy.operations.test_remote import host

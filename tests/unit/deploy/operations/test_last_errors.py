@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.deploy.operations.last_errors import NOISE, SCRIPT, SECONDS, without_advice
+from kubeproof.deploy.operations.kubeadm import NOISE, SCRIPT, SECONDS, without_advice
 
 APPARMOR = (
     'E1128 10:00:01.1 1 kuberuntime_manager.go:755] createPodSandbox for pod "etcd-master" failed: AppArmor enabled on '

@@ -1,6 +1,11 @@
 from kubeproof.deploy.facts.packages import Package
-from kubeproof.deploy.operations.package_managers import dnf_planned, dnf_removed, planned_packages, removed_packages
-from kubeproof.deploy.operations.packages import missing_packages
+from kubeproof.deploy.operations.packages import (
+    dnf_planned,
+    dnf_removed,
+    missing_packages,
+    planned_packages,
+    removed_packages,
+)
 
 SIMULATED = """Reading package lists...
 Inst runc (1.1.5 Debian:12 [amd64])

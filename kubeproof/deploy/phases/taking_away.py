@@ -1,4 +1,4 @@
-"""Puts a host back to what it was before the first deploy, from what that deploy has remembered of it."""
+"""Takes the cluster off the hosts, and puts a host back to what it was before the first deploy."""
 
 from pyinfra import host
 from pyinfra.api import deploy
@@ -9,13 +9,53 @@ from kubeproof.config.tables import paths
 from kubeproof.config.tables.runtimes import Runtime
 from kubeproof.config.tables.systems import System
 from kubeproof.deploy.context import cluster, node, system
+from kubeproof.deploy.facts.files import Text
 from kubeproof.deploy.facts.hosts import Remembered
-from kubeproof.deploy.operations import hosts, kernel, resetting, security
+from kubeproof.deploy.operations import host_settings, kubeconfig, managed_files, resetting
 from kubeproof.deploy.phases.host_preparation import replaced_files
+from kubeproof.networks import artifacts
 from kubeproof.node import leftovers, ports
 from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.record import SHARED_DIRECTORIES, Record
-from kubeproof.node.removal import Owners
+from kubeproof.node.removal import Owners, pod_cidrs
+from kubeproof.state.hostfiles import SUBNET_ENV
+
+
+@deploy("Leave the cluster")
+def leave() -> None:
+    resetting.leave(name="Reset kubeadm", settings=cluster().settings)
+
+
+@deploy("Kubeconfig")
+def forget_kubeconfig() -> None:
+    """Remove the copies of this cluster's kubeconfig: the user's, and root's on this host."""
+    wanted = cluster()
+    server = wanted.api_url
+    kubeconfig.forget(name="Remove the user's copy", destination=wanted.settings.kubeconfig, server=server)
+    kubeconfig.forget_roots(name="Remove root's copy", server=server)
+
+
+@deploy("Pod network")
+def remove_network() -> None:
+    """Remove the devices, rules and files of the pod network and of kube-proxy, where a deploy has been.
+
+    Elsewhere they are somebody else's: other clusters, such as k3s, give theirs the same names.
+    """
+    if host.get_fact(Remembered) is None:
+        return
+    networks = pod_cidrs(cluster().settings.pod_cidr, host.get_fact(Text, path=SUBNET_ENV))
+    settings = cluster().settings
+    resetting.remove_virtual_servers(
+        name="Take its Services out of IPVS", services=str(settings.service_cidr), node_ports=settings.node_ports
+    )
+    resetting.remove_links(name="Delete its links", names=artifacts.LINKS)
+    resetting.empty_links(name="Empty the kernel's own", networks=networks)
+    resetting.remove_routes(name="Delete its routes", networks=networks)
+    resetting.remove_rules(name="Remove its iptables rules", owners=Owners(networks, docker=False))
+    resetting.remove_own_tables(name="Remove its nft tables")
+    # After the rules that use them.
+    resetting.remove_sets(name="Remove its sets of addresses")
+    resetting.remove_files(name="Remove its files", leftovers=leftovers.of_cluster())
 
 
 @deploy("Restore the host")
@@ -50,10 +90,10 @@ def restore() -> None:
         )
     _guard_again(record, machine)
     _forget_source(settings, machine)
-    hosts.remove_block(name="Remove the nodes from /etc/hosts", path=paths.HOSTS)
+    managed_files.remove_block(name="Remove the nodes from /etc/hosts", path=paths.HOSTS)
     resetting.unload_modules(name="Unload modules", before=record.modules)
     resetting.restore_sysctls(name="Restore sysctls", before=record.sysctls)
-    kernel.swap_on(name="Give swap back", devices=record.swaps)
+    host_settings.swap_on(name="Give swap back", devices=record.swaps)
     # Last: until then an interrupted reset can be repeated.
     resetting.remove_files(name="Forget the host", leftovers=Leftovers(removed=(paths.STATE,)))
 
@@ -77,10 +117,10 @@ def _remove_files(record: Record, settings: Settings, runtime: bool) -> None:
 def _guard_again(record: Record, machine: System) -> None:
     wanted = cluster()
     if machine.selinux:
-        security.enforce_again(name="Have SELinux enforce again", before=record.selinux)
+        host_settings.enforce_again(name="Have SELinux enforce again", before=record.selinux)
     if machine.firewalld:
-        security.turn_firewalld_on(name="Turn firewalld on again", before="running" in record.firewalld)
-        security.close_ports(
+        host_settings.turn_firewalld_on(name="Turn firewalld on again", before="running" in record.firewalld)
+        host_settings.close_ports(
             name="Close the ports of a node in firewalld",
             ports=ports.ports(wanted, node().role),
             sources=ports.sources(wanted),
@@ -93,4 +133,4 @@ def _forget_source(settings: Settings, machine: System) -> None:
         lists = leftovers.apt_lists(settings.kubernetes_apt_url or settings.era.repository("deb"))
         resetting.remove_files(name="Remove apt's lists of the Kubernetes packages", leftovers=Leftovers(removed=lists))
     else:
-        hosts.remove_block(name="Have dnf use no proxy", path=paths.DNF_CONFIG)
+        managed_files.remove_block(name="Have dnf use no proxy", path=paths.DNF_CONFIG)

@@ -1,12 +1,60 @@
-"""Whether ssh finds the hosts of an inventory by their names, asked before anybody connects."""
+"""What ssh itself would do by its configuration: its options (ssh -G), names that lead nowhere, changed host keys."""
 
+import shlex
 import subprocess
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
-from kubeproof.access import ssh_options
 from kubeproof.config.cluster import LoadedInventory, Node, SshAccess
 from kubeproof.terminal.errors import UserError
+
+SECONDS = 10
+"""It connects to nobody, but a Match of its configuration may run a program."""
+
+
+def effective(access: SshAccess) -> dict[str, str]:
+    """Values by option in lower case, the first of each; empty if ssh cannot tell."""
+    *words, name = access.command()
+    try:
+        done = subprocess.run(
+            [*words, "-G", name],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return {} if done.returncode else dict(line.partition(" ")[::2] for line in reversed(done.stdout.splitlines()))
+
+
+CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
+"""OpenSSH's words (sshconnect.c)."""
+DEFAULT_FILE = "~/.ssh/known_hosts"
+
+
+def explanation(access: SshAccess) -> str:
+    """One line, without the host's name."""
+    name = access.hostname if access.port in (None, 22) else f"[{access.hostname}]:{access.port}"
+    jump = effective(access).get("proxyjump", "none")
+    who = (
+        "it" if jump == "none" else f"it, or its jump host {jump} (`{shlex.join(access.command())} true` tells which),"
+    )
+    return (
+        f"{who} answers with another host key than known_hosts has, so nothing was sent to it: the host was installed "
+        "anew, or there is somebody in between. If it was installed anew, compare the fingerprint at its console "
+        f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub) and replace the old key: ssh-keygen -R {name} -f "
+        f"{_known_hosts(access)}"
+    )
+
+
+def _known_hosts(access: SshAccess) -> str:
+    """The first of the files that ssh looks this host up in; "none" is a value that it has, too."""
+    files = effective(access).get("userknownhostsfile", "").split()
+    return files[0] if files else DEFAULT_FILE
+
 
 RESOLVE_SECONDS = 10
 """A resolver gives up after three servers and two tries of 5 s each by default; most answer at once."""
@@ -32,7 +80,7 @@ def _problem(node: Node, access: SshAccess) -> str:
 
 def _connects_to(access: SshAccess) -> str:
     """What ssh looks up with its configuration; empty where that is not known, or another machine's task (a jump)."""
-    options = ssh_options.effective(access)
+    options = effective(access)
     jumps = {options.get("proxyjump", "none"), options.get("proxycommand", "none")} != {"none"}
     return "" if jumps else options.get("hostname", "")
 
