@@ -125,7 +125,7 @@ cni = "podnet"
 podnet_image = ""
 
 # Manifest of flannel, canal or calico, a path on this machine or a URL, and its SHA-256. Empty: the newest for the
-# Kubernetes version of those that kubeproof/networks/catalogue.py pins, fetched once. A manifest of these needs no sum,
+# Kubernetes version of those that kubeproof/networks/registry.py pins, fetched once. A manifest of these needs no sum,
 # whatever its name; any other one does, since it decides what root runs on every node.
 cni_manifest = ""
 cni_manifest_sha256 = ""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from kubeproof.config.settings import EFFECTS
 from kubeproof.config.tables.version_traits import ERAS
 from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
-from kubeproof.networks import catalogue as manifests
-from kubeproof.networks.effects import OF_OTHERS, Effect
+from kubeproof.networks import registry as manifests
 from kubeproof.networks.manifest import number
+from kubeproof.networks.network import OF_OTHERS, Effect
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.proof.probes import TITLES
 from kubeproof.rules import index

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 
 from kubeproof.config.reading import problem
-from kubeproof.networks import catalogue
-from kubeproof.networks.effects import NOT_USED
+from kubeproof.networks import registry
 from kubeproof.networks.flannel import DEFAULT_PORT, DEFAULT_VNI
-from kubeproof.networks.network import NODE_ADDRESS, Network
+from kubeproof.networks.network import NODE_ADDRESS, NOT_USED, Network
 from kubeproof.networks.registry import NETWORKS
 
 LONGEST_LINK = 15
@@ -139,7 +138,7 @@ def _proxy_mode(network: Network, values: Mapping[str, object]) -> Iterator[str]
 def _digest(manifest: str, digest: str) -> Iterator[str]:
     if digest and not manifest:
         yield problem("cni_manifest_sha256", "is set without cni_manifest", digest, "name the manifest that it is of")
-    if "://" in manifest and not digest and catalogue.by_url(manifest) is None:
+    if "://" in manifest and not digest and registry.by_url(manifest) is None:
         yield problem(
             "cni_manifest_sha256",
             f"is empty, and {manifest} is not a manifest that this project knows the sum of",

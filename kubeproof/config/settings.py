@@ -21,9 +21,8 @@ from kubeproof.config.tables.runtimes import NAMES as RUNTIMES
 from kubeproof.config.tables.runtimes import Runtime, runtime_of
 from kubeproof.config.tables.version_traits import ERAS, PROXY_MODES, Era
 from kubeproof.networks.calico import BLOCK_BITS
-from kubeproof.networks.effects import OF_OTHERS, Effect, applied, nothing, refused
 from kubeproof.networks.flannel import UDP_PORT
-from kubeproof.networks.network import NODE_ADDRESS, Backend, Network
+from kubeproof.networks.network import NODE_ADDRESS, OF_OTHERS, Backend, Effect, Network, applied, nothing, refused
 from kubeproof.networks.registry import BACKENDS, NETWORKS
 from kubeproof.terminal.errors import UserError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubeproof.access import downloads
-from kubeproof.networks import catalogue
+from kubeproof.networks import registry
 from kubeproof.networks.manifest import number
 from kubeproof.networks.plan import NetworkPlan, build, of_template
 from kubeproof.terminal import atomic_files
@@ -42,8 +42,8 @@ def plan_network(settings: "Settings", tunnel_mtu: int | None = None) -> Network
         text = verified(wanted).decode()
     except UnicodeDecodeError:
         raise UserError(f"cni_manifest: {wanted.place}: is no UTF-8 text, save it as UTF-8") from None
-    pinned = catalogue.by_digest(wanted.sha256)
-    doubt = catalogue.doubt(pinned, settings.kubernetes_minor) if pinned else None
+    pinned = registry.by_digest(wanted.sha256)
+    doubt = registry.doubt(pinned, settings.kubernetes_minor) if pinned else None
     return replace(build(text, settings, wanted.title, tunnel_mtu), doubt=doubt)
 
 
@@ -51,7 +51,7 @@ def wanted_manifest(settings: "Settings") -> Wanted:
     """The manifest that the settings name, or the newest for the Kubernetes version. Raises UserError."""
     if settings.cni_manifest:
         return _named(settings.cni_manifest, settings.cni_manifest_sha256, settings)
-    pinned = catalogue.choose(settings.cni, settings.kubernetes_minor)
+    pinned = registry.choose(settings.cni, settings.kubernetes_minor)
     if pinned is None:
         raise UserError(
             f"cni: no manifest of {settings.cni} for Kubernetes {settings.kubernetes_minor} is known, name one in "
@@ -67,17 +67,17 @@ def _named(place: str, sha256: str, settings: "Settings") -> Wanted:
     versions is not: what it asks for that is gone is found in it.
     """
     if not sha256 and "://" in place:
-        pinned = catalogue.by_url(place)
+        pinned = registry.by_url(place)
         sha256 = pinned.sha256 if pinned else ""
     if not sha256:
         found = downloads.sha256(_content(place))
-        if catalogue.by_digest(found) is None:
+        if registry.by_digest(found) is None:
             raise UserError(
                 f"cni_manifest_sha256: is empty, and {place} is no manifest that this project knows (it has SHA-256 "
                 f"{found}), set it if that is the one that you have looked at"
             )
         sha256 = found
-    pinned = catalogue.by_digest(sha256)
+    pinned = registry.by_digest(sha256)
     if pinned and pinned.project != settings.cni:
         raise UserError(f"cni_manifest: {place} is {pinned.title}, but cni is {settings.cni!r}, correct one of them")
     if pinned and number(settings.kubernetes_minor) < number(pinned.first):

@@ -1,6 +1,6 @@
 """All causes that the doctor knows: what has to run, what goes wrong in the field, the kernel. Pure."""
 
-from kubeproof.doctor import causes_between, causes_foreign, causes_host, causes_joining, causes_network, causes_running
+from kubeproof.doctor import causes_between, causes_foreign, causes_host, causes_network, causes_running
 from kubeproof.doctor.diagnosis import Cause
 
 CAUSES: tuple[Cause, ...] = (
@@ -22,7 +22,7 @@ CAUSES: tuple[Cause, ...] = (
     causes_network.pod_cidr_mismatch,
     causes_network.policies_not_enforced,
     causes_host.wrong_node_address,
-    causes_joining.join_token_expired,
+    causes_host.join_token_expired,
     causes_network.leftovers_of_a_reset,
     causes_between.reset_lost_ssh,
     causes_foreign.ip_rule_in_the_way,

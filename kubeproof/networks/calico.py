@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kubeproof.networks import effects
+from kubeproof.networks import network
 from kubeproof.networks.manifest import Manifest, Object, Pinned, UnknownManifestError, set_variable
 from kubeproof.networks.network import HAIRPIN, NODE_ADDRESS, VXLAN_OVERHEAD, Agent, Artifacts, Backend, Network
 
@@ -183,19 +183,19 @@ NETWORK = Network(
     conflist="10-calico.conflist",
     more_files=("calico-kubeconfig",),
     effects={
-        "cni_manifest": effects.applied("its objects are applied"),
-        "cni_manifest_sha256": effects.nothing("a manifest is held against it before it is used"),
-        "cni_image_repository": effects.IN_PODS,
-        "cni_interface": effects.IN_PODS,
-        "cni_mtu": effects.refused(),
-        "cni_backend": effects.refused(),
-        "cni_cross_subnet": effects.refused(),
-        "cni_block_size": effects.refused(),
-        "cni_nat_outgoing": effects.refused(),
+        "cni_manifest": network.applied("its objects are applied"),
+        "cni_manifest_sha256": network.nothing("a manifest is held against it before it is used"),
+        "cni_image_repository": network.IN_PODS,
+        "cni_interface": network.IN_PODS,
+        "cni_mtu": network.refused(),
+        "cni_backend": network.refused(),
+        "cni_cross_subnet": network.refused(),
+        "cni_block_size": network.refused(),
+        "cni_nat_outgoing": network.refused(),
         # Felix makes its link anew where one of the two differs.
-        "vxlan_vni": effects.IN_PODS,
-        "vxlan_port": effects.IN_PODS,
-        "network_policy": effects.nothing("calico always enforces them, and False is refused with the settings"),
+        "vxlan_vni": network.IN_PODS,
+        "vxlan_port": network.IN_PODS,
+        "network_policy": network.nothing("calico always enforces them, and False is refused with the settings"),
     },
     manifest=CalicoManifest(
         project="calico",

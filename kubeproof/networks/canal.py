@@ -7,7 +7,7 @@ Sources: the comments in Calico's canal.yaml; "Kubernetes requirements" below ea
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kubeproof.networks import calico, effects, flannel
+from kubeproof.networks import calico, flannel, network
 from kubeproof.networks.manifest import Object, set_variable
 from kubeproof.networks.network import HAIRPIN, VXLAN_OVERHEAD, Agent, Artifacts, Backend, Network
 
@@ -64,7 +64,7 @@ NETWORK = Network(
     more_files=("calico-kubeconfig",),
     effects={
         **flannel.NETWORK.effects,
-        "network_policy": effects.nothing("canal always enforces them, and False is refused with the settings"),
+        "network_policy": network.nothing("canal always enforces them, and False is refused with the settings"),
     },
     manifest=CanalManifest(
         project="canal",

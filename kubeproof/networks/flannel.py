@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kubeproof.networks import effects
+from kubeproof.networks import network
 from kubeproof.networks.manifest import Manifest, Object, Pinned, UnknownManifestError, set_variable, variables, written
 from kubeproof.networks.network import NODE_ADDRESS, VXLAN_OVERHEAD, Agent, Artifacts, Backend, Network
 
@@ -198,15 +198,15 @@ NETWORK = Network(
     ),
     conflist="10-flannel.conflist",
     effects={
-        "cni_manifest": effects.applied("its objects are applied"),
-        "cni_manifest_sha256": effects.nothing("a manifest is held against it before it is used"),
-        "cni_image_repository": effects.IN_PODS,
-        "cni_interface": effects.IN_PODS,
-        "cni_mtu": effects.refused(),
-        "cni_backend": effects.refused(),
-        "vxlan_vni": effects.refused(),
-        "vxlan_port": effects.refused(),
-        "network_policy": effects.nothing("flannel enforces none, and True is refused with the settings"),
+        "cni_manifest": network.applied("its objects are applied"),
+        "cni_manifest_sha256": network.nothing("a manifest is held against it before it is used"),
+        "cni_image_repository": network.IN_PODS,
+        "cni_interface": network.IN_PODS,
+        "cni_mtu": network.refused(),
+        "cni_backend": network.refused(),
+        "vxlan_vni": network.refused(),
+        "vxlan_port": network.refused(),
+        "network_policy": network.nothing("flannel enforces none, and True is refused with the settings"),
     },
     manifest=FlannelManifest(
         project="flannel",

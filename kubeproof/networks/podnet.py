@@ -1,6 +1,6 @@
 """podnet, this project's own pod network (agents/podnet, templates/podnet.yaml.j2). Pure."""
 
-from kubeproof.networks import effects
+from kubeproof.networks import network
 from kubeproof.networks.network import VXLAN_OVERHEAD, Agent, Artifacts, Backend, Network
 from kubeproof.state.policies import POLICY_TABLE
 
@@ -47,17 +47,17 @@ NETWORK = Network(
 r! /etc/cni/net.d/{_CONFLIST}
 """,
     effects={
-        "podnet_image": effects.IN_PODS,
-        "cni_manifest": effects.NOT_USED,
-        "cni_manifest_sha256": effects.NOT_USED,
-        "cni_image_repository": effects.nothing("podnet_image names its own"),
-        "cni_interface": effects.NOT_USED,
-        "cni_mtu": effects.NOT_USED,
-        "cni_backend": effects.NOT_USED,
+        "podnet_image": network.IN_PODS,
+        "cni_manifest": network.NOT_USED,
+        "cni_manifest_sha256": network.NOT_USED,
+        "cni_image_repository": network.nothing("podnet_image names its own"),
+        "cni_interface": network.NOT_USED,
+        "cni_mtu": network.NOT_USED,
+        "cni_backend": network.NOT_USED,
         # The agent makes its link anew where one of the two differs.
-        "vxlan_vni": effects.IN_PODS,
-        "vxlan_port": effects.IN_PODS,
-        "network_policy": effects.IN_PODS,
+        "vxlan_vni": network.IN_PODS,
+        "vxlan_port": network.IN_PODS,
+        "network_policy": network.IN_PODS,
     },
     image_settings=("podnet_image",),
     enforces=True,

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from kubeproof.networks.documents import identity
-from kubeproof.node.differences import difference
+from kubeproof.node.texts import difference
 
 Object = dict[str, Any]
 

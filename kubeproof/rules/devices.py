@@ -6,8 +6,8 @@ from kubeproof.networks.calico import IPIP_DEVICE
 from kubeproof.networks.calico import VXLAN_DEVICE as CALICO_DEVICE
 from kubeproof.networks.flannel import UDP_DEVICE, UDP_PORT
 from kubeproof.rules.context import BRIDGE, DOCKER_BRIDGE, POD_DEVICE, VXLAN_DEVICE, Context, UndecidedError
-from kubeproof.rules.outcome import Outcome, same
 from kubeproof.rules.repair import agent_restart, pods_anew, restart_agent
+from kubeproof.rules.result import Outcome, same
 from kubeproof.rules.rule import rule
 from kubeproof.state.model import Link
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
 from kubeproof.rules.context import Context, UndecidedError
-from kubeproof.rules.outcome import Outcome, same_sequence
 from kubeproof.rules.repair import agent_restart, deletion
+from kubeproof.rules.result import Outcome, same_sequence
 from kubeproof.rules.rule import rule
 from kubeproof.state.iptables import UNREAD, Match, Rule, Ruleset
 from kubeproof.state.verdict import TERMINAL, Packet, doubtful, verdict

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from kubeproof.rules.context import Context, UndecidedError
-from kubeproof.rules.outcome import Outcome
-from kubeproof.rules.result import Remedy
+from kubeproof.rules.result import Outcome, Remedy
 from kubeproof.rules.rule import Rule, rule
 from kubeproof.state.iptables import LEGACY, NF_TABLES, Ruleset
 

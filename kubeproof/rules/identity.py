@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 
 from kubeproof.rules.context import Context, UndecidedError
-from kubeproof.rules.outcome import Outcome
-from kubeproof.rules.result import Remedy
+from kubeproof.rules.result import Outcome, Remedy
 from kubeproof.rules.rule import rule
 from kubeproof.state.hostfiles import Identity
 

@@ -8,8 +8,8 @@ from kubeproof.config.tables import paths
 from kubeproof.networks.artifacts import CONFIGURATION_ENDINGS, CONFIGURATIONS
 from kubeproof.rules.api import Pod
 from kubeproof.rules.context import Context, UndecidedError
-from kubeproof.rules.outcome import Outcome, same
 from kubeproof.rules.repair import agent_restart, restart_agent, unit
+from kubeproof.rules.result import Outcome, same
 from kubeproof.rules.rule import KUBECTL, rule
 from kubeproof.state.collector import CTR
 from kubeproof.state.hostfiles import SUBNET_ENV, SubnetEnv

@@ -8,9 +8,9 @@ from kubeproof.config.cluster import Node
 from kubeproof.networks.calico import FELIX
 from kubeproof.rules.context import BRIDGE, Context
 from kubeproof.rules.devices import NO_BRIDGE_YET, bridge_expected
-from kubeproof.rules.outcome import Outcome, same_set
 from kubeproof.rules.pods import IS_CALICO_LINK, pod_links
 from kubeproof.rules.repair import agent_restart, restart_of, route_deletion
+from kubeproof.rules.result import Outcome, same_set
 from kubeproof.rules.rule import KUBECTL, rule
 from kubeproof.state.model import FdbEntry, Neighbour, Route
 

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv4Network
 from kubeproof.networks.calico import POD_LINK
 from kubeproof.rules.api import Pod
 from kubeproof.rules.context import BRIDGE, POD_DEVICE, Context
-from kubeproof.rules.outcome import Outcome, all_of, same, same_set
 from kubeproof.rules.repair import pods_anew
+from kubeproof.rules.result import Outcome, all_of, same, same_set
 from kubeproof.rules.rule import rule
 from kubeproof.state.containers import TOOLS
 from kubeproof.state.iproute import DEFAULT_ROUTE

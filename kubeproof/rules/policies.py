@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from kubeproof.networks.calico import FELIX as FELIX_CONTAINER
 from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.filters import FELIX, flows, rules_of
-from kubeproof.rules.outcome import Outcome
 from kubeproof.rules.pods import pod_links
 from kubeproof.rules.repair import command_for, deletion, kill_containers, restart_agent, restart_of
+from kubeproof.rules.result import Outcome
 from kubeproof.rules.rule import rule
 from kubeproof.state.iptables import Rule
 from kubeproof.state.policies import POLICIES_FILE, POLICY_TABLE, PoliciesInForce

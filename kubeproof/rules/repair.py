@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 
 from kubeproof.rules.context import Context, UndecidedError
-from kubeproof.rules.outcome import Outcome
+from kubeproof.rules.result import Outcome
 from kubeproof.rules.rule import KUBECTL
 from kubeproof.state.collector import CTR
 from kubeproof.state.iptables import Rule

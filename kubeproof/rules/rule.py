@@ -11,8 +11,7 @@ from typing import Literal
 from kubeproof.config.tables import paths
 from kubeproof.node.finding import Finding, Severity
 from kubeproof.rules.context import Context, UndecidedError
-from kubeproof.rules.outcome import Outcome
-from kubeproof.rules.result import CheckResult, Remedy, Status
+from kubeproof.rules.result import CheckResult, Outcome, Remedy, Status
 
 Severities = Literal["error", "warning", "either"]
 """Either, where it depends on what is found."""

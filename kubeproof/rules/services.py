@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.rules.api import FINISHED, Backend, Service, ServicePort
 from kubeproof.rules.context import Context
-from kubeproof.rules.outcome import Outcome, all_of, same_sequence, same_set
 from kubeproof.rules.repair import deletion, kill_containers
+from kubeproof.rules.result import Outcome, all_of, same_sequence, same_set
 from kubeproof.rules.rule import rule
 from kubeproof.state.iptables import Endpoint, Mark, Match, Ports, Rule, Ruleset
 

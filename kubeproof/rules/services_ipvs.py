@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.networks.artifacts import IPVS_LINK
 from kubeproof.rules.context import Context
-from kubeproof.rules.outcome import Outcome, all_of, same_sequence, same_set
 from kubeproof.rules.repair import restart_of
+from kubeproof.rules.result import Outcome, all_of, same_sequence, same_set
 from kubeproof.rules.rule import rule
 from kubeproof.rules.services import (
     ENTRANCES,

@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 
 from kubeproof.networks.artifacts import PROXY_TABLE
 from kubeproof.rules.context import Context
-from kubeproof.rules.outcome import Outcome, all_of, same_sequence, same_set
 from kubeproof.rules.repair import restart_of
+from kubeproof.rules.result import Outcome, all_of, same_sequence, same_set
 from kubeproof.rules.rule import rule
 from kubeproof.rules.services import MASQUERADE_MARK, NO_SERVICE, Served, served_ports
 from kubeproof.state.nftables import ProxyTable

@@ -1,13 +1,14 @@
 """Confirms predictions: sends their packets, watches them in every namespace on the way, and compares."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 
 from kubeproof.config.cluster import SshAccess
 from kubeproof.state.errors import ParseError
-from kubeproof.trace import confirming, counters
+from kubeproof.trace import confirming
 from kubeproof.trace.confirming import Confirmation, Where
 from kubeproof.trace.marked_packet import MarkedPacket
 from kubeproof.trace.model import OUTSIDE, Prediction
@@ -115,10 +116,10 @@ def _moved(watched: Watched) -> Iterator[str]:
     for host, raw in watched.raw.items():
         for pod, outputs in raw.outputs.items():
             before, after = (
-                counters.of_protocols(outputs[f"counters-{when}"]) | counters.of_conntrack(outputs[f"conntrack-{when}"])
+                of_protocols(outputs[f"counters-{when}"]) | of_conntrack(outputs[f"conntrack-{when}"])
                 for when in ("before", "after")
             )
-            yield from (f"{_place(host, pod)}: {line}" for line in counters.moved(before, after))
+            yield from (f"{_place(host, pod)}: {line}" for line in moved(before, after))
 
 
 def _entries(watched: Watched) -> Iterator[str]:
@@ -131,3 +132,40 @@ def _entries(watched: Watched) -> Iterator[str]:
 
 def _place(host: str, pod: str) -> str:
     return f"{host} {pod}".strip()
+
+
+TELLING = re.compile(
+    r"Discards|InErrors|InErrs|Csum|NoRoutes|(?<!DeferAccept)Drop|Prune|Filter|Unreach|NoPorts|AddrErr|HdrErr|TimeExc|(Reasm|Frag)Fails"
+)
+"""Those of /proc/net/snmp and /proc/net/netstat that say that something did not arrive; others move all the
+time, as that of connections without data yet does."""
+TELLING_OF_CONNTRACK = ("invalid", "insert_failed", "drop", "early_drop", "error")
+_NUMBER = re.compile(r"(\w+)=(\d+)")
+
+
+def moved(before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[str]:
+    """A line for each counter that has another value."""
+    for name, value in after.items():
+        if (more := value - before.get(name, value)) > 0:
+            yield f"{name} +{more}"
+
+
+def of_protocols(text: str) -> dict[str, int]:
+    """Telling counters of /proc/net/snmp and /proc/net/netstat, such as "TcpExt.ListenDrops"."""
+    found: dict[str, int] = {}
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    for names, values in zip(lines[::2], lines[1::2], strict=False):
+        if names[0] != values[0]:
+            continue
+        pairs = zip(names[1:], values[1:], strict=False)
+        found |= {f"{names[0].rstrip(':')}.{name}": int(value) for name, value in pairs if TELLING.search(name)}
+    return found
+
+
+def of_conntrack(text: str) -> dict[str, int]:
+    """Telling counters of `conntrack -S`, of all processors together."""
+    found = dict.fromkeys((f"conntrack.{name}" for name in TELLING_OF_CONNTRACK), 0)
+    for name, value in _NUMBER.findall(text):
+        if name in TELLING_OF_CONNTRACK:
+            found[f"conntrack.{name}"] += int(value)
+    return found

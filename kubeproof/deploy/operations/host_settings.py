@@ -9,7 +9,7 @@ from kubeproof.config.tables import paths
 from kubeproof.deploy.facts.hosts import Firewalld, FirewalldState, FstabSwaps, Selinux, Swaps, Sysctls
 from kubeproof.deploy.facts.network import ForwardPolicy
 from kubeproof.deploy.run_events import because
-from kubeproof.node.differences import named
+from kubeproof.node.texts import named
 from kubeproof.state.hostfiles import parse_sysctls
 
 DISABLED = "#kubeproof# "

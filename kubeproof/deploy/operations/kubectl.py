@@ -20,9 +20,8 @@ from kubeproof.deploy.operations.remote import NodeError, read_only, try_run, wa
 from kubeproof.deploy.run_events import because
 from kubeproof.networks import documents
 from kubeproof.node import asked_for
-from kubeproof.node.differences import shortened
-from kubeproof.node.readiness import Expectation, unready, unready_pods
-from kubeproof.node.spreading import crowded
+from kubeproof.node.readiness import Expectation, crowded, unready, unready_pods
+from kubeproof.node.texts import shortened
 from kubeproof.node.unready_pods import Container, Lasting, containers, details, warnings
 
 NEWS_SECONDS = 15.0

@@ -18,9 +18,8 @@ from kubeproof.deploy.facts.network import Plugins
 from kubeproof.deploy.operations.remote import NodeError, on_host, read_only, run, shell, write_private
 from kubeproof.deploy.run_events import because, explained
 from kubeproof.networks.plugins import FOLDER
-from kubeproof.node.blocks import with_block, without_block
-from kubeproof.node.differences import difference
 from kubeproof.node.record import Record
+from kubeproof.node.texts import difference, with_block, without_block
 
 PRIVATE = ("600",)
 

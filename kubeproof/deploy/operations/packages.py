@@ -24,7 +24,7 @@ from kubeproof.deploy.operations.remote import (
     write_private,
 )
 from kubeproof.deploy.run_events import because
-from kubeproof.node.differences import named
+from kubeproof.node.texts import named
 
 APT_GET = (
     "env",

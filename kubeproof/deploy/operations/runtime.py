@@ -19,8 +19,8 @@ from kubeproof.config.tables.runtimes import references
 from kubeproof.deploy.facts.packages import KubeadmImages, MissingImages, RunsOldConfig
 from kubeproof.deploy.operations.remote import on_host, run, shell
 from kubeproof.deploy.run_events import because
-from kubeproof.node.differences import named
 from kubeproof.node.images import answered, list_command
+from kubeproof.node.texts import named
 
 PARALLEL_PULLS = 3
 """Docker's own number of layers that it fetches at once (max-concurrent-downloads)."""

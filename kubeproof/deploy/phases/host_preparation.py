@@ -7,7 +7,7 @@ from kubeproof.config.tables.systems import System
 from kubeproof.deploy.context import cluster, node, system
 from kubeproof.deploy.operations import host_settings, managed_files
 from kubeproof.networks import artifacts
-from kubeproof.node import ports, proxies, templates
+from kubeproof.node import between_hosts, proxies, templates
 
 
 @deploy("Host preparation")
@@ -73,8 +73,8 @@ def _let_nodes_speak(machine: System) -> None:
     if machine.firewalld and wanted.settings.firewalld == "ports":
         host_settings.open_ports(
             name="Open the ports of a node in firewalld",
-            ports=ports.ports(wanted, node().role),
-            sources=ports.sources(wanted),
+            ports=between_hosts.ports(wanted, node().role),
+            sources=between_hosts.sources(wanted),
         )
     if machine.firewalld and wanted.settings.firewalld == "off":
         host_settings.turn_firewalld_off(name="Turn firewalld off, now and at boot")

@@ -13,14 +13,13 @@ from kubeproof.deploy.context import cluster, context, left_out
 from kubeproof.deploy.phases import inspecting
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node import image_registry, images
+from kubeproof.node.between_hosts import tunnel_mtu
 from kubeproof.node.finding import Finding
-from kubeproof.node.tunnel import tunnel_mtu
 from kubeproof.rules.before_deploy import left_out as left_out_rules
 from kubeproof.rules.before_deploy import networks, ownership
-from kubeproof.rules.before_deploy.evaluate import evaluate
+from kubeproof.rules.before_deploy.evaluate import evaluate, verdict
 from kubeproof.rules.before_deploy.inspection import Inspection
 from kubeproof.rules.before_deploy.network_obstacles import cni_manifest
-from kubeproof.rules.before_deploy.verdict import verdict
 from kubeproof.state.node import NodeState
 from kubeproof.terminal.errors import UserError
 

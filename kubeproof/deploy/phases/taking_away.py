@@ -14,7 +14,7 @@ from kubeproof.deploy.facts.hosts import Remembered
 from kubeproof.deploy.operations import host_settings, kubeconfig, managed_files, resetting
 from kubeproof.deploy.phases.host_preparation import replaced_files
 from kubeproof.networks import artifacts
-from kubeproof.node import leftovers, ports
+from kubeproof.node import between_hosts, leftovers
 from kubeproof.node.leftovers import Leftovers
 from kubeproof.node.record import SHARED_DIRECTORIES, Record
 from kubeproof.node.removal import Owners, pod_cidrs
@@ -122,8 +122,8 @@ def _guard_again(record: Record, machine: System) -> None:
         host_settings.turn_firewalld_on(name="Turn firewalld on again", before="running" in record.firewalld)
         host_settings.close_ports(
             name="Close the ports of a node in firewalld",
-            ports=ports.ports(wanted, node().role),
-            sources=ports.sources(wanted),
+            ports=between_hosts.ports(wanted, node().role),
+            sources=between_hosts.sources(wanted),
             kept=record.firewalld,
         )
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables.runtimes import DIRECTORIES, Name
-from kubeproof.node import docker_config
-from kubeproof.node.docker_config import CONTAINERD_ROOT as CONTAINERD
+from kubeproof.node import runtime_config
 from kubeproof.node.finding import Finding
+from kubeproof.node.runtime_config import CONTAINERD_ROOT as CONTAINERD
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.rule import either_rule, error_rule
 from kubeproof.state.hostfiles import DiskUsage
@@ -55,7 +55,7 @@ def _file_systems(settings: Settings, node: Node, facts: NodeState) -> Iterator[
     """Each file system once, with those of the directories that are on it."""
     images = _images(settings, facts)
     wanted = {path for path in directories(settings.runtime.name) if path != ETCD or node.role == "control-plane"}
-    wanted = {path for path in wanted if path != docker_config.DATA_ROOT} | {images}
+    wanted = {path for path in wanted if path != runtime_config.DATA_ROOT} | {images}
     rooms = [room for room in dict.fromkeys(facts.disks) if room.path in wanted and room.size_mib > 0]
     for mount in dict.fromkeys(room.mount for room in rooms):
         here = [room for room in rooms if room.mount == mount]
@@ -65,7 +65,7 @@ def _file_systems(settings: Settings, node: Node, facts: NodeState) -> Iterator[
 
 
 def _images(settings: Settings, facts: NodeState) -> str:
-    return docker_config.data_root(facts.docker_config) if settings.runtime.name == "docker" else CONTAINERD
+    return runtime_config.data_root(facts.docker_config) if settings.runtime.name == "docker" else CONTAINERD
 
 
 def _space(settings: Settings, facts: NodeState, paths: list[str], room: DiskUsage) -> Iterator[Finding]:

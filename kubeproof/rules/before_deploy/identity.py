@@ -8,8 +8,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from kubeproof.config import reading
 from kubeproof.config.cluster import Cluster, Node
 from kubeproof.config.tables import paths
-from kubeproof.node.blocks import without_block
 from kubeproof.node.finding import Finding
+from kubeproof.node.texts import without_block
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.identity import (
     NEW_MACHINE_ID,

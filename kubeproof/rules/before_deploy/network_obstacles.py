@@ -10,8 +10,8 @@ from kubeproof.networks.flannel import UDP_PORT
 from kubeproof.networks.plan import NetworkPlan
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import record
+from kubeproof.node.between_hosts import tunnel_mtu
 from kubeproof.node.finding import Finding
-from kubeproof.node.tunnel import tunnel_mtu
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.devices import cni_mtu
 from kubeproof.rules.membership import cni_order, configurations_before
@@ -37,7 +37,7 @@ cni_manifest = error_rule(
 )
 cni_untried = error_rule(
     "cni-untried",
-    "the network's project names this Kubernetes for the manifest, or it was run with it (catalogue.py)",
+    "the network's project names this Kubernetes for the manifest, or it was run with it (registry.py)",
     "pods of the network may not start",
 )
 cni_changed = error_rule(

@@ -9,7 +9,7 @@ from kubeproof.config.settings import DOCKER_BRIDGE, Settings
 from kubeproof.config.tables import paths
 from kubeproof.networks import artifacts
 from kubeproof.networks.network import NODE_ADDRESS
-from kubeproof.node import docker_config, ports
+from kubeproof.node import between_hosts, runtime_config
 from kubeproof.node.finding import Finding
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.host import node_address
@@ -137,7 +137,7 @@ def _networks(settings: Settings, facts: NodeState, free: IPv4Network | None) ->
     network to choose, as with a VPN's 0.0.0.0/1 and 128.0.0.0/1, they are a way to everywhere.
     """
     wanted = {"pod_cidr": settings.pod_cidr, "service_cidr": settings.service_cidr}
-    if settings.runtime.name == "docker" and (bridge := docker_config.bridge(facts.docker_config)):
+    if settings.runtime.name == "docker" and (bridge := runtime_config.bridge(facts.docker_config)):
         wanted["Docker's bridge"] = bridge
     for network, link in _destinations(facts):
         if _own(link) or (facts.remembered and network.subnet_of(settings.pod_cidr)):
@@ -183,7 +183,7 @@ def _unreachable(settings: Settings, known: NodeState) -> Iterator[Finding]:
 
 def _docker_bridge(settings: Settings, facts: NodeState) -> Iterator[Finding]:
     """Whatever it is now, and will be by Docker's configuration."""
-    bridge = docker_config.bridge(facts.docker_config)
+    bridge = runtime_config.bridge(facts.docker_config)
     now = [IPv4Network(item.ip) for item in facts.network.addresses_of(DOCKERS_LINK)]
     for name in ("node_network", "pod_cidr", "service_cidr"):
         own: IPv4Network = getattr(settings, name)
@@ -213,7 +213,7 @@ def _resolvers(settings: Settings, facts: NodeState) -> Iterator[Finding]:
 
 def _ports(cluster: Cluster, node: Node, known: NodeState) -> Iterator[Finding]:
     node_ports = cluster.settings.node_ports
-    single = [word for word in (*ports.ports(cluster, node.role), *LOCAL_PORTS) if word.endswith("/tcp")]
+    single = [word for word in (*between_hosts.ports(cluster, node.role), *LOCAL_PORTS) if word.endswith("/tcp")]
     needed = {number for word in single for number in _numbers(word) if number not in node_ports}
     if taken := sorted(needed & set(known.tcp_ports)):
         yield port_in_use.finding(

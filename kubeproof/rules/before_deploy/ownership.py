@@ -9,8 +9,8 @@ from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import version_traits
 from kubeproof.node import changed_settings
+from kubeproof.node.between_hosts import tunnel_mtu
 from kubeproof.node.finding import Finding
-from kubeproof.node.tunnel import tunnel_mtu
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.rule import error_rule
 from kubeproof.state.node import NodeState

@@ -6,7 +6,7 @@ from kubeproof.config.cluster import Node
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import paths
 from kubeproof.config.tables.systems import system_of
-from kubeproof.node import containerd_config, docker_config
+from kubeproof.node import runtime_config
 from kubeproof.node.finding import Finding
 from kubeproof.rules.before_deploy.inspection import Inspection, of_each_host
 from kubeproof.rules.host import iptables_mixed
@@ -79,27 +79,27 @@ def _of_host(inspection: Inspection, _: Node, facts: NodeState) -> Iterator[Find
 
 
 def _docker_config(facts: NodeState) -> Iterator[Finding]:
-    if wrong := docker_config.problem(facts.docker_config):
+    if wrong := runtime_config.problem(facts.docker_config):
         yield dockers_config.finding(
             f"has a {paths.DOCKER_CONFIG} that Docker cannot read ({wrong})",
             "correct or remove it",
             breaks="so Docker does not start",
         )
-    if twice := docker_config.twice(facts.docker_config, facts.docker_flags):
+    if twice := runtime_config.twice(facts.docker_config, facts.docker_flags):
         yield dockers_config.finding(
             f"is to have {', '.join(twice)} in {paths.DOCKER_CONFIG}, and Docker is started with that too",
             "leave one of the two (`systemctl cat docker.service` there shows how it is started, Debian's with "
             "/etc/default/docker)",
             breaks="which it refuses",
         )
-    if docker_config.keys(facts.docker_config).get("userns-remap"):
+    if runtime_config.keys(facts.docker_config).get("userns-remap"):
         yield dockers_config.finding(
             f"has userns-remap in {paths.DOCKER_CONFIG}",
             "remove it there",
             breaks="with which pods cannot have the host's network, as the control plane and the pod network do",
         )
     if not facts.remembered:
-        for key, (now, then) in docker_config.replaced(facts.docker_config).items():
+        for key, (now, then) in runtime_config.replaced(facts.docker_config).items():
             yield dockers_config.finding(
                 f"has {key} {now} in {paths.DOCKER_CONFIG}, which becomes {then}",
                 "nothing has to be done, unless something there needs the other",
@@ -110,7 +110,7 @@ def _docker_config(facts: NodeState) -> Iterator[Finding]:
 
 def _containerd_config(facts: NodeState) -> Iterator[Finding]:
     """The deploy writes this file as a whole; a copy of it is kept, and comes back with a reset."""
-    if lost := containerd_config.own_settings(facts.containerd_config):
+    if lost := runtime_config.own_settings(facts.containerd_config):
         yield containerds_config.finding(
             f"has {', '.join(lost)} in {paths.CONTAINERD_CONFIG}", "do without, or use another host"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kubeproof.config.tables import cri_dockerd
-from kubeproof.networks.catalogue import PINNED as MANIFESTS
+from kubeproof.networks.registry import PINNED as MANIFESTS
 from kubeproof.terminal.exits import REPOSITORY
 
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -138,7 +138,7 @@ def test_file_without_sum_must_be_a_known_one(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(UserError, match=f"cni_manifest_sha256: is empty.*{SUM}"):
         wanted_manifest(settings)
     known = Pinned("flannel", "v9", "https://example.net/", SUM, "1.20")
-    monkeypatch.setattr("kubeproof.networks.catalogue.PINNED", (known,))
+    monkeypatch.setattr("kubeproof.networks.registry.PINNED", (known,))
     assert wanted_manifest(settings) == Wanted(str(file), SUM, "flannel v9")
     with pytest.raises(UserError, match="cannot be read"):
         wanted_manifest(cluster(cni="flannel", cni_manifest=str(tmp_path / "absent")).settings)

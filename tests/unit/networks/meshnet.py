@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kubeproof.networks import effects
+from kubeproof.networks import network
 from kubeproof.networks.manifest import Manifest, Object, Pinned, set_variable
 from kubeproof.networks.network import Agent, Artifacts, Backend, Network
 
@@ -52,11 +52,11 @@ NETWORK = Network(
     ),
     conflist="10-mesh.conflist",
     effects={
-        "cni_manifest": effects.applied("its objects are applied"),
-        "cni_mtu": effects.refused(),
-        "cni_backend": effects.refused(),
-        "cni_interface": effects.NOT_USED,
-        "network_policy": effects.nothing("it always enforces them"),
+        "cni_manifest": network.applied("its objects are applied"),
+        "cni_mtu": network.refused(),
+        "cni_backend": network.refused(),
+        "cni_interface": network.NOT_USED,
+        "network_policy": network.nothing("it always enforces them"),
     },
     manifest=MeshManifest(
         project="meshnet",

@@ -9,11 +9,10 @@ from kubeproof.cli import reference_tables
 from kubeproof.config.network_conflicts import no_enforcement
 from kubeproof.config.settings import parse
 from kubeproof.config.tables import version_traits
-from kubeproof.networks import api, catalogue
-from kubeproof.networks.catalogue import PINNED
+from kubeproof.networks import api, registry
 from kubeproof.networks.manifest import Pinned
 from kubeproof.networks.plan import of_template
-from kubeproof.networks.registry import NETWORKS
+from kubeproof.networks.registry import NETWORKS, PINNED
 from kubeproof.rules.before_deploy import network_obstacles
 from kubeproof.rules.before_deploy.inspection import Inspection
 from tests.unit.networks.upstream import manifest
@@ -36,7 +35,7 @@ from tests.unit.node.example import RAW, cluster
     ],
 )
 def test_the_newest_that_fits(project: str, minor: str, version: str) -> None:
-    chosen = catalogue.choose(project, minor)
+    chosen = registry.choose(project, minor)
     assert chosen
     assert chosen.version == version
 
@@ -44,21 +43,21 @@ def test_the_newest_that_fits(project: str, minor: str, version: str) -> None:
 @pytest.mark.parametrize("project", [name for name, network in NETWORKS.items() if network.manifest])
 def test_every_minor_has_one_that_needs_no_plugin_of_others(project: str) -> None:
     for minor in range(20, 40):
-        chosen = catalogue.choose(project, f"1.{minor}")
+        chosen = registry.choose(project, f"1.{minor}")
         assert chosen
         assert chosen.version != "v0.14.0"
 
 
 def test_no_minor_no_manifest() -> None:
-    assert catalogue.choose("flannel", "1.16") is None
-    assert catalogue.choose("weave", "1.20") is None
+    assert registry.choose("flannel", "1.16") is None
+    assert registry.choose("weave", "1.20") is None
 
 
 @pytest.mark.parametrize("pinned", PINNED, ids=lambda item: item.title)
 def test_pins(pinned: Pinned) -> None:
     assert re.fullmatch("[0-9a-f]{64}", pinned.sha256)
     assert f"/{pinned.version}/" in pinned.url
-    assert catalogue.by_digest(pinned.sha256) is catalogue.by_url(pinned.url) is pinned
+    assert registry.by_digest(pinned.sha256) is registry.by_url(pinned.url) is pinned
     # Their sums are those of the copies beside the repository, or the test is skipped.
     assert manifest(pinned)
 
@@ -82,7 +81,7 @@ def test_pins(pinned: Pinned) -> None:
 def test_what_is_neither_named_nor_run_is_doubted(version: str, minor: str, tried: bool) -> None:
     which = next(item for item in PINNED if item.version == version)
     assert which.is_tried(minor) is tried
-    doubt = catalogue.doubt(which, minor)
+    doubt = registry.doubt(which, minor)
     assert (doubt is None) is tried
     if doubt:
         found, breaks = doubt
@@ -97,7 +96,7 @@ def test_what_was_never_run_as_published(project: str) -> None:
 
 def test_the_doubt_is_a_finding_that_can_be_ignored() -> None:
     which = next(item for item in PINNED if item.version == "v3.24.6")
-    network = replace(of_template(cluster().settings), doubt=catalogue.doubt(which, "1.20"))
+    network = replace(of_template(cluster().settings), doubt=registry.doubt(which, "1.20"))
     (finding,) = network_obstacles.findings(Inspection(cluster(cni="canal"), network=network))
     assert (finding.name, finding.severity) == ("cni-untried", "error")
     assert "ignore_findings = ['cni-untried']" in finding.remedy

@@ -12,11 +12,10 @@ import pytest
 import yaml
 
 from kubeproof.networks import api, documents, plugins, references
-from kubeproof.networks.catalogue import PINNED
 from kubeproof.networks.manifest import Manifest, Pinned
 from kubeproof.networks.network import NODE_ADDRESS
 from kubeproof.networks.plan import build
-from kubeproof.networks.registry import NETWORKS
+from kubeproof.networks.registry import NETWORKS, PINNED
 from kubeproof.terminal.errors import UserError
 from tests.unit.networks.upstream import ABSENT, by_identity, changes, differences, manifest, objects, pinned
 from tests.unit.node.example import cluster

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from kubeproof.networks import documents
-from kubeproof.networks.catalogue import PINNED
 from kubeproof.networks.manifest import Pinned
+from kubeproof.networks.registry import PINNED
 from kubeproof.terminal.exits import REPOSITORY
 
 FOLDERS = (REPOSITORY.parent / "shared" / "upstream", Path("/work/shared/upstream"))

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from kubeproof.networks import documents
-from kubeproof.networks.catalogue import PINNED
 from kubeproof.networks.manifest import Pinned
+from kubeproof.networks.registry import PINNED
 from kubeproof.node.asked_for import differences
 from tests.unit.networks.upstream import manifest
 

@@ -1,6 +1,6 @@
 """What a plan shows of two texts."""
 
-from kubeproof.node.differences import NAMED, SHOWN, difference, named
+from kubeproof.node.texts import NAMED, SHOWN, difference, named
 
 
 def test_only_lines_that_change_are_shown() -> None:

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from kubeproof.node import templates
-from kubeproof.node.docker_config import WRITTEN, merged, problem
+from kubeproof.node.runtime_config import WRITTEN, merged, problem
 from tests.unit.node.example import cluster
 
 OURS = templates.render("daemon.json.j2", settings=cluster().settings, enforcing=False)

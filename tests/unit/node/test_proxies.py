@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kubeproof.node import ports, proxies
+from kubeproof.node import between_hosts, proxies
 from tests.unit.node.example import cluster
 
 PROXY = "http://proxy.example.net:3128"
@@ -85,13 +85,13 @@ def test_apt_is_told_hosts_by_name() -> None:
 
 def test_ports_by_role() -> None:
     wanted = cluster()
-    worker, leader = (ports.ports(wanted, role) for role in ("worker", "control-plane"))
+    worker, leader = (between_hosts.ports(wanted, role) for role in ("worker", "control-plane"))
     assert worker == ("10250/tcp", "10256/tcp", "8472/udp", "30000-33000/tcp", "30000-33000/udp")
     assert set(leader) == {*worker, "6443/tcp", "2379-2380/tcp", "10257/tcp", "10259/tcp"}
-    assert ports.sources(wanted) == ("10.244.0.0/16",)
+    assert between_hosts.sources(wanted) == ("10.244.0.0/16",)
 
 
 def test_without_a_tunnel_hosts_reach_pods_by_their_own_addresses() -> None:
     wanted = cluster(cni="flannel", cni_backend="host-gw")
-    assert not any(port.startswith("8472/") for port in ports.ports(wanted, "worker"))
-    assert ports.sources(wanted) == ("10.244.0.0/16", "192.0.2.11", "192.0.2.12", "192.0.2.13")
+    assert not any(port.startswith("8472/") for port in between_hosts.ports(wanted, "worker"))
+    assert between_hosts.sources(wanted) == ("10.244.0.0/16", "192.0.2.11", "192.0.2.12", "192.0.2.13")

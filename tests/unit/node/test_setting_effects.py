@@ -12,7 +12,7 @@ from kubeproof.config.tables import paths
 from kubeproof.config.tables.findings import FINDINGS
 from kubeproof.deploy.facts.kubernetes import SettingsInUse
 from kubeproof.networks import documents, flannel
-from kubeproof.networks.effects import Effect
+from kubeproof.networks.network import Effect
 from kubeproof.networks.plan import build
 from kubeproof.networks.registry import NETWORKS
 from kubeproof.node import templates

@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 
 from kubeproof.config.tables import paths
 from kubeproof.node import leftovers
-from kubeproof.node.blocks import BEGIN, END, with_block, without_block
 from kubeproof.node.joining import credentials
 from kubeproof.node.record import COMMON_DIRECTORIES, DOCKER_PATHS, OWNED_PATHS, Record
+from kubeproof.node.texts import BEGIN, END, with_block, without_block
 from kubeproof.state.hostfiles import parse_sysctls
 from kubeproof.state.iptables import parse_iptables_save
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kubeproof.node.spreading import crowded
+from kubeproof.node.readiness import crowded
 
 
 def node(name: str, *, ready: str = "True", **spec: Any) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from kubeproof.doctor.catalogue import CAUSES, SUSPECTS
 from kubeproof.node.finding import Finding
 from kubeproof.proof.checks import ALL_CHECKS
 from kubeproof.rules import index
-from kubeproof.rules.before_deploy.evaluate import evaluate
-from kubeproof.rules.before_deploy.verdict import verdict
+from kubeproof.rules.before_deploy.evaluate import evaluate, verdict
 from kubeproof.rules.rule import Rule
 from kubeproof.terminal.exits import REPOSITORY
 from tests.unit.rules.fit import inspection

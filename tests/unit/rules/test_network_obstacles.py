@@ -11,7 +11,7 @@ import pytest
 from kubeproof.deploy.facts.files import Kinds
 from kubeproof.networks import documents, references
 from kubeproof.networks.plan import NetworkPlan, of_template
-from kubeproof.node.tunnel import tunnel_mtu
+from kubeproof.node.between_hosts import tunnel_mtu
 from kubeproof.rules.before_deploy import network_obstacles
 from kubeproof.rules.before_deploy.inspection import Inspection
 from kubeproof.state.ipvs import VirtualServer

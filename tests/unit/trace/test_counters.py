@@ -1,6 +1,6 @@
 """Counters that tell of losses, before and after."""
 
-from kubeproof.trace.counters import moved, of_conntrack, of_protocols
+from kubeproof.trace.confirmed import moved, of_conntrack, of_protocols
 
 SNMP = """\
 Ip: Forwarding InDiscards OutNoRoutes
