@@ -17,7 +17,7 @@ from kubeproof.terminal.errors import UserError
 T = TypeVar("T")
 
 ASK = f"kubectl --kubeconfig {paths.ADMIN_CONF} --request-timeout=8s"
-_KINDS = "nodes,pods,services,endpoints,networkpolicies,namespaces"
+KINDS = "nodes,pods,services,endpoints,networkpolicies,namespaces"
 KUBELET_SECONDS = 4
 SOURCE = "kubectl get"
 
@@ -27,8 +27,8 @@ def command(blocks: str = "") -> str:
 
     ``blocks`` is Agent.blocks: a kind of the pod network's own, which the API may not have yet.
     """
-    known = f"{ASK} get {_KINDS} -A -o json"
-    return f"{known.replace(_KINDS, f'{_KINDS},{blocks}')} 2>/dev/null || {known}" if blocks else known
+    known = f"{ASK} get {KINDS} -A -o json"
+    return f"{known.replace(KINDS, f'{KINDS},{blocks}')} 2>/dev/null || {known}" if blocks else known
 
 
 def kubelets_command(addresses: Mapping[str, IPv4Address]) -> str:

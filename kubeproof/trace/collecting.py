@@ -17,7 +17,7 @@ from typing import Any
 
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.proof.hosts import COMMAND_SECONDS, UnreachableError, run_everywhere
-from kubeproof.rules.api import ASK
+from kubeproof.rules.api import ASK, KINDS
 from kubeproof.state.collector import Output, shell
 from kubeproof.state.foreign import TRACE_TABLE
 from kubeproof.terminal.errors import UserError
@@ -27,7 +27,6 @@ CLUSTER_FILE, OBJECTS_FILE, NODES, OUTSIDE = "cluster.json", "objects.json", "no
 FAILED = ".failed"
 """Ending of the file that says why a command printed no answer."""
 API = "api"
-RESOURCES = "nodes,pods,services,endpoints,networkpolicies,namespaces"
 KERNEL = " ".join(
     f"/proc/sys/net/{name}"
     for name in (
@@ -108,7 +107,7 @@ def collect(loaded: LoadedInventory) -> Collected:
     """Read all nodes of an inventory, and the API along with the control plane node's. Never raises."""
     cluster = loaded.cluster
     asked = {node.name: dict(COMMANDS) for node in cluster.nodes}
-    resources = ",".join((RESOURCES, *cluster.settings.network.policy_resources))
+    resources = ",".join((KINDS, *cluster.settings.network.policy_resources))
     asked[cluster.leader.name][API] = f"{ASK} get {resources} -A -o json"
     outputs: dict[str, dict[str, Output]] = {}
     unreachable: dict[str, str] = {}

@@ -6,11 +6,11 @@ from ipaddress import IPv4Address
 
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
 from kubeproof.policy.engine import NodeEnd, OutsideEnd, PodEnd
-from kubeproof.policy.model import Judged, Service, ServicePort
+from kubeproof.policy.model import Service, ServicePort
 from kubeproof.state.kubernetes_yaml import one_line
 from kubeproof.terminal.errors import UserError
 from kubeproof.trace import routing
-from kubeproof.trace.model import OUTSIDE, PROTOCOLS, UNKNOWN_PORT, Packet, Protocol, Start
+from kubeproof.trace.model import JUDGED, OUTSIDE, PROTOCOLS, UNKNOWN_PORT, Packet, Protocol, Start
 from kubeproof.trace.passing import Chance, EndedError
 from kubeproof.trace.world import UnknownError, World
 
@@ -63,11 +63,6 @@ class _Reader:
             self.wrong("--protocol", f"{self.asked.protocol or 'nothing'} is not known; use {', '.join(PROTOCOLS)}")
         else:
             self.protocol = found
-
-    @property
-    def judged(self) -> Judged:
-        names: dict[Protocol, Judged] = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMP"}
-        return names[self.protocol]
 
     # FROM
 
@@ -151,7 +146,7 @@ class _Reader:
             return UNKNOWN_PORT
         if not is_number(self.asked.port):
             try:
-                return named_port(self.asked.port, end, self.judged)
+                return named_port(self.asked.port, end, JUDGED[self.protocol])
             except UnknownEndError as error:
                 self.wrong("--port", error)
                 return UNKNOWN_PORT
@@ -163,14 +158,20 @@ class _Reader:
     def service_port(self, service: Service) -> ServicePort | None:
         if self.has_no_port():
             return None
-        offered = [each for each in service.ports if each.protocol == self.judged]
+        offered = [each for each in service.ports if each.protocol == JUDGED[self.protocol]]
         wanted = self.asked.port
         if not wanted and len(offered) == 1:
             return offered[0]
         found = next((each for each in offered if wanted and wanted in (str(each.number), each.name)), None)
         if found is None and (not wanted or not is_number(wanted)):
             known = ", ".join(f"{each.number}" for each in offered)
-            told = f"has no {self.judged} port {wanted}" if wanted else "has several ports" if known else "has none"
+            told = (
+                f"has no {JUDGED[self.protocol]} port {wanted}"
+                if wanted
+                else "has several ports"
+                if known
+                else "has none"
+            )
             self.wrong("--port", f"{service} {told}; use {known or 'another protocol'}")
         return found
 

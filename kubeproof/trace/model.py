@@ -5,8 +5,12 @@ from enum import Enum
 from ipaddress import IPv4Address
 from typing import Literal
 
+from kubeproof.policy.model import Judged
+
 Protocol = Literal["tcp", "udp", "sctp", "icmp"]
 PROTOCOLS: tuple[Protocol, ...] = ("tcp", "udp", "sctp", "icmp")
+JUDGED: dict[Protocol, Judged] = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMP"}
+"""What policies call them."""
 OUTSIDE = ""
 """Name of the node of a hop that is on no node of the cluster."""
 UNKNOWN_PORT = 0
@@ -35,7 +39,12 @@ class Packet:
         )
 
     def __str__(self) -> str:
-        return f"{self._end(self.source, self.source_port)} > {self._end(self.destination, self.destination_port)}"
+        return " > ".join(self.ends)
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Source and destination in words, with their ports."""
+        return self._end(self.source, self.source_port), self._end(self.destination, self.destination_port)
 
     def _end(self, address: IPv4Address, port: int) -> str:
         return str(address) if self.protocol == "icmp" else f"{address}:{port or '?'}"

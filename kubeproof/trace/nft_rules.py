@@ -4,6 +4,7 @@ An expression that is not understood ends the walk as undecided, unless another 
 out, or the rule does nothing but count and log.
 """
 
+import operator as ops
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
@@ -17,6 +18,8 @@ from kubeproof.trace.passing import INVALID, UNTRACKED, Decision, EndedError, Pa
 
 DEEPEST = 16
 _INERT = ("counter", "log", "comment", "quota", "last")
+_ORDERS: dict[str, Callable[[Any, int], Any]] = {"<": ops.lt, ">": ops.gt, "<=": ops.le, ">=": ops.ge}
+_BITWISE: dict[str, Callable[[int, int], int]] = {"|": ops.or_, "&": ops.and_, "^": ops.xor}
 _PASSED, _RETURNED, _GOES_ON = "passed", "returned", "goes on"
 Rule = Mapping[str, Any]
 
@@ -189,15 +192,8 @@ class Run:
     def _matches(self, match: Mapping[str, Any]) -> bool:
         left, right, operator = match["left"], match["right"], match.get("op", "==")
         value = self._value(left)
-        if operator in ("<", ">", "<=", ">="):
-            number = self._number(right)
-            answers: dict[str, bool] = {
-                "<": value < number,
-                ">": value > number,
-                "<=": value <= number,
-                ">=": value >= number,
-            }
-            return answers[operator]
+        if operator in _ORDERS:
+            return bool(_ORDERS[operator](value, self._number(right)))
         if operator not in ("==", "!=", "in"):
             raise _UnknownError
         return self._is_among(value, right) is (operator != "!=")
@@ -242,13 +238,8 @@ class Run:
             return value
         if isinstance(value, dict) and len(value) == 1:
             name, parts = next(iter(value.items()))
-            operators: dict[str, Callable[[int, int], int]] = {
-                "|": int.__or__,
-                "&": int.__and__,
-                "^": int.__xor__,
-            }
-            if name in operators:
-                return operators[name](self._number(parts[0]), self._number(parts[1]))
+            if name in _BITWISE:
+                return _BITWISE[name](self._number(parts[0]), self._number(parts[1]))
             return int(self._value(value))
         raise _UnknownError
 
@@ -323,8 +314,6 @@ def _meta(value: Mapping[str, Any], passing: Passing) -> Any:
             return passing.mark
         case "pkttype" if not passing.is_frame:
             return "host"
-        case "iifkind" | "oifkind":
-            raise _UnknownError
     raise _UnknownError
 
 

@@ -4,16 +4,14 @@ from dataclasses import replace
 
 from kubeproof.policy.ends import Resolver, UnknownEndError
 from kubeproof.policy.engine import judge
-from kubeproof.policy.model import Judged
 from kubeproof.trace.endpoints import Question
-from kubeproof.trace.model import Direction, End, Hop, Outcome, Place, Prediction, Start, Walk
+from kubeproof.trace.model import JUDGED, Direction, End, Hop, Outcome, Place, Prediction, Walk
 from kubeproof.trace.walking import walks
 from kubeproof.trace.world import World
 
 MOST_WAYS = 5000
 """Ways that are followed at most; kube-proxy may choose among any number of endpoints."""
 ENFORCERS = ("podnet", "Calico")
-_JUDGED: dict[str, Judged] = {"tcp": "TCP", "udp": "UDP", "sctp": "SCTP", "icmp": "ICMP"}
 
 
 def predict(world: World, question: Question) -> Prediction:
@@ -27,11 +25,6 @@ def predict(world: World, question: Question) -> Prediction:
             notes.append(f"only the first {MOST_WAYS} ways are followed: there are more")
     found.sort(key=lambda way: -way.probability)
     return Prediction(question.starts[0], tuple(found), tuple(notes))
-
-
-def predict_packet(world: World, start: Start) -> Prediction:
-    """The same for a packet that is known already."""
-    return predict(world, Question((start,), str(start.packet.destination)))
 
 
 def _explained(world: World, way: Walk) -> Walk:
@@ -55,7 +48,7 @@ def _policy(world: World, hop: Hop) -> str:
     resolver = Resolver(world.objects, service_network=world.facts.service_cidr)
     try:
         source, target = (resolver.end(str(address)) for address in (packet.source, packet.destination))
-        decision = judge(world.objects.world, source, target, _JUDGED[packet.protocol], packet.destination_port)
+        decision = judge(world.objects.world, source, target, JUDGED[packet.protocol], packet.destination_port)
     except (UnknownEndError, ValueError):
         return ""
     return "" if decision.allowed else "; ".join(str(decision).splitlines())

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -93,7 +94,7 @@ def headline(prediction: Prediction) -> str:
 def target(way: Walk) -> str:
     """Where a way leads to."""
     packet = next((hop.packet for hop in reversed(way.hops) if hop.direction is Direction.FORWARD), None)
-    return f"to {_end(packet, packet.destination, packet.destination_port)}" if packet else "nowhere"
+    return f"to {packet.ends[1]}" if packet else "nowhere"
 
 
 def result(way: Walk) -> str:
@@ -177,14 +178,8 @@ def _space(hop: Hop) -> str:
 
 
 def _then(hop: Hop) -> str:
-    carrier = hop.outer if hop.outer is not None else hop.packet
     mark = "in VXLAN:\n" if hop.outer is not None else ""
-    first = _end(carrier, carrier.source, carrier.source_port)
-    return f"{mark}{first}\n> {_end(carrier, carrier.destination, carrier.destination_port)}"
-
-
-def _end(packet: Packet, address: object, port: int) -> str:
-    return str(address) if packet.protocol == "icmp" else f"{address}:{port or '?'}"
+    return mark + "\n> ".join((hop.outer or hop.packet).ends)
 
 
 def _decided(hop: Hop) -> str:
@@ -238,13 +233,7 @@ def _way(way: Walk) -> dict[str, Any]:
 
 
 def _outcome(outcome: Outcome) -> dict[str, str]:
-    return {
-        "end": outcome.end.value,
-        "reason": outcome.reason,
-        "decided_by": outcome.decided_by,
-        "owner": outcome.owner,
-        "remedy": outcome.remedy,
-    }
+    return {**asdict(outcome), "end": outcome.end.value}
 
 
 def _hop(hop: Hop) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from kubeproof.trace.passing import Chance, undecided
 from kubeproof.trace.world import Space
 
 RULE = "ip rule"
-STRICT, LOOSE = 1, 2
-"""Values of rp_filter (Documentation/networking/ip-sysctl)."""
+STRICT = 1
+"""Value of rp_filter (Documentation/networking/ip-sysctl)."""
 _KNOWN = {"priority", "src", "srclen", "dst", "dstlen", "fwmark", "fwmask", "iif", "table", "action", "protocol", "not"}
 _NOWHERE = ("unreachable", "blackhole", "prohibit")
 _DEAD = "dead"

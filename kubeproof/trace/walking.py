@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from typing import NoReturn
 
 from kubeproof.networks.network import VXLAN_OVERHEAD
-from kubeproof.state.model import FdbEntry, Link, Neighbour, Route
+from kubeproof.state.model import Link, Neighbour, Route
 from kubeproof.trace import routing
 from kubeproof.trace.model import OUTSIDE, Direction, End, Hop, Outcome, Packet, Place, Start, Walk
 from kubeproof.trace.netfilter import Firewall
@@ -251,7 +251,11 @@ class Walker:
         if route.type not in ("unicast", "local"):
             raise undecided(f"{packet.destination} is a {route.type} address", routing.text(route))
         own = route.type == "local"
-        what = f"{packet.destination} is an own address" if own else f"out by {route.device}{_via(route)}"
+        what = (
+            f"{packet.destination} is an own address"
+            if own
+            else f"out by {route.device}{f' via {route.via}' if route.via else ''}"
+        )
         self._hop(space, Place.ROUTE, what, decided_by=routing.text(route), device=route.device or "")
         return route
 
@@ -510,7 +514,9 @@ class Walker:
     def _port_for(self, node: Node, bridge: Link, mac: str) -> tuple[Link, str]:
         """The port that a frame leaves by, and what says so."""
         host = node.host
-        learned = next((e for e in host.fdb if e.mac == mac and e.master == bridge.name and not _is_own(e)), None)
+        # A permanent one is of a port's own MAC: such a frame is for the host.
+        entries = (each for each in host.fdb if (each.mac, each.master) == (mac, bridge.name))
+        learned = next((each for each in entries if each.state != "permanent"), None)
         if learned is not None and (link := host.network.link(learned.device)):
             return link, f"fdb {mac} dev {learned.device} master {bridge.name}"
         for port in host.network.links:
@@ -587,9 +593,8 @@ class Walker:
             text = f"bridge fdb show dev {link.name}: no {mac}"
             self._end(space, Place.FDB, End.DROPPED, told, text, device=link.name, owner="pod network")
         chosen = fitting[0]
-        self._hop(
-            space, Place.FDB, f"{mac} is behind {chosen.destination}", decided_by=_fdb_text(chosen), device=link.name
-        )
+        text = f"fdb {chosen.mac} dev {chosen.device} dst {chosen.destination}"
+        self._hop(space, Place.FDB, f"{mac} is behind {chosen.destination}", decided_by=text, device=link.name)
         assert chosen.destination is not None  # noqa: S101  # of those that have one
         return chosen.destination
 
@@ -597,12 +602,11 @@ class Walker:
         inner = self.inner
         assert inner is not None  # noqa: S101  # asked by the caller
         packet = self.packet
-        device = next(
-            (link for link in space.network.links if link.vxlan and _takes(link, packet.destination_port, inner.vni)),
-            None,
-        )
+        port, vnis = packet.destination_port, (inner.vni, None)
+        links = (link for link in space.network.links if (own := link.vxlan) and own.port == port and own.vni in vnis)
+        device = next(links, None)
         if device is None or not device.is_up:
-            told = f"no VXLAN device takes VNI {inner.vni} on UDP {packet.destination_port}"
+            told = f"no VXLAN device takes VNI {inner.vni} on UDP {port}"
             self._end(space, Place.DECAPSULATION, End.DROPPED, told, owner="pod network")
         self.packet, self.inner = inner.packet, None
         self._forget()
@@ -724,10 +728,6 @@ class Walker:
         raise EndedError(Outcome(end, reason, decided_by, owner))
 
 
-def _via(route: Route) -> str:
-    return f" via {route.via}" if route.via else ""
-
-
 def _why_none(space: Space, *kinds: str) -> str:
     """Routes go with their devices: which of such kinds are down."""
     down = [link.name for link in space.network.links if link.kind in kinds and not link.is_up]
@@ -741,20 +741,6 @@ def _entry(space: Space, link: Link, address: IPv4Address) -> Neighbour | None:
 def _neighbour_text(entry: Neighbour) -> str:
     mac = f" lladdr {entry.mac}" if entry.mac else ""
     return f"neigh {entry.address} dev {entry.device}{mac} {' '.join(sorted(entry.states))}"
-
-
-def _fdb_text(entry: FdbEntry) -> str:
-    return f"fdb {entry.mac} dev {entry.device} dst {entry.destination}"
-
-
-def _is_own(entry: FdbEntry) -> bool:
-    """Of a port's own MAC: such a frame is for the host."""
-    return entry.state == "permanent"
-
-
-def _takes(link: Link, port: int, vni: int | None) -> bool:
-    vxlan = link.vxlan
-    return vxlan is not None and vxlan.port == port and vxlan.vni in (vni, None)
 
 
 def _owner_mac(node: Node, asking: Space, address: IPv4Address) -> str | None:

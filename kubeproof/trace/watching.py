@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -100,7 +100,9 @@ def watch(
     Those of one sender have to be in a row. If a host cannot watch, nothing is sent.
     """
     with ExitStack() as stack, ThreadPoolExecutor(len(spaces)) as pool:
-        watchers = [stack.enter_context(_watching(sendings, one, access[one.host], tunnel_ports)) for one in spaces]
+        watchers = [
+            stack.enter_context(closing(_Watcher(sendings, one, access[one.host], tunnel_ports))) for one in spaces
+        ]
         states = list(pool.map(_Watcher.until_ready, watchers))
         if refused := {one.host: why for one, why in zip(spaces, states, strict=True) if why}:
             return Watched({}, refused)
@@ -191,17 +193,6 @@ def rules(packets: Sequence[MarkedPacket], table: str, tunnel_ports: tuple[int, 
     return f"table inet {table} {{ flags owner; {marking}{first}{last}}}"
 
 
-@contextmanager
-def _watching(
-    sendings: Sequence[Sending], spaces: Spaces, access: SshAccess, tunnel_ports: tuple[int, ...]
-) -> Iterator["_Watcher"]:
-    watcher = _Watcher(sendings, spaces, access, tunnel_ports)
-    try:
-        yield watcher
-    finally:
-        watcher.end()
-
-
 class _Watcher:
     """The script on one host."""
 
@@ -280,7 +271,7 @@ class _Watcher:
             found[self._names[short]][kind] = output.out
         return Raw(found)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Have the script end, wherever it is."""
         with suppress(OSError):  # it may have ended already
             self._input.close()

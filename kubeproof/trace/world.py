@@ -273,10 +273,6 @@ class World:
     def space(self, pod: str) -> Space | None:
         return next((node.pods[pod] for node in self.nodes.values() if pod in node.pods), None)
 
-    def owner_of(self, address: IPv4Address) -> str:
-        """Pod that has an address, if any."""
-        return next((pod.full_name for pod in self.objects.pods if pod.ip == address and not pod.host_network), "")
-
 
 def make(collected: Collected) -> World:
     """The world that was collected. Raises UserError where the API could not be read: nobody knows the pods then.
