@@ -7,7 +7,7 @@ import pytest
 from paramiko import SSHException
 from pyinfra.connectors.sshuserclient import client
 
-from kubeproof.deploy import pyinfra_changes
+from kubeproof.access import jumps
 
 CONFIG = """
 Host first
@@ -32,7 +32,7 @@ Host *
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     for owner, name in ((client, "SSHConfig"), (client.SSHClient, "_ssh_config")):
         monkeypatch.setattr(owner, name, getattr(owner, name, None), raising=False)
-    pyinfra_changes.follow_ssh()
+    jumps.follow_ssh()
     (tmp_path / "config").write_text(CONFIG)
     return str(tmp_path / "config")
 

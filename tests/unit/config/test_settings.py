@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeproof.config.settings import NAMES, examine, parse
-from kubeproof.terminal import errors
+from kubeproof.terminal import exits
 from kubeproof.terminal.errors import UserError
 from tests.unit.samples import SETTINGS, cases
 
@@ -46,7 +46,7 @@ def test_what_follows_from_the_settings() -> None:
 
 
 def test_all_settings_are_declared_once_and_none_beside_them() -> None:
-    declared = runpy.run_path(str(errors.REPOSITORY / "inventory/group_data/all.py"))
+    declared = runpy.run_path(str(exits.REPOSITORY / "inventory/group_data/all.py"))
     of_pyinfra = ("ssh_strict_host_key_checking",)
     assert [name for name in declared if not name.startswith("_") and name not in of_pyinfra] == sorted(
         (name for name in declared if name in NAMES), key=list(declared).index
@@ -55,7 +55,7 @@ def test_all_settings_are_declared_once_and_none_beside_them() -> None:
 
 
 def test_declared_values_lack_only_what_no_value_could_fit() -> None:
-    declared = runpy.run_path(str(errors.REPOSITORY / "inventory/group_data/all.py"))
+    declared = runpy.run_path(str(exits.REPOSITORY / "inventory/group_data/all.py"))
     with pytest.raises(UserError) as error:
         parse({name: declared[name] for name in NAMES})
     assert {line.partition(":")[0] for line in error.value.problems} == {
@@ -69,7 +69,7 @@ def test_declared_values_lack_only_what_no_value_could_fit() -> None:
 
 
 def test_the_lab_gives_every_value_that_is_lacking_and_keeps_its_addresses() -> None:
-    group_data = errors.REPOSITORY / "inventory/group_data"
+    group_data = exits.REPOSITORY / "inventory/group_data"
     declared = runpy.run_path(str(group_data / "all.py")) | runpy.run_path(str(group_data / "lab.py"))
     settings = parse({name: declared[name] for name in NAMES})
     assert str(settings.service_cidr) == "10.1.0.0/16"
