@@ -10,12 +10,15 @@ from kubeproof.deploy.context import is_leader
 from kubeproof.deploy.phases import (
     cluster_dns,
     container_runtime,
+    control_plane,
     demo,
     host_preparation,
-    kubernetes,
+    images,
     network_setup,
     packages,
     preflight,
+    readiness,
+    workers,
 )
 
 preflight.check()
@@ -24,20 +27,20 @@ container_runtime.configure()
 packages.install()
 container_runtime.start()
 network_setup.require_plugins()
-container_runtime.pull()
+images.pull()
 
 if is_leader():
-    kubernetes.initialise()
+    control_plane.initialise()
     network_setup.apply()
 
-kubernetes.wait_for_api()
+workers.wait_for_api()
 
 if not is_leader():
-    kubernetes.join()
+    workers.join()
 
-kubernetes.keep_kubelet()
+workers.keep_kubelet()
 
 if is_leader():
     cluster_dns.apply()
-    kubernetes.wait()
+    readiness.wait()
     demo.apply()

@@ -579,32 +579,22 @@ def lab_down(_context: Context, all: bool = False) -> None:
     _say_changes("lab removed", lifecycle.down(_lab(), everything=all))
 
 
-def _node_task(action: str, name: str) -> None:
-    from lab import nodes
+def _node_command(action: str, shows: str) -> Any:
+    """A command for one node of the lab, named after what is done to it."""
 
-    _lab().node(name)
-    _say_changes(name, getattr(nodes, action)(_lab(as_root=True), name))
+    def run(_context: Context, node: str) -> None:
+        from lab import nodes
 
+        _lab().node(node)
+        _say_changes(node, getattr(nodes, action)(_lab(as_root=True), node))
 
-@task(name="start", help={"node": "its name, e.g. k8s-node1"})
-@command
-def lab_start(_context: Context, node: str) -> None:
-    """Start a node of the lab."""
-    _node_task("start", node)
-
-
-@task(name="stop", help={"node": "its name, e.g. k8s-node1"})
-@command
-def lab_stop(_context: Context, node: str) -> None:
-    """Shut a node of the lab down."""
-    _node_task("stop", node)
+    run.__doc__ = shows
+    return task(name=action, help={"node": "its name, e.g. k8s-node1"})(command(run))
 
 
-@task(name="reboot", help={"node": "its name, e.g. k8s-node1"})
-@command
-def lab_reboot(_context: Context, node: str) -> None:
-    """Shut a node of the lab down and start it again."""
-    _node_task("reboot", node)
+lab_start = _node_command("start", "Start a node of the lab.")
+lab_stop = _node_command("stop", "Shut a node of the lab down.")
+lab_reboot = _node_command("reboot", "Shut a node of the lab down and start it again.")
 
 
 @task(name="snapshot", help={"name": "what it shall be called"})

@@ -1,22 +1,14 @@
 """Settings of the machine's kernel that nodes change for everybody: they have no namespace of their own.
 
-kubelet sets them (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables). The machine gets them back when the
-lab is removed.
+kubelet sets them. The machine gets them back when the lab is removed.
 """
 
 import json
 from pathlib import Path
 
+from kubeproof.node.record import KUBELETS_SYSCTLS as SYSCTLS
 from lab.paths import STATE
 
-SYSCTLS = (
-    "vm.overcommit_memory",
-    "vm.panic_on_oom",
-    "kernel.panic",
-    "kernel.panic_on_oops",
-    "kernel.keys.root_maxkeys",
-    "kernel.keys.root_maxbytes",
-)
 FILE = STATE / "sysctls.json"
 
 

@@ -14,17 +14,8 @@ HOST_FORM = '("NAME", {"address": "a.b.c.d"})'
 _MEANT = {
     "control_plane": (
         *("control", "controlplane", "controlplanes", "control_planes", "controller", "controllers", "etcd", "leader"),
-        *(
-            "kube_control_plane",
-            "kube_master",
-            "kube_masters",
-            "k8s_master",
-            "manager",
-            "managers",
-            "master",
-            "masters",
-        ),
-        *("server", "servers", "main"),
+        *("kube_control_plane", "kube_master", "kube_masters", "k8s_master", "manager", "managers", "master"),
+        *("masters", "server", "servers", "main"),
     ),
     "workers": (
         *("agent", "agents", "compute", "kube_node", "kube_nodes", "kube_worker", "k8s_node", "minion", "minions"),

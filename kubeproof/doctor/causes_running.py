@@ -155,16 +155,8 @@ DNS_DEPLOYMENTS = ("coredns", "kube-dns")
 CALICO_ROWS = ("felix-chains", "felix-first")
 AGENTS_ROWS = (
     *("network-agent-ready", "node-ready", "cni-order", "subnet-env", "subnet-of-node-object"),
-    *(
-        "flannel-device",
-        "flannel-address",
-        "ipip-device",
-        "tun-device",
-        "cni-mtu",
-        *NODES_ROWS,
-        "forward-accepts",
-        "forward-verdicts",
-    ),
+    *("flannel-device", "flannel-address", "ipip-device", "tun-device", "cni-mtu", *NODES_ROWS),
+    *("forward-accepts", "forward-verdicts"),
     *("postrouting-order", "postrouting-verdicts", "policies-in-force", *CALICO_ROWS, *POD_ROWS, "cni0-address"),
     *("route-to-own-pods", "routes-to-pods", "calico-links", "pod-link-local-gateways"),
 )

@@ -7,6 +7,15 @@ from dataclasses import asdict, dataclass, field, replace
 from kubeproof.networks import artifacts
 from kubeproof.state.node import NodeState
 
+KUBELETS_SYSCTLS = (
+    "vm.overcommit_memory",
+    "vm.panic_on_oom",
+    "kernel.panic",
+    "kernel.panic_on_oops",
+    "kernel.keys.root_maxkeys",
+    "kernel.keys.root_maxbytes",
+)
+"""What kubelet sets (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables)."""
 SYSCTLS = (
     # set by the deploy (templates/sysctl.conf.j2) or by Docker
     "net.ipv4.ip_forward",
@@ -23,13 +32,7 @@ SYSCTLS = (
     "net.ipv4.vs.conn_reuse_mode",
     "net.ipv4.vs.expire_nodest_conn",
     "net.ipv4.vs.expire_quiescent_template",
-    # set by kubelet (pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables)
-    "vm.overcommit_memory",
-    "vm.panic_on_oom",
-    "kernel.panic",
-    "kernel.panic_on_oops",
-    "kernel.keys.root_maxkeys",
-    "kernel.keys.root_maxbytes",
+    *KUBELETS_SYSCTLS,
 )
 """Kernel settings that a cluster changes on a host."""
 

@@ -3,17 +3,14 @@
 from pyinfra import host
 from pyinfra.api import deploy
 
-from kubeproof.access.deadlines import RETRIES
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables import paths
-from kubeproof.config.tables.runtimes import references
-from kubeproof.deploy.context import cluster, enforcing, machine, network_plan, node
+from kubeproof.deploy.context import cluster, enforcing, machine
 from kubeproof.deploy.facts.files import Existing, Text
 from kubeproof.deploy.local_files import cri_dockerd
 from kubeproof.deploy.operations import host_settings, managed_files, runtime
-from kubeproof.deploy.operations.runtime import Asked
 from kubeproof.node import templates
-from kubeproof.node.images import asks_kubeadm, has_present_image, images_for, pause_image
+from kubeproof.node.images import pause_image
 from kubeproof.node.runtime_config import ConfigFile, config_files, proxy_drop_in
 
 
@@ -69,17 +66,3 @@ def _start_cri_dockerd(settings: Settings) -> None:
         wanted={paths.CRI_DOCKERD_UNIT: text},
     )
     managed_files.run_service(name="Start cri-dockerd, now and at boot", service=paths.CRI_DOCKERD_SERVICE)
-
-
-@deploy("Images")
-def pull() -> None:
-    settings, role = cluster().settings, node().role
-    names = asks_kubeadm(role, settings)
-    runtime.pull(
-        name="Pull images",
-        images=references(settings.runtime, images_for(role, settings, network_plan().images)),
-        has_image=f"{{ {has_present_image(settings)}; }}",
-        fetch=settings.runtime.pull,
-        asked=Asked(names, settings) if names else None,
-        _retries=RETRIES,
-    )
