@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kubeproof.config.cluster import Node
+from kubeproof.doctor.causes_running import NODES_ROWS as PEERS
 from kubeproof.pages.tables import veth_of
+from kubeproof.proof.probes import BETWEEN_NODES as BETWEEN
 from kubeproof.proof.report import Report
 from kubeproof.rules.api import ApiObjects
 from kubeproof.rules.api import Pod as PodObject
@@ -26,16 +28,7 @@ FORWARDING = (
     *("policy-chains-first", "felix-chains", "felix-first", "policies-in-force"),
 )
 TUNNEL = ("flannel-device", "flannel-address", "ipip-device", "tun-device", "no-tunnel")
-PEERS = (
-    "routes-to-other-nodes",
-    "arp-entries",
-    "fdb-entries",
-    "routes-by-nodes",
-    "routes-to-blocks",
-    "route-to-flanneld",
-)
 INTERFACE = ("node-address",)
-BETWEEN = ("pod-to-pod-other-node", "large-transfer", "path-mtu", "packet-on-the-wire")
 PLACED = frozenset((*PODS, *ON_NODE, *FORWARDING, *TUNNEL, *PEERS, *INTERFACE, *BETWEEN))
 """Rows of the proof that the picture shows at a place of their own; all others are of the node as a whole."""
 

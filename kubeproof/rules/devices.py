@@ -200,7 +200,6 @@ def ipip_device(context: Context) -> Outcome:
     look="ip link show",
 )
 def no_bridge(context: Context) -> Outcome:
-    """One that is there is of an earlier pod network."""
     found = context.state.network.link(BRIDGE)
     return Outcome(found is None, f"no {BRIDGE}", f"no {BRIDGE}" if found is None else f"{BRIDGE} of kind {found.kind}")
 
@@ -212,7 +211,6 @@ def no_bridge(context: Context) -> Outcome:
     look="ip -d link show type vxlan",
 )
 def no_tunnel(context: Context) -> Outcome:
-    """One that is there is of an earlier backend, and its routes may be in the way."""
     links = context.state.network.links
     found = [link.name for link in links if link.kind == "vxlan" and link.name.startswith("flannel.")]
     return Outcome(not found, "no VXLAN link of flannel", ", ".join(found) or "none")

@@ -105,7 +105,6 @@ def kubelet_healthy(context: Context) -> Outcome:
     look=lambda context: f"ls {MANIFESTS}; {_runtimes_look(context)}",
 )
 def control_plane_healthy(context: Context) -> Outcome:
-    """Without one of them what is there goes on, but nothing new is scheduled, repaired or known."""
     if context.node.role != "control-plane":
         return Outcome(True, "a worker has none", "a worker has none")
     answers = {name: context.state.control_plane.get(name, "was not asked") for name in CONTROL_PLANE}
@@ -159,7 +158,6 @@ def network_agent_ready(context: Context) -> Outcome:
     remedies=lambda context, _: _delete(proxies(context)),
 )
 def kube_proxy_ready(context: Context) -> Outcome:
-    """Without it the rules for Services stay as they are."""
     return _ready(proxies(context), "kube-proxy")
 
 
@@ -203,7 +201,6 @@ def _remove_configurations(context: Context, _: Outcome) -> Iterator[str]:
     remedies=_remove_configurations,
 )
 def cni_order(context: Context) -> Outcome:
-    """A file of an earlier network that comes before it is used instead."""
     ours, names = context.cluster.settings.network.conflist, context.state.cni_files
     first = [*configurations_before(names, ours), *(name for name in names if name == ours)]
     return same(ours, first[0] if first else None)

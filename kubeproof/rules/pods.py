@@ -134,7 +134,6 @@ def _plug_in(context: Context, outcome: Outcome) -> Iterator[str]:
     remedies=_plug_in,
 )
 def pod_veths(context: Context) -> Outcome:
-    """Without hairpin a pod cannot reach itself through its own Service."""
     expected = f"veth in {BRIDGE}, forwarding, hairpin on"
     return _of_pods(context, f"a {expected}", lambda _, network: same(expected, _veth(context, network)))
 
@@ -244,7 +243,6 @@ def pod_link_local_gateways(context: Context) -> Outcome:
     remedies=_anew,
 )
 def calico_links(context: Context) -> Outcome:
-    """Felix knows pods by these names; any other link is not policed."""
     expected = "veth caliXXXXXXXXXXX, up, in no bridge"
     return _of_pods(context, f"a {expected}", lambda _, network: same(expected, _calico_link(context, network)))
 
