@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, ip_interface
 
 from kubeproof.config.reading import closest
-from kubeproof.policy.engine import End, NodeEnd, OutsideEnd, PodEnd, end_of
+from kubeproof.policy.engine import End, NodeEnd, OutsideEnd, PodEnd, address_of, end_of
 from kubeproof.policy.fields import SHOWN_CHARACTERS
 from kubeproof.policy.model import Judged, Node, Pod, Service
 from kubeproof.policy.names import MAX_PORT
@@ -34,7 +34,7 @@ class Resolver:
     service_network: IPv4Network | None = None
     """Where Services have their addresses; None if that has to be guessed."""
 
-    def destination(self, written: str) -> PodEnd | NodeEnd | OutsideEnd | Service:
+    def destination(self, written: str) -> End | Service:
         """The end that is meant by what :meth:`end` takes, by a Service's name, ns/name, name.ns.svc or address."""
         service = self._service(written)
         if service is not None:
@@ -44,7 +44,7 @@ class Resolver:
             self._check_outside(end.address)
         return end
 
-    def source(self, written: str) -> PodEnd | NodeEnd | OutsideEnd:
+    def source(self, written: str) -> End:
         """The end that is meant, which a Service cannot be. Raises UnknownEndError."""
         service = self._service(written)
         if service is not None:
@@ -88,13 +88,12 @@ class Resolver:
                     continue
                 if isinstance(end, NodeEnd) and str(each.node_port) == port:
                     return service
-                if isinstance(end, NodeEnd | OutsideEnd) and str(each.number) == port:
-                    address = end.seen if isinstance(end, NodeEnd) else end.address
-                    if address in service.outer:
-                        return service
+                is_outer = isinstance(end, NodeEnd | OutsideEnd) and address_of(end) in service.outer
+                if is_outer and str(each.number) == port:
+                    return service
         return None
 
-    def end(self, written: str) -> PodEnd | NodeEnd | OutsideEnd:
+    def end(self, written: str) -> End:
         """The end that is meant by ns/pod, pod, node or an IPv4 address. Raises UnknownEndError."""
         try:
             return self._at_address(IPv4Address(written))
@@ -126,7 +125,7 @@ class Resolver:
         )
         return source
 
-    def _at_address(self, address: IPv4Address) -> PodEnd | NodeEnd | OutsideEnd:
+    def _at_address(self, address: IPv4Address) -> End:
         if address.is_loopback:
             raise UnknownEndError(f"{address} is everybody's own, and no policy sees it; write an address of a network")
         if address.is_multicast or int(address) in (0, 2**32 - 1):

@@ -201,7 +201,7 @@ def _first(matches: Iterable[bool]) -> int | None:
 
 def _peer_matches(world: World, policy: Policy, peer: Peer, end: End) -> bool:
     if peer.ip_block is not None:
-        return peer.ip_block.contains(_address(end))
+        return peer.ip_block.contains(address_of(end))
     return isinstance(end, PodEnd) and _selected(world, policy, peer, end.pod)
 
 
@@ -214,10 +214,11 @@ def _selected(world: World, policy: Policy, peer: Peer, pod: Pod) -> bool:
     return peer.pod_selector is None or peer.pod_selector.matches(pod.labels)
 
 
-def _address(end: End) -> IPv4Address:
+def address_of(end: End) -> IPv4Address:
+    """Its own, or of a node the one that is seen in this connection."""
     match end:
         case PodEnd(pod):
-            assert pod.ip is not None  # noqa: S101  # _as_seen lets no other pass
+            assert pod.ip is not None  # noqa: S101  # end_of and the resolver let no other pass
             return pod.ip
         case NodeEnd(_, seen):
             return seen

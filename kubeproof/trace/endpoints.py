@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from kubeproof.policy.ends import Resolver, UnknownEndError, is_number, named_port, numbered_port
-from kubeproof.policy.engine import NodeEnd, OutsideEnd, PodEnd
+from kubeproof.policy.engine import End, NodeEnd, OutsideEnd, PodEnd, address_of
 from kubeproof.policy.model import Service, ServicePort
 from kubeproof.state.kubernetes_yaml import one_line
 from kubeproof.terminal.errors import UserError
@@ -66,7 +66,7 @@ class _Reader:
 
     # FROM
 
-    def source(self) -> PodEnd | NodeEnd | OutsideEnd | None:
+    def source(self) -> End | None:
         written = self.asked.source
         if written == OUTSIDE_WORD:
             return self._outside("FROM")
@@ -84,7 +84,7 @@ class _Reader:
 
     # TO
 
-    def destination(self) -> PodEnd | NodeEnd | OutsideEnd | Service | None:
+    def destination(self) -> End | Service | None:
         written = self.asked.destination
         if written == OUTSIDE_WORD:
             return self._outside("TO")
@@ -96,13 +96,13 @@ class _Reader:
         except UnknownEndError as error:
             return self._named_outside(written, error)
 
-    def _node_port(self, written: str, port: str) -> PodEnd | NodeEnd | OutsideEnd | Service | None:
+    def _node_port(self, written: str, port: str) -> End | Service | None:
         if self.asked.port:
             self.wrong("--port", f"TO names port {port} already; leave one of them out")
         self.asked = Asked(self.asked.source, written, port, self.asked.protocol)
         return self.destination()
 
-    def _headed(self, end: PodEnd | NodeEnd | OutsideEnd | Service) -> PodEnd | NodeEnd | OutsideEnd | Service | None:
+    def _headed(self, end: End | Service) -> End | Service | None:
         if isinstance(end, Service) and end.external:
             self.notes.append(f"{end} stands for {end.external}, which is outside of the cluster")
             return self._named_outside(end.external, UnknownEndError(f"{end.external} has no address here"))
@@ -132,7 +132,7 @@ class _Reader:
             self.wrong("--port", error)
             return UNKNOWN_PORT
 
-    def port_of(self, end: PodEnd | NodeEnd | OutsideEnd) -> int:
+    def port_of(self, end: End) -> int:
         if self.has_no_port():
             return UNKNOWN_PORT
         declared = self.world.ports.get(end.pod.full_name, ()) if isinstance(end, PodEnd) else ()
@@ -192,10 +192,9 @@ def question(world: World, asked: Asked, *, look_up: LookUp, source_port: int = 
     return Question(starts, to, tuple(dict.fromkeys(reader.notes)))
 
 
-def _targets(reader: _Reader, destination: PodEnd | NodeEnd | OutsideEnd | Service) -> list[tuple[IPv4Address, int]]:
+def _targets(reader: _Reader, destination: End | Service) -> list[tuple[IPv4Address, int]]:
     if not isinstance(destination, Service):
-        address = _address(destination)
-        return [(address, reader.port_of(destination))]
+        return [(address_of(destination), reader.port_of(destination))]
     port = reader.service_port(destination)
     is_numbered = is_number(reader.asked.port) and reader.protocol != "icmp"
     number = port.number if port else reader.number() if is_numbered else UNKNOWN_PORT
@@ -223,22 +222,9 @@ def _targets(reader: _Reader, destination: PodEnd | NodeEnd | OutsideEnd | Servi
     return found
 
 
-def _address(end: PodEnd | NodeEnd | OutsideEnd) -> IPv4Address:
-    match end:
-        case PodEnd(pod):
-            assert pod.ip is not None  # noqa: S101  # the resolver lets no other pass
-            return pod.ip
-        case NodeEnd(_, seen):
-            return seen
-        case OutsideEnd(address):
-            return address
-
-
-def _start(
-    reader: _Reader, source: PodEnd | NodeEnd | OutsideEnd, target: IPv4Address, port: int, source_port: int
-) -> Start:
+def _start(reader: _Reader, source: End, target: IPv4Address, port: int, source_port: int) -> Start:
     own = UNKNOWN_PORT if reader.protocol == "icmp" else source_port
-    packet = Packet(reader.protocol, _address(source), target, own, port)
+    packet = Packet(reader.protocol, address_of(source), target, own, port)
     match source:
         case PodEnd(pod):
             return Start(pod.node or "", pod.full_name, packet)
