@@ -20,6 +20,17 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 """Every namespace has its name as this label since Kubernetes 1.21, whatever its object says."""
 
 
+class Namespaced:
+    """What objects have that are in a namespace."""
+
+    namespace: str
+    name: str
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
 @dataclass(frozen=True)
 class Namespace:
     """A namespace; policies select it by its labels, and by its name only where it has a label for that.
@@ -42,7 +53,7 @@ class ContainerPort:
 
 
 @dataclass(frozen=True)
-class Pod:
+class Pod(Namespaced):
     """A pod. ``ip`` is None before it has an address; ``active`` is false in the phases Succeeded and Failed."""
 
     namespace: str
@@ -57,10 +68,6 @@ class Pod:
     """Whether it has an IPv6 address, which may be the only one it has."""
     host_ports: tuple[tuple[Protocol, int], ...] = ()
     """Ports of its node's addresses that lead to it (hostPort)."""
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
     @property
     def reachable(self) -> bool:
@@ -102,7 +109,7 @@ class ServicePort:
 
 
 @dataclass(frozen=True)
-class Service:
+class Service(Namespaced):
     """A Service: addresses that lead to the pods that ``selector`` selects (None or empty: to what others list).
 
     ``addresses`` are in the cluster, ``outer`` those of load balancers and the like. A headless one has none: its name
@@ -117,10 +124,6 @@ class Service:
     ports: tuple[ServicePort, ...] = ()
     headless: bool = False
     external: str = ""
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
     def selects(self, pod: Pod) -> bool:
         fits = bool(self.selector) and Selector(self.selector).matches(pod.labels)
@@ -219,7 +222,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Policy:
+class Policy(Namespaced):
     """A NetworkPolicy. ``types`` are the directions in which it isolates, defaults already filled in."""
 
     namespace: str
@@ -228,10 +231,6 @@ class Policy:
     types: tuple[Direction, ...] = ("Ingress",)
     ingress: tuple[Rule, ...] = ()
     egress: tuple[Rule, ...] = ()
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
     def rules(self, direction: Direction) -> tuple[Rule, ...]:
         """Its rules of a direction; they count only where ``types`` has it."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from kubeproof.config.patience import patient
 from kubeproof.config.tables import paths
-from kubeproof.policy.model import DIRECTIONS, World
+from kubeproof.policy.model import DIRECTIONS, Namespaced, World
 from kubeproof.policy.reading import read_cluster
 from kubeproof.state.errors import ParseError
 from kubeproof.state.jsontext import Item, read, read_each
@@ -58,7 +58,7 @@ class NodeObject:
 
 
 @dataclass(frozen=True)
-class Pod:
+class Pod(Namespaced):
     """A pod. ``ip`` is None until it has one; ``host_network`` pods have their node's."""
 
     namespace: str
@@ -75,10 +75,6 @@ class Pod:
     """Why a container of it does not run, as kubelet told the API."""
 
     @property
-    def full_name(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
-    @property
     def is_running(self) -> bool:
         return self.phase == "Running" and not self.terminating
 
@@ -93,7 +89,7 @@ class ServicePort:
 
 
 @dataclass(frozen=True)
-class Service:
+class Service(Namespaced):
     """A Service; ``cluster_ip`` is None for a headless one and for an ExternalName."""
 
     namespace: str
@@ -103,10 +99,6 @@ class Service:
     local_traffic_only: bool
     """externalTrafficPolicy: Local."""
     session_affinity: bool
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
     def port_name(self, port: ServicePort) -> str:
         """As kube-proxy names a port of a Service in comments: namespace/name[:port]."""
