@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
+from kubeproof.access import programs
 from kubeproof.config.cluster import LoadedInventory, Node, SshAccess
 from kubeproof.terminal.errors import UserError
 
@@ -16,15 +17,7 @@ def effective(access: SshAccess) -> dict[str, str]:
     """Values by option in lower case, the first of each; empty if ssh cannot tell."""
     *words, name = access.command()
     try:
-        done = subprocess.run(
-            [*words, "-G", name],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=SECONDS,
-        )
+        done = programs.run([*words, "-G", name], seconds=SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return {} if done.returncode else dict(line.partition(" ")[::2] for line in reversed(done.stdout.splitlines()))
@@ -88,15 +81,8 @@ def _connects_to(access: SshAccess) -> str:
 def _resolves(name: str) -> bool:
     """Whether the system's resolver knows a name or takes it for an address; a resolver that hangs does not."""
     try:
-        done = subprocess.run(
-            ["getent", "ahosts", name],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=RESOLVE_SECONDS,
-        )
+        return programs.run(["getent", "ahosts", name], seconds=RESOLVE_SECONDS).returncode == 0
     except OSError:
         return True  # without the tool nobody can say
     except subprocess.TimeoutExpired:
         return False
-    return done.returncode == 0

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from kubeproof.access import programs
 from kubeproof.config.cluster import LoadedInventory, SshAccess
 from kubeproof.config.patience import patient
 from kubeproof.terminal.errors import UserError
@@ -122,16 +123,9 @@ def _from_terminal(prompt: str) -> str:
 
 def _try(access: SshAccess, password: str) -> str:
     *ssh, hostname = access.command()
+    words = [*ssh, "-o", f"ConnectTimeout={patient(CONNECT_SECONDS):g}", hostname, probe(password)]
     try:
-        return subprocess.run(
-            [*ssh, "-o", f"ConnectTimeout={patient(CONNECT_SECONDS):g}", hostname, probe(password)],
-            input=password and f"{password}\n",
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=patient(TRY_SECONDS),
-        ).stdout
+        return programs.run(words, given=password and f"{password}\n", seconds=patient(TRY_SECONDS)).stdout
     except subprocess.TimeoutExpired:
         return ""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rich.markup import escape
 
-from kubeproof.access import remote_kubectl
+from kubeproof.access import programs, remote_kubectl
 from kubeproof.config.cluster import Cluster, LoadedInventory
 from kubeproof.config.patience import patient
 from kubeproof.deploy import pyinfra_run
@@ -143,14 +143,7 @@ def _unreachable(loaded: LoadedInventory, name: str) -> str:
     *ssh, hostname = loaded.ssh[name].command()
     seconds = patient(CONNECT_SECONDS)
     try:
-        done = subprocess.run(
-            [*ssh, "-o", f"ConnectTimeout={seconds}", hostname, "true"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=2 * seconds,
-        )
+        done = programs.run([*ssh, "-o", f"ConnectTimeout={seconds}", hostname, "true"], seconds=2 * seconds)
     except subprocess.TimeoutExpired:
         return f"it accepts connections and does nothing within {2 * seconds} s"
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["ssh failed"])[-1].strip()

@@ -2,13 +2,13 @@
 
 import json
 import secrets
-import subprocess
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
+from kubeproof.access import programs
 from kubeproof.config.cluster import Node
 from kubeproof.config.patience import patient
 from kubeproof.proof.hosts import UnreachableError, run_everywhere
@@ -127,13 +127,7 @@ def route_refusal(node: Node) -> str | None:
 
     While a lab is down, its networks are unreachable on purpose, so that nothing leaves by the machine's uplink.
     """
-    done = subprocess.run(
-        ["ip", "-j", "route", "get", str(node.address)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = programs.run(["ip", "-j", "route", "get", str(node.address)])
     if done.returncode != 0:
         return f"this machine has no route to {node.address} ({done.stderr.strip()}); is the lab up?"
     try:

@@ -8,7 +8,7 @@ from http.client import HTTPException
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from kubeproof.access import remote_kubectl, sudo
+from kubeproof.access import programs, remote_kubectl, sudo
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.patience import patient
 from kubeproof.proof.demo_client import summary
@@ -51,15 +51,7 @@ def once(loaded: LoadedInventory, attempt: Attempt) -> Result:
         command = remote_kubectl.over_ssh(loaded.ssh[way.node], way.words)
         given = sudo.given_as_input(loaded.ssh[way.node].sudo_password)
     try:
-        done = subprocess.run(
-            command,
-            input=given,
-            capture_output=True,
-            text=True,
-            errors="backslashreplace",
-            check=False,
-            timeout=COMMAND_SECONDS,
-        )
+        done = programs.run(command, given=given, seconds=COMMAND_SECONDS)
     except subprocess.TimeoutExpired:
         return Result(Outcome.FAILED, f"no end within {COMMAND_SECONDS} s, though it gives up after {ANSWER_SECONDS}")
     if done.returncode == remote_kubectl.SSH_FAILED:

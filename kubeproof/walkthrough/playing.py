@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 from rich.markup import escape
 
-from kubeproof.access import remote_kubectl, sudo
+from kubeproof.access import programs, remote_kubectl, sudo
 from kubeproof.config.cluster import LoadedInventory
 from kubeproof.config.network_conflicts import no_enforcement
 from kubeproof.config.patience import patient
@@ -152,7 +152,7 @@ def _own_source(loaded: LoadedInventory, node: str, pod: IPv4Address) -> tuple[s
     command = remote_kubectl.over_ssh(access, ["ip", "-4", "-o", "route", "get", str(pod)])
     given = sudo.given_as_input(access.sudo_password)
     try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=ROUTE_SECONDS)
+        done = programs.run(command, given=given, seconds=ROUTE_SECONDS)
         found = re.search(r" src (\d+\.\d+\.\d+\.\d+)", done.stdout)
     except subprocess.TimeoutExpired:
         found = None
