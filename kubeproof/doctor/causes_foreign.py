@@ -20,6 +20,10 @@ FIXED_PORTS = (53, 80, 443, 2379, 2380, 6443, 10250, KUARD_PORT)
 """Of DNS, the API, etcd, kubelet, and the demo."""
 Strangers = Iterable[tuple[str, str]]
 """What was seen of each thing, and the command that takes it away."""
+OF_LOST_PACKETS = Follows(
+    here=("kubelet-reached", "kubelet-healthy", "control-plane-healthy", "node-ready"),
+    everywhere=("api", "kubelet-reached"),
+)
 KNOWN_CHAINS = (
     *("KUBE-", "CNI-", "DOCKER-ISOLATION", "KUBE-ROUTER", "f2b-"),
     *artifacts.CHAINS,
@@ -202,10 +206,7 @@ def forwarding_off_on_a_device(evidence: Evidence, context: Context) -> Stranger
     meaning="a rule that is neither Kubernetes' nor the pod network's refuses packets that may be the cluster's",
     references=("kubernetes#40182",),
     needs=("iptables",),
-    follows=Follows(
-        here=("kubelet-reached", "kubelet-healthy", "control-plane-healthy", "node-ready"),
-        everywhere=("api", "kubelet-reached"),
-    ),
+    follows=OF_LOST_PACKETS,
 )
 def packets_refused_by_a_rule(evidence: Evidence, context: Context) -> Strangers:
     """Of iptables in any table, and of nftables; else a policy that drops what no rule accepts."""
@@ -254,10 +255,7 @@ def translated_before_services(evidence: Evidence, context: Context) -> Stranger
     "no queueing discipline (tc) may lose packets of the cluster",
     symptom="packets are lost at random, or all of one direction",
     meaning="traffic control (tc) on a device of the pod network delays, limits or drops packets",
-    follows=Follows(
-        here=("kubelet-reached", "kubelet-healthy", "control-plane-healthy", "node-ready"),
-        everywhere=("api", "kubelet-reached"),
-    ),
+    follows=OF_LOST_PACKETS,
 )
 def traffic_control(evidence: Evidence, context: Context) -> Strangers:
     """Queueing disciplines that can lose packets, of the node's devices."""

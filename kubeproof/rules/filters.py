@@ -5,6 +5,7 @@ podnet's are held to how they are written, those of other networks, which are fr
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import IPv4Network
 
 from kubeproof.rules.context import Context, UndecidedError
@@ -21,12 +22,14 @@ REFUSALS = ("DROP", "REJECT")
 _OUTSIDE = 1
 """An address of the node network stands for clients and servers outside of the pod network: the first host."""
 UNACCEPTED = "no rule accepts it"
-DROPPED = "traffic of pods across nodes is dropped"
-DOCKERS_POLICY = (
-    "Docker sets the policy of FORWARD to DROP, and the rules by which the pod network lets pods through are missing "
-    "or come too late"
+forward_rule = partial(
+    rule,
+    symptom="traffic of pods across nodes is dropped",
+    meaning="Docker sets the policy of FORWARD to DROP, and the rules by which the pod network lets pods through are "
+    "missing or come too late",
+    references="kubernetes#40182 flannel#872",
+    needs=("iptables",),
 )
-KNOWN_FROM = "kubernetes#40182 flannel#872"
 UNTRANSLATED = (
     "what leaves the pod network keeps an address that nobody outside answers to, or pods see another address than the "
     "one that packets came from"
@@ -89,12 +92,8 @@ def _accept_and_drop(context: Context, _: Outcome) -> Iterator[str]:
         yield "iptables -P FORWARD DROP"
 
 
-@rule(
+@forward_rule(
     "FORWARD drops by default, and accepts what comes from and what goes to the pod CIDR",
-    symptom=DROPPED,
-    meaning=DOCKERS_POLICY,
-    references=KNOWN_FROM,
-    needs=("iptables",),
     look="iptables -S FORWARD",
     remedies=_accept_and_drop,
 )
@@ -118,12 +117,8 @@ def _accept(context: Context, outcome: Outcome) -> Iterator[str]:
     yield from commands or [agent_restart(context)]
 
 
-@rule(
+@forward_rule(
     "packets from and to pods pass FORWARD, whatever its policy is; with Calico those that felix has marked",
-    symptom=DROPPED,
-    meaning=DOCKERS_POLICY,
-    references=KNOWN_FROM,
-    needs=("iptables",),
     look="iptables -S FORWARD; iptables -S FLANNEL-FWD",
     remedies=_accept,
 )

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from operator import attrgetter
 
 from kubeproof.rules.context import Context, UndecidedError
@@ -9,8 +10,7 @@ from kubeproof.rules.result import Outcome, Remedy
 from kubeproof.rules.rule import rule
 from kubeproof.state.hostfiles import Identity
 
-NEEDS = ("identity",)
-REFERENCES = "kubeadm#31"
+identity_rule = partial(rule, references="kubeadm#31", needs=("identity",), before_deploy="error")
 NEW_MACHINE_ID = "tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id"
 """A random one: systemd-machine-id-setup would take a clone's from what it was cloned with."""
 
@@ -75,13 +75,10 @@ def _new_uuid(context: Context, _: Outcome) -> Iterator[Remedy]:
         yield Remedy(name, command, "hypervisor")
 
 
-@rule(
+@identity_rule(
     "no two hosts call themselves the same",
     symptom="two nodes become one, or fight over one node object",
     meaning="kubelet registers under the hostname, so the second node takes the first one's node object over",
-    references=REFERENCES,
-    needs=NEEDS,
-    before_deploy="error",
     look="hostname",
     remedies=_rename,
 )
@@ -90,13 +87,10 @@ def duplicate_hostname(context: Context) -> Outcome:
     return _of_its_own(context, "hostname", _hostname)
 
 
-@rule(
+@identity_rule(
     "no two hosts have one machine-id",
     symptom="two nodes become one, or fight: the same DHCP lease, the same node in what tells nodes by it",
     meaning="the machine was cloned with its /etc/machine-id, which has to be unique",
-    references=REFERENCES,
-    needs=NEEDS,
-    before_deploy="error",
     look="cat /etc/machine-id",
     remedies=_new_machine_id,
 )
@@ -105,13 +99,10 @@ def duplicate_machine_id(context: Context) -> Outcome:
     return _of_its_own(context, "machine-id", _machine_id)
 
 
-@rule(
+@identity_rule(
     "no two machines have one product UUID; containers share their machine's",
     symptom="two nodes become one for what tells machines by their UUID, such as storage and cloud controllers",
     meaning="the virtual machine was cloned with its UUID; kubeadm's documentation wants it to be unique",
-    references=REFERENCES,
-    needs=NEEDS,
-    before_deploy="error",
     look="cat /sys/class/dmi/id/product_uuid",
     remedies=_new_uuid,
 )

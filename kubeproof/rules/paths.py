@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.config.cluster import Node
@@ -15,6 +16,7 @@ from kubeproof.rules.rule import KUBECTL, rule
 from kubeproof.state.model import FdbEntry, Neighbour, Route
 
 ROUTES = "ip -4 route show table all"
+route_rule = partial(rule, needs=("network",), look=ROUTES)
 
 
 def pod_routes(context: Context) -> list[Route]:
@@ -36,11 +38,9 @@ def _own_route(context: Context, outcome: Outcome) -> Iterator[str]:
         yield f"ip route replace {context.subnet} dev {BRIDGE} proto kernel scope link src {context.gateway}"
 
 
-@rule(
+@route_rule(
     "the only route to S leads to cni0",
     meaning="nothing on the node, and nothing that comes from other nodes, reaches the pods here",
-    needs=("network",),
-    look=ROUTES,
     remedies=_own_route,
 )
 def route_to_own_pods(context: Context) -> Outcome:
@@ -58,11 +58,9 @@ def _others_routes(context: Context, outcome: Outcome) -> Iterator[str]:
         yield agent_restart(context)
 
 
-@rule(
+@route_rule(
     "each other node's subnet has one route, onlink over flannel.1; there is no other route into the pod CIDR",
     meaning="packets for pods of another node leave by the wrong device, or are refused",
-    needs=("network",),
-    look=ROUTES,
     remedies=_others_routes,
 )
 def routes_to_other_nodes(context: Context) -> Outcome:
@@ -77,11 +75,9 @@ def _route_to(context: Context, subnet: IPv4Network) -> Route:
     return Route(subnet, context.vxlan_device, via=subnet[0], flags=frozenset({"onlink"}))
 
 
-@rule(
+@route_rule(
     "each other node's subnet has one route, by that node's address; there is no other route into the pod CIDR",
     meaning="packets for pods of another node are sent to the wrong node, or nowhere",
-    needs=("network",),
-    look=ROUTES,
     remedies=_others_routes,
 )
 def routes_by_nodes(context: Context) -> Outcome:
@@ -94,11 +90,9 @@ def routes_by_nodes(context: Context) -> Outcome:
     return same_set(expected, found)
 
 
-@rule(
+@route_rule(
     "the pod CIDR has one route, by flannel0; there is no other route into it but to the pods here",
     meaning="packets for pods of other nodes do not come to flanneld, which wraps them",
-    needs=("network",),
-    look=ROUTES,
     remedies=_others_routes,
 )
 def route_to_flanneld(context: Context) -> Outcome:

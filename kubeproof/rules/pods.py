@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 
 from kubeproof.networks.calico import POD_LINK
@@ -29,6 +30,9 @@ def look_at_pods(context: Context) -> str:
     return TOOLS[context.cluster.settings.container_runtime].look_at_pods
 
 
+pod_rule = partial(rule, needs=NEEDS, look=look_at_pods)
+
+
 def _look_at_namespaces(context: Context) -> str:
     return TOOLS[context.cluster.settings.container_runtime].look_at_namespaces
 
@@ -47,11 +51,9 @@ def _anew(_: Context, outcome: Outcome) -> Iterator[str]:
     yield from pods_anew(named_pods(outcome.found))
 
 
-@rule(
+@pod_rule(
     "each pod's eth0 has one address, in S, and it is the one that the API names",
     meaning="others reach the pod by an address that it does not have, or the pod has none at all",
-    needs=NEEDS,
-    look=look_at_pods,
     remedies=_anew,
 )
 def pod_addresses(context: Context) -> Outcome:
@@ -96,11 +98,9 @@ def _default_routes(context: Context, outcome: Outcome) -> Iterator[str]:
         yield f"{inside} route add default via {context.gateway} dev {POD_DEVICE}"
 
 
-@rule(
+@pod_rule(
     "each pod's only default route leads to cni0's address",
     meaning="the pod reaches nothing beyond its own node's pods",
-    needs=NEEDS,
-    look=look_at_pods,
     remedies=_default_routes,
 )
 def pod_default_routes(context: Context) -> Outcome:
@@ -209,11 +209,9 @@ def _of_pods(context: Context, expected: str, decide: Callable[[Pod, Namespace],
 # Pods of Canal and Calico: no bridge, a link of its own for each, and 169.254.1.1 as everybody's gateway -------------
 
 
-@rule(
+@pod_rule(
     "each pod's eth0 has its address of the API, as /32 in S, with Calico in the pod CIDR",
     meaning="others reach the pod by an address that it does not have, or the pod takes others for neighbours",
-    needs=NEEDS,
-    look=look_at_pods,
     remedies=_anew,
 )
 def pod_single_addresses(context: Context) -> Outcome:
@@ -221,11 +219,9 @@ def pod_single_addresses(context: Context) -> Outcome:
     return _of_pods(context, f"its address, in {context.pods_network}", _address(context, 32))
 
 
-@rule(
+@pod_rule(
     f"each pod's only default route leads to {GATEWAY}",
     meaning="the pod reaches nothing",
-    needs=NEEDS,
-    look=look_at_pods,
     remedies=_anew,
 )
 def pod_link_local_gateways(context: Context) -> Outcome:

@@ -4,6 +4,7 @@ They are what its sources and its own tests say; none was run: the mode is of Ku
 """
 
 import re
+from functools import partial
 from ipaddress import IPv4Address
 
 from kubeproof.networks.artifacts import PROXY_TABLE
@@ -15,14 +16,17 @@ from kubeproof.rules.services import MASQUERADE_MARK, NO_SERVICE, Served, served
 from kubeproof.state.nftables import ProxyTable
 
 ENTRANCES = ("nat-prerouting", "nat-output")
-LOOK = f"nft list table ip {PROXY_TABLE}"
-NEEDS = ("proxy_table",)
 MARK = "jump mark-for-masquerade"
 _TO_ENDPOINT = re.compile(r"\d+ : goto (endpoint-[^ ,]+)")
 
 
-_again = restart_of("kube-proxy")
-"""It writes its table as a whole when it starts."""
+table_rule = partial(
+    rule,
+    needs=("proxy_table",),
+    look=f"nft list table ip {PROXY_TABLE}",
+    # It writes its table as a whole when it starts.
+    remedies=restart_of("kube-proxy"),
+)
 
 
 def _key(item: Served) -> str:
@@ -38,13 +42,10 @@ def _rules(table: ProxyTable, chain: str) -> list[str]:
     return list(table.rules.get(chain, ()))
 
 
-@rule(
+@table_rule(
     "the map service-ips leads from each Service's cluster IP and port to its chain, no-endpoint-services from those "
     "without endpoints; no other cluster IP is there; both are looked up in PREROUTING and OUTPUT",
     meaning="the Service is not reached, or a cluster IP leads to pods that are gone",
-    needs=NEEDS,
-    look=LOOK,
-    remedies=_again,
 )
 def nft_services(context: Context) -> Outcome:
     """One look-up by address, protocol and port."""
@@ -62,13 +63,10 @@ def nft_services(context: Context) -> Outcome:
     return all_of(outcomes, expected="for each Service with ready endpoints a chain", nothing=NO_SERVICE)
 
 
-@rule(
+@table_rule(
     "each Service's chain marks what comes from outside of the pods, and spreads evenly over one chain for each ready "
     "endpoint, which DNATs to it",
     meaning="requests to a Service end at pods that are gone, or always at the same",
-    needs=NEEDS,
-    look=LOOK,
-    remedies=_again,
 )
 def nft_endpoints(context: Context) -> Outcome:
     """A random number chooses among n chains; rules of sessionAffinity before it are not looked at."""
@@ -93,13 +91,10 @@ def _plain(table: ProxyTable, chain: str) -> list[str]:
     return [line for line in _rules(table, chain) if line.startswith("ip saddr ") or " dnat to " in line]
 
 
-@rule(
+@table_rule(
     "the map service-nodeports leads from each NodePort to its Service, and from no other port; nodeport-ips has the "
     "node's address",
     meaning="a NodePort does not answer, or another port leads into the cluster",
-    needs=NEEDS,
-    look=LOOK,
-    remedies=_again,
 )
 def nft_node_ports(context: Context) -> Outcome:
     """Through a chain that marks first; with externalTrafficPolicy Local that is not looked at."""
@@ -117,12 +112,9 @@ def nft_node_ports(context: Context) -> Outcome:
     return all_of(outcomes, expected="for each NodePort a mark, then its Service's chain", nothing="no NodePort (API)")
 
 
-@rule(
+@table_rule(
     "the chain mark-for-masquerade sets the mark by which nat-postrouting masquerades, and only that",
     meaning="answers to a Service's clients come back by another way, and are not taken for answers",
-    needs=NEEDS,
-    look=LOOK,
-    remedies=_again,
 )
 def nft_masquerade(context: Context) -> Outcome:
     """What is marked leaves with the node's address."""
