@@ -642,6 +642,10 @@ def lab_status(_context: Context) -> int:
 @command
 def mirror_build(_context: Context) -> None:
     """Build what the mirror serves, if it is not cached."""
+    _build_mirror()
+
+
+def _build_mirror() -> None:
     from kubeproof.terminal.summary import Summary
     from lab import mirror, preflight
 
@@ -677,6 +681,27 @@ def mirror_status(_context: Context) -> int:
     return EXIT_NOT_HOLDING if not all(state.startswith("running") for _, _, state in rows) else 0
 
 
+@task(name="save", help={"file": "to write; it must not be there yet"})
+@command
+def bundle_save(_context: Context, file: str) -> None:
+    """Write what an `up` takes from elsewhere to a file."""
+    from lab import bundle
+
+    lab = _lab(as_root=True)
+    bundle.check_target(_path(file))
+    _build_mirror()
+    bundle.save(lab, _path(file))
+
+
+@task(name="use", help={"file": "what `bundle.save` has written, here or on another machine"})
+@command
+def bundle_use(_context: Context, file: str) -> None:
+    """Make the lab from a bundle, without a network."""
+    from lab import bundle
+
+    bundle.use(_lab(as_root=True), _path(file))
+
+
 namespace = Collection(
     *(up, plan, apply, verify, report, doctor, reset, demo, policy, matrix, explain),
     *(trace, collect, status, kubectl, kubeconfig, bench, lint, docs, run_tests),
@@ -684,6 +709,7 @@ namespace = Collection(
 LAB = (lab_up, lab_down, lab_start, lab_stop, lab_reboot, lab_snapshot, lab_restore, lab_snapshots, lab_status)
 namespace.add_collection(Collection("lab", *LAB))
 namespace.add_collection(Collection("node", node_remove))
+namespace.add_collection(Collection("bundle", bundle_save, bundle_use))
 namespace.add_collection(Collection("mirror", mirror_add, mirror_build, mirror_status))
 
 if __name__ == "__main__":

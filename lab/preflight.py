@@ -3,13 +3,14 @@
 import platform
 import re
 import shutil
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
 from kubeproof.terminal.console import say, step
 from kubeproof.terminal.errors import CommandError, UserError
 from lab import archive, firewalls, host, machine, mirror, network, nodes, paths, prepared, rootfs, shell, vm, vm_image
-from lab.mirror import kubernetes, node_packages
+from lab.mirror import kubernetes, node_packages, source
 from lab.mirror.cache import PARTIAL
 from lab.settings import LabSettings
 
@@ -131,7 +132,7 @@ def _loads(module: str) -> bool:
 
 def _service_problems(lab: LabSettings) -> list[str]:
     """The archive, the mirror's ports, and nodes of other settings. Without apt's lists only the first can be told."""
-    unreachable = _archive_problems() if _must_download(lab) else []
+    unreachable = _archive_problems() if not archive.in_bundle() and _must_download(lab) else []
     if unreachable and not _archive_uris():
         return unreachable
     return [*unreachable, *mirror.check(lab), *nodes.check(lab)]
@@ -202,11 +203,11 @@ def install_packages(more: Collection[str] = ()) -> int:
         return 0
     say(f"this machine lacks {len(missing)} Debian packages, which are installed now: {' '.join(missing)}")
     # Debian would start some of them for the whole machine; the lab runs its own, on its own address only.
-    with step("Debian packages for the lab"), mirror.kept_from_starting():
+    with step("Debian packages for the lab"), mirror.kept_from_starting(), tempfile.TemporaryDirectory() as folder:
         try:
-            shell.run(["apt-get", "-q", "update"], env=_APT)
+            options = source.updated(Path(folder), "deb") if archive.in_bundle() else _updated()
             shell.run(
-                ["apt-get", "-q", "-y", "install", "--no-install-recommends", *missing],
+                ["apt-get", *options, "-q", "-y", "install", "--no-install-recommends", *missing],
                 env=_APT,
                 timeout=shell.BUILD_SECONDS,
             )
@@ -214,3 +215,8 @@ def install_packages(more: Collection[str] = ()) -> int:
             reason = str(error).splitlines()[1:2] or [str(error)]
             raise UserError(f"packages: apt-get failed; is Debian's archive reachable? {reason[0]}") from error
     return len(missing)
+
+
+def _updated() -> list[str]:
+    shell.run(["apt-get", "-q", "update"], env=_APT)
+    return []

@@ -55,7 +55,7 @@ def _make(lab: LabSettings, system: NodeSystem, folder: Path, recipe: prepared.R
     folder.mkdir()
     folder.parent.chmod(0o700)
     root = folder / "root"
-    trees.copy(_root(system), root)
+    trees.copy(root_of(system), root)
     if lab.hosts == "prepared":
         prepared.install(lab, system, root, recipe.words)
     for name in (KERNEL, INITRD):
@@ -65,7 +65,8 @@ def _make(lab: LabSettings, system: NodeSystem, folder: Path, recipe: prepared.R
     cache.remove(root)
 
 
-def _root(system: NodeSystem) -> Path:
+def root_of(system: NodeSystem) -> Path:
+    """The plain root filesystem, made first if the cache has none."""
     title = f"root filesystem of virtual machines with {system.name}"
     return cache.ensure(system.kind(ROOT_KIND), _root_key(system), title, lambda folder: _make_root(folder, system))[0]
 

@@ -141,6 +141,11 @@ def _tags_in(path: Path) -> Iterable[str]:
     return [tag for manifest in manifests for tag in manifest.get("RepoTags") or ()]
 
 
+def names() -> set[str]:
+    """Path and tag of each image that was added."""
+    return set(_names().values())
+
+
 def _names() -> dict[str, str]:
     file = layout() / NAMES
     if not file.is_file():

@@ -91,7 +91,7 @@ def check(lab: "LabSettings") -> list[str]:
 
 
 def _build(lab: "LabSettings", *, refresh: bool) -> tuple[tuple[Image, ...], int]:
-    with _alone():
+    with alone():
         # mmdebstrap mostly waits for downloads and the disk while Go keeps the processors busy.
         with ThreadPoolExecutor(max_workers=1) as pool:
             base_future, pause_future = pool.submit(_base), pool.submit(pause.ensure)
@@ -134,7 +134,7 @@ def _state(daemon: Daemon) -> str:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Two builds at once would remove each other's unfinished work; the second waits."""
     paths.RUN.mkdir(parents=True, exist_ok=True)
     with (paths.RUN / "mirror.lock").open("w") as lock:

@@ -90,6 +90,7 @@ def apt_options(folder: Path) -> list[str]:
         "Dir::Cache::srcpkgcache": "",
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
+        "Acquire::GzipIndexes": "false",
         "Acquire::Retries": "3",
     }
     return [f"--option={name}={value}" for name, value in settings.items()]
