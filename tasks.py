@@ -673,8 +673,10 @@ def mirror_add(_context: Context, image: Any = None) -> None:
 def mirror_status(_context: Context) -> int:
     """Show the mirror's services."""
     from kubeproof.terminal.console import say
-    from lab import mirror
+    from lab import bundle, mirror
 
+    if used := bundle.in_use():
+        say(f"made from a bundle: {used}")
     rows = mirror.status(_lab())
     for name, url, state in rows:
         say(f"{name}: {state} at {url}")

@@ -8,9 +8,9 @@ lab's own packages stays where it is; the machine that uses the bundle signs the
 import re
 import shutil
 import sys
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -44,6 +44,8 @@ PYTHON = ("python3", "python3-venv")
 """What ./inv needs before anything else."""
 ABOUT = "about"
 """In the folder of the bundle that is in use: a line that tells which it is."""
+NEEDED = ("apt", "?essential", "?priority(required)")
+"""What mmdebstrap installs whatever it is asked for (apt-patterns(7)): also what became so since the last time."""
 LOCK = paths.REPOSITORY / "requirements.lock"
 COPY_GIB = 0.6
 """The part of Debian's archive and the Python packages, before they are in the file: 0.4 GiB was measured."""
@@ -58,8 +60,7 @@ def save(lab: LabSettings, file: Path) -> None:
     """
     check_target(file)
     network_requirements.check(lab, group_data.settings())
-    with mirror.alone(), tempfile.TemporaryDirectory(dir=paths.CACHE, prefix=cache.PARTIAL) as folder:
-        work = Path(folder)
+    with mirror.alone(), _work() as work:
         with step("bundle: packages of Debian"):
             debian_copy.make(work / "debian", _debian_packages(lab))
         with step("bundle: Python packages"):
@@ -89,6 +90,11 @@ def use(lab: LabSettings, file: Path) -> None:
     say(f"the lab is made from this bundle now, without a network: {described(about)}")
 
 
+def in_use() -> str:
+    """A line that tells which bundle the lab is made from; empty if it is made by the network."""
+    return (archive.bundle() / ABOUT).read_text().strip() if archive.in_bundle() else ""
+
+
 def described(about: About) -> str:
     return f"made {about.made} by Kubeproof {about.project} for {', '.join(about.systems)}"
 
@@ -107,6 +113,18 @@ def check_target(file: Path) -> None:
         raise UserError(problems)
 
 
+@contextmanager
+def _work() -> Iterator[Path]:
+    """A folder for what is collected; the next save removes what a killed one has left."""
+    work = paths.CACHE / "build" / "bundle"
+    cache.remove(work)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        cache.remove(work)
+
+
 def _debian_packages(lab: LabSettings) -> dict[str, list[list[str]]]:
     """Lists of names by release: what mmdebstrap put into root filesystems, with what nodes install there, and this
     machine's."""
@@ -116,7 +134,7 @@ def _debian_packages(lab: LabSettings) -> dict[str, list[list[str]]]:
         if any(node.vm and node.system is system for node in lab.nodes):
             roots.append(vm_image.root_of(system))
         installed = [parse_installed((root / "var/lib/dpkg/status").read_text()) for root in roots]
-        lists = [[*names, *node_packages.wanted(system)] for names in installed]
+        lists = [[*names, *NEEDED, *node_packages.wanted(system)] for names in installed]
         wanted.setdefault(system.release, []).extend(lists)
     wanted[archive.RELEASE].append([*preflight.PACKAGES, *preflight.packages_for(lab), *PYTHON])
     return wanted
@@ -124,7 +142,8 @@ def _debian_packages(lab: LabSettings) -> dict[str, list[list[str]]]:
 
 def parse_installed(status: str) -> list[str]:
     """Names of the packages that are installed, from the text of /var/lib/dpkg/status. Pure."""
-    return re.findall(r"^Package: (\S+)\nStatus: \S+ ok installed$", status, re.MULTILINE)
+    installed = (part for part in status.split("\n\n") if re.search(r"^Status: \S+ ok installed$", part, re.MULTILINE))
+    return [part.split(maxsplit=2)[1] for part in installed]
 
 
 def _add_wheels(folder: Path) -> None:

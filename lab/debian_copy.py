@@ -38,7 +38,7 @@ def make(folder: Path, wanted: Mapping[str, Sequence[Sequence[str]]]) -> None:
     copy = _Copy(folder)
     for release, lists in wanted.items():
         work = folder / "apt"
-        options = [*source.updated(work, "deb", release), *_from_nothing(work)]
+        options = [*source.updated(work, "deb", release), *from_nothing(work)]
         _add_indexes(copy, release, options)
         _add_packages(copy, work / "archives", options, lists)
         cache.remove(work)
@@ -50,7 +50,7 @@ def parse_uris(printed: str) -> dict[str, str]:
     return {name: uri for uri, name in re.findall(r"^'([^']+)' (\S+\.deb) \d+ ", printed, re.MULTILINE)}
 
 
-def _from_nothing(work: Path) -> list[str]:
+def from_nothing(work: Path) -> list[str]:
     """Options that have apt choose for a system without any package."""
     (work / "archives" / "partial").mkdir(parents=True)
     (work / "status").touch()

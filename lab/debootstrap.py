@@ -51,4 +51,6 @@ def command(
         f"--customize-hook={FORGET_SETTINGS}",
         release,
         target,
+        # Without this operand it reads no sources, and asks Debian's own servers.
+        "-",
     ]

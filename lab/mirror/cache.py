@@ -39,7 +39,8 @@ def creating(final: Path) -> Iterator[Path]:
     try:
         yield partial
         if partial.is_dir() and final.is_dir():
-            remove(final)
+            # Away at once: removing it may take a while.
+            final.rename(final.parent / f"{PARTIAL}{final.name}-old")
         partial.rename(final)
     finally:
         remove(partial)

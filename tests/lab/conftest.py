@@ -38,6 +38,7 @@ ORDER = (
     "test_faults",
     "test_workers",
     "test_snapshots",
+    "test_bundle",
     "test_changed_settings",
     "test_bench",
     "test_reset",

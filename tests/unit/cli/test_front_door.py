@@ -25,9 +25,9 @@ from tests.unit.config.test_cluster import INVENTORY
 from tests.unit.proof import good
 from tests.unit.samples import SETTINGS
 
-COMMANDS = """apply bench collect demo docs doctor explain kubeconfig kubectl lab.down lab.reboot lab.restore
-lab.snapshot lab.snapshots lab.start lab.status lab.stop lab.up lint matrix mirror.add mirror.build mirror.status
-node.remove plan policy report reset status test trace up verify"""
+COMMANDS = """apply bench bundle.save bundle.use collect demo docs doctor explain kubeconfig kubectl lab.down lab.reboot
+lab.restore lab.snapshot lab.snapshots lab.start lab.status lab.stop lab.up lint matrix mirror.add mirror.build
+mirror.status node.remove plan policy report reset status test trace up verify"""
 DOWN = {"KUBEPROOF_LAB_BRIDGE": "kpnosuchbridge"}
 
 
@@ -422,6 +422,28 @@ def test_inv_names_the_log_when_the_packages_cannot_be_installed(copy: Path) -> 
     assert f"error: python packages: pip failed (whole log: {copy}/.venv-install.log)" in done.stderr
     assert (copy / ".venv-install.log").exists()
     assert not (copy / ".venv/installed.lock").exists()
+
+
+def test_inv_takes_python_packages_from_the_bundle_that_it_is_to_use(copy: Path) -> None:
+    """The wheel is named after a package of the lock, and pip refuses it: it is none, but it was found."""
+    (copy / "requirements.lock").write_text(f"example==1 --hash=sha256:{'0' * 64}\n")
+    (copy / "wheels").mkdir()
+    (copy / "debian").mkdir()
+    (copy / "wheels/example-1-py3-none-any.whl").write_text("no wheel")
+    subprocess.run(["tar", "-czf", "b", "debian", "wheels"], cwd=copy, check=True)
+    done = subprocess.run([copy / "inv", "bundle.use", "b"], cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "PACKAGES DO NOT MATCH THE HASHES" in (copy / ".venv-install.log").read_text()
+    assert f"{copy}/.venv-bundle/wheels" in (copy / ".venv-install.log").read_text()
+
+
+def test_inv_names_a_bundle_that_is_none(copy: Path) -> None:
+    (copy / "b").write_text("text")
+    done = subprocess.run([copy / "inv", "bundle.use", "b"], cwd=copy, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: b: is cut or not a bundle, name a file that `./inv bundle.save`"
+    )
 
 
 def test_lock_names_no_index_and_no_path_and_has_a_hash_for_each_package() -> None:

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from kubeproof.terminal.errors import UserError
-from lab import archive
+from lab import archive, paths
 
 TARGETS = """\
 deb-src|Debian|bookworm|main|http://archive.example/debian/|bookworm
@@ -36,3 +38,19 @@ def test_a_line_names_the_keyring_that_must_have_signed_the_suite() -> None:
 def test_a_machine_without_debians_archive_is_told_what_to_do(targets: str) -> None:
     with pytest.raises(UserError, match="apt-get update"):
         archive.parse(targets)
+
+
+def test_a_bundle_in_use_takes_the_place_of_the_machines_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    folder = tmp_path / "bundle" / "debian"
+    folder.mkdir(parents=True)
+    (folder / archive.INDEX).write_text("bookworm 0 bookworm\nbookworm 1 bookworm-security\n")
+    found = archive.sources_of("bookworm")
+    assert [source.suite for source in found] == ["bookworm", "bookworm-security"]
+    assert archive.sources.__wrapped__() == found
+    options = f"signed-by={archive.KEYRING} check-valid-until=no by-hash=no"
+    assert found[1].line() == f"deb [{options}] copy:{folder}/1 bookworm-security main"
+    with pytest.raises(UserError, match="no packages of trixie"):
+        archive.sources_of("trixie")
