@@ -36,14 +36,16 @@ def creating(final: Path) -> Iterator[Path]:
     for leftover in final.parent.glob(f"{PARTIAL}{final.name}-*"):
         remove(leftover)
     partial = final.parent / f"{PARTIAL}{final.name}-{os.getpid()}"
+    earlier = partial.with_name(f"{partial.name}-earlier")
     try:
         yield partial
         if partial.is_dir() and final.is_dir():
-            # Away at once: removing it may take a while.
-            final.rename(final.parent / f"{PARTIAL}{final.name}-old")
+            # Removing it takes a while, in which there would be neither.
+            final.rename(earlier)
         partial.rename(final)
     finally:
         remove(partial)
+        remove(earlier)
 
 
 def ensure(kind: str, name: str, title: str, make: Callable[[Path], object]) -> tuple[Path, int]:
