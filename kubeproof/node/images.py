@@ -46,9 +46,11 @@ def has_present_image(settings: Settings) -> str:
         f"--header 'Accept: {accept}' \"http://${{image%%/*}}/v2/${{name%:*}}/manifests/${{name##*:}}\""
     )
     served = f"$({ask} | tr -d '\\r' | sed -n 's/^[Dd]ocker-[Cc]ontent-[Dd]igest: *//p')"
-    same = f'name=${{image#*/}}; served={served}; [ -z "$served" ] || {settings.runtime.digests} | grep -qF "$served"'
+    # What has digests is there.
+    held = f'held=$({settings.runtime.digests} 2>/dev/null) && [ -n "$held" ]'
+    same = f'name=${{image#*/}}; served={served}; {held} && case "$held" in *"$served"*) ;; *) false;; esac'
     patterns = "|".join(f"{shlex.quote(name)}/*:*" for name in near)
-    return f'{{ {has}; }} && case "$image" in *@*) ;; {patterns}) {same};; esac'
+    return f'case "$image" in *@*) {has};; {patterns}) {same};; *) {has};; esac'
 
 
 def asks_kubeadm(role: Role, settings: Settings) -> tuple[str, ...]:

@@ -66,6 +66,13 @@ class MissingImages(Lines):
         return f'for image in {words}; do {has_image} || echo "$image"; done'
 
 
+class UnitState(Lines):
+    """ActiveState and UnitFileState of a unit, as systemctl(1) shows them."""
+
+    def command(self, unit: str) -> str:
+        return f"systemctl show --property ActiveState --property UnitFileState {unit} 2>/dev/null || true"
+
+
 class RunsOldConfig(FactBase[bool]):
     """Whether a service runs since before one of its files was last written.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from io import StringIO
+from pathlib import Path
 
 from pyinfra import host
 from pyinfra.api import operation
@@ -11,10 +12,12 @@ from pyinfra.facts.files import File
 from pyinfra.facts.systemd import SystemdStatus
 from pyinfra.operations import files, systemd
 
+from kubeproof.access.downloads import sha256
 from kubeproof.config.tables import paths
-from kubeproof.deploy.facts.files import Text
+from kubeproof.deploy.facts.files import ModeAndDigest, Text
 from kubeproof.deploy.facts.hosts import Before, Remembered
 from kubeproof.deploy.facts.network import Plugins
+from kubeproof.deploy.facts.packages import UnitState
 from kubeproof.deploy.operations.remote import NodeError, on_host, read_only, run, shell, write_private
 from kubeproof.deploy.run_events import because, explained
 from kubeproof.networks.plugins import FOLDER
@@ -22,11 +25,14 @@ from kubeproof.node.record import Record
 from kubeproof.node.texts import difference, with_block, without_block
 
 PRIVATE = ("600",)
+RUNS_FROM_BOOT = {"ActiveState=active", "UnitFileState=enabled"}
 
 
 @operation()
 def put(path: str, text: str, mode: str = "644") -> Generator[PyinfraCommand, None, None]:
     """Have a file of this text. A plan shows how it differs, but not of one that only its owner may read."""
+    if _is_there(path, mode, text):
+        return
     commands = files.put._inner(src=StringIO(text), dest=path, mode=mode)
     yield from explained(commands, lambda: why_put(path, text, mode))
 
@@ -47,8 +53,17 @@ def why_put(path: str, text: str, mode: str) -> Iterator[str]:
 @operation()
 def put_program(path: str, source: str) -> Generator[PyinfraCommand, None, None]:
     """Have a copy of a program that is on this machine."""
+    if _is_there(path, "755", Path(source).read_bytes()):
+        return
     commands = files.put._inner(src=source, dest=path, mode="755")
     yield from explained(commands, lambda: [f"{path} is not there, or another one"])
+
+
+def _is_there(path: str, mode: str, content: str | bytes) -> bool:
+    same: bool = host.get_fact(ModeAndDigest, path=path) == [mode, sha256(content)]
+    if same:
+        host.noop(f"{path} is as it should be")
+    return same
 
 
 @operation()
@@ -58,6 +73,9 @@ def remove(path: str, why: str) -> Generator[PyinfraCommand, None, None]:
 
 @operation()
 def run_service(service: str) -> Generator[PyinfraCommand, None, None]:
+    if set(host.get_fact(UnitState, unit=service)) == RUNS_FROM_BOOT:
+        host.noop(f"{service} runs, and is started at boot")
+        return
     commands = systemd.service._inner(service=service, running=True, enabled=True)
     yield from explained(commands, lambda: why_run(service))
 
