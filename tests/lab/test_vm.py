@@ -1,9 +1,9 @@
-"""A worker that is a virtual machine with Debian 13: its own kernel, cgroup v2, AppArmor and a user with sudo.
+"""A worker that is a virtual machine: its own kernel, cgroup v2, AppArmor and a user with sudo, in the same cluster.
 
-On a machine without KVM it is emulated, which takes minutes where containers take seconds: each test asks much at once.
+Runs only with KUBEPROOF_LAB_VM_WORKERS set: `KUBEPROOF_LAB_VM_WORKERS=1 ./inv test --only vm`. On a machine without KVM
+it is emulated, which takes minutes where containers take seconds: each test asks much at once.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,21 +11,6 @@ import pytest
 from lab.settings import LabNode, load
 from tests.lab.commands import changes, holds, inv, succeed
 from tests.lab.remote import kubectl, ssh
-
-VM_WORKERS, SYSTEM = "KUBEPROOF_LAB_VM_WORKERS", "KUBEPROOF_LAB_SYSTEM"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def lab_with_vm() -> Iterator[None]:
-    """A lab of its own; in the end there is none."""
-    succeed("lab.down")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(SYSTEM, " ".join([*["debian-12"] * (len(load().nodes) - 1), "debian-13"]))
-        patch.setenv(VM_WORKERS, "1")
-        patch.setenv("KUBEPROOF_LAB_CONTAINER_RUNTIME", "containerd")
-        yield
-        succeed("lab.down")
-
 
 @pytest.fixture
 def worker() -> LabNode:
@@ -46,7 +31,8 @@ def test_it_is_a_machine_of_its_own(worker: LabNode) -> None:
     kernel, *found = ssh(worker.name, asked).splitlines()
     assert kernel != Path("/proc/sys/kernel/osrelease").read_text().strip()
     assert found == ["admin", "root", "cgroup2fs", "Y", "active"]
-    assert "docker-default" in ssh(worker.name, "sudo cat /sys/kernel/security/apparmor/profiles")
+    profile = "docker-default" if load().container_runtime == "docker" else "cri-containerd.apparmor.d"
+    assert profile in ssh(worker.name, "sudo cat /sys/kernel/security/apparmor/profiles")
 
 
 def test_policies_are_in_force_on_it() -> None:

@@ -25,6 +25,16 @@ from kubeproof.node.record import Record
 from kubeproof.node.texts import difference, with_block, without_block
 
 PRIVATE = ("600",)
+KEEP = """umask 077
+folder=$1; shift
+mkdir -p "$folder"
+# cp --parents of coreutils 9.1 (Debian 12) looks for the folders of a path below the present one.
+cd /
+for file in "$@"; do
+    [ ! -e "$file" ] || cp -a --parents "$file" "$folder"
+done
+"""
+"""Copies files below a folder, with their paths; what is not there is left out."""
 RUNS_FROM_BOOT = {"ActiveState=active", "UnitFileState=enabled"}
 
 
@@ -73,7 +83,8 @@ def remove(path: str, why: str) -> Generator[PyinfraCommand, None, None]:
 
 @operation()
 def run_service(service: str) -> Generator[PyinfraCommand, None, None]:
-    if set(host.get_fact(UnitState, unit=service)) == RUNS_FROM_BOOT:
+    state: list[str] = host.get_fact(UnitState, unit=service)
+    if set(state) == RUNS_FROM_BOOT:
         host.noop(f"{service} runs, and is started at boot")
         return
     commands = systemd.service._inner(service=service, running=True, enabled=True)
@@ -167,9 +178,6 @@ def remember_host(replaced_files: Sequence[str]) -> Generator[PyinfraCommand, No
 
 def _remember(host: Host, replaced_files: tuple[str, ...]) -> None:
     record = Record.of(host.get_fact(Before))
-    keep = (
-        'umask 077; mkdir -p "$1"; shift; for file in "$@"; do [ ! -e "$file" ] || cp -a --parents "$file" "$0"; done'
-    )
-    run(host, ["sh", "-ec", keep, paths.ORIGINALS, paths.ORIGINALS, *replaced_files])
+    run(host, ["sh", "-ec", KEEP, "keep", paths.ORIGINALS, *replaced_files])
     # Last, so that an interruption before it starts over: nothing has been changed yet.
     write_private(host, paths.RECORD, record.json())
