@@ -58,19 +58,19 @@ def build(commands: Mapping[str, str], *, marker: str, timeout: float) -> str:
     printed is kept in memory meanwhile, if that can be: a disk may be full.
     """
     runs = [f"run {name} {shlex.quote(text)} &" for name, text in _words(commands, marker).items()]
+    out, err = (f"printf '\\n@@{marker} {kind} %s\\n' $1 >\"$d/$1.{kind}\"" for kind in ("out", "err"))
     return "\n".join(
         [
             "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "d=$(mktemp -d -p /run 2>/dev/null || mktemp -d) || exit 3; trap 'rm -rf \"$d\"' EXIT",
-            f'run() {{ timeout -k 1 {timeout:g} sh -c "$2" >"$d/$1.out" 2>"$d/$1.err" </dev/null; '
-            'echo $? >"$d/$1.rc"; }',
+            # Files that only have to be joined: processes that print them would cost as much as what is asked.
+            f"run() {{ {out}; {err}",
+            f'timeout -k 1 {timeout:g} sh -c "$2" >>"$d/$1.out" 2>>"$d/$1.err" </dev/null',
+            f"printf '\\n@@{marker} rc %s %s' $1 $? >\"$d/$1.rc\"; }}",
             *runs,
             "wait",
-            f"for name in {' '.join(commands)}; do",
-            f'  printf "\\n@@{marker} out %s\\n" $name; cat "$d/$name.out"',
-            f'  printf "\\n@@{marker} err %s\\n" $name; cat "$d/$name.err"',
-            f'  printf "\\n@@{marker} rc %s " $name; cat "$d/$name.rc"; done',
-            f'printf "\\n@@{marker} end\\n"',
+            f'cd "$d" && cat {" ".join(f"{name}.out {name}.err {name}.rc" for name in commands)}',
+            f"printf '\\n@@{marker} end\\n'",
         ]
     )
 

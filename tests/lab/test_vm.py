@@ -12,6 +12,7 @@ from lab.settings import LabNode, load
 from tests.lab.commands import changes, holds, inv, succeed
 from tests.lab.remote import kubectl, ssh
 
+
 @pytest.fixture
 def worker() -> LabNode:
     return next(node for node in load().nodes if node.vm)

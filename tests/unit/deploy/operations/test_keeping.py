@@ -13,9 +13,8 @@ def test_files_are_kept_with_their_paths_from_whatever_folder(tmp_path: Path) ->
     home.mkdir()
     there.write_text("{}")
     there.chmod(0o640)
-    subprocess.run(
-        ["sh", "-ec", KEEP, "keep", str(kept), str(there), str(tmp_path / "not/there")], cwd=home, check=True, timeout=60
-    )
+    files = [str(there), str(tmp_path / "not/there")]
+    subprocess.run(["sh", "-ec", KEEP, "keep", str(kept), *files], cwd=home, check=True, timeout=60)
     copy = kept / there.relative_to("/")
     assert (copy.read_text(), copy.stat().st_mode & 0o777, kept.stat().st_mode & 0o777) == ("{}", 0o640, 0o700)
     assert [file for file in kept.rglob("*") if file.is_file()] == [copy]
