@@ -1,6 +1,13 @@
 """All causes that the doctor knows: what has to run, what goes wrong in the field, the kernel. Pure."""
 
-from kubeproof.doctor import causes_between, causes_foreign, causes_host, causes_network, causes_running
+from kubeproof.doctor import (
+    causes_between,
+    causes_carriers,
+    causes_foreign,
+    causes_host,
+    causes_network,
+    causes_running,
+)
 from kubeproof.doctor.diagnosis import Cause
 
 CAUSES: tuple[Cause, ...] = (
@@ -17,6 +24,7 @@ CAUSES: tuple[Cause, ...] = (
     causes_host.swap_on,
     causes_host.cgroup_driver_mismatch,
     causes_between.vxlan_port_blocked,
+    causes_carriers.carrier_refused,
     causes_between.underlay_mtu_too_large,
     causes_between.vxlan_checksum_offload,
     causes_network.pod_cidr_mismatch,

@@ -53,6 +53,7 @@ def parts_of(loaded: LoadedInventory, name: str, *, nonce: str) -> tuple[Part, .
         },
         device=settings.vxlan_device,
         port=settings.vxlan_port,
+        own_port=next((item.port for item in settings.backend.carriers if item.protocol == "tcp"), None),
         nonce=nonce,
         seconds=patient(WAIT_SECONDS),
     )

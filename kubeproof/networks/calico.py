@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 from kubeproof.networks import network
 from kubeproof.networks.manifest import Manifest, Object, Pinned, UnknownManifestError, set_variable
-from kubeproof.networks.network import HAIRPIN, NODE_ADDRESS, VXLAN_OVERHEAD, Agent, Artifacts, Backend, Network
+from kubeproof.networks.network import (
+    HAIRPIN,
+    NODE_ADDRESS,
+    VXLAN_OVERHEAD,
+    Agent,
+    Artifacts,
+    Backend,
+    Carrier,
+    Network,
+)
 
 if TYPE_CHECKING:
     from kubeproof.config.settings import Settings
@@ -23,6 +32,10 @@ FELIX = "calico-node"
 IPIP_DEVICE, VXLAN_DEVICE = "tunl0", "vxlan.calico"
 IPIP_OVERHEAD = 20
 """Bytes that IP in IP adds: another header of IPv4 (RFC 2003)."""
+BGP = Carrier("BGP", "tcp", 179)
+"""By it nodes tell each other their blocks (RFC 4271), but with VXLAN."""
+IPIP = Carrier("IP in IP", "ipencap", accepted_in=("cali-INPUT", "cali-OUTPUT"))
+"""Of nodes that felix knows (felix, rules/static.go)."""
 BLOCK_BITS = range(20, 33)
 """Prefix lengths that a block can have (IPPool, blockSize)."""
 EVIDENCE = ("/run/calico/*", "/var/lib/calico/nodename", "/var/lib/cni/networks/k8s-pod-network")
@@ -158,8 +171,8 @@ NETWORK = Network(
     summary="Calico, by {backend}",
     backends=(
         Backend("vxlan", VXLAN_DEVICE, aspects=("vxlan", *_ASPECTS), overhead=VXLAN_OVERHEAD),
-        Backend("ipip", IPIP_DEVICE, aspects=("ipip", *_ASPECTS), overhead=IPIP_OVERHEAD),
-        Backend("none", VXLAN_DEVICE, aspects=_ASPECTS),
+        Backend("ipip", IPIP_DEVICE, aspects=("ipip", *_ASPECTS), overhead=IPIP_OVERHEAD, carriers=(BGP, IPIP)),
+        Backend("none", VXLAN_DEVICE, aspects=_ASPECTS, carriers=(BGP,)),
     ),
     agent=Agent(
         daemon_set="calico-node",

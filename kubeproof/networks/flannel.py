@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kubeproof.networks import network
 from kubeproof.networks.manifest import Manifest, Object, Pinned, UnknownManifestError, set_variable, variables, written
-from kubeproof.networks.network import NODE_ADDRESS, VXLAN_OVERHEAD, Agent, Artifacts, Backend, Network
+from kubeproof.networks.network import NODE_ADDRESS, VXLAN_OVERHEAD, Agent, Artifacts, Backend, Carrier, Network
 
 if TYPE_CHECKING:
     from kubeproof.config.settings import Settings
@@ -177,6 +177,7 @@ NETWORK = Network(
             device=UDP_DEVICE,
             aspects=("subnet-env", "tun", "bridge", "rules-by-effect", "iptables-policies"),
             overhead=UDP_OVERHEAD,
+            carriers=(Carrier("flannel's packets", "udp", UDP_PORT),),
         ),
     ),
     agent=Agent(

@@ -70,6 +70,36 @@ HAIRPIN = KnownDifference(
 
 
 @dataclass(frozen=True)
+class Carrier:
+    """What nodes send each other for a network, beside VXLAN, as a filter sees it."""
+
+    title: str
+    """What it is, for people."""
+    protocol: str
+    """As iptables-save writes it."""
+    port: int | None = None
+    """Of the receiver; None where the protocol has none."""
+    accepted_in: tuple[str, ...] = ()
+    """Chains of the network's own in which it is accepted from the cluster's nodes, whatever comes later."""
+
+    @property
+    def words(self) -> str:
+        """For people: "BGP (TCP 179)"."""
+        wanted = f"{self.protocol.upper()} {self.port}" if self.port else f"protocol {self.number}"
+        return f"{self.title} ({wanted})"
+
+    @property
+    def match(self) -> str:
+        """Words of iptables."""
+        return f"-p {self.protocol} --dport {self.port}" if self.port else f"-p {self.number}"
+
+    @property
+    def number(self) -> int:
+        """Of the protocol, whose name is not the same in every /etc/protocols."""
+        return {"ipencap": 4, "tcp": 6, "udp": 17}[self.protocol]
+
+
+@dataclass(frozen=True)
 class Backend:
     """A way of a network to carry packets from node to node: one choice of the setting cni_backend."""
 
@@ -80,6 +110,7 @@ class Backend:
     """What a node then has beside what all have: they name the checks that the proof holds it to (proof/checks.py)."""
     overhead: int = 0
     """Bytes that the tunnel adds to a packet; 0 without a tunnel."""
+    carriers: tuple[Carrier, ...] = ()
 
 
 @dataclass(frozen=True)

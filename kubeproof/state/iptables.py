@@ -501,8 +501,8 @@ _MATCHES = {
     "destination_type": "--dst-type",
 }
 """Fields that are a Match, which can be negated, in the order in which they are written, each with its option."""
-_PROTOCOLS = {"1": "icmp", "6": "tcp", "17": "udp", "132": "sctp"}
-"""Where a host has no /etc/protocols, numbers are printed."""
+_PROTOCOLS = {"1": "icmp", "4": "ipencap", "ipv4": "ipencap", "6": "tcp", "17": "udp", "132": "sctp"}
+"""Where a host has no /etc/protocols, numbers are printed; what Debian's calls ipencap, Red Hat's calls ipv4."""
 _READERS: dict[tuple[str, str], tuple[str, Callable[[str], object]]] = {
     ("", "-s"): ("source", IPv4Network),
     ("", "-d"): ("destination", IPv4Network),

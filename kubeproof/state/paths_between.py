@@ -35,6 +35,8 @@ class PathProbe:
     mac: str
     passes: int | None = None
     """The largest packet in bytes that arrived with DF set, if that was tried."""
+    own: str = ""
+    """What came of a connection to a TCP port of the pod network's agents, where they have one."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,20 @@ class PathProbes:
     """Whether the VXLAN device leaves checksums to what carries its packets."""
 
 
-def command(*, others: dict[IPv4Address, int], device: str, port: int, nonce: str, seconds: float) -> str:
+def command(
+    *, others: dict[IPv4Address, int], device: str, port: int, nonce: str, seconds: float, own_port: int | None = None
+) -> str:
     """Shell text: send packets to ``others`` (address -> its ssh port) and through ``device``, and capture meanwhile.
 
-    ``nonce`` (8 letters or digits) fills the echoes, by which they are found again in the captures of other nodes. Each
-    answer is waited for ``seconds``.
+    ``own_port`` is a TCP port that the pod network's agents have on each node. ``nonce`` (8 letters or digits) fills
+    the echoes, by which they are found again in the captures of other nodes. Each answer is waited for ``seconds``.
     """
     if not others:
         return "true"
     return shell(
         "paths_between",
         OTHERS=" ".join(f"{address}:{ssh_port}" for address, ssh_port in others.items()),
+        OWN_PORT=str(own_port or ""),
         DEVICE=device,
         NONCE=nonce.encode().hex(),
         SECONDS_EACH=str(seconds),
@@ -100,8 +105,8 @@ def parse(text: str, *, nonce: str) -> PathProbes:
     """Read what :func:`command` printed; lines that it does not print are passed over. Raises ParseError."""
     said, _, encoded = text.partition("capture\n")
     ways = {
-        address: PathProbe(words[0] == "yes", words[1], _or_empty(words[2]), _number(words[3]))
-        for address, words in _lines(said, "way", 4)
+        address: PathProbe(words[0] == "yes", words[1], _or_empty(words[2]), _number(words[3]), _or_empty(words[4]))
+        for address, words in _lines(said, "way", 5)
     }
     tunnels = {
         address: Tunnel(words[0] == "yes", words[1] == "yes", words[2]) for address, words in _lines(said, "tunnel", 3)

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Packets to OTHERS (address:ssh-port) and through DEVICE, captured meanwhile, each waited for SECONDS. NONCE in
-# hexadecimal fills the echoes.
+# Packets to OTHERS (address:ssh-port), to their OWN_PORT if that is set, and through DEVICE, captured meanwhile, each
+# waited for SECONDS. NONCE in hexadecimal fills the echoes.
 for tool in tcpdump ping bash base64; do
   command -v $tool >/dev/null || { echo "$tool is not installed" >&2; exit 127; }; done
 d=$(mktemp -d) || exit 1; t=; kids=
@@ -25,12 +25,13 @@ passes() {
 }
 way() {
   tcp "$1" "$2" >"$d/ssh.$1" & pid=$!
-  ping=$(answers "$1"); wait $pid; largest=-
+  { [ -z "$OWN_PORT" ] && echo - || tcp "$1" "$OWN_PORT"; } >"$d/own.$1" & own=$!
+  ping=$(answers "$1"); wait $pid $own; largest=-
   mtu=$(cat "/sys/class/net/$interface/mtu")
   [ "$ping" = no ] || [ "$(answers -M 'do' -s $((mtu - HEADERS)) "$1")" = yes ] ||
     largest=$(passes "$1" | sort -n | tail -n 1)
   mac=$(ip -4 neigh show "$1" | sed -n 's/.* lladdr \([^ ]*\).*/\1/p' | head -n 1)
-  printf 'way %s %s %s %s %s\n' "$1" "$ping" "$(cat "$d/ssh.$1")" "${mac:--}" "${largest:--}"
+  printf 'way %s %s %s %s %s %s\n' "$1" "$ping" "$(cat "$d/ssh.$1")" "${mac:--}" "${largest:--}" "$(cat "$d/own.$1")"
 }
 through() {
   tcp "$1" "$KUBELET_PORT" >"$d/tcp.$1" & pid=$!

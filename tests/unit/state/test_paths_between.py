@@ -22,7 +22,7 @@ NONCE = "abcd1234"
 
 def printed(*frames: bytes, errors: str = "checksum-errors 2") -> str:
     capture = base64.b64encode(pcap(*frames)).decode()
-    lines = [f"way {B} yes connected 02:00:00:00:00:0b -", "way 10.99.0.13 yes timed-out - 1400"]
+    lines = [f"way {B} yes connected 02:00:00:00:00:0b - timed-out", "way 10.99.0.13 yes timed-out - 1400 -"]
     lines += ["tunnel 10.98.1.0 yes no refused", errors, "offload off", "capture", capture]
     return "\n".join(line for line in lines if line) + "\n"
 
@@ -35,7 +35,7 @@ def test_what_is_printed_is_read() -> None:
     ]
     path_probes = paths_between.parse(printed(*frames), nonce=NONCE)
     assert path_probes.paths == {
-        IPv4Address(B): PathProbe(True, CONNECTED, "02:00:00:00:00:0b"),
+        IPv4Address(B): PathProbe(True, CONNECTED, "02:00:00:00:00:0b", own=TIMED_OUT),
         IPv4Address("10.99.0.13"): PathProbe(True, TIMED_OUT, "", passes=1400),
     }
     assert path_probes.tunnels == {IPv4Address("10.98.1.0"): Tunnel(True, False, REFUSED)}
@@ -47,7 +47,7 @@ def test_what_is_printed_is_read() -> None:
 NO_PCAP = printed().partition("capture")[0] + "capture\nbm8=\n"
 
 
-@pytest.mark.parametrize("text", [printed(errors=""), "way x y z a b\n", NO_PCAP])
+@pytest.mark.parametrize("text", [printed(errors=""), "way x y z a b c\n", NO_PCAP])
 def test_half_an_answer_is_refused(text: str) -> None:
     with pytest.raises(ParseError):
         paths_between.parse(text, nonce=NONCE)
@@ -60,7 +60,13 @@ def test_a_cluster_of_one_node_sends_nothing() -> None:
 
 def test_an_odd_line_hides_no_other() -> None:
     whole = paths_between.parse(printed(), nonce=NONCE)
-    for odd in ("way 10.99.0.14 yes", "way host yes connected - -", "tunnel", "bash: what?"):
+    for odd in (
+        "way 10.99.0.14 yes",
+        "way host yes connected - - -",
+        "way 10.99.0.14 yes connected - -",
+        "tunnel",
+        "bash: what?",
+    ):
         assert paths_between.parse(f"{odd}\n{printed()}", nonce=NONCE) == whole
 
 
