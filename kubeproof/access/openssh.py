@@ -1,11 +1,13 @@
-"""What ssh itself would do by its configuration: its options (ssh -G), names that lead nowhere, changed host keys."""
+"""What ssh itself would do by its configuration: its options (ssh -G), names that lead nowhere, jump hosts in a circle, changed host keys."""
 
+import functools
 import shlex
 import subprocess
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from kubeproof.access import programs
+from kubeproof.access import jumps, programs
 from kubeproof.config.cluster import LoadedInventory, Node, SshAccess
 from kubeproof.terminal.errors import UserError
 
@@ -52,30 +54,60 @@ def _known_hosts(access: SshAccess) -> str:
 RESOLVE_SECONDS = 10
 """A resolver gives up after three servers and two tries of 5 s each by default; most answer at once."""
 AT_ONCE = 16
+Options = Mapping[str, str]
 
 
 def check(loaded: LoadedInventory, left_out: Collection[str] = ()) -> None:
-    """Raise UserError with a line for each host, of those that are not left out, whose name leads ssh nowhere."""
-    nodes = [node for node in loaded.cluster.nodes if node.name not in left_out]
+    """Raise UserError with a line for each host, of those that are not left out, whose name leads ssh nowhere, or
+    whose jump hosts lead in a circle."""
+    _check(loaded, [node for node in loaded.cluster.nodes if node.name not in left_out], _problem)
+
+
+def check_jumps(loaded: LoadedInventory, names: Collection[str] = ()) -> None:
+    """Raise UserError with a line for each host of these names, all by default, whose jump hosts lead in a circle: ssh
+    would start one process after the other."""
+    _check(loaded, [node for node in loaded.cluster.nodes if not names or node.name in names], _circle)
+
+
+def _check(loaded: LoadedInventory, nodes: Iterable[Node], problem: Callable[[Node, SshAccess, Options], str]) -> None:
+    _jumps.cache_clear()
+
+    def line(node: Node) -> str:
+        access = loaded.ssh[node.name]
+        return problem(node, access, effective(access))
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        lines = pool.map(lambda node: _problem(node, loaded.ssh[node.name]), nodes)
-        if problems := [line for line in lines if line]:
+        if problems := list(filter(None, pool.map(line, nodes))):
             raise UserError(problems)
 
 
-def _problem(node: Node, access: SshAccess) -> str:
-    connects_to = _connects_to(access)
+def _problem(node: Node, access: SshAccess, options: Options) -> str:
+    if wrong := _circle(node, access, options):
+        return wrong
+    connects_to = _connects_to(options)
     if not connects_to or _resolves(connects_to):
         return ""
     remedy = f'have it resolve (DNS, /etc/hosts, Host in ~/.ssh/config), or set "ssh_hostname": "{node.address}"'
     return f"{node.name}: ssh finds no address of {connects_to}, {remedy}"
 
 
-def _connects_to(access: SshAccess) -> str:
+def _circle(node: Node, access: SshAccess, options: Options) -> str:
+    if "proxyjump" not in options:
+        return ""
+    wrong = jumps.circle(access.hostname, functools.partial(_jumps, access.config_file))
+    return f"{node.name}: {wrong}" if wrong else ""
+
+
+@functools.cache
+def _jumps(config_file: Path | None, name: str) -> str:
+    """The ProxyJump of a host by ssh's configuration, as it is used for another one."""
+    return effective(SshAccess(name, config_file)).get("proxyjump", "none")
+
+
+def _connects_to(options: Options) -> str:
     """What ssh looks up with its configuration; empty where that is not known, or another machine's task (a jump)."""
-    options = effective(access)
-    jumps = {options.get("proxyjump", "none"), options.get("proxycommand", "none")} != {"none"}
-    return "" if jumps else options.get("hostname", "")
+    goes_on = {options.get("proxyjump", "none"), options.get("proxycommand", "none")} != {"none"}
+    return "" if goes_on else options.get("hostname", "")
 
 
 def _resolves(name: str) -> bool:

@@ -48,3 +48,19 @@ def test_names(tmp_path: Path, hostname: str, fine: bool) -> None:
     openssh.check(loaded, left_out=("worker-1",))
     assert line.startswith(f"worker-1: ssh finds no address of {hostname}, have it resolve")
     assert '"ssh_hostname": "192.0.2.21"' in line
+
+
+CIRCLE = "Host node\n ProxyJump a\nHost a\n ProxyJump root@b:2202\nHost b\n ProxyJump a\n"
+
+
+def test_jump_hosts_that_lead_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(CIRCLE)
+    node = Node("worker-1", IPv4Address("192.0.2.21"), "control-plane")
+    loaded = LoadedInventory(
+        Path("mine.py"), Cluster(cluster().settings, (node,)), {"worker-1": SshAccess("node", tmp_path / "config")}
+    )
+    with pytest.raises(UserError) as error:
+        openssh.check(loaded)
+    (line,) = error.value.problems
+    assert line.startswith("worker-1: ")
+    assert "jump hosts lead in a circle (a -> b -> a)" in line

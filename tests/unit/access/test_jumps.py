@@ -73,6 +73,32 @@ def test_a_host_that_is_its_own_jump_host(config: str) -> None:
         client.SSHClient().parse_config("near", ssh_config_file=config)
 
 
+CIRCLE = """
+Host near
+    ProxyJump {first}
+Host a
+    ProxyJump root@b:2202
+Host b
+    ProxyJump c,a
+"""
+
+
+@pytest.mark.parametrize("first", ["a", "x,a"])
+def test_jump_hosts_that_lead_in_a_circle(config: str, first: str, went: list[tuple[Any, ...]]) -> None:
+    """Found before anybody is connected to."""
+    Path(config).write_text(CIRCLE.format(first=first))
+    with pytest.raises(SSHException, match=r"lead in a circle \(a -> b -> a\), set `ProxyJump none`"):
+        client.SSHClient().parse_config("near", ssh_config_file=config)
+    assert went == []
+
+
+def test_the_same_jump_host_on_two_ways_is_no_circle(config: str, went: list[tuple[Any, ...]]) -> None:
+    hosts = "Host far\n ProxyJump first,second\nHost second\n ProxyJump first\n"
+    Path(config).write_text(f"{hosts}Host *\n User u\n StrictHostKeyChecking yes\n")
+    client.SSHClient().parse_config("far", ssh_config_file=config)
+    assert went[-1] == ("far", 22)
+
+
 def test_a_changed_key_of_a_jump_host_can_be_told(config: str) -> None:
     assert config
     assert client.SSHClient()._ssh_config.get("port", 22) == 22
