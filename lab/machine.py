@@ -11,14 +11,18 @@ from lab import host
 
 GIB = 2**30
 PROC = Path("/proc")
+ARCHITECTURE = "x86_64"
+"""Its packages, kernel and images are those of Debian's amd64."""
 
 
-def identity_problems(release: Mapping[str, str], *, root: bool) -> list[str]:
-    """``release`` holds the fields of os-release(5)."""
+def identity_problems(release: Mapping[str, str], *, architecture: str, root: bool) -> list[str]:
+    """``release`` holds the fields of os-release(5), ``architecture`` is what uname -m says."""
     problems = []
     if (release.get("ID"), release.get("VERSION_ID")) != ("debian", "12"):
         name = release.get("PRETTY_NAME", "something else")
         problems.append(f"machine: this is {name}, the lab is made from Debian 12; run it on such a machine")
+    if architecture != ARCHITECTURE:
+        problems.append(f"machine: this is an {architecture}, the lab is made for {ARCHITECTURE} alone; run it on one")
     if not root:
         problems.append("user: the lab makes network devices and containers and needs root; run it with sudo")
     return problems

@@ -69,7 +69,8 @@ def check(lab: LabSettings) -> None:
 
     Changes nothing but apt's lists, which it refreshes where something is to be downloaded.
     """
-    unfit = machine.identity_problems(platform.freedesktop_os_release(), root=host.is_root())
+    release, architecture = platform.freedesktop_os_release(), platform.machine()
+    unfit = machine.identity_problems(release, architecture=architecture, root=host.is_root())
     problems = [*unfit, *_resource_problems(lab)]
     if not unfit:
         # These run commands, which an unprivileged user may not, and which another system may not have.

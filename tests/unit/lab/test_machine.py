@@ -29,7 +29,12 @@ MEMORY = "MemTotal:       24576000 kB\nMemFree:          100000 kB\nMemAvailable
     ],
 )
 def test_identity(release: dict[str, str], root: bool, problems: list[str]) -> None:
-    assert machine.identity_problems(release, root=root) == problems
+    assert machine.identity_problems(release, architecture="x86_64", root=root) == problems
+
+
+def test_another_architecture() -> None:
+    (line,) = machine.identity_problems(DEBIAN_12, architecture="aarch64", root=True)
+    assert line == "machine: this is an aarch64, the lab is made for x86_64 alone; run it on one"
 
 
 def test_control_groups() -> None:

@@ -52,6 +52,12 @@ def changed(which: Pinned, **more: Any) -> dict[str, tuple[Any, Any]]:
     return found
 
 
+@ALL
+def test_nothing_in_it_is_for_one_architecture(which: Pinned) -> None:
+    """No selector and no image: each node gets its own out of an index."""
+    assert not re.search(r"\b(amd64|arm64|x86_64)\b|kubernetes\.io/arch", manifest(which))
+
+
 def config(which: Pinned) -> str:
     return f"{_path(which, 'ConfigMap', manifest_of(which).config_map)}/data"
 
