@@ -9,9 +9,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
+from typing import Any
 
 from kubeproof.config.settings import Settings
 from kubeproof.config.tables.runtimes import full_reference
@@ -19,6 +20,8 @@ from kubeproof.networks.plan import NetworkPlan
 from kubeproof.node.finding import Finding
 
 REQUEST_SECONDS = 10
+DOCUMENT_BYTES = 1 << 22
+"""Registries take manifests of up to 4 MiB (OCI distribution specification)."""
 AT_ONCE = 16
 DOCKER_HUB, DOCKER_HUB_SERVER = "docker.io", "registry-1.docker.io"
 MANIFEST_TYPES = (
@@ -93,6 +96,50 @@ def absent(images: Iterable[str], host: str = "") -> list[Finding]:
     ]
 
 
+def unbuilt(settings: Settings, wanted: Mapping[str, Iterable[str]]) -> list[Finding]:
+    """A finding for each architecture that images are not built for; ``wanted`` has the images of its hosts by name.
+
+    What a registry does not tell from here is left to the hosts.
+    """
+    asked = list(dict.fromkeys(image for images in wanted.values() for image in images))
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        built = dict(zip(asked, pool.map(functools.partial(architectures, settings), asked), strict=True))
+    found = {
+        name: [image for image in images if built[image] and name not in built[image]]
+        for name, images in wanted.items()
+    }
+    return [
+        Finding(
+            "missing-images",
+            "",
+            f"{', '.join(dict.fromkeys(images))}: not built for {name}, which hosts are",
+            "so pods of that do not start there",
+            "name images whose index has every architecture of the hosts; `./inv mirror.build` builds for amd64 alone",
+        )
+        for name, images in found.items()
+        if images
+    ]
+
+
+def architectures(settings: Settings, image: str) -> frozenset[str]:
+    """Architectures that a registry has an image for, as Kubernetes calls them; empty where it does not tell."""
+    for url in places(settings, image):
+        if manifest := _document(url):
+            try:
+                return frozenset(_architectures(url, manifest))
+            except (AttributeError, TypeError):
+                break
+    return frozenset()
+
+
+def _architectures(url: str, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Of an index, or of the one image that there is (OCI image specification)."""
+    for item in manifest.get("manifests", ()):
+        yield item.get("platform", {}).get("architecture", "")
+    if digest := manifest.get("config", {}).get("digest"):
+        yield from filter(None, [_document(f"{url.partition('/manifests/')[0]}/blobs/{digest}").get("architecture")])
+
+
 def places(settings: Settings, image: str) -> list[str]:
     """URLs at which a runtime looks for an image's manifest, one after the other. Pure."""
     image = full_reference(image)
@@ -118,10 +165,8 @@ def _has(settings: Settings, image: str) -> bool | None:
 def _answer(url: str, token: str = "") -> bool | None:
     """Whether there is a manifest; None if that is not known. Registries that let anybody in want a token all the same
     (distribution specification, "Token Authentication")."""
-    headers = {"Accept": ", ".join(MANIFEST_TYPES), **({"Authorization": f"Bearer {token}"} if token else {})}
-    request = urllib.request.Request(url, headers=headers, method="HEAD")  # noqa: S310  # http only where that is set
     try:
-        with _opener(url).open(request, timeout=REQUEST_SECONDS):
+        with _opener(url).open(_request(url, "HEAD", token), timeout=REQUEST_SECONDS):
             return True
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.UNAUTHORIZED and not token and (given := _token(error)):
@@ -129,6 +174,24 @@ def _answer(url: str, token: str = "") -> bool | None:
         return False if error.code == http.HTTPStatus.NOT_FOUND else None
     except (OSError, HTTPException, ValueError):
         return None
+
+
+def _document(url: str, token: str = "") -> dict[str, Any]:
+    """What a registry has there, in JSON; empty if it does not give that to anybody."""
+    try:
+        with _opener(url).open(_request(url, "GET", token), timeout=REQUEST_SECONDS) as answer:
+            found = json.loads(answer.read(DOCUMENT_BYTES))
+    except urllib.error.HTTPError as error:
+        given = _token(error) if error.code == http.HTTPStatus.UNAUTHORIZED and not token else ""
+        return _document(url, given) if given else {}
+    except (OSError, HTTPException, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _request(url: str, method: str, token: str) -> urllib.request.Request:
+    headers = {"Accept": ", ".join(MANIFEST_TYPES), **({"Authorization": f"Bearer {token}"} if token else {})}
+    return urllib.request.Request(url, headers=headers, method=method)  # noqa: S310  # http only where that is set
 
 
 def _token(refusal: urllib.error.HTTPError) -> str:

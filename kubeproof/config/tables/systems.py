@@ -8,6 +8,8 @@ Manager = Literal["apt", "dnf"]
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Machines (uname -m) and what Kubernetes calls them."""
+OTHER_ARCHITECTURES = ("arm64",)
+"""Those that images are looked at for: not all are built for them, but all are for amd64."""
 CGROUP_V2 = "cgroup2fs"
 """Kind of file system at /sys/fs/cgroup (stat -fc %T)."""
 RHEL_LIKE = ("rhel", "rocky", "almalinux")

@@ -1,6 +1,6 @@
 """Everything that can be known to be wrong is said before anything is changed, on all hosts together."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from gevent import GreenletExit
 from pyinfra import host, logger, state
@@ -8,6 +8,7 @@ from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
 from kubeproof.config.cluster import Cluster
+from kubeproof.config.tables.systems import OTHER_ARCHITECTURES
 from kubeproof.deploy import manifest_source
 from kubeproof.deploy.context import cluster, context, left_out
 from kubeproof.deploy.phases import inspecting
@@ -50,10 +51,26 @@ def _findings(hosts: Mapping[str, NodeState]) -> Iterator[Finding]:
     yield from problems
     lacking, untold = _images(wanted, hosts, network)
     yield from image_registry.absent(lacking)
+    if others := _of_other_architectures(wanted, hosts, network, {*lacking, *untold}):
+        yield from image_registry.unbuilt(wanted.settings, others)
     inspection = inspecting.inspect(wanted, hosts, network, untold)
     for note in (*(network.notes if network else ()), *networks.notes(inspection)):
         logger.info(note)
     yield from evaluate(inspection)
+
+
+def _of_other_architectures(
+    wanted: Cluster, hosts: Mapping[str, NodeState], network: NetworkPlan | None, but: Collection[str]
+) -> dict[str, list[str]]:
+    """Images that hosts which are no nodes yet will pull, by architecture, of all that are not amd64: everything has
+    images for that."""
+    found: dict[str, list[str]] = {}
+    for node in wanted.nodes:
+        facts = hosts.get(node.name)
+        if facts and not facts.kubelet_version and facts.architecture in OTHER_ARCHITECTURES:
+            needed = images.images_for(node.role, wanted.settings, network.images if network else ())
+            found.setdefault(facts.architecture, []).extend(image for image in needed if image not in but)
+    return found
 
 
 def _images(

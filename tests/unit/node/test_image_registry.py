@@ -1,5 +1,6 @@
 """Asking a private registry for the images of the pod network, against a server of this process."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -143,3 +144,64 @@ def test_what_hosts_are_asked_for_is_one_finding_each() -> None:
     for answer, wrong in answers.items():
         looked_at = inspection(sources={"node1": (Asked(url, "manifest", answer),)})
         assert found(sources.findings, looked_at) == [("missing-images", "node1", "error")] * wrong
+
+
+INDEX = {
+    "manifests": [
+        {"platform": {"architecture": "amd64", "os": "linux"}},
+        {"platform": {"architecture": "arm64", "os": "linux", "variant": "v8"}},
+    ]
+}
+DOCUMENTS: dict[str, object] = {
+    "/v2/both/manifests/1": INDEX,
+    "/v2/one/manifests/1": {"config": {"digest": "sha256:00"}},
+    "/v2/one/blobs/sha256:00": {"architecture": "amd64"},
+    "/v2/bare/manifests/1": {"config": {"digest": "sha256:11"}},
+    "/v2/odd/manifests/1": {"manifests": ["x"]},
+    "/v2/list/manifests/1": ["x"],
+}
+
+
+class _WithDocuments(BaseHTTPRequestHandler):
+    """A registry that has documents, and wants a token for them that it gives to anybody."""
+
+    def do_GET(self) -> None:
+        found = DOCUMENTS.get(self.path)
+        if self.path.startswith("/token"):
+            found = {"token": "given"}
+        elif self.headers.get("Authorization") != "Bearer given":
+            self.send_response(401)
+            realm = f"http://127.0.0.1:{self.server.server_port}/token"  # type: ignore[attr-defined]
+            self.send_header("WWW-Authenticate", f'Bearer realm="{realm}",service="r",scope="x"')
+            self.end_headers()
+            return
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps(found).encode() if found else b"")
+
+    def log_message(self, *_: Any) -> None:
+        """Tests are silent."""
+
+
+@pytest.fixture
+def documents() -> Iterator[str]:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), _WithDocuments)) as running:
+        yield f"127.0.0.1:{running.server_port}"
+
+
+def test_architectures_of_an_index_and_of_an_image_alone(documents: str) -> None:
+    settings = cluster(insecure_registries=(documents, "127.0.0.1:9")).settings
+    known = {name: image_registry.architectures(settings, f"{documents}/{name}:1") for name in ("both", "one")}
+    assert known == {"both": {"amd64", "arm64"}, "one": {"amd64"}}
+    for name in ("bare", "odd", "list", "none"):
+        assert image_registry.architectures(settings, f"{documents}/{name}:1") == frozenset()
+    assert image_registry.architectures(settings, "127.0.0.1:9/x:1") == frozenset()
+
+
+def test_an_image_that_is_not_for_a_hosts_architecture_is_a_finding(documents: str) -> None:
+    settings = cluster(insecure_registries=(documents,)).settings
+    named = [f"{documents}/{name}:1" for name in ("both", "one", "one", "bare")]
+    (finding,) = image_registry.unbuilt(settings, {"arm64": named})
+    assert finding.name == "missing-images"
+    assert finding.found == f"{documents}/one:1: not built for arm64, which hosts are"
+    assert image_registry.unbuilt(settings, {"amd64": named}) == []

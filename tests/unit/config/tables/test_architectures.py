@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeproof.config.tables import cri_dockerd
+from kubeproof.config.tables import cri_dockerd, systems
 from kubeproof.config.tables.systems import ARCHITECTURES, SYSTEMS, System
 from kubeproof.terminal.exits import REPOSITORY
 from tests.unit.node.example import cluster
@@ -16,6 +16,7 @@ WORDS = re.compile(r"amd64|arm64|x86[-_]64|aarch64")
 
 def test_they_are_those_that_the_readme_names() -> None:
     assert NAMES == ("amd64", "arm64")
+    assert set(systems.OTHER_ARCHITECTURES) == set(NAMES) - {"amd64"}
     assert "(amd64, arm64)" in (REPOSITORY / "README.md").read_text()
 
 
@@ -55,6 +56,8 @@ def test_nothing_else_of_the_deploy_names_one() -> None:
     assert where == {
         "kubeproof/config/tables/cri_dockerd.py",
         "kubeproof/config/tables/systems.py",
+        # What images are built for is looked at for hosts of another.
+        *("kubeproof/deploy/phases/preflight.py", "kubeproof/node/image_registry.py"),
         "kubeproof/rules/before_deploy/machines.py",  # refuses others, and flannel's udp where it is not built
         "kubeproof/state/node.py",
     }
