@@ -86,10 +86,16 @@ def _loaded(inventory: str) -> "LoadedInventory":
 
 def _entered(inventory: str, *, leader_only: bool = False) -> "LoadedInventory":
     """That inventory, with the passwords that sudo asks for on its hosts, or on the control plane host."""
-    from kubeproof.access import sudo
-
     loaded = _loaded(inventory)
-    return sudo.ready(loaded, [loaded.cluster.leader.name] if leader_only else ())
+    return _ready(loaded, [loaded.cluster.leader.name] if leader_only else ())
+
+
+def _ready(loaded: "LoadedInventory", names: Sequence[str] = ()) -> "LoadedInventory":
+    """The same of hosts by name, all by default. UserError if they cannot be entered."""
+    from kubeproof.access import openssh, sudo
+
+    openssh.check_jumps(loaded, names)
+    return sudo.ready(loaded, names)
 
 
 def _lab(*, as_root: bool = False) -> "LabSettings":
@@ -135,7 +141,6 @@ def _deploy(
 
 
 def _verify(inventory: str, json_file: str, html_file: str = "", limit: Sequence[str] = ()) -> int:
-    from kubeproof.access import sudo
     from kubeproof.proof import proving
     from kubeproof.proof.report import to_json
     from kubeproof.terminal.reporting import as_json
@@ -144,7 +149,7 @@ def _verify(inventory: str, json_file: str, html_file: str = "", limit: Sequence
     left_out = frozenset(loaded.cluster.left_out(limit))
     if html_file and limit:
         raise UserError("--html: draws the whole cluster, leave out --limit")
-    loaded = sudo.ready(loaded)
+    loaded = _ready(loaded)
     if not html_file:
         return proving.verify(loaded, [as_json(_file(json_file), to_json)], left_out=left_out)
     from kubeproof.pages import writing
@@ -266,13 +271,12 @@ def reset(_context: Context, inventory: str = "", keep_hosts: bool = False) -> N
 @command
 def node_remove(_context: Context, name: Any = None, inventory: str = "") -> int:
     """Take workers out of the cluster for good."""
-    from kubeproof.access import sudo
     from kubeproof.deploy import node_removal
     from lab import inventory as of_lab
 
     loaded, names = _loaded(inventory), list(name or ())
     node_removal.check(loaded.cluster, names)
-    loaded = sudo.ready(loaded, [loaded.cluster.leader.name])
+    loaded = _ready(loaded, [loaded.cluster.leader.name])
     advice = node_removal.advice(inventory, names) if inventory else of_lab.advice(_lab(), names)
     return 0 if node_removal.remove(loaded, names, advice) else EXIT_NOT_HOLDING
 

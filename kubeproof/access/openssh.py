@@ -1,4 +1,4 @@
-"""What ssh itself would do by its configuration: its options (ssh -G), names that lead nowhere, jump hosts in a circle, changed host keys."""
+"""What ssh would do by its configuration: options (ssh -G), names and jump hosts that lead nowhere, changed host keys."""
 
 import functools
 import shlex

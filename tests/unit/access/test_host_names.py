@@ -64,3 +64,7 @@ def test_jump_hosts_that_lead_in_a_circle(tmp_path: Path) -> None:
     (line,) = error.value.problems
     assert line.startswith("worker-1: ")
     assert "jump hosts lead in a circle (a -> b -> a)" in line
+    with pytest.raises(UserError) as again:
+        openssh.check_jumps(loaded)
+    assert again.value.problems == (line,)
+    openssh.check_jumps(loaded, ["another"])
