@@ -43,8 +43,8 @@ def check(bridge: str) -> list[str]:
     """A line for each chain that would drop the lab's packets; nothing where nft is not installed yet."""
     if not shutil.which("nft", path=shell.ADMIN_PATH):
         return []
-    listing = shell.run(["nft", "--json", "list", "ruleset"], log_output=False)
-    found = dropping(json.loads(listing)["nftables"], bridge)
+    listing = shell.run(["nft", "--json", "list", "ruleset"], check=False, log_output=False)
+    found = dropping(json.loads(listing)["nftables"], bridge) if listing.strip() else []
     has_iptables = shutil.which("iptables", path=shell.ADMIN_PATH) is not None
     lines = (problem(item, bridge) for item in found if not (has_iptables and item.words == " ".join(IPTABLES)))
     return list(dict.fromkeys(lines))
