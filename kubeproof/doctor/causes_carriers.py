@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from kubeproof.doctor.causes_foreign import KNOWN_CHAINS, interest
 from kubeproof.doctor.diagnosis import Case, Follows, cause
 from kubeproof.doctor.evidence import Evidence
+from kubeproof.networks.calico import BGP
 from kubeproof.networks.network import Carrier
-from kubeproof.rules.context import Context
+from kubeproof.proof.probes import TITLES
+from kubeproof.rules.context import Context, UndecidedError
 from kubeproof.rules.filters import REFUSALS
 from kubeproof.rules.repair import deletion
 from kubeproof.rules.result import Remedy, Where
@@ -25,6 +27,8 @@ WAYS = {
     "OUTPUT": (("raw", "OUTPUT"), ("mangle", "OUTPUT"), ("filter", "OUTPUT"), ("mangle", "POSTROUTING")),
 }
 """Chains that a packet to a node, and one of a node, goes through where no address is translated (iptables(8))."""
+BY_BGP = ("routes-to-blocks", "network-agent-ready")
+"""Rows that fail without BGP: the agent that speaks it says that it is not ready (calico/node, -bird-ready)."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,17 @@ class Refusal:
         hides=("network-agent-ready", "packets-refused-by-a-rule"),
     ),
 )
-def carrier_refused(evidence: Evidence) -> Iterator[Case]:
-    """By each node's rules, the others being the senders; where they let it pass, by a connection that was tried."""
-    carriers = evidence.snapshot.loaded.cluster.settings.backend.carriers if evidence.failing else ()
-    for carrier in carriers:
+def carrier_refused(evidence: Evidence) -> Iterator[Case | UndecidedError]:
+    """By each node's rules, the others being the senders; where they let it pass, by a connection that was tried.
+
+    Only where what goes by it is missing: of two nodes one that may connect is enough for BGP.
+    """
+    carriers = evidence.snapshot.loaded.cluster.settings.backend.carriers
+    for carrier in (item for item in carriers if evidence.fails(*(BY_BGP if item == BGP else TITLES))):
         for context in evidence.snapshot.contexts():
+            if "iptables" in context.state.unreadable:
+                yield UndecidedError(f"{context.node.name}: its rules could not be read")
+                continue
             found = {item.what: item.remedy for chain in WAYS for item in _refusals(context, carrier, chain)}
             where: Where = "node"
             if not found:

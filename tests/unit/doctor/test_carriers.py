@@ -17,7 +17,8 @@ from tests.unit.proof import good, networks
 from tests.unit.proof import test_checks as changes
 
 LOST = lost("pod-to-pod-other-node", "node-b")
-NO_ROUTES = changes.less("routes", lambda route: route.destination in networks.blocks("node-c"))
+NO_BGP = state("node-b", changes.less("routes", lambda route: route.destination in networks.blocks("node-c")))
+"""No routes that BGP would have brought."""
 NFT = (
     '{{"nftables": [{{"rule": {{"family": "inet", "table": "f", "chain": "in", "handle": 4, "expr": [{{"match": '
     '{{"op": "==", "left": {left}, "right": {right}}}}}, {{"drop": null}}]}}}}]}}'
@@ -96,7 +97,9 @@ RULES: list[tuple[str, str, str, str, str]] = [
 
 @pytest.mark.parametrize(("cni", "backend", "rule", "seen", "remedy"), RULES)
 def test_a_rule_that_refuses_it_goes(cni: str, backend: str, rule: str, seen: str, remedy: str) -> None:
-    names, lines, remedies = told(cni, backend, refusing(rule, first="--dport" not in rule), LOST)
+    names, lines, remedies = told(
+        cni, backend, refusing(rule, first="--dport" not in rule), NO_BGP if "tcp" in rule else LOST
+    )
     assert names == ["carrier-refused"]
     assert f"{seen}refused by {rule}" in lines
     assert remedies.startswith("node node-b: ")
@@ -104,7 +107,7 @@ def test_a_rule_that_refuses_it_goes(cni: str, backend: str, rule: str, seen: st
 
 
 def test_what_drops_more_than_that_stays_behind_a_rule_that_accepts() -> None:
-    names, lines, remedies = told("calico", "none", refusing("-A INPUT -i eth9 -p tcp -j DROP"), LOST)
+    names, lines, remedies = told("calico", "none", refusing("-A INPUT -i eth9 -p tcp -j DROP"), NO_BGP)
     assert names == ["carrier-refused"]
     assert "BGP (TCP 179): refused by -A INPUT -i eth9 -p tcp -j DROP" in lines
     assert remedies == f"node node-b: iptables -I INPUT -s {NODES} -p tcp --dport 179 -j ACCEPT"
@@ -124,7 +127,7 @@ def test_felix_accepts_ip_in_ip_of_the_nodes_whatever_comes_after_it() -> None:
 
 def test_a_rule_that_accepts_comes_first() -> None:
     lines = [f"-A INPUT -p tcp -m tcp --dport 179 -j {target}" for target in ("ACCEPT", "DROP")]
-    assert "carrier-refused" not in told("calico", "ipip", refusing(*lines), LOST)[0]
+    assert "carrier-refused" not in told("calico", "ipip", refusing(*lines), NO_BGP)[0]
 
 
 @pytest.mark.parametrize(
@@ -140,16 +143,14 @@ def test_a_rule_that_accepts_comes_first() -> None:
 )
 def test_a_rule_of_nftables(backend: str, left: str, right: str, is_told: bool) -> None:
     rules = on_host("node-b", nft_rules=parse_nft(NFT.format(left=left, right=right)))
-    names, _, remedies = told("calico", backend, rules, LOST)
+    names, _, remedies = told("calico", backend, rules, NO_BGP if left == PORT else LOST)
     assert ("carrier-refused" in names) == is_told
     assert ("nft delete rule inet f in handle 4" in remedies) or not is_told
 
 
 def silent(own: str) -> Change:
     """Connections from node-c to the port of node-b, and no routes that BGP would have brought."""
-    return both(
-        way("node-c", "node-b", PathProbe(True, CONNECTED, "02:99:00:00:00:01", own=own)), state("node-b", NO_ROUTES)
-    )
+    return both(way("node-c", "node-b", PathProbe(True, CONNECTED, "02:99:00:00:00:01", own=own)), NO_BGP)
 
 
 def test_what_is_lost_between_nodes_is_told_by_a_connection_that_was_tried() -> None:
@@ -174,6 +175,19 @@ def test_where_all_holds_no_rule_is_looked_at() -> None:
     assert told("calico", "none", refusing("-A INPUT -p tcp -m tcp --dport 179 -j DROP"))[0] == []
 
 
+def test_one_of_two_nodes_that_may_connect_is_enough_for_bgp() -> None:
+    """Packets are lost for another reason, and its routes are there."""
+    names, *_ = told("calico", "none", refusing("-A INPUT -p tcp -m tcp --dport 179 -j DROP"), LOST)
+    assert "carrier-refused" not in names
+
+
+def test_rules_that_could_not_be_read_accuse_nobody() -> None:
+    unread = on_host("node-b", unreadable={"iptables": "exit code 1", "subnet_env": "No such file"})
+    item = both(silent(TIMED_OUT), unread)(evidence("calico", "none"))
+    assert "node-b: its rules could not be read" in patient.undecided(item)
+    assert "carrier-refused" not in [diagnosis.name for diagnosis in patient.found(item)]
+
+
 def test_a_network_with_vxlan_has_none_of_these() -> None:
     assert (
         "carrier-refused"
@@ -193,5 +207,7 @@ def test_the_port_of_bgp_is_tried_where_there_is_bgp() -> None:
 
 def test_a_rule_says_what_it_was_before_ports_were_decided() -> None:
     """The remedy deletes the rule as the host has it."""
-    found = told("calico", "none", refusing("-A INPUT -p tcp -m tcp --dport 179 -m comment --comment x -j DROP"), LOST)
+    found = told(
+        "calico", "none", refusing("-A INPUT -p tcp -m tcp --dport 179 -m comment --comment x -j DROP"), NO_BGP
+    )
     assert "--dport 179 -m comment --comment x -j DROP" in found[2]
