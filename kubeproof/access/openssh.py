@@ -1,4 +1,4 @@
-"""What ssh would do by its configuration: options (ssh -G), names and jump hosts that lead nowhere, changed host keys."""
+"""What ssh would do by its configuration: options (ssh -G), names and jumps that lead nowhere, changed host keys."""
 
 import functools
 import shlex
