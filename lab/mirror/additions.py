@@ -1,4 +1,7 @@
-"""Images of others that a user has put into the lab's registry, such as flannel's and Calico's: kept over rebuilds."""
+"""Images of others that a user has put into the lab's registry, such as flannel's and Calico's: kept over rebuilds.
+
+What comes from another registry is fetched by its digest, which is pinned when that is done first.
+"""
 
 import hashlib
 import json
@@ -15,6 +18,7 @@ from kubeproof.terminal import atomic_files
 from kubeproof.terminal.console import step
 from kubeproof.terminal.errors import UserError
 from lab import paths, shell
+from lab.mirror import pins
 from lab.mirror.registry import Shelf
 
 if TYPE_CHECKING:
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 NAMES = "names.json"
 """Beside the layout's own files: its tags, each with the image's path and tag, such as calico/cni:v3.24.5."""
+REGISTRY = "docker://"
+"""Transport of containers-transports(5) for what a registry has."""
 HOW = (
     "write it as REGISTRY/PATH:TAG, as FILE (docker save), or as REGISTRY/PATH:TAG=FILE (docker-archive, OCI archive "
     "or OCI folder)"
@@ -51,16 +57,31 @@ def add(words: Sequence[str], folder: Path) -> int:
     Paths in them are relative to ``folder``.
     """
     additions = parse(words, folder)
+    pinned = pins.read(pins.FILE)
     layout().mkdir(parents=True, exist_ok=True)
     for addition in additions:
         with step(f"image {addition.name}"):
-            # A proxy of the environment is used. Of an image for several machines it takes the one for this one.
-            shell.run(
-                ["skopeo", "copy", "--quiet", addition.source, f"oci:{layout()}:{tag_of(addition.name)}"],
-                timeout=shell.BUILD_SECONDS,
-            )
+            if addition.source.startswith(REGISTRY):
+                _fetch(addition, pinned.get(addition.name, ""))
+            else:
+                _copy(addition.source, addition.name)
             _remember(addition.name)
     return len(additions)
+
+
+def _fetch(addition: Addition, digest: str) -> None:
+    """Copy an image from its registry by its digest, so that the content is held against that; pin it if it is not."""
+    asking = ["skopeo", "inspect", "--no-tags", "--format", "{{.Digest}}", addition.source]
+    wanted = digest or shell.run(asking).strip()
+    _copy(f"{addition.source.rpartition(':')[0]}@{wanted}", addition.name)
+    if not digest:
+        pins.add(pins.FILE, addition.name, wanted)
+
+
+def _copy(source: str, name: str) -> None:
+    # A proxy of the environment is used. Of an image for several machines it takes the one for this one.
+    words = ["skopeo", "copy", "--quiet", source, f"oci:{layout()}:{tag_of(name)}"]
+    shell.run(words, timeout=shell.BUILD_SECONDS)
 
 
 def parse(words: Sequence[str], folder: Path) -> list[Addition]:
@@ -94,7 +115,7 @@ def _additions(word: str, folder: Path) -> Iterator[Addition]:
             raise RefusedError("does not say what its image is called", "write it as REGISTRY/PATH:TAG=FILE")
         yield from (Addition(_checked(item), f"{source}:{item}") for item in names)
     else:
-        yield Addition(_checked(word), f"docker://{word}")
+        yield Addition(_checked(word), f"{REGISTRY}{word}")
 
 
 def _looks_like_file(word: str, folder: Path) -> bool:

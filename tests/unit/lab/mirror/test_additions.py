@@ -12,11 +12,12 @@ import pytest
 
 from kubeproof.terminal.errors import UserError
 from lab import paths, settings, shell
-from lab.mirror import additions, daemons, registry, service
+from lab.mirror import additions, daemons, pins, registry, service
 from lab.mirror.additions import Addition, parse
 from lab.settings import LabSettings
 
 NAME = "docker.io/calico/cni:v1"
+DIGEST = f"sha256:{'0' * 64}"
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabSettings:
     """The lab as it comes, with a cache of the test's own."""
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(paths, "RUN", tmp_path / "run")
+    monkeypatch.setattr(pins, "FILE", tmp_path / "images.lock")
     return settings.parse(settings.read_file(settings.FILE), {})
 
 
@@ -102,13 +104,14 @@ def test_they_are_kept_and_served_beside_the_labs_own(lab: LabSettings, monkeypa
 
     def run(words: list[object], **_: object) -> str:
         commands.append([str(word) for word in words])
-        return ""
+        return DIGEST if "inspect" in words else ""
 
     monkeypatch.setattr(shell, "run", run)
     monkeypatch.setattr(daemons, "running_pid", lambda _daemon: None)
     assert additions.shelf(lab).images == {}
     assert service.add(lab, [NAME, "ghcr.io/flannel-io/flannel:v2"], Path("/")) == 2
-    assert [words[-2] for words in commands] == [f"docker://{NAME}", "docker://ghcr.io/flannel-io/flannel:v2"]
+    copied = [words[-2] for words in commands if "copy" in words]
+    assert copied == [f"docker://docker.io/calico/cni@{DIGEST}", f"docker://ghcr.io/flannel-io/flannel@{DIGEST}"]
     assert sorted(additions.shelf(lab).images.values()) == [
         f"{lab.registry}/calico/cni:v1",
         f"{lab.registry}/flannel-io/flannel:v2",
