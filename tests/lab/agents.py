@@ -14,8 +14,8 @@ def no_agents() -> Iterator[None]:
     """No agent runs on any node; in the end they are back and ready."""
     kubectl(f"-n kube-system patch daemonset podnet --type merge -p '{AGENTS_OFF}'")
     try:
-        kubectl("-n kube-system wait --for=delete pod -l app=podnet --timeout=60s")
+        kubectl("-n kube-system wait --for=delete pod -l app=podnet --timeout=180s")
         yield
     finally:
         kubectl(f"-n kube-system patch daemonset podnet --type merge -p '{AGENTS_ON}'")
-        kubectl("-n kube-system rollout status daemonset/podnet --timeout=90s")
+        kubectl("-n kube-system rollout status daemonset/podnet --timeout=180s")

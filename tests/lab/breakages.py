@@ -27,7 +27,7 @@ PROXY_HELD = f"docker kill --signal STOP $({PROXY}) >/dev/null && "
 """kube-proxy writes its rules anew each half minute."""
 KUARD = "$(docker ps -q --filter name=k8s_kuard | head -n 1)"
 NOWHERE = '{"spec":{"template":{"spec":{"nodeSelector":{"no":"where"}}}}}'
-GONE = f"{KUBECTL} wait --for=delete pod --timeout=60s"
+GONE = f"{KUBECTL} wait --for=delete pod --timeout=180s"
 NO_MORE = '[{"op":"remove","path":"/spec/template/spec/nodeSelector/no"}]'
 DROP = "packets-refused-by-a-rule"
 MANIFESTS = "/etc/kubernetes/manifests"

@@ -78,7 +78,7 @@ def kubelet_refuses() -> None:
 
 
 def agents_rolled_out() -> None:
-    kubectl("-n kube-system rollout status daemonset/podnet --timeout=90s")
+    kubectl("-n kube-system rollout status daemonset/podnet --timeout=180s")
 
 
 # Kernel and kubelet ---------------------------------------------------------------------------------------------------
@@ -447,5 +447,5 @@ def spread_the_demo() -> None:
     """Pods do not move back by themselves to a node that has come back, and the proof wants some on each."""
     kubectl("delete pods -l app=kuard --wait=false")
     kubectl("delete pods -l name=networkpolicy-demo --wait=false")
-    kubectl("rollout status deployment/kuard --timeout=90s")
-    kubectl("rollout status deployment/httpd --timeout=90s")
+    kubectl("rollout status deployment/kuard --timeout=180s")
+    kubectl("rollout status deployment/httpd --timeout=180s")

@@ -101,7 +101,7 @@ def one_namespace() -> Iterator[None]:
     """Its end takes longer than that of what is in it."""
     _apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     yield
-    kubectl(f"delete namespace {NAMESPACE} --wait=true --timeout=60s")
+    kubectl(f"delete namespace {NAMESPACE} --wait=true --timeout=180s")
 
 
 @pytest.fixture

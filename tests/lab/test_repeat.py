@@ -65,7 +65,7 @@ def drift() -> None:
     ssh(LEADER, "rm /root/.kube/config")
     kubectl("scale deployment kuard --replicas 2")
     pods = "get pods -l app=kuard -o name"
-    wait_until(lambda: len(kubectl(pods).splitlines()) == 2, seconds=60, what="the third pod to go")
+    wait_until(lambda: len(kubectl(pods).splitlines()) == 2, seconds=180, what="the third pod to go")
 
 
 @pytest.fixture(scope="module")
