@@ -10,8 +10,8 @@ from lab.settings import load
 from tests.lab import snapshot
 from tests.lab.remote import kubectl, python_in_pod
 
-TRANSFER_BYTES = 180 * 1024 * 1024
-BYTES_PER_SECOND = 1024 * 1024
+TRANSFER_BYTES = 45 * 1024 * 1024
+BYTES_PER_SECOND = 256 * 1024
 DOWNLOAD = f"""
 import select, sys, urllib.request
 count = 0
